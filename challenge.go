@@ -1,0 +1,108 @@
+package tokenauth
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-tokenauth/tokenauth/internal/bearer"
+)
+
+// challenges returns the values of WWW-Authenticate, one for each scheme (RFC
+// 9110 section 11.6.1): some clients fail on two in one line. The attributes
+// follow the realm.
+func challenges(realm, attributes string) []string {
+	values := make([]string, len(bearer.Schemes))
+	for i, s := range bearer.Schemes {
+		values[i] = s + ` realm="` + realm + `"` + attributes
+	}
+	return values
+}
+
+// A refusal is what a client is told. It says nothing that a stranger must not
+// know: why exactly a key is invalid stands in the error, for the log.
+type refusal struct {
+	status     int
+	attributes string // of the challenges (RFC 6750 section 3); "-": no challenge
+	detail     string
+}
+
+const noChallenge = "-"
+
+func refusalOf(err error) refusal {
+	status := StatusCode(err)
+	var scopes *ScopeError
+	switch {
+	case status == http.StatusForbidden && errors.As(err, &scopes):
+		need := strings.Join(scopes.Need, " ")
+		return refusal{status, `, error="insufficient_scope", scope="` + need + `"`, "The token lacks a scope: this needs " + need + "."}
+	case status == http.StatusForbidden:
+		return refusal{status, `, error="insufficient_scope"`, "The token lacks a scope."}
+	case errors.Is(err, ErrNoKey) && status == http.StatusUnauthorized:
+		return refusal{status, "", "Authentication credentials were not provided."}
+	case status == http.StatusUnauthorized:
+		return refusal{status, `, error="invalid_token"`, "Invalid, expired or revoked token."}
+	case errors.Is(err, ErrInvalidRequest) && status == http.StatusBadRequest:
+		return refusal{status, `, error="invalid_request"`, "Malformed or repeated credentials."}
+	}
+	return refusal{http.StatusServiceUnavailable, noChallenge, "Authentication is not available at the moment. Try again."}
+}
+
+const retryAfter = "2" // seconds
+
+// WriteError answers a request that err keeps from being served: with the status
+// of [StatusCode], the challenges of RFC 6750 section 3, and a body as of RFC 9457
+// (or what [AuthenticatorOptions].ErrorHandler makes of it). It is what the
+// middleware itself uses, for errors of [Authenticator.Authenticate]; any other
+// error is answered 503.
+func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	refused := refusalOf(err)
+	h := w.Header()
+	if refused.attributes != noChallenge {
+		for _, c := range challenges(a.realm, refused.attributes) {
+			h.Add("WWW-Authenticate", c)
+		}
+	}
+	if refused.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", retryAfter)
+	}
+	h.Set("Cache-Control", "no-store")
+	a.addVary(h)
+	if a.errorHandler != nil {
+		a.errorHandler(w, r, err)
+		return
+	}
+	writeProblem(w, r, refused)
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, refused refusal) {
+	body, err := json.Marshal(struct {
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+	}{http.StatusText(refused.status), refused.status, refused.detail})
+	if err != nil {
+		panic("tokenauth: " + err.Error()) // strings and a number
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(refused.status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(append(body, '\n')) // the client is gone: there is nobody to tell
+	}
+}
+
+// addVary says that the response depends on the headers that hold keys. It adds
+// to what is there, but not twice, as where one handler is wrapped two times.
+func (a *Authenticator[U]) addVary(h http.Header) {
+	if h["Vary"] == nil {
+		h["Vary"] = a.vary // full, so that appending to it copies it
+		return
+	}
+	for _, name := range a.vary {
+		if !slices.Contains(h["Vary"], name) {
+			h["Vary"] = append(h["Vary"], name)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+// Package keyform makes and recognises the text of a key:
+//
+//	<prefix>_<32 random characters><6 characters of checksum>
+//
+// The form is frozen: docs/key-format.md is its grammar, testdata/keys.json
+// holds the vectors that every version, and every other implementation, passes.
+package keyform
+
+import (
+	"crypto/rand"
+	"fmt"
+	"hash/crc32"
+)
+
+const (
+	randomLength = 32 // 190 bits
+	checkLength  = 6  // 62^6 is more than 2^32
+
+	// TailLength is the length of the underscore and all behind it.
+	TailLength = 1 + randomLength + checkLength
+
+	maxPrefixLength = 20
+
+	digits  = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	noDigit = 0xff
+)
+
+var valueOf = func() (table [256]byte) {
+	for i := range table {
+		table[i] = noDigit
+	}
+	for i := range len(digits) {
+		table[digits[i]] = byte(i)
+	}
+	return table
+}()
+
+// CheckPrefix returns an error that says what is wrong with a prefix.
+func CheckPrefix(prefix string) error {
+	valid := len(prefix) >= 1 && len(prefix) <= maxPrefixLength
+	for i := range len(prefix) {
+		c := prefix[i]
+		letter := c >= 'a' && c <= 'z'
+		inside := i > 0 && (c >= '0' && c <= '9' || c == '_' && i < len(prefix)-1)
+		valid = valid && (letter || inside)
+	}
+	if !valid {
+		return fmt.Errorf("prefix %q must be 1 to %d of a-z, 0-9 and _, starting with a letter, not ending in _", prefix, maxPrefixLength)
+	}
+	return nil
+}
+
+// Generate makes a key from crypto/rand, which crashes the program rather than
+// return a weak one. The prefix must have passed CheckPrefix.
+func Generate(prefix string) string {
+	b := append(make([]byte, 0, len(prefix)+TailLength), prefix...)
+	b = append(b, '_')
+	var random [2 * randomLength]byte
+	for n := 0; n < randomLength; {
+		_, _ = rand.Read(random[:]) // never returns an error
+		for _, r := range random {
+			// 248 is the largest multiple of 62 in a byte: what lies above would
+			// make some digits likelier than others.
+			if r < 248 && n < randomLength {
+				b = append(b, digits[r%62])
+				n++
+			}
+		}
+	}
+	var check [checkLength]byte
+	sum := crc32.ChecksumIEEE(b)
+	for i := checkLength - 1; i >= 0; i-- {
+		check[i] = digits[sum%62]
+		sum /= 62
+	}
+	return string(append(b, check[:]...))
+}
+
+// Prefix returns the prefix of a well-formed key, whichever it is.
+func Prefix(key string) (prefix string, ok bool) {
+	n := len(key) - TailLength
+	if n < 1 || CheckPrefix(key[:n]) != nil {
+		return "", false
+	}
+	form := New(key[:n])
+	return key[:n], form.Matches(key)
+}
+
+// A Form recognises the keys of one prefix.
+type Form struct {
+	start string // the prefix and the underscore
+	sum   uint32 // the state of the checksum after start
+}
+
+// New returns the Form of the keys with the given prefix.
+func New(prefix string) Form {
+	start := prefix + "_"
+	return Form{start: start, sum: ^crc32.ChecksumIEEE([]byte(start))}
+}
+
+// Matches reports whether key has this form. It computes the checksum by hand:
+// hash/crc32 takes a slice, which would be allocated on each request.
+func (f *Form) Matches(key string) bool {
+	if len(key) != len(f.start)+randomLength+checkLength || key[:len(f.start)] != f.start {
+		return false
+	}
+	random, check := key[len(f.start):len(key)-checkLength], key[len(key)-checkLength:]
+	sum, all := f.sum, byte(0)
+	for ; len(random) >= 4; random = random[4:] {
+		a, b, c, d := random[0], random[1], random[2], random[3]
+		all |= valueOf[a] | valueOf[b] | valueOf[c] | valueOf[d]
+		sum ^= uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24
+		sum = crcTables[3][byte(sum)] ^ crcTables[2][byte(sum>>8)] ^ crcTables[1][byte(sum>>16)] ^ crcTables[0][sum>>24]
+	}
+	if all >= 0x80 { // noDigit was among them
+		return false
+	}
+	sum = ^sum
+	for i := checkLength - 1; i >= 0; i-- {
+		if check[i] != digits[sum%62] {
+			return false
+		}
+		sum /= 62
+	}
+	return true
+}
+
+// crcTables take four bytes at a time: table k is for a byte with k bytes behind it.
+var crcTables = func() (tables [4]crc32.Table) {
+	tables[0] = *crc32.IEEETable
+	for k := 1; k < len(tables); k++ {
+		for i, sum := range tables[k-1] {
+			tables[k][i] = tables[0][byte(sum)] ^ sum>>8
+		}
+	}
+	return tables
+}()

@@ -1,0 +1,131 @@
+// Package sqldb runs statements on a SQL database: on one table, in one dialect,
+// within a deadline, and again where the database undid them.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// A Handle is *sql.DB, *sql.Tx or *sql.Conn.
+type Handle interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// A DB runs statements in which {table} and {columns} stand for its own.
+type DB struct {
+	Handle  Handle
+	Dialect *Dialect
+	Table   string
+	Columns string
+	Timeout time.Duration // of a call of Run
+}
+
+// Alone reports whether the handle is a database's, and not a transaction, which
+// can't begin another: there nothing may be repeated or prepared.
+func (db *DB) Alone() bool {
+	_, ok := db.Handle.(interface {
+		BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
+	})
+	return ok
+}
+
+// ErrUnchanged means that a statement changed no row though one should have.
+var ErrUnchanged = errors.New("no row was changed")
+
+const attempts = 5
+
+// Run calls f within the deadline, and again if the database undid it. An error
+// for which isAnswer is true is returned as it is. After a deadline or a lost
+// connection nobody knows whether it was done: that is told, and left to the caller.
+func (db *DB) Run(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, db.Timeout)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		err := f(ctx)
+		if err == nil || isAnswer(err) {
+			return err
+		}
+		if again := Undone(err) || errors.Is(err, ErrUnchanged); again && attempt < attempts && db.Alone() && pause(ctx, attempt) {
+			continue
+		}
+		lost := ctx.Err()
+		switch {
+		case lost != nil && !errors.Is(err, lost): // some drivers report an error of their own
+			return fmt.Errorf("tokenauth: %s: no answer, outcome unknown: %w (%w)", doing, lost, err)
+		case lost != nil || errors.Is(err, driver.ErrBadConn):
+			return fmt.Errorf("tokenauth: %s: no answer, outcome unknown: %w", doing, err)
+		}
+		return fmt.Errorf("tokenauth: %s: %w", doing, err)
+	}
+}
+
+// pause waits up to 10 ms after the first attempt, twice that after the second,
+// and so on, and reports whether the context allows another.
+func pause(ctx context.Context, attempt int) bool {
+	timer := time.NewTimer(rand.N(10 * time.Millisecond << (attempt - 1)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Exec runs a statement and returns the number of rows it affected.
+func (db *DB) Exec(ctx context.Context, query string, args ...any) (int, error) {
+	result, err := db.Handle.ExecContext(ctx, db.Text(query), args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// Query runs a query.
+func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return db.Handle.QueryContext(ctx, db.Text(query), args...)
+}
+
+// Text completes a statement.
+func (db *DB) Text(query string) string {
+	return strings.NewReplacer("{table}", db.Table, "{columns}", db.Columns).Replace(query)
+}
+
+// List returns item n times, between commas.
+func List(item string, n int) string { return strings.Repeat(item+", ", n-1) + item }
+
+// Statements returns the statements of a schema, for drivers that take one at a
+// time. No string or comment in it may hold a semicolon.
+func Statements(schema string) []string {
+	var all []string
+	for s := range strings.SplitSeq(schema, ";") {
+		if s = strings.TrimSpace(s); s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// CheckTable keeps a table's name to what stands in a statement unquoted, and
+// leaves room for the names of its indexes.
+func CheckTable(name string) error {
+	valid := len(name) > 0 && len(name) <= 40 && (name[0] < '0' || name[0] > '9')
+	for i := range len(name) {
+		c := name[i]
+		valid = valid && (c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_')
+	}
+	if !valid {
+		return fmt.Errorf("table name %q must be 1 to 40 letters, digits and _, not starting with a digit", name)
+	}
+	return nil
+}

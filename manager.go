@@ -1,0 +1,390 @@
+package tokenauth
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth/internal/bearer"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
+)
+
+// Options are a [Manager]'s settings. Every zero field is the safe default.
+type Options struct {
+	// FormerPrefixes are prefixes whose keys are still accepted, though none is
+	// issued with them any more.
+	FormerPrefixes []string
+
+	// Scopes are the scopes that exist; others are refused. None: any
+	// well-formed scope.
+	Scopes []string
+
+	// DefaultTTL is how long a token lasts that is issued without an expiry.
+	// Zero: MaxTTL if that is set, else without end.
+	DefaultTTL time.Duration
+
+	// MaxTTL is how far ahead an expiry may lie when it is set. Zero: no limit.
+	// Changing it changes no token: the expiry that counts is the token's own.
+	MaxTTL time.Duration
+
+	// MaxPerUser is how many live tokens a user may hold at once, imported ones
+	// not counted. Zero: 100. Negative: no limit.
+	MaxPerUser int
+
+	// Legacy recognises the keys of imported tokens.
+	Legacy []LegacyFormat
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+}
+
+const defaultMaxPerUser = 100
+
+// A LegacyFormat recognises the keys that another system has made, so that
+// tokens imported from there go on working.
+type LegacyFormat struct {
+	// Origin is the one that the tokens were imported with.
+	Origin string
+
+	// Canonical returns the text whose SHA-256 is the imported digest, or false
+	// if presented is not a key of this format. It is called, before the store
+	// is asked, with whatever a client sends.
+	Canonical func(presented string) (text string, ok bool)
+}
+
+// A Manager issues, authenticates, rotates and revokes tokens. It is safe for
+// concurrent use.
+//
+// Its methods return the errors that they list, and otherwise the error of the
+// [Store], which means that the store did not answer. A token of another user
+// is [ErrNotFound]. A user ID that is empty, longer than 255 bytes, not UTF-8 or
+// with a control character is [ErrInvalidSpec].
+type Manager struct {
+	store   Store
+	options Options
+	prefix  string
+	forms   []keyform.Form  // the prefix's first, then the former ones'
+	scopes  map[string]bool // those that exist; nil: any
+	newKey  func(prefix string) Key
+}
+
+// New returns a Manager of the tokens in store, whose keys begin with prefix:
+// 1 to 20 of a-z, 0-9 and _, starting with a letter and not ending in _. A
+// prefix of the service's own lets secret scanners tell whose a leaked key is.
+//
+// Options may be nil; they are copied. New panics on a programming mistake: a
+// nil store, a malformed prefix, scope or legacy format, a negative duration,
+// or a DefaultTTL above MaxTTL.
+func New(store Store, prefix string, opts *Options) *Manager {
+	if store == nil {
+		panic("tokenauth: New: nil Store")
+	}
+	m := &Manager{store: store, prefix: prefix, newKey: generateKey}
+	if opts != nil {
+		m.options = *opts
+	}
+	if err := m.configure(); err != nil {
+		panic("tokenauth: New: " + err.Error())
+	}
+	return m
+}
+
+func (m *Manager) configure() error {
+	o := &m.options
+	for _, p := range append([]string{m.prefix}, o.FormerPrefixes...) {
+		if err := keyform.CheckPrefix(p); err != nil {
+			return err
+		}
+		m.forms = append(m.forms, keyform.New(p))
+	}
+	if len(o.Scopes) > 0 {
+		m.scopes = map[string]bool{}
+	}
+	for _, s := range o.Scopes {
+		if err := syntax.Scope(s); err != nil {
+			return err
+		}
+		m.scopes[s] = true
+	}
+	if o.DefaultTTL < 0 || o.MaxTTL < 0 || o.MaxTTL > 0 && o.DefaultTTL > o.MaxTTL {
+		return errors.New("DefaultTTL and MaxTTL must not be negative, nor DefaultTTL above MaxTTL")
+	}
+	if o.MaxPerUser == 0 {
+		o.MaxPerUser = defaultMaxPerUser
+	}
+	o.Legacy = slices.Clone(o.Legacy)
+	for _, f := range o.Legacy {
+		if f.Canonical == nil || !syntax.IsWord(f.Origin) {
+			return errors.New("Options.Legacy: a format needs an Origin and Canonical")
+		}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return nil
+}
+
+// WithStore returns a Manager with the same policy on another store: on
+// [SQLStore.With] a transaction, to issue a token and write the service's own
+// rows in one commit.
+func (m *Manager) WithStore(store Store) *Manager {
+	if store == nil {
+		panic("tokenauth: WithStore: nil Store")
+	}
+	c := *m
+	c.store = store
+	return &c
+}
+
+// Scopes returns the scopes that exist, sorted; none if any well-formed scope is allowed.
+func (m *Manager) Scopes() []string { return slices.Sorted(maps.Keys(m.scopes)) }
+
+// Authenticate returns the token whose key is presented. A key that is not
+// accepted is [ErrInvalidKey]; where it is known why, [ErrExpired] or
+// [ErrRevoked], which wrap it. Malformed keys are refused without asking the
+// store.
+func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, error) {
+	r, err := m.authenticate(ctx, presented)
+	if err != nil {
+		return Token{}, err
+	}
+	t := r.Token
+	t.Scopes = slices.Clone(t.Scopes)
+	return t, nil
+}
+
+// authenticate returns the store's own record, which must not be changed.
+func (m *Manager) authenticate(ctx context.Context, presented string) (*Record, error) {
+	d, origin, ok := m.recognize(presented)
+	if !ok {
+		return nil, errMalformedKey
+	}
+	r, err := m.store.Find(ctx, d)
+	if err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return nil, errUnknownKey
+		}
+		return nil, &unavailableError{"find token", err}
+	}
+	if r == nil {
+		return nil, &unavailableError{"find token", errors.New("the store returned neither a record nor an error")}
+	}
+	if err := judge(r, d, origin, m.options.Now()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// recognize returns the digest to look for, and the origin that the token must
+// have if the key is another system's.
+func (m *Manager) recognize(presented string) (d Digest, origin string, ok bool) {
+	for i := range m.forms {
+		if m.forms[i].Matches(presented) {
+			return DigestOf(presented), "", true
+		}
+	}
+	if len(m.options.Legacy) > 0 && !bearer.IsKey(presented) {
+		return d, "", false
+	}
+	for _, f := range m.options.Legacy {
+		if text, ok := f.Canonical(presented); ok {
+			return DigestOf(text), f.Origin, true
+		}
+	}
+	return d, "", false
+}
+
+// judge decides whether the key with digest d, of origin's form, is good at now.
+// It believes the store nothing that it can check itself.
+func judge(r *Record, d Digest, origin string, now time.Time) error {
+	generation, until := r.Token.Generation, time.Time{}
+	if !equal(&r.Digest, &d) {
+		if r.Retired == nil || !equal(&r.Retired.Digest, &d) {
+			return &unavailableError{"find token", errors.New("the store returned the record of another key")}
+		}
+		generation--
+		until = r.Retired.Until
+	}
+	if imported := generation == 0 && r.Token.Origin != ""; imported != (origin != "") || imported && origin != r.Token.Origin {
+		return errUnknownKey // our keys and another system's never stand for each other
+	}
+	switch {
+	case !r.Token.RevokedAt.IsZero():
+		return ErrRevoked
+	case expired(r.Token.ExpiresAt, now):
+		return ErrExpired
+	case generation < r.Token.Generation && !now.Before(until):
+		return errRetiredKey
+	}
+	return nil
+}
+
+func equal(a, b *Digest) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }
+
+// Get returns a token of a user, also a revoked one, or [ErrNotFound].
+func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
+	r, err := m.get(ctx, userID, id)
+	return r.Token, err
+}
+
+func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
+	if err := checkTarget(userID, id); err != nil {
+		return Record{}, err
+	}
+	records, err := m.store.List(ctx, Query{UserID: userID, ID: id, Revoked: true, Limit: 1})
+	if err != nil {
+		return Record{}, err
+	}
+	if len(records) == 0 {
+		return Record{}, ErrNotFound
+	}
+	return records[0], nil
+}
+
+func checkUserID(id string) error {
+	if err := syntax.UserID(id); err != nil {
+		return invalidSpec(err)
+	}
+	return nil
+}
+
+func checkTarget(userID, id string) error {
+	if err := checkUserID(userID); err != nil {
+		return err
+	}
+	if !syntax.IsWord(id) {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// List returns the tokens that q selects, oldest first. The next page is the
+// one after the last token's [Token.Cursor].
+func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
+	if !q.AllUsers || q.UserID != "" {
+		if err := checkUserID(q.UserID); err != nil {
+			return nil, err
+		}
+	}
+	if q.ID != "" && !syntax.IsWord(q.ID) {
+		return nil, nil
+	}
+	records, err := m.store.List(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	tokens := make([]Token, len(records))
+	for i := range records {
+		tokens[i] = records[i].Token
+	}
+	return tokens, nil
+}
+
+// Update changes the fields that p gives: name, scopes, expiry. It returns the
+// token as it is afterwards. [ErrNotFound] (also if it is revoked),
+// [ErrConflict] if it is expired, [ErrNameTaken], [ErrInvalidSpec].
+func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token, error) {
+	if err := checkTarget(userID, id); err != nil {
+		return Token{}, err
+	}
+	now := m.options.Now()
+	if p.Name != nil {
+		name, err := syntax.Name(*p.Name)
+		if err != nil {
+			return Token{}, invalidSpec(err)
+		}
+		p.Name = &name
+	}
+	if p.Scopes != nil {
+		scopes, err := syntax.Scopes(*p.Scopes, m.scopes)
+		if err != nil {
+			return Token{}, invalidSpec(err)
+		}
+		p.Scopes = &scopes
+	}
+	if p.ExpiresAt != nil {
+		expiresAt, err := m.checkExpiry(*p.ExpiresAt, now)
+		if err != nil {
+			return Token{}, err
+		}
+		p.ExpiresAt = &expiresAt
+	}
+	if err := m.store.Update(ctx, userID, id, p, now); err != nil {
+		return Token{}, err
+	}
+	return m.Get(ctx, userID, id)
+}
+
+// Rotate gives a token a new key. It keeps its ID, name, scopes and expiry. The
+// key before goes on working until grace has passed, but never beyond the
+// token's expiry; a grace of zero ends it at once. A key that an earlier
+// rotation replaced ends at once, so that at most two are good at a time.
+//
+// [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired or
+// another rotation came first, [ErrInvalidSpec] for a negative or endless grace.
+func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Duration) (Key, Token, error) {
+	now := m.options.Now()
+	until := now.Add(grace)
+	if grace < 0 || until.After(latestTime) {
+		return Key{}, Token{}, invalidSpec(errors.New("grace must not be negative nor reach beyond the year 9999"))
+	}
+	r, err := m.get(ctx, userID, id)
+	if err != nil {
+		return Key{}, Token{}, err
+	}
+	t := r.Token
+	if !t.RevokedAt.IsZero() {
+		return Key{}, Token{}, ErrNotFound
+	}
+	if t.ExpiredAt(until) {
+		until = t.ExpiresAt
+	}
+	key := m.newKey(m.prefix)
+	rotation := Rotation{Replaces: t.Generation, Digest: DigestOf(key.Reveal()), Hint: key.hint(), GraceUntil: micros(until)}
+	if err := m.store.Rotate(ctx, userID, id, rotation, now); err != nil {
+		return Key{}, Token{}, err
+	}
+	t.Generation++
+	t.Hint = rotation.Hint
+	return key, t, nil
+}
+
+// Revoke ends a token and its keys at once, for good, and frees its name. It is
+// done if the token is revoked already. [ErrNotFound]. After any other error it
+// may or may not be revoked: repeat it.
+func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
+	if err := checkTarget(userID, id); err != nil {
+		return err
+	}
+	return m.store.Revoke(ctx, userID, id, m.options.Now())
+}
+
+// RevokeAll revokes all live tokens of a user, as after a change of password,
+// and returns their number.
+func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
+	if err := checkUserID(userID); err != nil {
+		return 0, err
+	}
+	return m.store.RevokeAll(ctx, userID, m.options.Now())
+}
+
+const pruneBatch = 1000
+
+// Prune deletes the tokens that expired or were revoked before the given time
+// and returns their number, also beside an error. It works in batches, and may
+// run at any time, more than once at a time too. Imported tokens stay: they mark
+// what must not be imported again.
+func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
+	total := 0
+	for {
+		n, err := m.store.Prune(ctx, before, pruneBatch)
+		total += n
+		if err != nil || n < pruneBatch {
+			return total, err
+		}
+	}
+}

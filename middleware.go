@@ -1,0 +1,265 @@
+package tokenauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"github.com/go-tokenauth/tokenauth/internal/bearer"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
+)
+
+// AuthenticatorOptions are an [Authenticator]'s settings. Every zero field is
+// the default.
+type AuthenticatorOptions struct {
+	// Realm is told in challenges (RFC 9110 section 11.5): printable ASCII
+	// without quote and backslash. Empty: "api".
+	Realm string
+
+	// KeyHeader is a header, such as X-API-Key, that may hold the key alone,
+	// beside Authorization. Empty: none.
+	KeyHeader string
+
+	// ErrorHandler writes the status, which [StatusCode] tells, and the body of
+	// a refusal. The headers are set before it runs: WWW-Authenticate,
+	// Cache-Control, Vary, Retry-After. What err says is for the log, not for
+	// the client. Nil: a body as of RFC 9457.
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
+}
+
+const defaultRealm = "api"
+
+// An Authenticator turns requests that present keys into requests with a user of
+// type U, the service's own. It is safe for concurrent use.
+//
+// A key is accepted as "Authorization: Bearer <key>" (RFC 6750 section 2.1) or
+// "Authorization: Token <key>", in any letter case of the scheme, and nowhere
+// else: not in the query, a form or a cookie.
+type Authenticator[U any] struct {
+	manager      *Manager
+	find         func(ctx context.Context, userID string) (U, error)
+	nilable      bool // whether a U can be nil
+	realm        string
+	keyHeader    string
+	errorHandler func(http.ResponseWriter, *http.Request, error)
+	vary         []string
+}
+
+// NewAuthenticator returns an Authenticator of the manager's tokens. It calls
+// find on each request with the token's user ID, so that a user who is switched
+// off is out at once: find returns [ErrNoUser] for a user who does not exist or
+// may not sign in. A nil user is taken for that too; any other error is answered 503.
+//
+// Options may be nil; they are copied. NewAuthenticator panics on a programming
+// mistake: a nil manager or find, or a malformed realm or header name.
+func NewAuthenticator[U any](m *Manager, find func(ctx context.Context, userID string) (U, error), opts *AuthenticatorOptions) *Authenticator[U] {
+	if m == nil || find == nil {
+		panic("tokenauth: NewAuthenticator: nil Manager or find")
+	}
+	a := &Authenticator[U]{manager: m, find: find, realm: defaultRealm, vary: []string{"Authorization"}}
+	switch reflect.TypeFor[U]().Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
+		a.nilable = true
+	}
+	if opts == nil {
+		return a
+	}
+	if opts.Realm != "" {
+		a.realm = opts.Realm
+	}
+	if !syntax.IsQuotable(a.realm) {
+		panic("tokenauth: NewAuthenticator: malformed Realm")
+	}
+	if opts.KeyHeader != "" {
+		a.keyHeader = http.CanonicalHeaderKey(opts.KeyHeader)
+		if !syntax.IsWord(a.keyHeader) || a.keyHeader == "Authorization" {
+			panic("tokenauth: NewAuthenticator: malformed KeyHeader")
+		}
+		a.vary = append(a.vary, a.keyHeader)
+	}
+	a.vary = slices.Clip(a.vary)
+	a.errorHandler = opts.ErrorHandler
+	return a
+}
+
+// Require serves requests with a good key by next, which gets the user by
+// [UserFrom] and the token by [TokenFrom]. Others it refuses, and next never
+// runs: 401 without a key or with a wrong one, 400 for malformed credentials,
+// 503 when the store or the lookup of the user fails.
+func (a *Authenticator[U]) Require(next http.Handler) http.Handler {
+	return a.handler(next, nil, false)
+}
+
+// RequireScopes is [Authenticator.Require] for requests that need all of the
+// scopes: a good key of a token that lacks one is refused with 403. It panics on
+// no scope, a malformed one and one that is not in the Manager's [Options].Scopes.
+func (a *Authenticator[U]) RequireScopes(scopes ...string) func(http.Handler) http.Handler {
+	need, err := syntax.Scopes(scopes, a.manager.scopes)
+	if err != nil || len(need) == 0 {
+		panic("tokenauth: RequireScopes: no scope, or a malformed or unknown one")
+	}
+	return func(next http.Handler) http.Handler { return a.handler(next, need, false) }
+}
+
+// Optional is [Authenticator.Require] that also serves requests without a key,
+// with no user in the context. A wrong key is refused as always.
+func (a *Authenticator[U]) Optional(next http.Handler) http.Handler {
+	return a.handler(next, nil, true)
+}
+
+func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bool) http.Handler {
+	if next == nil {
+		panic("tokenauth: nil http.Handler")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		// An outer middleware of ours has done the work already.
+		known, ok := ctx.Value(contextKey{}).(*identity[U])
+		if !ok || known.by != a {
+			authenticated := &identityContext[U]{Context: ctx}
+			err := a.identify(ctx, r.Header, &authenticated.identity)
+			switch {
+			case err == nil:
+				known, ctx = &authenticated.identity, authenticated
+				a.addVary(w.Header())
+			case optional && errors.Is(err, ErrNoKey):
+				a.addVary(w.Header())
+				next.ServeHTTP(w, r)
+				return
+			default:
+				a.WriteError(w, r, err)
+				return
+			}
+			r = r.WithContext(ctx)
+		}
+		if !known.token.Token.HasScopes(need...) {
+			a.WriteError(w, r, &ScopeError{Need: need})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Authenticate returns the user and the token of the key that h presents, for
+// whoever has no net/http middleware. The names in h must be in canonical form,
+// as [http.Header.Set] makes them.
+//
+// Its errors are [ErrNoKey], [ErrInvalidRequest], [ErrInvalidKey] and what wraps
+// it, and a [*ScopeError] if the token lacks one of the scopes. With any other
+// error nothing is known of the key. [StatusCode] tells them apart.
+func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, scopes ...string) (U, Token, error) {
+	var none U
+	var id identity[U]
+	if err := a.identify(ctx, h, &id); err != nil {
+		return none, Token{}, err
+	}
+	t := id.Token()
+	if !t.HasScopes(scopes...) {
+		return none, Token{}, &ScopeError{Need: slices.Clone(scopes)}
+	}
+	return id.user, t, nil
+}
+
+// identify is the decision, apart from the response.
+func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, id *identity[U]) error {
+	key, err := bearer.Key(h, a.keyHeader)
+	switch err {
+	case nil:
+	case bearer.ErrNone:
+		return ErrNoKey
+	case bearer.ErrTooLong:
+		return errMalformedKey
+	default:
+		return ErrInvalidRequest
+	}
+	token, err := a.manager.authenticate(ctx, key)
+	if err != nil {
+		// Only what is not accepted is looked at again: a good key has no such bytes.
+		if err == errMalformedKey && !bearer.IsKey(key) {
+			return ErrInvalidRequest
+		}
+		return err
+	}
+	user, err := a.find(ctx, token.Token.UserID)
+	if err != nil && !errors.Is(err, ErrNoUser) {
+		return &unavailableError{"find user", err}
+	}
+	if err != nil || a.nilable && isNil(user) {
+		return ErrNoUser
+	}
+	*id = identity[U]{user: user, token: token, by: a}
+	return nil
+}
+
+func isNil(user any) bool {
+	v := reflect.ValueOf(user)
+	switch v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}
+
+// An identity is the one value that a request's context carries: who sent it.
+type identity[U any] struct {
+	user  U
+	token *Record           // shared: not to be changed, nor handed out
+	by    *Authenticator[U] // nil: from NewContext
+}
+
+// Token returns a copy that the caller may change.
+func (id *identity[U]) Token() Token {
+	t := id.token.Token
+	t.Scopes = slices.Clone(t.Scopes)
+	return t
+}
+
+type contextKey struct{}
+
+// An identityContext holds an identity in itself, which saves an allocation on
+// each request over context.WithValue.
+type identityContext[U any] struct {
+	context.Context
+	identity identity[U]
+}
+
+func (c *identityContext[U]) Value(key any) any {
+	if key == (contextKey{}) {
+		return &c.identity
+	}
+	return c.Context.Value(key)
+}
+
+// UserFrom returns the user that an [Authenticator] put into the context of a
+// request. ok is false if there is none, and also if U is not the very type that
+// the Authenticator has: *User and User are two. Where ok is false, user is the
+// zero value and must not be taken for somebody.
+func UserFrom[U any](ctx context.Context) (user U, ok bool) {
+	id, ok := ctx.Value(contextKey{}).(*identity[U])
+	if !ok {
+		return user, false
+	}
+	return id.user, true
+}
+
+// TokenFrom returns the token whose key a request presented; ok is false if an
+// [Authenticator] put none into its context. It is a copy.
+func TokenFrom(ctx context.Context) (t Token, ok bool) {
+	id, ok := ctx.Value(contextKey{}).(interface{ Token() Token })
+	if !ok {
+		return Token{}, false
+	}
+	return id.Token(), true
+}
+
+// NewContext returns a context in which [UserFrom] and [TokenFrom] find the
+// given values, for tests of handlers that call them. It satisfies no
+// [Authenticator]: a request with it is authenticated all the same.
+func NewContext[U any](ctx context.Context, user U, t Token) context.Context {
+	t.Scopes = slices.Clone(t.Scopes)
+	return &identityContext[U]{Context: ctx, identity: identity[U]{user: user, token: &Record{Token: t}}}
+}

@@ -1,0 +1,33 @@
+-- The tokens of all users, on SQLite 3.37 or newer.
+--
+-- Times are microseconds since 1970 in UTC, NULL for never. Digests are SHA-256.
+-- live_name and slot are NULL once a token is revoked: so names, and places in a
+-- user's limited number of tokens, are unique among the live ones.
+CREATE TABLE IF NOT EXISTS tokenauth_tokens (
+    id             TEXT    NOT NULL PRIMARY KEY,
+    user_id        TEXT    NOT NULL,
+    name           TEXT    NOT NULL,
+    live_name      TEXT,
+    slot           INTEGER,
+    scopes         TEXT    NOT NULL,
+    hint           TEXT    NOT NULL,
+    generation     INTEGER NOT NULL,
+    origin         TEXT    NOT NULL,
+    digest         BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),
+    retired_digest BLOB    UNIQUE CHECK (length(retired_digest) = 32),
+    retired_until  INTEGER,
+    created_at     INTEGER NOT NULL,
+    expires_at     INTEGER,
+    last_used_at   INTEGER,
+    revoked_at     INTEGER,
+    UNIQUE (user_id, live_name),
+    UNIQUE (user_id, slot),
+    CHECK ((retired_digest IS NULL) = (retired_until IS NULL)),
+    CHECK ((live_name IS NULL) = (revoked_at IS NOT NULL)),
+    CHECK (slot IS NULL OR revoked_at IS NULL)
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_user_created ON tokenauth_tokens (user_id, created_at, id);
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_created ON tokenauth_tokens (created_at, id);
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_expires ON tokenauth_tokens (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_revoked ON tokenauth_tokens (revoked_at) WHERE revoked_at IS NOT NULL;
