@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+func TestRoutes(t *testing.T) {
+	p := start(t, databaseFile(t))
+	wrong := p.Key[:len(p.Key)-1] + "!"
+	steps := []struct {
+		name         string
+		method, path string
+		key, body    string
+		want         int
+		text         string
+	}{
+		{"anyone is greeted", "GET", "/", "", "", 200, "Hello, stranger.\n"},
+		{"who presents a key is greeted by name", "GET", "/", p.Key, "", 200, "Hello, Ada.\n"},
+		{"a wrong key is not taken for none", "GET", "/", wrong, "", 401, ""},
+		{"me", "GET", "/me", p.Key, "", 200, ""},
+		{"me without a body", "HEAD", "/me", p.Key, "", 200, ""},
+		{"me without a key", "GET", "/me", "", "", 401, ""},
+		{"me with a wrong key", "GET", "/me", wrong, "", 401, ""},
+		{"no notes yet", "GET", "/notes", p.Key, "", 200, `{"notes":[]}` + "\n"},
+		{"a note is added", "POST", "/notes", p.Key, `{"text":"milk"}`, 201, `{"id":1,"text":"milk"}` + "\n"},
+		{"another one", "POST", "/notes", p.Key, `{"text":"Brötchen \u0000"}`, 201, `{"id":2,"text":"Brötchen \u0000"}` + "\n"},
+		{"the newest comes first", "GET", "/notes", p.Key, "", 200,
+			`{"notes":[{"id":2,"text":"Brötchen \u0000"},{"id":1,"text":"milk"}]}` + "\n"},
+		{"no key, no note", "POST", "/notes", "", `{"text":"milk"}`, 401, ""},
+		{"no such route", "GET", "/other", p.Key, "", 404, "404 page not found\n"},
+		{"no such method", "DELETE", "/notes", p.Key, "", 405, "Method Not Allowed\n"},
+	}
+	for _, s := range steps {
+		got := p.do(t, s.method, s.path, s.key, s.body)
+		require.Equal(t, s.want, got.StatusCode, s.name)
+		if s.text != "" {
+			require.Equal(t, s.text, got.Text, s.name)
+		}
+	}
+}
+
+func TestMe(t *testing.T) {
+	p := start(t, databaseFile(t))
+	got := p.do(t, "GET", "/me", p.Key, "")
+	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
+	require.Regexp(t, `^\{"user":\{"id":1,"name":"Ada"\},"token":\{`+
+		`"name":"curl \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}","scopes":\["notes:read","notes:write"\],`+
+		`"hint":"`+p.Key[len(p.Key)-4:]+`"\}\}`+"\n$", got.Text)
+}
+
+func TestChallenges(t *testing.T) {
+	p := start(t, databaseFile(t))
+	tests := []struct {
+		name, key, attributes string
+	}{
+		{"without a key", "", ""},
+		{"with a malformed key", "notes_x", `, error="invalid_token"`},
+		{"with an unknown key", p.otherKey(t), `, error="invalid_token"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := p.do(t, "GET", "/me", tt.key, "")
+			require.Equal(t, http.StatusUnauthorized, got.StatusCode)
+			require.Equal(t, []string{
+				`Bearer realm="notes"` + tt.attributes,
+				`Token realm="notes"` + tt.attributes,
+			}, got.Header.Values("WWW-Authenticate"))
+			require.Equal(t, "application/problem+json", got.Header.Get("Content-Type"))
+		})
+	}
+}
+
+// otherKey returns a well-formed key that the program does not know.
+func (p *program) otherKey(t *testing.T) string {
+	t.Helper()
+	key, _, err := newManager(tokenauth.NewMemoryStore()).Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
+	require.NoError(t, err)
+	leaktest.Default.Secret(key.Reveal())
+	return key.Reveal()
+}
+
+// issue issues a token beside the running program, as another process would.
+func issue(t *testing.T, path string, spec tokenauth.Spec) (string, func(context.Context) error) {
+	t.Helper()
+	db, err := openDatabase(t.Context(), path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	store, err := openStore(t.Context(), db)
+	require.NoError(t, err)
+	tokens := newManager(store)
+	key, token, err := tokens.Issue(t.Context(), spec)
+	require.NoError(t, err)
+	leaktest.Default.Secret(key.Reveal())
+	return key.Reveal(), func(ctx context.Context) error { return tokens.Revoke(ctx, token.UserID, token.ID) }
+}
+
+func TestScopes(t *testing.T) {
+	path := databaseFile(t)
+	p := start(t, path)
+	user := strconv.FormatInt(demoUser, 10)
+	reader, revoke := issue(t, path, tokenauth.Spec{UserID: user, Name: "reader", Scopes: []string{scopeRead}})
+	bare, _ := issue(t, path, tokenauth.Spec{UserID: user, Name: "bare"})
+	nobody, _ := issue(t, path, tokenauth.Spec{UserID: "404", Name: "of nobody", Scopes: []string{scopeRead}})
+
+	refused := p.do(t, "POST", "/notes", reader, `{"text":"milk"}`)
+	require.Equal(t, http.StatusForbidden, refused.StatusCode)
+	require.Equal(t, `Bearer realm="notes", error="insufficient_scope", scope="notes:write"`, refused.Header.Get("WWW-Authenticate"))
+	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", reader, "").StatusCode)
+	require.Equal(t, http.StatusForbidden, p.do(t, "GET", "/notes", bare, "").StatusCode)
+	require.Contains(t, p.do(t, "GET", "/me", bare, "").Text, `"scopes":[]`)
+	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", nobody, "").StatusCode)
+
+	require.NoError(t, revoke(t.Context()))
+	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", reader, "").StatusCode, "a revoked key is out at once")
+}
+
+func TestBadBodies(t *testing.T) {
+	p := start(t, databaseFile(t))
+	const asJSON = "application/json"
+	tests := []struct {
+		name, mediaType, body string
+		want                  int
+	}{
+		{"with a charset", asJSON + "; charset=utf-8", `{"text":"milk"}`, http.StatusCreated},
+		{"as large as allowed", asJSON, `{"text":"` + strings.Repeat("x", maxBody-len(`{"text":""}`)) + `"}`, http.StatusCreated},
+		{"larger by a byte", asJSON, `{"text":"` + strings.Repeat("x", maxBody+1-len(`{"text":""}`)) + `"}`, http.StatusRequestEntityTooLarge},
+		{"larger behind the value", asJSON, `{"text":"milk"}` + strings.Repeat(" ", maxBody), http.StatusRequestEntityTooLarge},
+		{"no media type", "", `{"text":"milk"}`, http.StatusUnsupportedMediaType},
+		{"a form", "application/x-www-form-urlencoded", `text=milk`, http.StatusUnsupportedMediaType},
+		{"empty", asJSON, ``, http.StatusBadRequest},
+		{"not JSON", asJSON, `milk`, http.StatusBadRequest},
+		{"cut off", asJSON, `{"text":"mil`, http.StatusBadRequest},
+		{"not an object", asJSON, `["milk"]`, http.StatusBadRequest},
+		{"null", asJSON, `null`, http.StatusBadRequest},
+		{"a text that is none", asJSON, `{"text":1}`, http.StatusBadRequest},
+		{"no text", asJSON, `{}`, http.StatusBadRequest},
+		{"an empty text", asJSON, `{"text":""}`, http.StatusBadRequest},
+		{"an unknown member", asJSON, `{"text":"milk","user":2}`, http.StatusBadRequest},
+		{"two values", asJSON, `{"text":"milk"}{"text":"milk"}`, http.StatusBadRequest},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.URL+"/notes", strings.NewReader(tt.body))
+			require.NoError(t, err)
+			r.Header.Set("Authorization", "Bearer "+p.Key)
+			r.Header.Set("Content-Type", tt.mediaType)
+			got := send(t, r)
+			require.Equal(t, tt.want, got.StatusCode)
+			if tt.want != http.StatusCreated {
+				require.Equal(t, "application/problem+json", got.Header.Get("Content-Type"))
+				require.Contains(t, got.Text, fmt.Sprintf(`"status":%d`, tt.want))
+			}
+		})
+	}
+}
+
+func TestLog(t *testing.T) {
+	p := start(t, databaseFile(t))
+	p.do(t, "GET", "/me", p.Key, "")
+	p.do(t, "GET", "/me", "notes_x", "")
+	p.do(t, "GET", "/"+p.Key, p.Key, "")
+	p.do(t, "GET", "/../"+p.Key+"/../me?key="+p.Key, "", "")
+	p.do(t, p.Key, "/me", "", "")
+	p.Stop()
+	require.NoError(t, p.wait(t))
+
+	lines := strings.Split(strings.TrimSpace(p.Log.String()), "\n")
+	for i, want := range []string{
+		`route="GET /me" status=200 duration=\S+ token=[A-Z2-7]{26}$`,
+		`route="GET /me" status=401 duration=\S+ token=""$`,
+		`route="" status=404 `,
+		`route="GET /me" status=307 `,
+		`route="GET /me" status=401 `,
+		`route="" status=405 `,
+		`msg="shutting down"`,
+	} {
+		require.Regexp(t, regexp.MustCompile(want), lines[i])
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestGracefulShutdown stops the program while it reads the body of a request.
+func TestGracefulShutdown(t *testing.T) {
+	path := databaseFile(t)
+	p := start(t, path)
+	body, bodyEnd := io.Pipe()
+	reading := make(chan struct{})
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(reading) }})
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL+"/notes", body)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer "+p.Key)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Expect", "100-continue") // the server sends 100 once a handler reads the body
+	status := make(chan int, 1)
+	go func() {
+		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: patience}}
+		response, err := client.Do(r)
+		if err != nil {
+			t.Error(err)
+			status <- 0
+			return
+		}
+		_ = response.Body.Close()
+		status <- response.StatusCode
+	}()
+
+	<-reading
+	p.Stop()
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.URL, "http://"))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	}, patience, time.Millisecond, "a stopping program takes no new connection")
+	_, err = io.WriteString(bodyEnd, `{"text":"finished"}`)
+	require.NoError(t, err)
+	require.NoError(t, bodyEnd.Close())
+	require.Equal(t, http.StatusCreated, <-status)
+	require.NoError(t, p.wait(t))
+
+	again := start(t, path)
+	require.Equal(t, `{"notes":[{"id":1,"text":"finished"}]}`+"\n", again.do(t, "GET", "/notes", p.Key, "").Text,
+		"the next start knows the note, and the key of the start before")
+	require.Equal(t, http.StatusOK, again.do(t, "GET", "/me", again.Key, "").StatusCode)
+	require.True(t, p.Key != again.Key, "each start has a key of its own")
+}
+
+func TestOddFileNames(t *testing.T) {
+	for _, name := range []string{"a b.db", "what?.db", "100%25.db", "a#b&c=d.db", ":memory:", "file:x.db", "größe.db"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), name)
+			p := start(t, path)
+			require.Equal(t, http.StatusOK, p.do(t, "GET", "/me", p.Key, "").StatusCode)
+			require.FileExists(t, path)
+			p.Stop()
+			require.NoError(t, p.wait(t))
+			entries, err := os.ReadDir(filepath.Dir(path))
+			require.NoError(t, err)
+			require.Len(t, entries, 1, "no other file is left")
+		})
+	}
+}
+
+func TestRelativeFileName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"tokens.db", ":memory:"} {
+		p := start(t, name)
+		require.Equal(t, http.StatusOK, p.do(t, "GET", "/me", p.Key, "").StatusCode)
+		require.FileExists(t, name)
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	notDatabase := filepath.Join(t.TempDir(), "text")
+	require.NoError(t, os.WriteFile(notDatabase, []byte(strings.Repeat("no database ", 100)), 0o600))
+	missing := filepath.Join(t.TempDir(), "missing", "tokens.db")
+
+	tests := []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"the port is taken", []string{"-addr", taken.Addr().String(), "-db", databaseFile(t)}, []string{taken.Addr().String(), "address already in use"}},
+		{"no such folder", []string{"-db", missing}, []string{"open database " + missing, "unable to open"}},
+		{"the file is no database", []string{"-db", notDatabase}, []string{"open database " + notDatabase, "not a database"}},
+		{"an unknown flag", []string{"-port", "80"}, []string{"-port"}},
+		{"an argument", []string{"tokens.db"}, []string{"unexpected argument", "tokens.db"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout buffer
+			err := run(t.Context(), tt.args, &stdout, io.Discard)
+			for _, want := range tt.want {
+				require.ErrorContains(t, err, want)
+			}
+			require.Empty(t, stdout.String(), "no key is issued")
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stderr buffer
+	require.NoError(t, run(t.Context(), []string{"-h"}, io.Discard, &stderr))
+	require.Contains(t, stderr.String(), `(default "tokens.db")`)
+}

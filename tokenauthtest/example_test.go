@@ -1,0 +1,60 @@
+package tokenauthtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
+)
+
+// newHandler is the service under test.
+func newHandler(tokens *tokenauth.Manager) http.Handler {
+	byID := func(_ context.Context, id string) (string, error) { return "user " + id, nil }
+	auth := tokenauth.NewAuthenticator(tokens, byID, nil)
+	mux := http.NewServeMux()
+	mux.Handle("POST /orders", auth.RequireScopes("orders:write")(http.HandlerFunc(order)))
+	return mux
+}
+
+func order(w http.ResponseWriter, r *http.Request) {
+	user, _ := tokenauth.UserFrom[string](r.Context())
+	_, _ = fmt.Fprintln(w, "ordered by", user)
+}
+
+// A test of a service's handler, from the good key to the store that is down.
+func Example() {
+	t := &testing.T{} // in a test, its parameter
+
+	kit := tokenauthtest.New(t, &tokenauth.Options{DefaultTTL: time.Hour})
+	handler := newHandler(kit.Manager)
+	post := func(key tokenauth.Key) int {
+		r := httptest.NewRequest(http.MethodPost, "/orders", nil)
+		tokenauthtest.SetKey(r, key)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+
+	key := kit.Issue("42", "orders:write")
+	fmt.Println("with the key:", post(key))
+	fmt.Println("without the scope:", post(kit.Issue("42", "orders:read")))
+
+	kit.Store.Fail(errors.New("connection refused"))
+	fmt.Println("while the store is down:", post(key))
+	kit.Store.Fail(nil)
+
+	kit.Clock.Advance(time.Hour)
+	fmt.Println("an hour later:", post(key))
+
+	// Output:
+	// with the key: 200
+	// without the scope: 403
+	// while the store is down: 503
+	// an hour later: 401
+}
