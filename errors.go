@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -77,34 +78,26 @@ func (e *unavailableError) Unwrap() error { return e.cause }
 // [ErrConflict], and 503 for every other error: the store, or the lookup of the
 // user, did not answer.
 func StatusCode(err error) int {
-	if err == nil {
-		return http.StatusOK
-	}
 	var unavailable *unavailableError
-	if errors.As(err, &unavailable) {
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.As(err, &unavailable):
 		return http.StatusServiceUnavailable
-	}
-	for _, s := range statuses {
-		if errors.Is(err, s.err) {
-			return s.code
-		}
+	case isAny(err, ErrInvalidRequest, ErrInvalidSpec):
+		return http.StatusBadRequest
+	case isAny(err, ErrNoKey, ErrInvalidKey):
+		return http.StatusUnauthorized
+	case errors.Is(err, ErrInsufficientScope):
+		return http.StatusForbidden
+	case errors.Is(err, ErrNotFound):
+		return http.StatusNotFound
+	case isAny(err, ErrNameTaken, ErrKeyTaken, ErrSlotTaken, ErrTooManyTokens, ErrConflict):
+		return http.StatusConflict
 	}
 	return http.StatusServiceUnavailable
 }
 
-var statuses = []struct {
-	err  error
-	code int
-}{
-	{ErrInvalidRequest, http.StatusBadRequest},
-	{ErrInvalidSpec, http.StatusBadRequest},
-	{ErrNoKey, http.StatusUnauthorized},
-	{ErrInvalidKey, http.StatusUnauthorized},
-	{ErrInsufficientScope, http.StatusForbidden},
-	{ErrNotFound, http.StatusNotFound},
-	{ErrNameTaken, http.StatusConflict},
-	{ErrKeyTaken, http.StatusConflict},
-	{ErrSlotTaken, http.StatusConflict},
-	{ErrTooManyTokens, http.StatusConflict},
-	{ErrConflict, http.StatusConflict},
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

@@ -50,7 +50,7 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 		switch {
 		case err == nil:
 			return key, r.Token, nil
-		case !errors.Is(err, ErrSlotTaken) && !errors.Is(err, ErrNameTaken) && !errors.Is(err, ErrKeyTaken):
+		case !isAny(err, ErrSlotTaken, ErrNameTaken, ErrKeyTaken):
 			return Key{}, Token{}, err
 		}
 	}
@@ -73,7 +73,7 @@ func (m *Manager) newRecord(spec Spec, now time.Time) (Record, error) {
 	}
 	expiresAt, err := m.checkExpiry(spec.ExpiresAt, now)
 	if err != nil {
-		return Record{}, err
+		return Record{}, invalidSpec(err)
 	}
 	return Record{Token: Token{
 		UserID: spec.UserID, Name: name, Scopes: scopes, Generation: 1,
@@ -93,22 +93,20 @@ func (m *Manager) checkSpec(userID, name string, scopes []string) (string, []str
 
 // checkExpiry applies the policy to an expiry; a zero one means never.
 func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
-	maxTTL, problem := m.options.MaxTTL, ""
+	maxTTL := m.options.MaxTTL
 	switch {
-	case expiresAt.IsZero() && maxTTL == 0:
-		return time.Time{}, nil
+	case expiresAt.IsZero() && maxTTL > 0:
+		return expiresAt, errors.New("a token must expire")
 	case expiresAt.IsZero():
-		problem = "a token must expire"
+		return expiresAt, nil
 	case !expiresAt.After(now):
-		problem = "expiry is not in the future"
+		return expiresAt, errors.New("expiry is not in the future")
 	case expiresAt.After(latestTime):
-		problem = "expiry is beyond the year 9999"
+		return expiresAt, errors.New("expiry is beyond the year 9999")
 	case maxTTL > 0 && expiresAt.After(now.Add(maxTTL)):
-		problem = "expiry is more than " + maxTTL.String() + " ahead"
-	default:
-		return micros(expiresAt), nil
+		return expiresAt, fmt.Errorf("expiry is more than %v ahead", maxTTL)
 	}
-	return time.Time{}, invalidSpec(errors.New(problem))
+	return micros(expiresAt), nil
 }
 
 // makeRoom chooses a slot for r, and revokes what is expired and stands in r's
@@ -161,7 +159,7 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 // what Issue does next will tell.
 func (m *Manager) revokeExpired(ctx context.Context, t Token, now time.Time) error {
 	err := m.store.RevokeExpired(ctx, t.UserID, t.ID, now)
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+	if isAny(err, ErrNotFound, ErrConflict) {
 		return nil
 	}
 	return err

@@ -114,27 +114,25 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 		panic("tokenauth: nil http.Handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
 		// An outer middleware of ours has done the work already.
-		known, ok := ctx.Value(contextKey{}).(*identity[U])
+		known, ok := r.Context().Value(contextKey{}).(*identity[U])
 		if !ok || known.by != a {
-			authenticated := &identityContext[U]{Context: ctx}
-			err := a.identify(ctx, r.Header, &authenticated.identity)
-			switch {
-			case err == nil:
-				known, ctx = &authenticated.identity, authenticated
-				a.addVary(w.Header())
-			case optional && errors.Is(err, ErrNoKey):
-				a.addVary(w.Header())
-				next.ServeHTTP(w, r)
-				return
-			default:
+			fresh := &identifiedRequest[U]{}
+			fresh.Context = r.Context()
+			err := a.identify(fresh.Context, r.Header, &fresh.identity)
+			if err != nil && !(optional && err == ErrNoKey) {
 				a.WriteError(w, r, err)
 				return
 			}
-			r = r.WithContext(ctx)
+			a.addVary(w.Header())
+			if err != nil {
+				next.ServeHTTP(w, r)
+				return
+			}
+			setContext(&fresh.request, r, &fresh.identityContext)
+			known, r = &fresh.identity, &fresh.request
 		}
-		if !known.token.Token.HasScopes(need...) {
+		if !hasScopes(known.token.Token.Scopes, need) {
 			a.WriteError(w, r, &ScopeError{Need: need})
 			return
 		}
@@ -183,13 +181,15 @@ func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, id *iden
 		return err
 	}
 	user, err := a.find(ctx, token.Token.UserID)
-	if err != nil && !errors.Is(err, ErrNoUser) {
+	switch {
+	case err != nil && errors.Is(err, ErrNoUser):
+		return err
+	case err != nil:
 		return &unavailableError{"find user", err}
-	}
-	if err != nil || a.nilable && isNil(user) {
+	case a.nilable && isNil(user):
 		return ErrNoUser
 	}
-	*id = identity[U]{user: user, token: token, by: a}
+	id.user, id.token, id.by = user, token, a
 	return nil
 }
 
@@ -220,8 +220,7 @@ func (id *identity[U]) Token() Token {
 
 type contextKey struct{}
 
-// An identityContext holds an identity in itself, which saves an allocation on
-// each request over context.WithValue.
+// An identityContext is a context that holds an identity in itself.
 type identityContext[U any] struct {
 	context.Context
 	identity identity[U]
@@ -233,6 +232,16 @@ func (c *identityContext[U]) Value(key any) any {
 	}
 	return c.Context.Value(key)
 }
+
+// An identifiedRequest is a request and its context in one allocation, which is
+// felt on each request.
+type identifiedRequest[U any] struct {
+	identityContext[U]
+	request http.Request
+}
+
+// setContext is from.WithContext(ctx), written to a place that is there already.
+func setContext(to, from *http.Request, ctx context.Context) { *to = *from.WithContext(ctx) }
 
 // UserFrom returns the user that an [Authenticator] put into the context of a
 // request. ok is false if there is none, and also if U is not the very type that

@@ -35,15 +35,22 @@ func NewMemoryStore() *MemoryStore {
 	}
 }
 
-// Create implements [Store].
-func (s *MemoryStore) Create(ctx context.Context, records ...Record) error {
+// locked calls f, which changes the store.
+func (s *MemoryStore) locked(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err := s.addNew(records)
-	return err
+	return f()
+}
+
+// Create implements [Store].
+func (s *MemoryStore) Create(ctx context.Context, records ...Record) error {
+	return s.locked(ctx, func() error {
+		_, err := s.addNew(records)
+		return err
+	})
 }
 
 // addNew adds those of records that are not there yet, or none, and returns them.
@@ -213,22 +220,19 @@ func (s *MemoryStore) RevokeExpired(ctx context.Context, userID, id string, at t
 }
 
 // RevokeAll implements [Store].
-func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, old := range s.byUser[userID] {
-		if old.Token.RevokedAt.IsZero() {
-			r := *old
-			revoke(&r, at)
-			s.replace(old, &r)
-			n++
+func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+	err = s.locked(ctx, func() error {
+		for _, old := range s.byUser[userID] {
+			if old.Token.RevokedAt.IsZero() {
+				r := *old
+				revoke(&r, at)
+				s.replace(old, &r)
+				n++
+			}
 		}
-	}
-	return n, nil
+		return nil
+	})
+	return n, err
 }
 
 func revoke(r *Record, at time.Time) {
@@ -240,68 +244,59 @@ func revoke(r *Record, at time.Time) {
 
 // Touch implements [Store].
 func (s *MemoryStore) Touch(ctx context.Context, uses ...Use) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, use := range uses {
-		old := s.byID[use.ID]
-		if old == nil {
-			continue
+	return s.locked(ctx, func() error {
+		for _, use := range uses {
+			old := s.byID[use.ID]
+			if old == nil {
+				continue
+			}
+			at := micros(use.At)
+			if at.Before(old.Token.CreatedAt) {
+				at = old.Token.CreatedAt
+			}
+			if at.After(old.Token.LastUsedAt) {
+				r := *old
+				r.Token.LastUsedAt = at
+				s.replace(old, &r)
+			}
 		}
-		at := micros(use.At)
-		if at.Before(old.Token.CreatedAt) {
-			at = old.Token.CreatedAt
-		}
-		if at.After(old.Token.LastUsedAt) {
-			r := *old
-			r.Token.LastUsedAt = at
-			s.replace(old, &r)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // Prune implements [Store].
-func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, r := range s.byID {
-		if n >= limit {
-			break
+func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = s.locked(ctx, func() error {
+		for _, r := range s.byID {
+			if n >= limit {
+				break
+			}
+			if r.Token.Origin == "" && (isBefore(r.Token.RevokedAt, before) || isBefore(r.Token.ExpiresAt, before)) {
+				s.remove(r)
+				n++
+			}
 		}
-		if r.Token.Origin == "" && (isBefore(r.Token.RevokedAt, before) || isBefore(r.Token.ExpiresAt, before)) {
-			s.remove(r)
-			n++
-		}
-	}
-	return n, nil
+		return nil
+	})
+	return n, err
 }
 
 func isBefore(t, limit time.Time) bool { return !t.IsZero() && t.Before(limit) }
 
 // change swaps a record for a copy that apply has changed.
 func (s *MemoryStore) change(ctx context.Context, userID, id string, apply func(*Record) error) error {
-	if err := ctx.Err(); err != nil {
+	return s.locked(ctx, func() error {
+		old := s.byID[id]
+		if old == nil || old.Token.UserID != userID {
+			return ErrNotFound
+		}
+		r := *old
+		err := apply(&r)
+		if err == nil {
+			s.replace(old, &r)
+		}
 		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.byID[id]
-	if old == nil || old.Token.UserID != userID {
-		return ErrNotFound
-	}
-	r := *old
-	if err := apply(&r); err != nil {
-		return err
-	}
-	s.replace(old, &r)
-	return nil
+	})
 }
 
 // changeLive is change for what neither a revoked nor an expired token allows.

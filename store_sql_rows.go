@@ -121,12 +121,7 @@ func scanRecord(rows *sql.Rows) (r Record, err error) {
 
 // isAnswer reports whether err is what a Store says, not a failure to say it.
 func isAnswer(err error) bool {
-	for _, answer := range []error{ErrNotFound, ErrNameTaken, ErrKeyTaken, ErrSlotTaken, ErrConflict} {
-		if errors.Is(err, answer) {
-			return true
-		}
-	}
-	return false
+	return isAny(err, ErrNotFound, ErrNameTaken, ErrKeyTaken, ErrSlotTaken, ErrConflict)
 }
 
 func (s *SQLStore) run(ctx context.Context, doing string, f func(context.Context) error) error {

@@ -34,9 +34,11 @@ func expired(expiresAt, now time.Time) bool {
 // HasScopes reports whether the token has every one of scopes. Scopes are
 // compared whole and exactly: there is no wildcard and no hierarchy. With no
 // scopes given it is true.
-func (t Token) HasScopes(scopes ...string) bool {
-	for _, s := range scopes {
-		if !slices.Contains(t.Scopes, s) {
+func (t Token) HasScopes(scopes ...string) bool { return hasScopes(t.Scopes, scopes) }
+
+func hasScopes(has, need []string) bool {
+	for _, s := range need {
+		if !slices.Contains(has, s) {
 			return false
 		}
 	}

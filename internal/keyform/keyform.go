@@ -112,17 +112,13 @@ func (f *Form) Matches(key string) bool {
 		sum ^= uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24
 		sum = crcTables[3][byte(sum)] ^ crcTables[2][byte(sum>>8)] ^ crcTables[1][byte(sum>>16)] ^ crcTables[0][sum>>24]
 	}
-	if all >= 0x80 { // noDigit was among them
-		return false
+	want := uint64(0)
+	for i := range len(check) {
+		value := valueOf[check[i]]
+		all |= value
+		want = 62*want + uint64(value)
 	}
-	sum = ^sum
-	for i := checkLength - 1; i >= 0; i-- {
-		if check[i] != digits[sum%62] {
-			return false
-		}
-		sum /= 62
-	}
-	return true
+	return all < 0x80 && want == uint64(^sum) // noDigit was not among them
 }
 
 // crcTables take four bytes at a time: table k is for a byte with k bytes behind it.

@@ -17,8 +17,8 @@ var Dialects = map[string]*Dialect{
 		Schema:  "sqlite.sql",
 		Prepare: true,
 		Touch: `WITH uses (id, at) AS (VALUES %s)
-			UPDATE {table} SET last_used_at = CASE WHEN uses.at < created_at THEN created_at ELSE uses.at END
-			FROM uses WHERE {table}.id = uses.id AND (last_used_at IS NULL OR last_used_at < uses.at)`,
+			UPDATE {table} SET last_used_at = max(uses.at, created_at)
+			FROM uses WHERE {table}.id = uses.id AND (last_used_at IS NULL OR last_used_at < max(uses.at, created_at))`,
 		Prune: `DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
 			WHERE origin = '' AND (revoked_at < ? OR expires_at < ?) LIMIT ?)`,
 	},

@@ -1,0 +1,225 @@
+package tokenauth_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A drfRequest is a row of docs/compared-with-drf.md, and the bytes that are sent
+// for it. Method and path are GET and /me/ where they are empty.
+type drfRequest struct {
+	row, method, path, lines string
+}
+
+// authorized is the line that nearly every row is about. KEY stands for an
+// imported key, INACTIVE for the key of a user who may not sign in.
+func authorized(row, value string) drfRequest {
+	return drfRequest{row, "", "", "Authorization: " + value + "\r\n"}
+}
+
+const (
+	validLine   = "Authorization: Token KEY\r\n"
+	unknownLine = "Authorization: Token 0123456789abcdef0123456789abcdef01234567\r\n"
+)
+
+var drfRequests = []drfRequest{
+	{"no header", "", "", ""},
+	authorized("empty header value", ""),
+	authorized("`Token` alone", "Token"),
+	authorized("`Token` + 3 spaces (raw)", "Token   "),
+	authorized("`Token a b`", "Token a b"),
+	authorized("`Token KEY KEY`", "Token KEY KEY"),
+	authorized("`Token KEY` (valid)", "Token KEY"),
+	authorized("`token KEY`", "token KEY"),
+	authorized("`TOKEN KEY`", "TOKEN KEY"),
+	authorized("`tOkEn KEY`", "tOkEn KEY"),
+	authorized("`TokenKEY` (no space)", "TokenKEY"),
+	authorized("`Token: KEY`", "Token: KEY"),
+	authorized("`Token=KEY`", "Token=KEY"),
+	authorized("`Token \"KEY\"` (quoted)", `Token "KEY"`),
+	authorized("`KEY` alone", "KEY"),
+	authorized("`Bearer KEY`", "Bearer KEY"),
+	authorized("`Basic YWxpY2U6d29uZGVybGFuZA==`", "Basic YWxpY2U6d29uZGVybGFuZA=="),
+	{"unknown key (40 hex)", "", "", unknownLine},
+	authorized("valid key in UPPER case", "Token UPPER"),
+	authorized("valid key, last character missing", "Token SHORT"),
+	authorized("valid key of an inactive user", "Token INACTIVE"),
+	authorized("SQL-ish key `'--`", "Token '--"),
+	authorized("key with `%00` literally", "Token KEY%00"),
+	authorized("key + valid UTF-8 (C2 B8)", "Token KEY\xc2\xb8"),
+	authorized("key + invalid UTF-8 (B8)", "Token KEY\xb8"),
+	authorized("key + C2 A0 (UTF-8 no-break space) (raw)", "Token KEY\xc2\xa0"),
+	authorized("`Token` C2 A0 `KEY` (raw)", "Token\xc2\xa0KEY"),
+	authorized("key + trailing NUL (raw)", "Token KEY\x00"),
+	authorized("NUL inside key (raw)", "Token 0123\x004567"),
+	authorized("vertical tab as separator, 0B (raw)", "Token\x0bKEY"),
+	authorized("form feed as separator, 0C (raw)", "Token\x0cKEY"),
+	authorized("0x1F as separator (raw)", "Token\x1fKEY"),
+	authorized("DEL after the key, 7F (raw)", "Token KEY\x7f"),
+	authorized("bare CR inside (raw)", "Token KEY\rKEY"),
+	authorized("tab as separator", "Token\tKEY"),
+	authorized("two spaces as separator", "Token  KEY"),
+	authorized("trailing spaces + tab (raw)", "Token KEY  \t"),
+	authorized("leading spaces + tab (raw)", "  \tToken KEY"),
+	authorized("folded line (raw)", "Token\r\n KEY"),
+	authorized("key of 1000 characters", "Token "+strings.Repeat("a", 1000)),
+	authorized("key of 8000 characters", "Token "+strings.Repeat("a", 8000)),
+	authorized("key of 8160 characters", "Token "+strings.Repeat("a", 8160)),
+	authorized("key of 9000 characters", "Token "+strings.Repeat("a", 9000)),
+	authorized("key of 70000 characters", "Token "+strings.Repeat("a", 70000)),
+	{"two headers, valid + valid", "", "", validLine + validLine},
+	{"two headers, valid + unknown", "", "", validLine + unknownLine},
+	{"two headers, `Basic x` + valid", "", "", "Authorization: Basic x\r\n" + validLine},
+	{"two headers, empty + valid (raw)", "", "", "Authorization:\r\n" + validLine},
+	authorized("`Token KEY, Token KEY` in one header", "Token KEY, Token KEY"),
+	{"header name `authorization`", "", "", "authorization: Token KEY\r\n"},
+	{"header name `Authorization ` with a space (raw)", "", "", "Authorization : Token KEY\r\n"},
+	{"key in the query, `?token=KEY`", "", "/me/?token=KEY", ""},
+	{"`X-Api-Key: KEY`", "", "", "X-Api-Key: KEY\r\n"},
+	{"HEAD, no header", "HEAD", "", ""},
+	{"HEAD, valid", "HEAD", "", validLine},
+	{"OPTIONS, no header", "OPTIONS", "", ""},
+	{"OPTIONS, unknown key", "OPTIONS", "", unknownLine},
+	{"OPTIONS, valid", "OPTIONS", "", validLine},
+	{"POST (not offered), no header", "POST", "", ""},
+	{"POST (not offered), valid", "POST", "", validLine},
+	{"`Accept: text/html`, no header", "", "", "Accept: text/html\r\n"},
+	{"`Accept-Language: de`, unknown key", "", "", "Accept-Language: de\r\n" + unknownLine},
+	{"view without permissions `/open/`, no header", "", "/open/", ""},
+	{"view without permissions `/open/`, unknown key", "", "/open/", unknownLine},
+	{"view without permissions `/open/`, `Token` alone", "", "/open/", "Authorization: Token\r\n"},
+	{"view without permissions `/open/`, `Bearer x`", "", "/open/", "Authorization: Bearer x\r\n"},
+	{"view without permissions `/open/`, inactive user's key", "", "/open/", "Authorization: Token INACTIVE\r\n"},
+	{"`/bare/` (plain Django view), unknown key", "", "/bare/", unknownLine},
+}
+
+func (d drfRequest) bytes() string {
+	method, path := "GET", "/me/"
+	if d.method != "" {
+		method = d.method
+	}
+	if d.path != "" {
+		path = d.path
+	}
+	key := hexKey("compared with DRF")
+	text := strings.NewReplacer(
+		"KEY", key, "UPPER", strings.ToUpper(key), "SHORT", key[:39], "INACTIVE", hexKey("inactive"),
+	).Replace(path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + d.lines)
+	return method + " " + text + "\r\n"
+}
+
+// newDRFService protects what the service did that DRF's answers are from.
+func newDRFService(t *testing.T) string {
+	m := newLegacyManager(tokenauth.NewMemoryStore(), drf)
+	importKey(t, m, "drf", hexKey("compared with DRF"))
+	_, err := m.Import(t.Context(), tokenauth.ImportSpec{
+		UserID: "inactive", Name: "n", Origin: "drf", Digest: tokenauth.DigestOf(hexKey("inactive")),
+	})
+	require.NoError(t, err)
+	auth := tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
+		if id == "inactive" {
+			return nil, tokenauth.ErrNoUser
+		}
+		return &user{id}, nil
+	}, nil)
+	me := http.NewServeMux()
+	me.Handle("GET /me/", whoami)
+	me.Handle("OPTIONS /me/", whoami)
+	mux := http.NewServeMux()
+	mux.Handle("/me/", auth.Require(me))
+	mux.Handle("/open/", auth.Optional(whoami))
+	mux.Handle("/bare/", whoami)
+	return newServer(t, mux)
+}
+
+// A service that moves here from DRF reads on one page what its clients will
+// see. Every row of that page is sent over the wire; none may be missing.
+func TestComparedWithDRF(t *testing.T) {
+	t.Parallel()
+	rows := tableOf(t, "docs/compared-with-drf.md", "request")
+	address := newDRFService(t)
+	for _, row := range rows {
+		i := slices.IndexFunc(drfRequests, func(d drfRequest) bool { return d.row == row[0] })
+		require.GreaterOrEqual(t, i, 0, "no request for the row %s", row[0])
+		resp, body := raw(t, address, drfRequests[i].bytes())
+		require.Equal(t, row[2], hereOf(t, resp, body), row[0])
+		require.Equal(t, row[3], relationOf(t, row[1], resp.StatusCode), row[0])
+		require.True(t, row[3] == "same" || row[4] != "", "%s: why is it not the same?", row[0])
+	}
+	require.Len(t, rows, len(drfRequests))
+}
+
+// hereOf words a response as the page does, and checks what the page says of all.
+func hereOf(t *testing.T, resp *http.Response, body string) string {
+	t.Helper()
+	here := strconv.Itoa(resp.StatusCode)
+	challenges := resp.Header.Values("WWW-Authenticate")
+	switch {
+	case resp.StatusCode == 405 || resp.StatusCode < 400:
+		require.Empty(t, challenges)
+		return here
+	case len(challenges) == 0:
+		return here + " by net/http"
+	}
+	require.Len(t, challenges, 2)
+	require.True(t, strings.HasPrefix(challenges[1], `Token realm="`))
+	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+	require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
+	code := parseChallenge(t, challenges[1])["error"]
+	if resp.Request.Method != http.MethodHead {
+		var p problem
+		require.NoError(t, json.Unmarshal([]byte(body), &p))
+		require.Equal(t, code == "", p.Detail == "Authentication credentials were not provided.")
+		require.NotEmpty(t, p.Detail)
+		require.NotEmpty(t, p.Title)
+		require.Equal(t, resp.StatusCode, p.Status)
+	}
+	return strings.TrimSpace(here + " " + code)
+}
+
+func relationOf(t *testing.T, drf string, here int) string {
+	t.Helper()
+	there, err := strconv.Atoi(drf[:3])
+	require.NoError(t, err)
+	switch {
+	case there == here:
+		return "same"
+	case there < 400 && here >= 400:
+		return "stricter"
+	}
+	return "different"
+}
+
+// tableOf returns the rows of all tables on a page whose first heading is first.
+func tableOf(t *testing.T, page, first string) (rows [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	inside := false
+	for _, line := range strings.Split(string(text), "\n") {
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		switch {
+		case !strings.HasPrefix(line, "|"):
+			inside = false
+		case cells[0] == first:
+			inside = true
+		case inside && !strings.HasPrefix(line, "|--"):
+			rows = append(rows, cells)
+		}
+	}
+	require.NotEmpty(t, rows)
+	return rows
+}

@@ -1,0 +1,60 @@
+package tokenauth_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// H19: whatever bytes a client sends, it is told yes or no, at the price of one
+// lookup, and the handler runs on a yes alone.
+func FuzzCredentials(f *testing.F) {
+	key := readVectors(f)[0].Key // always the same, so that what was found stays of use
+	store := newCounting()
+	record := recordOf(tokenauth.DigestOf(key))
+	record.Token.Name = "laptop"
+	require.NoError(f, store.Create(context.Background(), *record))
+	m := tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{drf}})
+	plain := tokenauth.NewAuthenticator(m, anyUser, nil)
+	withHeader := tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"})
+
+	for _, c := range append(headerCases(key), keyHeaderCases(key)...) {
+		values := append(append([]string{}, c.authorization...), "", "")
+		apiKeys := append(append([]string{}, c.apiKey...), "", "")
+		f.Add(values[0], values[1], uint8(len(c.authorization)), apiKeys[0], apiKeys[1], uint8(len(c.apiKey)))
+	}
+	f.Fuzz(func(t *testing.T, a, b string, lines uint8, x, y string, apiKeys uint8) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["Authorization"] = []string{a, b}[:lines%3]
+		r.Header["X-Api-Key"] = []string{x, y}[:apiKeys%3]
+		sent := strings.Join([]string{a, b, x, y}, " ")
+		for _, h := range []http.Handler{
+			plain.Require(whoami), withHeader.Require(whoami), plain.Optional(whoami), withHeader.Optional(whoami),
+		} {
+			asked := store.finds.Load()
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Contains(t, []int{200, 400, 401}, w.Code)
+			require.LessOrEqual(t, store.finds.Load()-asked, int32(1))
+			challenges := w.Header().Values("WWW-Authenticate")
+			for _, c := range challenges {
+				parseChallenge(t, c)
+			}
+			switch body := w.Body.String(); {
+			case w.Code != 200:
+				require.Len(t, challenges, 2)
+				require.NotContains(t, body, "42")
+			case body == "42":
+				require.Contains(t, sent, key, "somebody got in without the key")
+			default:
+				require.Equal(t, "nobody", body)
+			}
+		}
+	})
+}

@@ -1,0 +1,190 @@
+package tokenauth_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// newServer serves h as a program would, and gives its address.
+func newServer(t testing.TB, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// raw sends a request byte by byte, as no client of this language would, and
+// returns the first response and its body.
+func raw(t testing.TB, address, request string) (*http.Response, string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = io.WriteString(conn, request)
+	require.NoError(t, err)
+	method, _, _ := strings.Cut(request, " ")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	_, _ = fmt.Fprint(&leaktest.Default, resp.Header, string(body))
+	return resp, string(body)
+}
+
+const rawStart = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+// H4, H8: what net/http makes of two lines, and of odd ones, must come to the
+// same decision as what a test gives the handler by hand.
+func TestH8OverHTTP1(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, nil)
+	address := newServer(t, g.auth.Require(whoami))
+	good := "Authorization: Bearer " + g.key + "\r\n"
+	for name, c := range map[string]struct {
+		lines  string
+		status int
+	}{
+		"one":                     {good, 200},
+		"H8 equal":                {good + good, 400},
+		"H8 good first":           {good + "Authorization: Bearer x\r\n", 400},
+		"H8 good last":            {"Authorization: Bearer x\r\n" + good, 400},
+		"H8 another header among": {good + "X: y\r\nauthorization: Basic YTpi\r\n", 400},
+		"H8 empty one first":      {"Authorization:\r\n" + good, 400},
+		"H4 spaces around":        {"Authorization: \t Bearer  " + g.key + " \t \r\n", 200},
+		"H4 folded":               {"Authorization: Bearer\r\n  " + g.key + "\r\n", 200},
+		"H5 tab":                  {"Authorization: Bearer\t" + g.key + "\r\n", 400},
+		"H11 0xFF":                {"Authorization: Bearer \xff" + g.key + "\r\n", 400},
+		"H12 NUL":                 {"Authorization: Bearer " + g.key + "\x00\r\n", 400},
+		"header name in capitals": {strings.ToUpper("Authorization") + good[len("Authorization"):], 200},
+	} {
+		resp, _ := raw(t, address, rawStart+c.lines+"\r\n")
+		require.Equal(t, c.status, resp.StatusCode, name)
+	}
+}
+
+func TestH8OverHTTP2(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, nil)
+	s := httptest.NewUnstartedServer(g.auth.Require(whoami))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	good := "Bearer " + g.key
+	for name, c := range map[string]struct {
+		values []string
+		status int
+	}{
+		"none":          {nil, 401},
+		"one":           {[]string{good}, 200},
+		"H8 equal":      {[]string{good, good}, 400},
+		"H8 good first": {[]string{good, "Bearer x"}, 400},
+		"H8 good last":  {[]string{"Basic YTpi", good}, 400},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+		require.NoError(t, err)
+		r.Header["Authorization"] = c.values
+		resp, err := s.Client().Do(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, 2, resp.ProtoMajor)
+		require.Equal(t, c.status, resp.StatusCode, name)
+	}
+}
+
+// H13: nobody may make this service hash, or copy, what is too long for a key.
+// Not parallel, since it counts allocations.
+func TestH13LongValues(t *testing.T) {
+	seen := 0
+	format := tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
+		seen = max(seen, len(presented))
+		return presented, false
+	}}
+	m := newLegacyManager(tokenauth.NewMemoryStore(), format)
+	auth := tokenauth.NewAuthenticator(m, anyUser, nil)
+	allocations := func(size int) float64 {
+		h := http.Header{"Authorization": {"Bearer " + strings.Repeat("x", size)}}
+		return testing.AllocsPerRun(100, func() {
+			if _, _, err := auth.Authenticate(context.Background(), h); tokenauth.StatusCode(err) != 401 {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		})
+	}
+	short := allocations(43)
+	for _, size := range []int{255, 256, 1024, 1025, 4096, 900 << 10} {
+		require.Equal(t, short, allocations(size), "allocations at %d bytes", size)
+		w := get(auth.Require(forbidden(t)), "Bearer "+strings.Repeat("x", size))
+		require.Equal(t, 401, w.Code)
+		require.Contains(t, w.Header().Get("WWW-Authenticate"), `error="invalid_token"`)
+	}
+	require.Equal(t, 1024, seen, "the longest value that was looked at")
+
+	address := newServer(t, auth.Require(forbidden(t)))
+	resp, _ := raw(t, address, rawStart+"Authorization: Bearer "+strings.Repeat("x", 900<<10)+"\r\n\r\n")
+	require.Equal(t, 401, resp.StatusCode)
+}
+
+// H22: the decision is the same for every method and kind of request, and it
+// comes before anything of the body is read.
+func TestH22MethodsAndBodies(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, nil)
+	h := g.auth.Require(whoami)
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"} {
+		for authorization, status := range map[string]int{"": 401, "Bearer x": 401, "Bearer": 400, "Bearer " + g.key: 200} {
+			r := httptest.NewRequest(method, "http://x/", unread{t})
+			r.Header.Set("Authorization", authorization)
+			w := serve(h, r)
+			require.Equal(t, status, w.Code, method)
+			require.True(t, status == 200 || (w.Body.Len() == 0) == (method == "HEAD"), "%s: a body where none belongs, or none", method)
+		}
+	}
+}
+
+// unread is a body that nobody may read.
+type unread struct{ t *testing.T }
+
+func (b unread) Read([]byte) (int, error) {
+	b.t.Error("the body was read")
+	return 0, io.EOF
+}
+
+// H22: over the wire: a client that waits with its body, or wants to switch to
+// another protocol, is refused at once.
+func TestH22OverHTTP1(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, nil)
+	address := newServer(t, g.auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		_, _ = fmt.Fprint(w, string(body), err)
+	})))
+	expect := "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n"
+	upgrade := "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+	preflight := "OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: https://y\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization\r\n"
+	for name, c := range map[string]struct {
+		request string
+		status  int
+	}{
+		"Expect: 100-continue, no key":  {expect, 401},
+		"Expect: 100-continue, bad key": {expect + "Authorization: Bearer x\r\n", 401},
+		"Expect: 100-continue, good":    {expect + "Authorization: Bearer " + g.key + "\r\n", 100},
+		"Upgrade, no key":               {upgrade, 401},
+		"CORS preflight, no key":        {preflight, 401},
+		"HEAD, no key":                  {"HEAD / HTTP/1.1\r\nHost: x\r\n", 401},
+	} {
+		resp, _ := raw(t, address, c.request+"\r\n")
+		require.Equal(t, c.status, resp.StatusCode, name)
+		require.Equal(t, c.status == 401, len(resp.Header["Www-Authenticate"]) == 2, name)
+	}
+}

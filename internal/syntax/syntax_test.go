@@ -1,0 +1,235 @@
+package syntax_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
+)
+
+var goodNames = map[string]string{ // what is given and what is kept
+	"plain":                    "ci",
+	"one character":            "x",
+	"64 letters":               strings.Repeat("a", 64),
+	"64 characters of 4 bytes": strings.Repeat("🔑", 64),
+	"S3 other case":            "CI",
+	"S3 accent":                "cí",
+	"S3 composed":              "\u00e9",
+	"S3 decomposed":            "e\u0301",
+	"S3 dotless i":             "cı",
+	"S3 ligature":              "ﬁ",
+	"S3 two letters":           "fi",
+	"S3 family of four":        "👨\u200d👩\u200d👧\u200d👦",
+	"S3 Persian, with U+200C":  "می\u200cخواهم",
+	"S3 space inside":          "my laptop",
+	"S4 wildcards of SQL":      "100%_sure",
+	"S4 quotes":                `'"` + "`" + `\`,
+	"S4 markup":                `<script>alert(1)</script>`,
+	"S22 SQL":                  "'; DROP TABLE tokens;--",
+}
+
+// What people call their tokens must be kept as it is: a name that comes back
+// changed is one that can't be found again.
+func TestGoodNames(t *testing.T) {
+	t.Parallel()
+	for what, name := range goodNames {
+		for _, space := range []string{"", " ", "\t", "\n", "\u00a0", "\u3000", " \r\n"} { // S3: trimmed on both sides
+			got, err := syntax.Name(space + name + space)
+			require.NoError(t, err, what)
+			require.Equal(t, name, got, what)
+		}
+	}
+}
+
+var badNames = map[string]string{
+	"S4 empty":                    "",
+	"S4 only spaces":              " \t\n\u00a0",
+	"S4 65 letters":               strings.Repeat("a", 65),
+	"S4 65 characters of 4 bytes": strings.Repeat("🔑", 65),
+	"S4 100 KiB":                  strings.Repeat("a", 100<<10),
+	"S4 NUL":                      "a\x00b",
+	"S4 line feed":                "a\nb",
+	"S4 CR LF":                    "a\r\nb",
+	"S4 tab":                      "a\tb",
+	"S4 ESC":                      "a\x1b[2Jb",
+	"S4 DEL":                      "a\x7f",
+	"S4 C1 control":               "a\u0085b",
+	"S4 line separator":           "a\u2028b",
+	"S4 paragraph separator":      "a\u2029b",
+	"S4 bidi override":            "a\u202eb",
+	"S4 bidi isolate":             "a\u2066b",
+	"S4 right-to-left mark":       "a\u200fb",
+	"S4 Arabic letter mark":       "a\u061cb",
+	"S4 zero-width space":         "a\u200bb",
+	"S4 word joiner":              "a\u2060b",
+	"S4 byte order mark":          "\ufeffa",
+	"S4 invalid UTF-8":            "a\xffb",
+	"S4 half a character":         "a\xe2\x82",
+	"S4 surrogate":                "a\xed\xa0\x80",
+}
+
+// What can't be seen in a list of tokens, or bends the line it stands in, makes
+// somebody revoke the wrong one.
+func TestBadNames(t *testing.T) {
+	t.Parallel()
+	for what, name := range badNames {
+		got, err := syntax.Name(name)
+		require.Error(t, err, what)
+		require.Empty(t, got, what)
+		require.True(t, name == "" || !strings.Contains(err.Error(), name), "%s: the error repeats it", what)
+	}
+}
+
+// S22: a user is whatever the service says, as long as every database keeps it.
+func TestUserID(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{
+		"1", "0", "-1", " 1 ", "org:7", "a@b", "00000000-0000-4000-8000-000000000000", "é", "\u202e", "'; DROP TABLE tokens;--",
+		"%", strings.Repeat("a", 255), strings.Repeat("é", 127),
+	} {
+		require.NoError(t, syntax.UserID(id), "%q", id)
+	}
+	for what, id := range map[string]string{
+		"empty": "", "256 bytes": strings.Repeat("a", 256), "256 bytes, 128 characters": strings.Repeat("é", 128),
+		"NUL": "a\x00", "line feed": "1\n", "tab": "1\t2", "DEL": "\x7f", "C1 control": "\u0080", "invalid UTF-8": "\xff", "half": "é"[:1],
+	} {
+		err := syntax.UserID(id)
+		require.Error(t, err, what)
+		require.True(t, id == "" || !strings.Contains(err.Error(), id), "%s: the error repeats it", what)
+	}
+}
+
+var goodScopes = []string{
+	"a", "read", "Read", "read:all", "repo:*", "*", "https://x/y?z=1", "!", "~", "[", "]", "#", strings.Repeat("a", 128),
+}
+
+var badScopes = map[string]string{ // RFC 6749 section 3.3
+	"empty": "", "space": "a b", "leading space": " a", "only a space": " ", "quote": `a"b`, "backslash": `a\b`, "tab": "a\tb",
+	"NUL": "a\x00", "line feed": "a\n", "DEL": "a\x7f", "not ASCII": "é", "invalid UTF-8": "\xff", "129 characters": strings.Repeat("a", 129),
+}
+
+// P4: a scope stands in a header, in a column with a space between two, and in
+// the service's own code: what does not survive one of these is refused.
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	got, err := syntax.Scopes(goodScopes, nil)
+	require.NoError(t, err)
+	require.Equal(t, slices.Sorted(slices.Values(goodScopes)), got)
+	for what, scope := range badScopes {
+		got, err := syntax.Scopes([]string{"a", scope}, nil)
+		require.Error(t, err, what)
+		require.Nil(t, got, what)
+		require.Error(t, syntax.Scope(scope), what)
+	}
+}
+
+// Two lists of the same scopes are one token's rights: they must be one value.
+func TestScopesAreASet(t *testing.T) {
+	t.Parallel()
+	given := []string{"b", "a", "b", "a", "B"}
+	got, err := syntax.Scopes(given, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"B", "a", "b"}, got)
+	require.Equal(t, []string{"b", "a", "b", "a", "B"}, given, "the caller's slice was changed")
+	for _, none := range [][]string{nil, {}} {
+		got, err := syntax.Scopes(none, map[string]bool{})
+		require.NoError(t, err)
+		require.Nil(t, got)
+	}
+
+	many := make([]string, 10_000)
+	for i := range many {
+		many[i] = strings.Repeat("a", i%101+1)
+	}
+	_, err = syntax.Scopes(many[:100], nil)
+	require.NoError(t, err)
+	_, err = syntax.Scopes(many[:101], nil)
+	require.Error(t, err, "101 scopes")
+	_, err = syntax.Scopes(many, nil)
+	require.Error(t, err, "10 000 scopes")
+}
+
+// A mistyped scope would make a token that is refused where it is needed.
+func TestUnknownScopes(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{"read": true, "write": true}
+	got, err := syntax.Scopes([]string{"write", "read"}, known)
+	require.NoError(t, err)
+	require.Equal(t, []string{"read", "write"}, got)
+	for _, scope := range []string{"reads", "rea", "Read", "*", "read:all"} {
+		_, err := syntax.Scopes([]string{"read", scope}, known)
+		require.Error(t, err, scope)
+	}
+}
+
+func TestIsWord(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"a", "0", "A-Z_9", "-", strings.Repeat("a", 64)} {
+		require.True(t, syntax.IsWord(s), s)
+	}
+	for _, s := range []string{"", " a", "a\n", "a.b", "a/b", "a%", "'", "１", "é", "\x00", "\xff", strings.Repeat("a", 65)} {
+		require.False(t, syntax.IsWord(s), "%q", s)
+	}
+}
+
+// Every byte: what a quoted-string holds without escaping, by RFC 9110 section 5.6.4.
+func TestIsQuotable(t *testing.T) {
+	t.Parallel()
+	require.True(t, syntax.IsQuotable(""))
+	for i := range 256 {
+		c := byte(i)
+		want := c >= ' ' && c <= '~' && c != '"' && c != '\\'
+		require.Equal(t, want, syntax.IsQuotable(string([]byte{'a', c, 'b'})), "%#x", i)
+	}
+}
+
+// FuzzName: what is accepted is kept, so accepting it again must change nothing.
+func FuzzName(f *testing.F) {
+	for _, names := range []map[string]string{goodNames, badNames} {
+		for _, name := range names {
+			f.Add(name)
+			f.Add(" " + name + "\n")
+		}
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		kept, err := syntax.Name(name)
+		if err != nil {
+			require.Empty(t, kept)
+			return
+		}
+		require.Contains(t, name, kept)
+		require.True(t, utf8.ValidString(kept))
+		require.NotEmpty(t, kept)
+		require.LessOrEqual(t, utf8.RuneCountInString(kept), 64)
+		again, err := syntax.Name(kept)
+		require.NoError(t, err)
+		require.Equal(t, kept, again)
+	})
+}
+
+// FuzzScopes: what is accepted survives the column it is kept in, and being
+// accepted again.
+func FuzzScopes(f *testing.F) {
+	f.Add(strings.Join(goodScopes, " "))
+	for _, scope := range badScopes {
+		f.Add("a " + scope)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		scopes := strings.Split(list, " ")
+		kept, err := syntax.Scopes(scopes, nil)
+		if err != nil {
+			require.Nil(t, kept)
+			return
+		}
+		require.Subset(t, scopes, kept)
+		require.Subset(t, kept, scopes)
+		require.Equal(t, kept, strings.Split(strings.Join(kept, " "), " "))
+		again, err := syntax.Scopes(kept, nil)
+		require.NoError(t, err)
+		require.Equal(t, kept, again)
+	})
+}

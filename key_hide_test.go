@@ -1,0 +1,178 @@
+package tokenauth_test
+
+import (
+	"bytes"
+	"encoding/gob"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	texttemplate "text/template"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// K9: keys end up in logs, crash reports and responses because somebody printed
+// a value that held one. None of these ways may show it.
+func TestK9KeyHides(t *testing.T) {
+	t.Parallel()
+	key, _, err := newManager(tokenauth.NewMemoryStore(), nil).Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop"})
+	require.NoError(t, err)
+	secrets := disguises(key.Reveal())
+	require.True(t, shows(printed(struct{ s string }{key.Reveal()})["%#x"], secrets), "the search finds nothing")
+	for holder, v := range holders(key) {
+		for way, out := range printed(v) {
+			require.False(t, shows(out, secrets), "%s, %s", holder, way)
+		}
+	}
+}
+
+// The digest of a key opens no door, but has no business in a log either. It is a
+// plain array, so it hides only where its methods are asked: not in an unexported
+// field, nor from gob, a dump by reflection, or a verb that does not fit the value.
+func TestK9DigestHides(t *testing.T) {
+	t.Parallel()
+	d := tokenauth.DigestOf(tokenauth.GenerateKey("acme"))
+	secrets := disguises([len(d)]byte(d), string(d[:]))
+	hides := func(all map[string]any, unfit string) {
+		for holder, v := range all {
+			for way, out := range printed(v) {
+				skip := way == "gob" || strings.HasPrefix(way, "testify") || way[0] == '%' && strings.ContainsAny(way, unfit)
+				if !skip && !strings.HasPrefix(holder, "unexported") {
+					require.False(t, shows(out, secrets), "%T, %s, %s", v, holder, way)
+				}
+			}
+		}
+	}
+	hides(holders(d), "pw")
+	onlyV := strings.ReplaceAll(verbs, "v", "")
+	hides(holders(tokenauth.Record{Digest: d, Retired: &tokenauth.RetiredKey{Digest: d}}), onlyV)
+	hides(holders(tokenauth.Rotation{Digest: d}), onlyV)
+}
+
+// K9: hidden does not mean lost: the redacted form says which key it was.
+func TestK9RedactedForm(t *testing.T) {
+	t.Parallel()
+	key, token, err := newManager(tokenauth.NewMemoryStore(), nil).Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop"})
+	require.NoError(t, err)
+	type holder struct{ F tokenauth.Key }
+	redacted := "acme_…" + token.Hint
+	require.Equal(t, redacted, key.String())
+	require.Equal(t, key.Reveal()[len(key.Reveal())-4:], token.Hint)
+	for name, v := range map[string]any{"value": key, "pointer": &key, "exported field": holder{key}, "slice": []tokenauth.Key{key}} {
+		all := printed(v)
+		for _, way := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "slog JSON", "json", "xml", "text/template", "html/template", "error"} {
+			require.Contains(t, all[way], redacted, "%s, %s", name, way)
+		}
+	}
+
+	var none tokenauth.Key
+	require.Empty(t, none.Reveal())
+	require.Empty(t, fmt.Sprintf("%v%+v%#v%s", none, none, none, &none))
+}
+
+// holders puts v where programs keep values.
+func holders[T any](v T) map[string]any {
+	type exported struct{ F T }
+	type unexported struct{ f T }
+	type pointer struct{ F *T }
+	return map[string]any{
+		"value":                  v,
+		"pointer":                &v,
+		"exported field":         exported{v},
+		"pointer to a struct":    &exported{v},
+		"unexported field":       unexported{v},
+		"unexported field, deep": struct{ a []unexported }{[]unexported{{v}}},
+		"pointer in a field":     pointer{&v},
+		"slice":                  []T{v},
+		"array":                  [1]T{v},
+		"map":                    map[string]T{"k": v},
+		"slice of any":           []any{v, &v},
+	}
+}
+
+const verbs = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// printed puts v out in every way that programs do.
+func printed(v any) map[string]string {
+	out := map[string]string{}
+	for _, verb := range verbs {
+		for _, flag := range []string{"", "+", "#", "-9.99"} {
+			format := "%" + flag + string(verb)
+			out[format] = fmt.Sprintf(format, v)
+		}
+	}
+	out["error"] = errors.Join(errors.New("x"), fmt.Errorf("y: %w", fmt.Errorf("%v %+v", v, v))).Error()
+
+	for way, encode := range map[string]func(w io.Writer) error{
+		"json":          func(w io.Writer) error { return json.NewEncoder(w).Encode(v) },
+		"xml":           func(w io.Writer) error { return xml.NewEncoder(w).Encode(v) },
+		"gob":           func(w io.Writer) error { return gob.NewEncoder(w).Encode(v) },
+		"text/template": func(w io.Writer) error { return textTemplate.Execute(w, v) },
+		"html/template": func(w io.Writer) error { return htmlTemplate.Execute(w, v) },
+		"slog text":     func(w io.Writer) error { return logged(slog.NewTextHandler(w, debug), v) },
+		"slog JSON":     func(w io.Writer) error { return logged(slog.NewJSONHandler(w, debug), v) },
+		"testify":       func(w io.Writer) error { assert.Equal(errorWriter{w}, v, nil); return nil },
+		"testify's diff": func(w io.Writer) error {
+			var want struct{ F any }
+			assert.Equal(errorWriter{w}, want, struct{ F any }{v})
+			return nil
+		},
+	} {
+		var b bytes.Buffer
+		err := encode(&b)
+		out[way] = b.String() + fmt.Sprint(err)
+	}
+	return out
+}
+
+var (
+	debug        = &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}
+	textTemplate = texttemplate.Must(texttemplate.New("").Parse(`{{.}} {{printf "%#v" .}} {{print .}} {{html .}} {{js .}} {{urlquery .}}`))
+	htmlTemplate = htmltemplate.Must(htmltemplate.New("").Parse(`<p title="{{.}}">{{.}}</p><a href="/?q={{.}}">x</a><script>x = {{.}}</script><style>p { width: {{.}} }</style>`))
+)
+
+func logged(h slog.Handler, v any) error {
+	l := slog.New(h)
+	l.With("with", v).WithGroup("g").Debug(fmt.Sprint(v), "k", v, slog.Group("g", slog.Any("k", v)))
+	return nil
+}
+
+// errorWriter writes what a failed assertion reports.
+type errorWriter struct{ io.Writer }
+
+func (w errorWriter) Errorf(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+// disguises are what the plain values would look like if nothing hid them: the
+// middle of each, so that one that is shown in part counts too.
+func disguises(plain ...any) (all []string) {
+	for _, v := range plain {
+		for _, format := range []string{"%s", "%q", "%+q", "%x", "%X", "% x", "% X", "%#x", "%v", "%#v", "%d", "%o", "%b", "%c", "%U"} {
+			text := fmt.Sprintf(format, v)
+			all = append(all, text[len(text)/4:len(text)*3/4])
+		}
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, string(encoded[len(encoded)/4:len(encoded)*3/4]))
+	}
+	return all
+}
+
+func shows(out string, secrets []string) bool {
+	for _, s := range secrets {
+		if strings.Contains(out, s) {
+			return true
+		}
+	}
+	return false
+}

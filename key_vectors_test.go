@@ -1,0 +1,169 @@
+package tokenauth_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A vector is a key that every version must judge alike: see testdata/README.md.
+type vector struct {
+	Name   string
+	Key    string
+	Valid  bool
+	Prefix string
+	SHA256 string
+	Reason string
+}
+
+func readVectors(t testing.TB) []vector {
+	t.Helper()
+	text, err := os.ReadFile("testdata/keys.json")
+	require.NoError(t, err)
+	var vectors []vector
+	require.NoError(t, json.Unmarshal(text, &vectors))
+	require.GreaterOrEqual(t, len(vectors), 40)
+	return vectors
+}
+
+// The form is frozen. A version that fails here locks out the keys that earlier
+// ones issued, or what other languages make.
+func TestVectors(t *testing.T) {
+	t.Parallel()
+	for _, v := range readVectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			prefix, err := tokenauth.CheckKey(v.Key)
+			store := newCounting()
+			m := newManager(store, &tokenauth.Options{FormerPrefixes: []string{"tokenauthtest", "a", "a1"}})
+			if !v.Valid {
+				require.ErrorIs(t, err, tokenauth.ErrInvalidKey, v.Reason)
+				require.Empty(t, prefix)
+				_, err = m.Authenticate(t.Context(), v.Key)
+				require.ErrorIs(t, err, tokenauth.ErrInvalidKey, v.Reason)
+				require.Zero(t, store.finds.Load(), "the store was asked")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, v.Prefix, prefix)
+			d := tokenauth.DigestOf(v.Key)
+			require.Equal(t, v.SHA256, hex.EncodeToString(d[:]))
+
+			m = tokenauth.New(answering{record: recordOf(d)}, v.Prefix, nil)
+			token, err := m.Authenticate(t.Context(), v.Key)
+			require.NoError(t, err)
+			require.Equal(t, "42", token.UserID)
+		})
+	}
+}
+
+func recordOf(d tokenauth.Digest) *tokenauth.Record {
+	return &tokenauth.Record{Digest: d, Token: tokenauth.Token{ID: "1", UserID: "42", Generation: 1}}
+}
+
+// Whoever implements the form from its description must be able to trust it.
+func TestKeyFormatPage(t *testing.T) {
+	t.Parallel()
+	page := keyFormatPage(t)
+	example := readVectors(t)[0]
+	body := example.Key[:len(example.Key)-6]
+	for _, text := range []string{
+		"`" + example.Key + "`", "`" + body + "`", "`" + example.Key[len(body):] + "`", "`" + example.SHA256 + "`", "`" + base62 + "`",
+	} {
+		require.Contains(t, page, text)
+	}
+	require.Contains(t, page, fmt.Sprintf("`0x%08x`", crc32.ChecksumIEEE([]byte(body))))
+	require.Equal(t, example.Key[len(body):], checksum(body))
+}
+
+func keyFormatPage(t testing.TB) string {
+	t.Helper()
+	page, err := os.ReadFile("docs/key-format.md")
+	require.NoError(t, err)
+	return string(page)
+}
+
+// checksum is written down from docs/key-format.md.
+func checksum(body string) string {
+	sum, check := crc32.ChecksumIEEE([]byte(body)), ""
+	for ; sum > 0; sum /= 62 {
+		check = base62[sum%62:][:1] + check
+	}
+	return strings.Repeat("0", 6-len(check)) + check
+}
+
+// K13: a scanner that misses a leaked key is of no use, and one that cries at
+// every hash is switched off.
+func TestK13ScannerExpression(t *testing.T) {
+	t.Parallel()
+	block := regexp.MustCompile("(?s)```regex\n(.*?)\n```").FindStringSubmatch(keyFormatPage(t))
+	require.Len(t, block, 2)
+	scanner := regexp.MustCompile(block[1])
+
+	for _, prefix := range []string{"a", "acme", "acme_test", "a__b", "tokenauthtest_000020"} {
+		for range 100 {
+			key := tokenauth.GenerateKey(prefix)
+			for _, around := range []string{"", " ", "\n", `"`, "'", "=", ":", "/", ",", ">", "-", "."} {
+				if scanner.FindString(around+key+around) != key {
+					require.FailNow(t, "not found", "prefix %s, between %q", prefix, around)
+				}
+			}
+		}
+	}
+	hash := sha256.Sum256([]byte("any"))
+	digits := hex.EncodeToString(hash[:])
+	for kind, text := range map[string]string{
+		"40 hex":           digits[:40],
+		"64 hex":           digits,
+		"prefix and hex":   "acme_" + digits,
+		"number|text":      "12|" + tokenauth.GenerateKey("a")[2:],
+		"longer text":      "12|" + strings.Repeat("aB3", 16),
+		"prefixed text":    "12|acme_" + strings.Repeat("aB3", 16),
+		"UUID":             "00000000-0000-4000-8000-000000000000",
+		"snake case":       "a_very_long_name_of_a_variable_that_somebody_has_chosen",
+		"constant":         "SOME_CONSTANT_OF_A_PROGRAM_THAT_IS_RATHER_LONG",
+		"longer than any":  tokenauth.GenerateKey("acme") + "0",
+		"shorter than any": tokenauth.GenerateKey("acme")[:42],
+	} {
+		require.False(t, scanner.MatchString(text), kind)
+	}
+	for _, v := range readVectors(t) {
+		require.True(t, !v.Valid || scanner.FindString(v.Key) == v.Key, v.Name)
+		require.False(t, v.Reason == "foreign" && scanner.MatchString(v.Key), v.Name)
+	}
+}
+
+// What is accepted must be exactly what would be written: otherwise one key has
+// two texts, and a token two digests.
+func FuzzCheckKey(f *testing.F) {
+	for _, v := range readVectors(f) {
+		f.Add(v.Key)
+	}
+	f.Add(tokenauth.GenerateKey("acme"))
+	f.Add("acme_\xff\xfe")
+	f.Fuzz(func(t *testing.T, key string) {
+		prefix, err := tokenauth.CheckKey(key)
+		require.Equal(t, tokenauth.Digest(sha256.Sum256([]byte(key))), tokenauth.DigestOf(key))
+		if err != nil {
+			require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
+			require.Empty(t, prefix)
+			return
+		}
+		tail := key[len(prefix):]
+		require.Regexp(t, `^_[0-9A-Za-z]{38}$`, tail)
+		require.Equal(t, key, prefix+tail[:33]+checksum(prefix+tail[:33]))
+		m := tokenauth.New(answering{record: recordOf(tokenauth.DigestOf(key))}, prefix, nil)
+		_, err = m.Authenticate(t.Context(), key)
+		require.NoError(t, err)
+	})
+}

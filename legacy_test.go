@@ -1,0 +1,228 @@
+package tokenauth_test
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// drf recognises the keys of Django REST Framework: 40 lower-case hex digits.
+var drf = tokenauth.LegacyFormat{Origin: "drf", Canonical: func(presented string) (string, bool) {
+	return presented, len(presented) == 40 && strings.Trim(presented, "0123456789abcdef") == ""
+}}
+
+// anyKey takes whatever is presented for a key of its origin.
+var anyKey = tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
+	return presented, true
+}}
+
+func newLegacyManager(store tokenauth.Store, formats ...tokenauth.LegacyFormat) *tokenauth.Manager {
+	return newManager(store, &tokenauth.Options{Legacy: formats})
+}
+
+// hexKey returns a key as Django REST Framework makes them, made of name.
+func hexKey(name string) string {
+	d := tokenauth.DigestOf(name)
+	key := hex.EncodeToString(d[:20])
+	leaktest.Default.Secret(key)
+	return key
+}
+
+// importKey imports key as a token of user 42 from origin.
+func importKey(t testing.TB, m *tokenauth.Manager, origin, key string) tokenauth.Token {
+	t.Helper()
+	tokens, err := m.Import(t.Context(), tokenauth.ImportSpec{
+		UserID: "42", Name: "from " + origin + " " + key[len(key)-4:], Origin: origin,
+		Digest: tokenauth.DigestOf(key), Hint: key[len(key)-4:],
+	})
+	require.NoError(t, noted(err))
+	return tokens[0]
+}
+
+// K10: a service that moves over must not have to tell one client to change.
+func TestK10LegacyKey(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newLegacyManager(store, drf)
+		key := hexKey(t.Name())
+		imported := importKey(t, m, "drf", key)
+		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		for _, scheme := range []string{"Token ", "token ", "Bearer "} {
+			w := get(h, scheme+key)
+			require.Equal(t, 200, w.Code, scheme)
+			require.Equal(t, "42", w.Body.String())
+		}
+		token, err := m.Authenticate(t.Context(), key)
+		require.NoError(t, err)
+		require.Equal(t, imported, token)
+		require.Zero(t, token.Generation)
+
+		require.Equal(t, 401, get(h, "Token "+hexKey("another")).Code)
+		require.NoError(t, m.Revoke(t.Context(), "42", token.ID))
+		require.Equal(t, 401, get(h, "Token "+key).Code)
+	})
+}
+
+// What is no key of any form must not cost the database anything, whatever
+// formats are on.
+func TestLegacyFormatRefuses(t *testing.T) {
+	t.Parallel()
+	store := newCounting()
+	h := tokenauth.NewAuthenticator(newLegacyManager(store, drf), anyUser, nil).Require(whoami)
+	key := hexKey("known")
+	for name, presented := range map[string]string{
+		"upper case": strings.ToUpper(key), "short": key[1:], "long": key + "0", "no hex": "g" + key[1:],
+		"64 hex": key + key[:24], "number and text": "12|" + key, "quoted": `"` + key + `"`,
+	} {
+		require.Equal(t, 401, get(h, "Token "+presented).Code, name)
+	}
+	for name, presented := range map[string]string{"NUL": key + "\x00", "not ASCII": key + "é", "two": key + "," + key} {
+		require.Equal(t, 400, get(h, "Token "+presented).Code, name)
+	}
+	require.Zero(t, store.finds.Load(), "the store was asked")
+}
+
+// A format that believes everything must not be given what can be no key.
+func TestLegacyFormatSeesOnlyKeys(t *testing.T) {
+	t.Parallel()
+	greedy := tokenauth.LegacyFormat{Origin: "greedy", Canonical: func(presented string) (string, bool) {
+		require.NotRegexp(t, `[^!-~]|,|^$`, presented)
+		return presented, true
+	}}
+	m := newLegacyManager(tokenauth.NewMemoryStore(), greedy)
+	for _, presented := range []string{"", " ", "a b", "a,b", "a\x00", "a\n", "é", "\xff", "\x7f", "a|b", "!~"} {
+		_, err := m.Authenticate(t.Context(), presented)
+		require.ErrorIs(t, err, tokenauth.ErrInvalidKey, "%q", presented)
+	}
+}
+
+// K11: an import is run again after it broke off, and again for what came since.
+// It must neither fail on what is there nor bring back what was revoked here.
+func TestK11ImportAgain(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newLegacyManager(store, drf)
+		spec := func(key, name string) tokenauth.ImportSpec {
+			return tokenauth.ImportSpec{UserID: "42", Name: name, Origin: "drf", Digest: tokenauth.DigestOf(key)}
+		}
+		keys := []string{hexKey(t.Name() + "a"), hexKey(t.Name() + "b"), hexKey(t.Name() + "c")}
+		specs := []tokenauth.ImportSpec{spec(keys[0], "a"), spec(keys[1], "b"), spec(keys[2], "c")}
+		first, err := m.Import(t.Context(), specs[:2]...)
+		require.NoError(t, err)
+		again, err := m.Import(t.Context(), specs...)
+		require.NoError(t, err)
+		require.Equal(t, first[0].ID, again[0].ID)
+		stored, err := m.Get(t.Context(), "42", first[0].ID)
+		require.NoError(t, err)
+		require.Equal(t, first[0], stored, "the second import changed it")
+		require.Equal(t, []bool{true, true, true}, accepts(m, keys...))
+
+		require.NoError(t, m.Revoke(t.Context(), "42", first[0].ID))
+		_, err = m.Import(t.Context(), specs...)
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, true, true}, accepts(m, keys...))
+
+		_, _, err = m.Rotate(t.Context(), "42", first[1].ID, 0)
+		require.NoError(t, err)
+		_, err = m.Import(t.Context(), specs...)
+		require.ErrorIs(t, noted(err), tokenauth.ErrKeyTaken)
+		require.Equal(t, []bool{false, false, true}, accepts(m, keys...))
+
+		_, err = m.Import(t.Context(), spec("free", "free"), spec("clash", "c"))
+		require.ErrorIs(t, noted(err), tokenauth.ErrNameTaken)
+		tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "42"})
+		require.NoError(t, err)
+		require.Len(t, tokens, 2, "a part of a refused import was kept")
+	})
+}
+
+// K12: were one kind of key taken for another, whoever can write a row into the
+// old system's table, or read a digest there, could let himself in here.
+func TestK12KindsOfKeysNeverCross(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newLegacyManager(store, drf, anyKey)
+		native, _ := issue(t, m, tokenauth.Spec{UserID: "42", Name: "native"})
+		legacy := hexKey(t.Name())
+		importKey(t, m, "drf", legacy)
+		planted := tokenauth.GenerateKey("acme")
+		importKey(t, m, "drf", planted)
+		foreign := hexKey(t.Name() + " of knox")
+		importKey(t, m, "knox", foreign)
+		opaque := "opaque/" + legacy
+		importKey(t, m, "any", opaque)
+
+		require.Equal(t, []bool{true, true, true}, accepts(m, native, legacy, opaque))
+		digest := func(key string) string { d := tokenauth.DigestOf(key); return hex.EncodeToString(d[:]) }
+		for name, key := range map[string]string{
+			"a native key whose digest was imported":  planted,
+			"a key of another origin":                 foreign,
+			"a native key's digest":                   digest(native),
+			"a native key's digest, as bytes":         string(decoded(t, digest(native))),
+			"a legacy key's digest":                   digest(legacy),
+			"a legacy key's digest, cut to 40 digits": digest(legacy)[:40],
+			"a legacy key in upper case":              strings.ToUpper(legacy),
+		} {
+			require.Equal(t, []bool{false}, accepts(m, key), name)
+		}
+		// Without its format, or with it under another name, an imported token is out.
+		require.Equal(t, []bool{true, false, false}, accepts(newManager(store, nil), native, legacy, opaque))
+		require.Equal(t, []bool{true, false, false}, accepts(newLegacyManager(store, anyKey), native, legacy, planted))
+	})
+}
+
+func decoded(t testing.TB, digits string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(digits)
+	require.NoError(t, err)
+	return b
+}
+
+// K12: the same the other way: a legacy format never opens a token issued here,
+// even where it canonicalises to a native key.
+func TestK12LegacyFormatOpensNoNativeToken(t *testing.T) {
+	t.Parallel()
+	store := tokenauth.NewMemoryStore()
+	native, token := issue(t, newManager(store, nil), tokenauth.Spec{UserID: "42", Name: "native"})
+	unwrap := tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
+		return strings.CutPrefix(presented, "wrapped:")
+	}}
+	m := newLegacyManager(store, unwrap)
+	require.Equal(t, []bool{true, false}, accepts(m, native, "wrapped:"+native))
+
+	key, _, err := m.Rotate(t.Context(), "42", token.ID, time.Hour)
+	require.NoError(t, err)
+	require.Equal(t, []bool{true, true}, accepts(m, native, key.Reveal()))
+	require.Equal(t, []bool{false, false}, accepts(m, "wrapped:"+native, "wrapped:"+key.Reveal()))
+}
+
+// A client changes over from its old key to a new one without an hour in which
+// neither works, and the old one ends when it was said to.
+func TestK12RotateImportedToken(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := newClock()
+		m := newManager(store, &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{drf}, Now: clock.Now})
+		legacy := hexKey(t.Name())
+		imported := importKey(t, m, "drf", legacy)
+		key, token, err := m.Rotate(t.Context(), "42", imported.ID, time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, 1, token.Generation)
+		require.Equal(t, "drf", token.Origin)
+
+		require.Equal(t, []bool{true, true}, accepts(m, legacy, key.Reveal()))
+		clock.Set(start.Add(time.Hour - time.Microsecond))
+		require.Equal(t, []bool{true, true}, accepts(m, legacy, key.Reveal()))
+		clock.Set(start.Add(time.Hour))
+		require.Equal(t, []bool{false, true}, accepts(m, legacy, key.Reveal()))
+
+		// Once it is rotated, the format can go: the new key is one of ours.
+		require.Equal(t, []bool{false, true}, accepts(newManager(store, nil), legacy, key.Reveal()))
+	})
+}

@@ -1,0 +1,247 @@
+package tokenauth_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// accepts tells which of the keys are good.
+func accepts(m *tokenauth.Manager, keys ...string) []bool {
+	good := make([]bool, len(keys))
+	for i, key := range keys {
+		_, err := m.Authenticate(ctx, key)
+		good[i] = noted(err) == nil
+	}
+	return good
+}
+
+// E9: a client has until the end of the grace to change over, and not longer.
+func TestE9RotateWithGrace(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := newClock()
+		m := newManager(store, &tokenauth.Options{Now: clock.Now})
+		old, before := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
+
+		clock.Set(start.Add(time.Minute))
+		key, after, err := m.Rotate(ctx, "u", before.ID, time.Hour)
+		require.NoError(t, err)
+		fresh := key.Reveal()
+
+		want := before // E12: all but the key stays
+		want.Generation, want.Hint = 2, fresh[len(fresh)-4:]
+		require.Equal(t, want, after)
+		read, err := m.Get(ctx, "u", before.ID)
+		require.NoError(t, err)
+		require.Equal(t, want, read)
+
+		require.Equal(t, []bool{true, true}, accepts(m, old, fresh))
+		clock.Set(start.Add(time.Minute + time.Hour - 1))
+		require.Equal(t, []bool{true, true}, accepts(m, old, fresh))
+		clock.Set(start.Add(time.Minute + time.Hour))
+		require.Equal(t, []bool{false, true}, accepts(m, old, fresh))
+
+		_, _, err = m.Rotate(ctx, "u", before.ID, 0) // no grace: at once
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, false}, accepts(m, old, fresh))
+	})
+}
+
+// E11: rotating again within the grace ends the oldest key.
+func TestE11RotateWithinGrace(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newManager(store, nil)
+		first, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+		second, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+		require.NoError(t, err)
+		third, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, true, true}, accepts(m, first, second.Reveal(), third.Reveal()))
+	})
+}
+
+// E10: of two rotations at once one wins and the other is told; nobody holds a
+// key that was never good, and no more than two are good at any moment.
+func TestE10RotationsAtOnce(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newManager(store, nil)
+		first, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+		keys := []string{first}
+		var mu sync.Mutex
+		for round := range 8 {
+			won := together(2, func(int) bool {
+				key, rotated, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+				if err != nil {
+					if !errors.Is(err, tokenauth.ErrConflict) {
+						t.Errorf("rotate: %v", err)
+					}
+					return false
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				keys = append(keys, key.Reveal())
+				good := 0
+				for _, ok := range accepts(m, keys...) {
+					if ok {
+						good++
+					}
+				}
+				if good > 2 {
+					t.Errorf("round %d: %d keys of one token are good (generation %d)", round, good, rotated.Generation)
+				}
+				return true
+			})
+			require.NotZero(t, won) // one after the other both may win
+		}
+		now, err := m.Get(ctx, "u", token.ID)
+		require.NoError(t, err)
+		require.Equal(t, len(keys), now.Generation)
+	})
+}
+
+// E12: a rotation revives nothing and reaches no further than the token.
+func TestE12RotateRefuses(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := newClock()
+		m := newManager(store, &tokenauth.Options{Now: clock.Now})
+		_, revoked := issue(t, m, tokenauth.Spec{UserID: "u", Name: "revoked"})
+		require.NoError(t, m.Revoke(ctx, "u", revoked.ID))
+		old, short := issue(t, m, tokenauth.Spec{UserID: "u", Name: "short", ExpiresAt: start.Add(time.Hour)})
+
+		for name, c := range map[string]struct {
+			userID, id string
+			grace      time.Duration
+			want       error
+		}{
+			"unknown":          {"u", "UNKNOWN", 0, tokenauth.ErrNotFound},
+			"no ID at all":     {"u", "a b", 0, tokenauth.ErrNotFound},
+			"another user's":   {"v", short.ID, 0, tokenauth.ErrNotFound},
+			"revoked":          {"u", revoked.ID, 0, tokenauth.ErrNotFound},
+			"no user":          {"", short.ID, 0, tokenauth.ErrInvalidSpec},
+			"E2 negative":      {"u", short.ID, -1, tokenauth.ErrInvalidSpec},
+			"S11 odd bytes":    {"u", "１\x00;--", 0, tokenauth.ErrNotFound},
+			"S11 a long ID":    {"u", string(make([]byte, 1<<20)), 0, tokenauth.ErrNotFound},
+			"S11 empty string": {"u", "", 0, tokenauth.ErrNotFound},
+		} {
+			_, _, err := m.Rotate(ctx, c.userID, c.id, c.grace)
+			require.ErrorIs(t, noted(err), c.want, name)
+			require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
+		}
+
+		_, rotated, err := m.Rotate(ctx, "u", short.ID, 290*365*24*time.Hour) // longer than the token lasts
+		require.NoError(t, err)
+		require.Equal(t, short.ExpiresAt, rotated.ExpiresAt)
+		clock.Set(short.ExpiresAt)
+		require.Equal(t, []bool{false}, accepts(m, old))
+		_, _, err = m.Rotate(ctx, "u", short.ID, 0)
+		require.ErrorIs(t, err, tokenauth.ErrConflict)
+
+		clock.Set(time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC))
+		_, _, err = m.Rotate(ctx, "u", short.ID, 2*time.Hour)
+		require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
+	})
+}
+
+// E5, E6, E13: what is revoked is dead at once, during a grace too, and revoking
+// it again is no error.
+func TestE5Revoke(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := newClock()
+		m := newManager(store, &tokenauth.Options{Now: clock.Now})
+		old, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+		fresh, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, 8, together(8, func(int) bool { return m.Revoke(ctx, "u", token.ID) == nil }))
+		for _, key := range []string{old, fresh.Reveal()} {
+			_, err := m.Authenticate(ctx, key)
+			require.ErrorIs(t, noted(err), tokenauth.ErrRevoked)
+			require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
+		}
+		clock.Set(start.Add(time.Minute))
+		require.NoError(t, m.Revoke(ctx, "u", token.ID))
+		revoked, err := m.Get(ctx, "u", token.ID)
+		require.NoError(t, err)
+		require.Equal(t, start, revoked.RevokedAt) // the first time counts
+
+		for id, want := range map[string]error{"UNKNOWN": tokenauth.ErrNotFound, "a/b": tokenauth.ErrNotFound} {
+			require.ErrorIs(t, m.Revoke(ctx, "u", id), want)
+		}
+		require.ErrorIs(t, m.Revoke(ctx, "v", token.ID), tokenauth.ErrNotFound)
+		issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"}) // S6: the name is free again
+	})
+}
+
+// E7: a revoke that did not reach the store is never taken for done.
+func TestE7RevokeFails(t *testing.T) {
+	t.Parallel()
+	m := newManager(failing{errors.New("connection refused")}, nil)
+	err := noted(m.Revoke(ctx, "u", "ID"))
+	require.Error(t, err)
+	require.Equal(t, 503, tokenauth.StatusCode(err))
+	n, err := m.RevokeAll(ctx, "u")
+	require.Error(t, err)
+	require.Zero(t, n)
+}
+
+// E14: when the answer to a call was lost, the token can be found by its name and
+// rotated or revoked: there is no live key without a row.
+func TestE14AnswerLost(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newManager(store, nil)
+		lost, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci"})
+		tokens, err := m.List(ctx, tokenauth.Query{UserID: "u"})
+		require.NoError(t, err)
+		require.Equal(t, "ci", tokens[0].Name)
+		require.Equal(t, lost[len(lost)-4:], tokens[0].Hint)
+		key, _, err := m.Rotate(ctx, "u", tokens[0].ID, 0)
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, true}, accepts(m, lost, key.Reveal()))
+	})
+}
+
+// E15, E17: one call ends all that a user had, and no token from before it
+// survives while others are being made.
+func TestE15RevokeAll(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newManager(store, nil)
+		var keys []string
+		for i := range 5 {
+			key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+			keys = append(keys, key)
+		}
+		other, _ := issue(t, m, tokenauth.Spec{UserID: "v", Name: "0"})
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				if _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint("new", i)}); err != nil {
+					t.Errorf("issue: %v", err)
+				}
+			})
+		}
+		n, err := m.RevokeAll(ctx, "u")
+		wg.Wait()
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, n, 5)
+		require.Equal(t, make([]bool, 5), accepts(m, keys...))
+		require.Equal(t, []bool{true}, accepts(m, other))
+
+		rest, err := m.RevokeAll(ctx, "u")
+		require.NoError(t, err)
+		require.Equal(t, 25, n+rest)
+		_, err = m.RevokeAll(ctx, "")
+		require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
+	})
+}

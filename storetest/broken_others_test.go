@@ -1,0 +1,111 @@
+package storetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+const untouched = "leave every field and digest of other tokens as it was when one is "
+
+// Stores for which a user has, in one way or another, only one token.
+var othersBugs = []bug{
+	{"Rotate ends all keys of the user", func(s *brokenStore) {
+		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
+			return s.alsoEdit(s.plainStore.Rotate(ctx, userID, id, rot, at), ofUser(userID, id), func(r *tokenauth.Record) { r.Retired = nil })
+		}
+	}, []string{untouched + "rotated"}},
+	{"Rotate that is refused ends the retired keys", func(s *brokenStore) {
+		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
+			err := s.plainStore.Rotate(ctx, userID, id, rot, at)
+			if err != nil {
+				s.edit(ofUser(userID, id), func(r *tokenauth.Record) { r.Retired = nil })
+			}
+			return err
+		}
+	}, []string{untouched + "refused a change"}},
+	{"Update is of all tokens of the user", func(s *brokenStore) {
+		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
+			return s.alsoEdit(s.plainStore.Update(ctx, userID, id, p, at), ofUser(userID, id), func(r *tokenauth.Record) {
+				if p.Scopes != nil {
+					r.Token.Scopes = append([]string(nil), *p.Scopes...)
+				}
+				if p.ExpiresAt != nil {
+					r.Token.ExpiresAt = micros(*p.ExpiresAt)
+				}
+			})
+		}
+	}, []string{untouched + "given other scopes", untouched + "given another expiry"}},
+	{"Update renames by name", func(s *brokenStore) {
+		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
+			old, _ := s.get(withID(id))
+			return s.alsoEdit(s.plainStore.Update(ctx, userID, id, p, at), withName(old.Token.Name), func(r *tokenauth.Record) {
+				if p.Name != nil {
+					r.Token.Name = *p.Name
+				}
+			})
+		}
+	}, []string{untouched + "renamed"}},
+	{"Touch is of all tokens of the user", func(s *brokenStore) {
+		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
+			err := s.plainStore.Touch(ctx, uses...)
+			for _, u := range uses {
+				_ = s.alsoEdit(err, ofUser(s.ownerOf(u.ID, ""), u.ID), func(r *tokenauth.Record) { r.Token.LastUsedAt = micros(u.At) })
+			}
+			return err
+		}
+	}, []string{untouched + "used"}},
+	{"Revoke is of all tokens of the user", func(s *brokenStore) {
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
+			return s.alsoEdit(s.plainStore.Revoke(ctx, userID, id, at), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
+		}
+	}, []string{untouched + "revoked", untouched + "pruned", untouched + "replaced by one of the same name"}},
+	{"RevokeExpired is of all tokens of the user", func(s *brokenStore) {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time) error {
+			return s.alsoEdit(s.plainStore.RevokeExpired(ctx, userID, id, at), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
+		}
+	}, []string{untouched + "revoked because it is expired"}},
+	{"Prune takes all tokens of the user", func(s *brokenStore) {
+		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+			dead, _ := s.get(func(r tokenauth.Record) bool { return !isLive(r) && r.Token.RevokedAt.Before(before) })
+			err := s.alsoEdit(ctx.Err(), ofUser(dead.Token.UserID, ""), func(r *tokenauth.Record) { *r = revoked(*r, start) })
+			if err != nil {
+				return 0, err
+			}
+			return s.plainStore.Prune(ctx, before, limit)
+		}
+	}, []string{untouched + "pruned"}},
+	{"RevokeAll is of all users", func(s *brokenStore) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (int, error) {
+			n, err := s.plainStore.RevokeAll(ctx, userID, at)
+			return n, s.alsoEdit(err, isLive, func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
+		}
+	}, []string{"revoke all live tokens of a user, count them, and leave all others as they are"}},
+	{"a pruned token keeps its name", func(s *brokenStore) {
+		s.refuseHeld()
+		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+			s.edit(func(r tokenauth.Record) bool { return r.Token.ExpiredAt(before) }, func(r *tokenauth.Record) {
+				s.held.Store(r.Token.Name, true)
+			})
+			return s.plainStore.Prune(ctx, before, limit)
+		}
+	}, []string{"free what a pruned record held"}},
+}
+
+// ofUser selects a user's tokens but for one.
+func ofUser(userID, id string) func(tokenauth.Record) bool {
+	return func(r tokenauth.Record) bool { return r.Token.UserID == userID && r.Token.ID != id }
+}
+
+func withName(name string) func(tokenauth.Record) bool {
+	return func(r tokenauth.Record) bool { return r.Token.Name == name }
+}
+
+// alsoEdit edits unless there is an error, which it returns.
+func (s *brokenStore) alsoEdit(err error, f func(tokenauth.Record) bool, change func(*tokenauth.Record)) error {
+	if err == nil {
+		s.edit(f, change)
+	}
+	return err
+}

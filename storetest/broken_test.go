@@ -1,0 +1,174 @@
+package storetest
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A bug is planted in a store, and breaks promises.
+type bug struct {
+	name   string
+	plant  func(*brokenStore)
+	breaks []string
+}
+
+// A brokenStore is a plainStore with some methods replaced.
+type brokenStore struct {
+	*plainStore
+	held          sync.Map     // names that are taken for no reason
+	changes       atomic.Int64 // calls of the methods that change something
+	events        atomic.Int64 // those, and calls of arrive
+	create        func(ctx context.Context, records ...tokenauth.Record) error
+	find          func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error)
+	list          func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error)
+	update        func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error
+	rotate        func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error
+	revoke        func(ctx context.Context, userID, id string, at time.Time) error
+	revokeExpired func(ctx context.Context, userID, id string, at time.Time) error
+	revokeAll     func(ctx context.Context, userID string, at time.Time) (int, error)
+	touch         func(ctx context.Context, uses ...tokenauth.Use) error
+	prune         func(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+func (s *brokenStore) changed() {
+	s.changes.Add(1)
+	s.events.Add(1)
+}
+
+func (s *brokenStore) Create(ctx context.Context, records ...tokenauth.Record) error {
+	defer s.changed()
+	if s.create != nil {
+		return s.create(ctx, records...)
+	}
+	return s.plainStore.Create(ctx, records...)
+}
+
+func (s *brokenStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+	if s.find != nil {
+		return s.find(ctx, d)
+	}
+	return s.plainStore.Find(ctx, d)
+}
+
+func (s *brokenStore) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	if s.list != nil {
+		return s.list(ctx, q)
+	}
+	return s.plainStore.List(ctx, q)
+}
+
+func (s *brokenStore) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
+	defer s.changed()
+	if s.update != nil {
+		return s.update(ctx, userID, id, p, at)
+	}
+	return s.plainStore.Update(ctx, userID, id, p, at)
+}
+
+func (s *brokenStore) Rotate(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
+	defer s.changed()
+	if s.rotate != nil {
+		return s.rotate(ctx, userID, id, rot, at)
+	}
+	return s.plainStore.Rotate(ctx, userID, id, rot, at)
+}
+
+func (s *brokenStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+	defer s.changed()
+	if s.revoke != nil {
+		return s.revoke(ctx, userID, id, at)
+	}
+	return s.plainStore.Revoke(ctx, userID, id, at)
+}
+
+func (s *brokenStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+	defer s.changed()
+	if s.revokeExpired != nil {
+		return s.revokeExpired(ctx, userID, id, at)
+	}
+	return s.plainStore.RevokeExpired(ctx, userID, id, at)
+}
+
+func (s *brokenStore) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
+	defer s.changed()
+	if s.revokeAll != nil {
+		return s.revokeAll(ctx, userID, at)
+	}
+	return s.plainStore.RevokeAll(ctx, userID, at)
+}
+
+func (s *brokenStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
+	defer s.changed()
+	if s.touch != nil {
+		return s.touch(ctx, uses...)
+	}
+	return s.plainStore.Touch(ctx, uses...)
+}
+
+func (s *brokenStore) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
+	defer s.changed()
+	if s.prune != nil {
+		return s.prune(ctx, before, limit)
+	}
+	return s.plainStore.Prune(ctx, before, limit)
+}
+
+// refuseHeld has Create refuse the names held.
+func (s *brokenStore) refuseHeld() {
+	s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+		for _, r := range records {
+			if _, ok := s.held.Load(r.Token.Name); ok {
+				return tokenauth.ErrNameTaken
+			}
+		}
+		return s.plainStore.Create(ctx, records...)
+	}
+}
+
+// get returns a copy of the row that f selects, and whether there is one.
+func (s *brokenStore) get(f func(tokenauth.Record) bool) (r tokenauth.Record, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.index(f); i >= 0 {
+		return kept(s.rows[i]), true
+	}
+	return r, false
+}
+
+func withID(id string) func(tokenauth.Record) bool {
+	return func(r tokenauth.Record) bool { return r.Token.ID == id }
+}
+
+// edit changes the rows that f selects in whatever way.
+func (s *brokenStore) edit(f func(tokenauth.Record) bool, change func(*tokenauth.Record)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.rows {
+		if f(s.rows[i]) {
+			change(&s.rows[i])
+		}
+	}
+}
+
+// arrive is called between two steps of a racy store. It waits until another
+// call has arrived too or has changed something; not for ever, since there may be none.
+func (s *brokenStore) arrive() {
+	s.events.Add(1)
+	await(&s.events)
+}
+
+// await waits for an event, up to a time that is long for other goroutines.
+func await(events *atomic.Int64) {
+	n := events.Load()
+	for range 2000 {
+		if events.Load() > n {
+			return
+		}
+		runtime.Gosched()
+	}
+}

@@ -1,0 +1,216 @@
+package storetest
+
+import (
+	"fmt"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var conflictCases = []testCase{
+	{"S3", "compare names byte by byte", conflictNames},
+	{"S3", "compare user IDs byte by byte", conflictUserIDs},
+	{"S6", "let two users have tokens of one name and one slot", conflictOfOtherUser},
+	{"S6", "let a name and a slot be used again once their token is revoked", conflictOfRevoked},
+	{"", "keep the name and the slot of an expired token taken until it is revoked", conflictOfExpired},
+	{"", "let any number of a user's tokens have no slot", conflictNoSlot},
+	{"S8", "refuse an ID that another record has", conflictID},
+	{"S8", "refuse a digest that another record has as its current or its retired one", conflictDigest},
+	{"", "take a record as created if it is there with its ID and current digest, and leave that as it is", conflictSame},
+	{"", "refuse an ID and digest that were created before and have been rotated since", conflictRotated},
+	{"", "check the key before the name, and the name before the slot", conflictOrder},
+	{"", "create either all of the records given or none", conflictAllOrNone},
+	{"", "check the records given against each other", conflictAmongGiven},
+}
+
+// oddNames are different names, though people or collations may take some for the same.
+var oddNames = []string{
+	"ci", "CI", "Ci", "ci ", " ci", "ci\u00a0", "c i", "c\u200di", "c\u00ed", "ci\u0301", "c\u0131", "c\u0130",
+	"fi", "\ufb01", "ss", "\u00df", "\u1e9e", "a", "A", "\u00e0", "\u00e4", "a\u0308",
+	"\u00c5", "A\u030a", "\u212b", "k", "K", "\u212a", "\u0436", "\u0416",
+	"🦊", "🦝", "👩\u200d💻", "👩", "0", "00", "\u0660", "-", "_", "%",
+}
+
+func conflictNames(t *tester) {
+	var all []tokenauth.Record
+	for i, name := range oddNames {
+		r := newRecord(alice, name, fmt.Sprint("first ", i))
+		t.wants(nil, t.store.Create(t.ctx, r), "creating %+q, a new name,", name)
+		all = append(all, r)
+	}
+	for i, name := range oddNames {
+		again := newRecord(alice, name, fmt.Sprint("second ", i))
+		t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, again), "creating %+q again", name)
+	}
+	t.holds(all...)
+}
+
+func conflictUserIDs(t *tester) {
+	var all []tokenauth.Record
+	for i, userID := range oddNames {
+		r := newRecord(userID, "Foo", fmt.Sprint("of user ", i))
+		r.Slot = 1
+		t.create(r)
+		all = append(all, r)
+	}
+	for i, userID := range oddNames {
+		t.lists(tokenauth.Query{UserID: userID}, all[i])
+	}
+}
+
+func conflictOfOtherUser(t *tester) {
+	ofAlice, ofBob := full("Foo"), newRecord(bob, "Foo", "Foo of bob")
+	ofBob.Slot = ofAlice.Slot
+	t.create(ofAlice)
+	t.create(ofBob)
+	t.holds(ofAlice, ofBob)
+}
+
+func conflictOfRevoked(t *tester) {
+	old, successor := full("Foo"), newRecord(alice, "Foo", "successor")
+	successor.Slot = old.Slot
+	t.create(old)
+	t.revoke(old, after(9))
+	t.create(successor)
+	third := revoked(newRecord(alice, "Foo", "created as revoked"), after(9))
+	t.create(third)
+	t.holds(revoked(old, after(9)), successor, third)
+}
+
+func conflictOfExpired(t *tester) {
+	old := expiring(full("Foo"), start)
+	t.create(old)
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, newRecord(alice, "Foo", "second")), "creating its name again")
+	other := named("Bar")
+	other.Slot = old.Slot
+	t.wants(tokenauth.ErrSlotTaken, t.store.Create(t.ctx, other), "creating a token in its slot")
+	t.holds(old)
+}
+
+func conflictNoSlot(t *tester) {
+	t.create(named("Foo"))
+	t.create(named("Bar"))
+	t.holds(named("Foo"), named("Bar"))
+}
+
+func conflictID(t *tester) {
+	first := full("Foo")
+	t.create(first)
+	for _, userID := range []string{alice, bob} {
+		second := newRecord(userID, "Bar", "Bar")
+		second.Token.ID = first.Token.ID
+		t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "creating another record with the ID, for %s,", userID)
+	}
+	t.holds(first)
+}
+
+func conflictDigest(t *tester) {
+	first, gone := full("Foo"), full("gone")
+	t.create(first)
+	gone.Slot = 1
+	t.create(gone)
+	t.revoke(gone, after(9))
+	gone = revoked(gone, after(9))
+	for _, taken := range []tokenauth.Digest{first.Digest, first.Retired.Digest, gone.Digest, gone.Retired.Digest} {
+		for _, userID := range []string{alice, bob} {
+			second := newRecord(userID, "Bar", "Bar")
+			second.Digest = taken
+			t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "creating another record with the digest, for %s,", userID)
+			second = full("Baz")
+			second.Slot, second.Retired.Digest = 2, taken
+			t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "creating another record with the digest as its retired one")
+		}
+	}
+	t.holds(first, gone)
+}
+
+func conflictSame(t *tester) {
+	live, gone := full("Foo"), full("gone")
+	gone.Slot = 1
+	t.create(live, gone)
+	t.revoke(gone, after(9))
+	for _, r := range []tokenauth.Record{live, gone} {
+		t.create(r)
+		r.Token.Name, r.Token.Scopes, r.Slot, r.Retired = "another", nil, 3, nil
+		r.Token.ExpiresAt = after(2)
+		t.create(r)
+		t.create(r, r)
+	}
+	added := named("added")
+	t.create(live, added, gone)
+	t.holds(live, revoked(gone, after(9)), added)
+}
+
+func conflictRotated(t *tester) {
+	r := full("Foo")
+	t.create(r)
+	rot := rotation(2, "rotated")
+	t.rotate(r, rot)
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "creating it again")
+	t.holds(rotated(r, rot))
+}
+
+func conflictOrder(t *tester) {
+	first, other := full("Foo"), full("Bar")
+	other.Slot = 1
+	t.create(first, other)
+
+	r := newRecord(alice, "Foo", "second")
+	r.Slot = other.Slot
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, r), "creating a record with a taken name and a taken slot")
+	r.Digest = other.Digest
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "creating a record with a taken digest, name and slot")
+	r.Digest, r.Token.ID = digest("new"), other.Token.ID
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "creating a record with a taken ID, name and slot")
+	r = other
+	r.Token.Name, r.Slot = first.Token.Name, first.Slot
+	t.wants(nil, t.store.Create(t.ctx, r), "creating a record that is there, with a taken name and slot,")
+	t.holds(first, other)
+}
+
+func conflictAllOrNone(t *tester) {
+	taken := full("Foo")
+	t.create(taken)
+	for what, conflict := range map[string]struct {
+		change func(*tokenauth.Record)
+		want   error
+	}{
+		"ID":             {func(r *tokenauth.Record) { r.Token.ID = taken.Token.ID }, tokenauth.ErrKeyTaken},
+		"digest":         {func(r *tokenauth.Record) { r.Digest = taken.Digest }, tokenauth.ErrKeyTaken},
+		"retired digest": {func(r *tokenauth.Record) { r.Digest = taken.Retired.Digest }, tokenauth.ErrKeyTaken},
+		"name":           {func(r *tokenauth.Record) { r.Token.Name = taken.Token.Name }, tokenauth.ErrNameTaken},
+		"slot":           {func(r *tokenauth.Record) { r.Slot = taken.Slot }, tokenauth.ErrSlotTaken},
+	} {
+		records := []tokenauth.Record{named("first"), named("second"), named("third")}
+		for i := range records {
+			given := append([]tokenauth.Record(nil), records...)
+			conflict.change(&given[i])
+			t.wants(conflict.want, t.store.Create(t.ctx, given...), "creating three records, of which number %d has a taken %s,", i+1, what)
+			t.holds(taken)
+		}
+	}
+}
+
+func conflictAmongGiven(t *tester) {
+	first := full("first")
+	for what, conflict := range map[string]struct {
+		change func(*tokenauth.Record)
+		want   error
+	}{
+		"ID":                      {func(r *tokenauth.Record) { r.Token.ID = first.Token.ID }, tokenauth.ErrKeyTaken},
+		"digest":                  {func(r *tokenauth.Record) { r.Digest = first.Digest }, tokenauth.ErrKeyTaken},
+		"digest and retired one":  {func(r *tokenauth.Record) { r.Digest = first.Retired.Digest }, tokenauth.ErrKeyTaken},
+		"retired digest":          {func(r *tokenauth.Record) { r.Retired = first.Retired }, tokenauth.ErrKeyTaken},
+		"name":                    {func(r *tokenauth.Record) { r.Token.Name = first.Token.Name }, tokenauth.ErrNameTaken},
+		"slot":                    {func(r *tokenauth.Record) { r.Slot = first.Slot }, tokenauth.ErrSlotTaken},
+		"name and slot":           {func(r *tokenauth.Record) { r.Token.Name, r.Slot = first.Token.Name, first.Slot }, tokenauth.ErrNameTaken},
+		"digest, name and slot":   {func(r *tokenauth.Record) { r.Digest, r.Token.Name, r.Slot = first.Digest, first.Token.Name, first.Slot }, tokenauth.ErrKeyTaken},
+		"revoked record's digest": {func(r *tokenauth.Record) { r.Token.RevokedAt, r.Digest = after(1), first.Digest }, tokenauth.ErrKeyTaken},
+	} {
+		second := named("second")
+		conflict.change(&second)
+		t.wants(conflict.want, t.store.Create(t.ctx, first, named("between"), second), "creating two records with the same %s", what)
+		t.holds()
+	}
+	t.create(first, first)
+	t.holds(first)
+}

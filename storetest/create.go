@@ -1,0 +1,132 @@
+package storetest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var createCases = []testCase{
+	{"S1", "return a record as it was created, field by field", createRoundTrip},
+	{"S12", "keep every time as its instant in UTC, rounded down to the microsecond, and zero as zero", createTimes},
+	{"S22", "keep names, scopes and user IDs as they are, whatever they look like to SQL", createOddTexts},
+	{"S20", "keep copies of the records it is given", createCopies},
+	{"", "add several records at once", createMany},
+	{"", "do nothing when it is given no records", func(t *tester) { t.create(); t.holds() }},
+	{"", "keep no scopes as nil", createNoScopes},
+}
+
+func createRoundTrip(t *tester) {
+	retired := full("with a retired key")
+	plain := named("plain")
+	imported := newRecord(bob, "imported", "imported")
+	imported.Token.Generation, imported.Token.Origin, imported.Token.Hint = 0, "drf", ""
+	gone := revoked(full("revoked"), after(9))
+	t.create(retired)
+	t.create(plain)
+	t.create(imported, gone)
+	t.holds(retired, plain, imported, gone)
+}
+
+// oddTimes are given times and how they are kept.
+var oddTimes = []struct {
+	name        string
+	given, kept time.Time
+}{
+	{"zero", time.Time{}, time.Time{}},
+	{"nanoseconds", time.Date(2030, 1, 2, 3, 4, 5, 123_456_999, time.UTC), time.Date(2030, 1, 2, 3, 4, 5, 123_456_000, time.UTC)},
+	{"microseconds", time.Date(2030, 1, 2, 3, 4, 5, 1_000, time.UTC), time.Date(2030, 1, 2, 3, 4, 5, 1_000, time.UTC)},
+	{"before 1970", time.Date(1969, 12, 31, 23, 59, 59, 999_999_999, time.UTC), time.Date(1969, 12, 31, 23, 59, 59, 999_999_000, time.UTC)},
+	{"long before 1970", time.Date(1815, 6, 18, 11, 35, 0, 1, time.UTC), time.Date(1815, 6, 18, 11, 35, 0, 0, time.UTC)},
+	{"the start of 1970", time.Unix(0, 0), time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)},
+	{"the last microsecond of 9999", time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)},
+	{"+14:00", time.Date(2030, 1, 1, 13, 0, 0, 0, time.FixedZone("LINT", 14*3600)), time.Date(2029, 12, 31, 23, 0, 0, 0, time.UTC)},
+	{"-03:30", time.Date(2030, 6, 1, 23, 45, 0, 0, time.FixedZone("NST", -12600)), time.Date(2030, 6, 2, 3, 15, 0, 0, time.UTC)},
+	{"+00:19:32", time.Date(2030, 6, 1, 0, 0, 0, 0, time.FixedZone("AMT", 1172)), time.Date(2030, 5, 31, 23, 40, 28, 0, time.UTC)},
+}
+
+func createTimes(t *tester) {
+	var kept []tokenauth.Record
+	for _, odd := range oddTimes {
+		given, want := full(odd.name), full(odd.name)
+		given.Slot, want.Slot = 0, 0
+		if odd.given.IsZero() { // a record has a CreatedAt, and a grace an end
+			given.Retired, want.Retired = nil, nil
+		} else {
+			given.Token.CreatedAt, want.Token.CreatedAt = odd.given, odd.kept
+			given.Retired.Until, want.Retired.Until = odd.given, odd.kept
+		}
+		given.Token.ExpiresAt, want.Token.ExpiresAt = odd.given, odd.kept
+		given.Token.LastUsedAt, want.Token.LastUsedAt = odd.given, odd.kept
+		given.Token.RevokedAt, want.Token.RevokedAt = odd.given, odd.kept
+		t.create(given)
+		t.finds(want.Digest, want)
+		kept = append(kept, want)
+	}
+	t.holds(kept...)
+}
+
+// oddTexts mean something to SQL, to its patterns, or to those who write them by hand.
+var oddTexts = []string{
+	`'; DROP TABLE tokenauth_tokens; --`, `"`, `''`, "`", `\`, `\'`, `%`, `_`, `a%b`, `{table}`, `{columns}`,
+	`?`, `$1`, `:a`, `@a`, `NULL`, `null`, `SELECT`, `1`, `01`, `1.0`, `1e3`, `0x1F`, `true`, `/* */`, `-- `, `#`, `;`,
+	`%s`, `%!d`, `[a]`, `a|b`, `🦊`, `مفتاح`, `👩‍💻`,
+}
+
+func createOddTexts(t *tester) {
+	longest := strings.Repeat("u", 252) + "é'" // 255 bytes
+	var all []tokenauth.Record
+	for i, text := range append(oddTexts, longest) {
+		r := newRecord(text, "plain", fmt.Sprint("of odd user ", i))
+		t.create(r)
+		t.lists(tokenauth.Query{UserID: text}, r)
+		all = append(all, r)
+	}
+	for i, text := range oddTexts {
+		r := newRecord(alice, text, fmt.Sprint("odd name ", i))
+		r.Token.Scopes = []string{"!", "%", "';--", strings.ReplaceAll("x:"+asciiOf(text), " ", "")}
+		t.create(r)
+		all = append(all, r)
+	}
+	t.holds(all...)
+}
+
+// asciiOf returns what of text may stand in a scope.
+func asciiOf(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return -1
+		}
+		return c
+	}, text)
+}
+
+func createCopies(t *tester) {
+	given, want := full("Foo"), full("Foo")
+	records := []tokenauth.Record{given, named("Bar")}
+	t.create(records...)
+	given.Token.Scopes[0] = "changed"
+	given.Retired.Digest = digest("changed")
+	given.Retired.Until = after(5000)
+	records[1].Token.Name = "changed"
+	t.holds(want, named("Bar"))
+}
+
+func createMany(t *tester) {
+	records := make([]tokenauth.Record, 100)
+	for i := range records {
+		records[i] = full(fmt.Sprint("token ", i))
+		records[i].Slot = i + 1
+	}
+	t.create(records...)
+	t.holds(records...)
+}
+
+func createNoScopes(t *tester) {
+	given := named("Foo")
+	given.Token.Scopes = []string{}
+	t.create(given)
+	t.holds(named("Foo"))
+}

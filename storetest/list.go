@@ -1,0 +1,173 @@
+package storetest
+
+import (
+	"fmt"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var listCases = []testCase{
+	{"", "list a user's live records and no others", listUser},
+	{"", "list everybody's records only when it is asked to", listAllUsers},
+	{"", "refuse a query for neither a user nor all, or for both, with an error that is no answer", listBadQuery},
+	{"", "list no records, without an error, where there are none", listNone},
+	{"", "list in the order of CreatedAt, then ID, byte by byte", listOrder},
+	{"S10", "list a record by its ID only for its own user", listID},
+	{"", "list at most as many records as the limit says, and all for 0", listLimit},
+	{"", "list what is behind the cursor, whether or not that token is there", listAfter},
+	{"S21", "page through a list that changes so that what stays is seen once, in order", listChanging},
+	{"S20", "return copies from List", listCopies},
+}
+
+func listUser(t *tester) {
+	foo, expired, gone, other := full("Foo"), expiring(named("expired"), after(-1)), named("revoked"), newRecord(bob, "Foo", "of bob")
+	t.create(foo, expired, gone, other)
+	t.revoke(gone, after(9))
+	t.lists(tokenauth.Query{UserID: alice}, inOrder(foo, expired)...)
+	t.lists(tokenauth.Query{UserID: bob}, other)
+	t.lists(tokenauth.Query{UserID: alice, Revoked: true}, inOrder(foo, expired, revoked(gone, after(9)))...)
+}
+
+func listAllUsers(t *tester) {
+	foo, gone, other := full("Foo"), revoked(named("revoked"), after(9)), newRecord(bob, "Foo", "of bob")
+	t.create(foo, gone, other)
+	t.lists(tokenauth.Query{AllUsers: true}, inOrder(foo, other)...)
+	t.lists(tokenauth.Query{AllUsers: true, Revoked: true}, inOrder(foo, gone, other)...)
+}
+
+func listBadQuery(t *tester) {
+	t.create(named("Foo"))
+	for name, q := range map[string]tokenauth.Query{
+		"the empty query":                 {},
+		"a query for an ID alone":         {ID: newID("Foo")},
+		"a query without a user ID":       {Revoked: true, Limit: 1},
+		"a query for one and for all":     {UserID: alice, AllUsers: true},
+		"a query for an ID, one and all,": {UserID: alice, AllUsers: true, ID: newID("Foo")},
+	} {
+		records, err := t.store.List(t.ctx, q)
+		if err == nil || answerOf(err) != nil || len(records) > 0 {
+			t.failf("%s gave %d records and %s", name, len(records), describe(err))
+		}
+	}
+}
+
+func listNone(t *tester) {
+	t.lists(tokenauth.Query{AllUsers: true})
+	t.create(named("Foo"))
+	t.lists(tokenauth.Query{UserID: bob})
+	t.lists(tokenauth.Query{UserID: alice, After: tokenauth.Cursor{CreatedAt: after(1)}})
+}
+
+// inTurn returns n records of alice, in the order of lists. Each two share
+// their CreatedAt.
+func inTurn(n int) []tokenauth.Record {
+	records := make([]tokenauth.Record, n)
+	for i := range records {
+		records[i] = createdAt(i/2, fmt.Sprint("token ", i))
+	}
+	return inOrder(records...)
+}
+
+func createdAt(minute int, name string) tokenauth.Record {
+	r := named(name)
+	r.Token.CreatedAt = after(minute)
+	return r
+}
+
+func listOrder(t *tester) {
+	records := inTurn(12)
+	records[0].Token.CreatedAt = start.AddDate(-100, 0, 0) // before 1970
+	records[7].Token.ID = "a" + records[7].Token.ID[1:]    // behind all upper-case letters
+	records = inOrder(records...)
+	for i := range records { // created in another order
+		t.create(records[i*5%len(records)])
+	}
+	t.lists(tokenauth.Query{UserID: alice}, records...)
+	t.lists(tokenauth.Query{AllUsers: true}, records...)
+}
+
+func listID(t *tester) {
+	foo, gone := full("Foo"), named("revoked")
+	t.create(foo, gone, newRecord(bob, "Foo", "of bob"))
+	t.revoke(gone, after(9))
+	t.lists(tokenauth.Query{UserID: alice, ID: foo.Token.ID}, foo)
+	t.lists(tokenauth.Query{AllUsers: true, ID: foo.Token.ID}, foo)
+	t.lists(tokenauth.Query{UserID: bob, ID: foo.Token.ID})
+	t.lists(tokenauth.Query{UserID: alice, ID: newID("unknown")})
+	t.lists(tokenauth.Query{UserID: alice, ID: gone.Token.ID})
+	t.lists(tokenauth.Query{UserID: alice, ID: gone.Token.ID, Revoked: true, Limit: 1}, revoked(gone, after(9)))
+}
+
+func listLimit(t *tester) {
+	records := inTurn(5)
+	t.create(records...)
+	for limit := 1; limit <= 6; limit++ {
+		want := records[:min(limit, 5)]
+		t.lists(tokenauth.Query{UserID: alice, Limit: limit}, want...)
+		t.lists(tokenauth.Query{AllUsers: true, Limit: limit}, want...)
+	}
+	t.lists(tokenauth.Query{UserID: alice, Limit: 0}, records...)
+}
+
+func listAfter(t *tester) {
+	records := inTurn(8)
+	t.create(records...)
+	t.create(newRecord(bob, "Foo", "of bob"))
+	for i, r := range records {
+		t.lists(tokenauth.Query{UserID: alice, After: r.Token.Cursor()}, records[i+1:]...)
+		t.lists(tokenauth.Query{UserID: alice, After: r.Token.Cursor(), Limit: 1}, records[i+1:min(i+2, 8)]...)
+	}
+	t.revoke(records[3], after(9))
+	t.lists(tokenauth.Query{UserID: alice, After: records[3].Token.Cursor()}, records[4:]...)
+	t.prune(after(10), 10)
+	t.lists(tokenauth.Query{UserID: alice, After: records[3].Token.Cursor()}, records[4:]...)
+	t.lists(tokenauth.Query{UserID: alice, After: records[2].Token.Cursor()}, records[4:]...)
+}
+
+// listChanging removes the token of each cursor, and adds one before and one
+// behind it, between two pages.
+func listChanging(t *tester) {
+	records := inTurn(20)
+	t.create(records...)
+	seen := map[string]bool{}
+	var last tokenauth.Cursor
+	for page := range 2 * len(records) {
+		got := t.list(tokenauth.Query{UserID: alice, After: last, Limit: 3})
+		if len(got) == 0 {
+			break
+		}
+		for _, r := range got {
+			if compare(r.Token.Cursor(), last) <= 0 {
+				t.failf("page %d goes back in the order", page+1)
+			}
+			seen[r.Token.ID], last = true, r.Token.Cursor()
+		}
+		t.revoke(got[len(got)-1], after(-9))
+		t.prune(after(-8), 100)
+		t.create(createdAt(-100, fmt.Sprint("earlier ", page)), createdAt(page, fmt.Sprint("later ", page)))
+	}
+	for i, r := range records {
+		if !seen[r.Token.ID] {
+			t.failf("record %d, which was there until its turn, was not listed", i+1)
+		}
+	}
+}
+
+func listCopies(t *tester) {
+	t.create(full("Foo"))
+	for _, q := range []tokenauth.Query{{UserID: alice}, {AllUsers: true}, {UserID: alice, ID: newID("Foo")}} {
+		got := t.list(q)
+		if len(got) != 1 {
+			t.failf("the list has %d records, not 1", len(got))
+		}
+		got[0].Token.Name = "changed"
+		for i := range got[0].Token.Scopes {
+			got[0].Token.Scopes[i] = "changed"
+		}
+		if got[0].Retired != nil {
+			got[0].Retired.Until = after(5000)
+			got[0].Retired.Digest = digest("changed")
+		}
+		t.holds(full("Foo"))
+	}
+}

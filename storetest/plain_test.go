@@ -1,0 +1,260 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A plainStore is the contract in the fewest words: one slice, one lock. It
+// shows that the suite asks for no more than that, and broken stores are made of it.
+type plainStore struct {
+	mu   sync.Mutex
+	rows []tokenauth.Record
+}
+
+// locked runs f alone, unless ctx is done.
+func (s *plainStore) locked(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f()
+}
+
+func (s *plainStore) Create(ctx context.Context, records ...tokenauth.Record) error {
+	return s.locked(ctx, func() error {
+		before := len(s.rows)
+		for _, r := range records {
+			isThere, err := s.conflict(r)
+			if err != nil {
+				s.rows = s.rows[:before]
+				return err
+			}
+			if !isThere {
+				s.rows = append(s.rows, kept(r))
+			}
+		}
+		return nil
+	})
+}
+
+func (s *plainStore) conflict(r tokenauth.Record) (isThere bool, err error) {
+	i := s.index(func(o tokenauth.Record) bool { return o.Token.ID == r.Token.ID })
+	switch {
+	case i >= 0 && s.rows[i].Digest == r.Digest:
+		return true, nil
+	case i >= 0, s.has(r.Digest), r.Retired != nil && s.has(r.Retired.Digest):
+		return false, tokenauth.ErrKeyTaken
+	case !r.Token.RevokedAt.IsZero():
+		return false, nil
+	}
+	rivals := func(taken func(o tokenauth.Record) bool) bool {
+		return s.index(func(o tokenauth.Record) bool { return isLive(o) && o.Token.UserID == r.Token.UserID && taken(o) }) >= 0
+	}
+	switch {
+	case rivals(func(o tokenauth.Record) bool { return o.Token.Name == r.Token.Name }):
+		return false, tokenauth.ErrNameTaken
+	case r.Slot != 0 && rivals(func(o tokenauth.Record) bool { return o.Slot == r.Slot }):
+		return false, tokenauth.ErrSlotTaken
+	}
+	return false, nil
+}
+
+func (s *plainStore) index(is func(tokenauth.Record) bool) int { return slices.IndexFunc(s.rows, is) }
+
+func (s *plainStore) has(d tokenauth.Digest) bool {
+	return s.index(func(r tokenauth.Record) bool { return r.Digest == d || r.Retired != nil && r.Retired.Digest == d }) >= 0
+}
+
+func isLive(r tokenauth.Record) bool { return r.Token.RevokedAt.IsZero() }
+
+// kept returns a copy of r as a store keeps it.
+func kept(r tokenauth.Record) tokenauth.Record {
+	r.Token.Scopes = append([]string(nil), r.Token.Scopes...)
+	t := &r.Token
+	t.CreatedAt, t.ExpiresAt, t.LastUsedAt, t.RevokedAt = micros(t.CreatedAt), micros(t.ExpiresAt), micros(t.LastUsedAt), micros(t.RevokedAt)
+	if r.Retired != nil {
+		r.Retired = &tokenauth.RetiredKey{Digest: r.Retired.Digest, Until: micros(r.Retired.Until)}
+	}
+	return r
+}
+
+func micros(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return time.UnixMicro(t.UnixMicro()).UTC()
+}
+
+func (s *plainStore) Find(ctx context.Context, d tokenauth.Digest) (found *tokenauth.Record, err error) {
+	err = s.locked(ctx, func() error {
+		for _, r := range s.rows {
+			if r.Digest == d || r.Retired != nil && r.Retired.Digest == d {
+				found = new(kept(r))
+				return nil
+			}
+		}
+		return tokenauth.ErrNotFound
+	})
+	return found, err
+}
+
+func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tokenauth.Record, err error) {
+	if q.AllUsers == (q.UserID != "") {
+		return nil, errors.New("one user or all")
+	}
+	err = s.locked(ctx, func() error {
+		for _, r := range inOrder(s.rows...) {
+			if q.AllUsers || r.Token.UserID == q.UserID {
+				if (q.ID == "" || r.Token.ID == q.ID) && (q.Revoked || isLive(r)) && compare(r.Token.Cursor(), q.After) > 0 {
+					records = append(records, kept(r))
+				}
+			}
+		}
+		if q.Limit > 0 {
+			records = records[:min(len(records), q.Limit)]
+		}
+		return nil
+	})
+	return records, err
+}
+
+// change applies f to a copy of a row, which replaces it if f allows.
+func (s *plainStore) change(ctx context.Context, userID, id string, f func(r *tokenauth.Record) error) error {
+	return s.locked(ctx, func() error {
+		i := s.index(func(r tokenauth.Record) bool { return r.Token.UserID == userID && r.Token.ID == id })
+		if i < 0 {
+			return tokenauth.ErrNotFound
+		}
+		r := kept(s.rows[i])
+		if err := f(&r); err != nil {
+			return err
+		}
+		s.rows[i] = kept(r)
+		return nil
+	})
+}
+
+// checkLive returns the error that a change of r at a time has, if r is not live or is expired.
+func checkLive(r *tokenauth.Record, at time.Time) error {
+	switch {
+	case !isLive(*r):
+		return tokenauth.ErrNotFound
+	case r.Token.ExpiredAt(at):
+		return tokenauth.ErrConflict
+	}
+	return nil
+}
+
+func (s *plainStore) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
+	return s.change(ctx, userID, id, func(r *tokenauth.Record) error {
+		if err := checkLive(r, at); err != nil {
+			return err
+		}
+		return s.apply(r, p)
+	})
+}
+
+func (s *plainStore) apply(r *tokenauth.Record, p tokenauth.Patch) error {
+	if p.Name != nil {
+		if s.index(func(o tokenauth.Record) bool {
+			return o.Token.UserID == r.Token.UserID && o.Token.ID != r.Token.ID && isLive(o) && o.Token.Name == *p.Name
+		}) >= 0 {
+			return tokenauth.ErrNameTaken
+		}
+		r.Token.Name = *p.Name
+	}
+	if p.Scopes != nil {
+		r.Token.Scopes = *p.Scopes
+	}
+	if p.ExpiresAt != nil {
+		r.Token.ExpiresAt = *p.ExpiresAt
+	}
+	return nil
+}
+
+func (s *plainStore) Rotate(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
+	return s.change(ctx, userID, id, func(r *tokenauth.Record) error {
+		switch err := checkLive(r, at); {
+		case err != nil || r.Digest == rot.Digest:
+			return err
+		case r.Token.Generation != rot.Replaces:
+			return tokenauth.ErrConflict
+		case s.has(rot.Digest):
+			return tokenauth.ErrKeyTaken
+		}
+		*r = rotated(*r, rot)
+		return nil
+	})
+}
+
+func (s *plainStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+	return s.change(ctx, userID, id, func(r *tokenauth.Record) error {
+		if isLive(*r) {
+			*r = revoked(*r, at)
+		}
+		return nil
+	})
+}
+
+func (s *plainStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+	return s.change(ctx, userID, id, func(r *tokenauth.Record) error {
+		switch {
+		case isLive(*r) && !r.Token.ExpiredAt(at):
+			return tokenauth.ErrConflict
+		case isLive(*r):
+			*r = revoked(*r, at)
+		}
+		return nil
+	})
+}
+
+func (s *plainStore) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+	err = s.locked(ctx, func() error {
+		for i, r := range s.rows {
+			if r.Token.UserID == userID && isLive(r) {
+				s.rows[i] = kept(revoked(r, at))
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (s *plainStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
+	return s.locked(ctx, func() error {
+		for _, u := range uses {
+			if i := s.index(func(r tokenauth.Record) bool { return r.Token.ID == u.ID }); i >= 0 {
+				t := &s.rows[i].Token
+				for _, at := range []time.Time{t.CreatedAt, micros(u.At)} {
+					if at.After(t.LastUsedAt) {
+						t.LastUsedAt = at
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (s *plainStore) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	isDead := func(t time.Time) bool { return !t.IsZero() && t.Before(before) }
+	err = s.locked(ctx, func() error {
+		s.rows = slices.DeleteFunc(s.rows, func(r tokenauth.Record) bool {
+			dead := n < limit && r.Token.Origin == "" && (isDead(r.Token.ExpiresAt) || isDead(r.Token.RevokedAt))
+			if dead {
+				n++
+			}
+			return dead
+		})
+		return nil
+	})
+	return n, err
+}

@@ -1,0 +1,158 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var revokeCases = []testCase{
+	{"S1", "set RevokedAt and free the slot, and change nothing else", revokeOnce},
+	{"S12", "keep the time given to a revocation, whatever the clock says, rounded down to the microsecond", revokeTimes},
+	{"", "take the revocation of a revoked token as done and leave it as it is", revokeTwice},
+	{"S9", "answer ErrNotFound to a revocation of an unknown token", revokeUnknown},
+	{"S10", "answer ErrNotFound to a revocation of another user's token and leave it as it is", revokeForeign},
+	{"", "find the digests of a revoked token, from the next call on, as revoked", revokeFinds},
+	{"", "revoke a token with RevokeExpired from the instant of its expiry on", revokeExpired},
+	{"", "answer ErrConflict to RevokeExpired of a live token that is not expired and leave it as it is", revokeNotExpired},
+	{"", "take RevokeExpired of a revoked token as done and leave it as it is", revokeExpiredTwice},
+	{"S9", "answer ErrNotFound to RevokeExpired of an unknown or another user's token", revokeExpiredNotFound},
+	{"", "revoke all live tokens of a user, count them, and leave all others as they are", revokeAll},
+}
+
+func revokeOnce(t *tester) {
+	r, expired, plain, imported := full("Foo"), expiring(named("expired"), after(-1)), named("plain"), named("imported")
+	imported.Token.Generation, imported.Token.Origin = 0, "knox"
+	t.create(r, expired, plain, imported)
+	for _, each := range []tokenauth.Record{r, expired, plain, imported} {
+		t.revoke(each, after(9))
+	}
+	t.holds(revoked(r, after(9)), revoked(expired, after(9)), revoked(plain, after(9)), revoked(imported, after(9)))
+}
+
+func revokeTimes(t *tester) {
+	var want []tokenauth.Record
+	for _, odd := range oddTimes[1:] { // a revocation has a time
+		r := named(odd.name)
+		t.create(r)
+		t.revoke(r, odd.given)
+		want = append(want, revoked(r, odd.kept))
+
+		r = newRecord("user of "+odd.name, "Foo", "by RevokeAll "+odd.name)
+		t.create(r)
+		_, err := t.store.RevokeAll(t.ctx, r.Token.UserID, odd.given)
+		t.wants(nil, err, "revoking all of a user at %s", odd.name)
+		want = append(want, revoked(r, odd.kept))
+
+		r = expiring(named("expired "+odd.name), odd.kept)
+		t.create(r)
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given), "revoking what expires at %s, then,", odd.name)
+		want = append(want, revoked(r, odd.kept))
+	}
+	t.holds(want...)
+}
+
+func revokeTwice(t *tester) {
+	r := full("Foo")
+	t.create(r)
+	for _, at := range []time.Time{after(9), after(10), after(8)} {
+		t.revoke(r, at)
+		t.holds(revoked(r, after(9)))
+	}
+}
+
+func revokeUnknown(t *tester) {
+	t.create(full("Foo"))
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, newID("unknown"), after(9)), "revoking an unknown token")
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, "", after(9)), "revoking a token without an ID")
+	t.holds(full("Foo"))
+}
+
+func revokeForeign(t *tester) {
+	r, gone := full("Foo"), named("revoked")
+	t.create(r, gone)
+	t.revoke(gone, after(1))
+	for _, userID := range []string{bob, "Alice", "alice ", "", "%"} {
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, r.Token.ID, after(9)), "revoking as user %q a token of %q", userID, alice)
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, gone.Token.ID, after(9)), "revoking as user %q a revoked token of %q", userID, alice)
+		t.holds(r, revoked(gone, after(1)))
+	}
+}
+
+func revokeFinds(t *tester) {
+	r := named("Foo")
+	t.create(r)
+	t.finds(r.Digest, r)
+	t.rotate(r, rotation(1, "second"))
+	r = rotated(r, rotation(1, "second"))
+	t.finds(r.Digest, r)
+	t.finds(r.Retired.Digest, r)
+	t.revoke(r, after(9))
+	t.finds(r.Digest, revoked(r, after(9)))
+	t.finds(r.Retired.Digest, revoked(r, after(9)))
+}
+
+func (t *tester) revokeExpired(r tokenauth.Record, at time.Time) error {
+	return t.store.RevokeExpired(t.ctx, r.Token.UserID, r.Token.ID, at)
+}
+
+func revokeExpired(t *tester) {
+	for _, at := range []time.Time{after(10), after(10).Add(time.Microsecond), after(9000)} {
+		r := expiring(full(at.String()), after(10))
+		t.create(r)
+		t.wants(nil, t.revokeExpired(r, at), "RevokeExpired at %v of a token that expires at %v", at, after(10))
+		t.finds(r.Digest, revoked(r, at))
+	}
+	successor := full("in the slot that is free")
+	t.create(successor)
+	t.finds(successor.Digest, successor)
+}
+
+func revokeNotExpired(t *tester) {
+	r, endless := expiring(full("Foo"), after(10)), named("endless")
+	t.create(r, endless)
+	justBefore := after(10).Add(-time.Microsecond)
+	t.wants(tokenauth.ErrConflict, t.revokeExpired(r, justBefore), "RevokeExpired a microsecond before the expiry")
+	t.wants(tokenauth.ErrConflict, t.revokeExpired(endless, after(5e6)), "RevokeExpired of a token that never expires")
+	t.holds(r, endless)
+}
+
+func revokeExpiredTwice(t *tester) {
+	r, endless := expiring(full("Foo"), after(10)), named("endless")
+	t.create(r, endless)
+	t.wants(nil, t.revokeExpired(r, after(11)), "RevokeExpired")
+	t.revoke(endless, after(11))
+	for _, at := range []time.Time{after(1), after(11), after(12)} {
+		t.wants(nil, t.revokeExpired(r, at), "RevokeExpired again")
+		t.wants(nil, t.revokeExpired(endless, at), "RevokeExpired of a token that is revoked and never expires")
+	}
+	t.holds(revoked(r, after(11)), revoked(endless, after(11)))
+}
+
+func revokeExpiredNotFound(t *tester) {
+	r := expiring(full("Foo"), after(10))
+	t.create(r)
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, alice, newID("unknown"), after(11)), "RevokeExpired of an unknown token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, after(11)), "RevokeExpired of another user's token")
+	t.holds(r)
+}
+
+func revokeAll(t *tester) {
+	foo, expired, gone, ofBob := full("Foo"), expiring(full("expired"), after(-1)), named("revoked"), newRecord(bob, "Foo", "of bob")
+	expired.Slot = 1
+	ofBob.Slot = 7
+	t.create(foo, expired, gone, ofBob)
+	t.revoke(gone, after(1))
+	for _, call := range []struct {
+		userID string
+		want   int
+	}{{alice, 2}, {alice, 0}, {"carol", 0}, {"ALICE", 0}, {"", 0}} {
+		n, err := t.store.RevokeAll(t.ctx, call.userID, after(9))
+		t.wants(nil, err, "RevokeAll of %q", call.userID)
+		if n != call.want {
+			t.failf("RevokeAll of %q counted %d, not %d", call.userID, n, call.want)
+		}
+		t.holds(revoked(foo, after(9)), revoked(expired, after(9)), revoked(gone, after(1)), ofBob)
+	}
+	t.create(newRecord(alice, "Foo", "successor"))
+}

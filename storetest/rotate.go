@@ -1,0 +1,121 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var rotateCases = []testCase{
+	{"S1", "replace digest and hint, retire the old digest until the end of the grace, and change nothing else", rotateOnce},
+	{"", "find only the last two digests after a second rotation", rotateTwice},
+	{"S12", "keep the end of a grace as its instant in UTC, rounded down to the microsecond", rotateTimes},
+	{"", "take a rotation as done, without another change, if its digest is current already", rotateRepeated},
+	{"", "answer ErrConflict if the generation is not the one that the rotation replaces, and change nothing", rotateGeneration},
+	{"S8", "answer ErrKeyTaken if another record has the digest, current or retired, and change nothing", rotateTaken},
+	{"S9", "answer ErrNotFound to a rotation of an unknown, another user's or a revoked token", rotateNotFound},
+	{"", "answer ErrConflict to a rotation of a token from the instant of its expiry on", rotateExpired},
+}
+
+func rotateOnce(t *tester) {
+	r, imported := full("Foo"), named("imported")
+	imported.Token.Generation, imported.Token.Origin = 0, "drf"
+	t.create(r, imported)
+	t.rotate(r, rotation(2, "new"))
+	t.rotate(imported, rotation(0, "new of imported"))
+	t.holds(rotated(r, rotation(2, "new")), rotated(imported, rotation(0, "new of imported")))
+}
+
+func rotateTwice(t *tester) {
+	r := named("Foo")
+	t.create(r)
+	t.finds(r.Digest, r)
+	t.rotate(r, rotation(1, "second"))
+	t.rotate(r, rotation(2, "third"))
+	t.misses(r.Digest, "the first digest")
+	r = rotated(rotated(r, rotation(1, "second")), rotation(2, "third"))
+	t.finds(digest("second"), r)
+	t.finds(digest("third"), r)
+	t.holds(r)
+}
+
+func rotateTimes(t *tester) {
+	r := named("Foo")
+	t.create(r)
+	for i, odd := range oddTimes[1:] { // a grace has an end
+		rot := rotation(i+1, odd.name)
+		rot.GraceUntil = odd.given
+		t.rotate(r, rot)
+		rot.GraceUntil = odd.kept
+		r = rotated(r, rot)
+		t.holds(r)
+	}
+}
+
+func rotateRepeated(t *tester) {
+	r := full("Foo")
+	t.create(r)
+	rot := rotation(2, "new")
+	t.rotate(r, rot)
+	want := rotated(r, rot)
+	t.rotate(r, rot)
+	t.holds(want)
+	rot.Hint, rot.GraceUntil = "none", after(500)
+	t.rotate(r, rot)
+	t.holds(want)
+}
+
+func rotateGeneration(t *tester) {
+	r := full("Foo")
+	r.Token.Generation = 5
+	t.create(r)
+	for _, replaces := range []int{-1, 0, 1, 4, 6} {
+		err := t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(replaces, "new"), after(5))
+		t.wants(tokenauth.ErrConflict, err, "replacing generation %d where 5 is current", replaces)
+		t.holds(r)
+	}
+}
+
+func rotateTaken(t *tester) {
+	r, other, gone := named("Foo"), full("other"), revoked(full("revoked"), after(1))
+	t.create(r, other, gone)
+	for what, taken := range map[string]tokenauth.Digest{
+		"the current digest of another":       other.Digest,
+		"the retired digest of another":       other.Retired.Digest,
+		"the current digest of a revoked one": gone.Digest,
+		"the retired digest of a revoked one": gone.Retired.Digest,
+	} {
+		rot := rotation(1, "new")
+		rot.Digest = taken
+		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5)), "rotating to %s", what)
+		t.holds(r, other, gone)
+	}
+}
+
+func rotateNotFound(t *tester) {
+	r, gone := full("Foo"), expiring(full("revoked"), after(2))
+	gone.Slot = 1
+	t.create(r, gone)
+	t.revoke(gone, after(1))
+	for what, target := range map[string][2]string{
+		"an unknown token":            {alice, newID("unknown")},
+		"another user's token":        {bob, r.Token.ID},
+		"a user in another case":      {"Alice", r.Token.ID},
+		"a revoked and expired token": {alice, gone.Token.ID},
+	} {
+		t.wants(tokenauth.ErrNotFound, t.store.Rotate(t.ctx, target[0], target[1], rotation(2, "new"), after(5)), "rotating %s", what)
+	}
+	t.holds(r, revoked(gone, after(1)))
+}
+
+func rotateExpired(t *tester) {
+	r := expiring(full("Foo"), after(10))
+	t.create(r)
+	for _, at := range []time.Time{after(10), after(10).Add(time.Microsecond), after(9000)} {
+		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), at), "rotating at %v a token that expires at %v", at, after(10))
+	}
+	t.holds(r)
+	justBefore := after(10).Add(-time.Microsecond)
+	t.wants(nil, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), justBefore), "rotating it a microsecond before it expires")
+	t.holds(rotated(r, rotation(2, "new")))
+}

@@ -1,0 +1,181 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var touchCases = []testCase{
+	{"S1", "record the last use of many tokens, and change nothing else", touchMany},
+	{"S12", "keep a use as its instant in UTC, rounded down to the microsecond", touchTimes},
+	{"", "never move LastUsedAt backwards", touchBackwards},
+	{"", "never set LastUsedAt before CreatedAt: an earlier use counts as one at CreatedAt", touchEarly},
+	{"", "keep the latest of several uses of one token, in whatever order they come", touchOrder},
+	{"S9", "take unknown IDs as no error, and record the other uses", touchUnknown},
+	{"", "do nothing when it is given no uses", func(t *tester) { t.create(full("Foo")); t.touch(); t.holds(full("Foo")) }},
+}
+
+func usedAt(r tokenauth.Record, at time.Time) tokenauth.Record {
+	r.Token.LastUsedAt = at
+	return r
+}
+
+func use(r tokenauth.Record, at time.Time) tokenauth.Use {
+	return tokenauth.Use{ID: r.Token.ID, At: at}
+}
+
+func touchMany(t *tester) {
+	first, second, ofBob, rest := full("first"), named("second"), newRecord(bob, "first", "of bob"), named("not used")
+	t.create(first, second, ofBob, rest)
+	t.touch(use(first, after(7)), use(second, after(8)), use(ofBob, after(9)))
+	t.holds(usedAt(first, after(7)), usedAt(second, after(8)), usedAt(ofBob, after(9)), rest)
+	t.touch(use(second, after(20)))
+	t.holds(usedAt(first, after(7)), usedAt(second, after(20)), usedAt(ofBob, after(9)), rest)
+
+	var given, kept []tokenauth.Record
+	var uses []tokenauth.Use
+	for i := range 500 {
+		r := newRecord("carol", fmt.Sprint(i), fmt.Sprint("one of many ", i))
+		given, kept, uses = append(given, r), append(kept, usedAt(r, after(i))), append(uses, use(r, after(i)))
+	}
+	for batch := range slices.Chunk(given, 100) {
+		t.create(batch...)
+	}
+	t.touch(uses...)
+	t.lists(tokenauth.Query{UserID: "carol"}, inOrder(kept...)...)
+}
+
+func touchTimes(t *tester) {
+	for _, odd := range oddTimes[1:] { // a use has a time
+		r := named(odd.name)
+		r.Token.CreatedAt = odd.kept.AddDate(-1, 0, 0)
+		t.create(r)
+		t.touch(use(r, odd.given))
+		t.finds(r.Digest, usedAt(r, odd.kept))
+	}
+}
+
+func touchBackwards(t *tester) {
+	r := named("Foo")
+	t.create(r)
+	for _, at := range []time.Time{after(10), after(9), after(10).Add(-time.Microsecond), after(10), after(10).Add(999)} {
+		t.touch(use(r, at))
+		t.holds(usedAt(r, after(10)))
+	}
+	t.touch(use(r, after(11)))
+	t.holds(usedAt(r, after(11)))
+}
+
+func touchEarly(t *tester) {
+	fresh, used, usedElsewhere := named("fresh"), usedAt(named("used"), after(10)), usedAt(named("used elsewhere"), after(-100))
+	t.create(fresh, used, usedElsewhere)
+	for _, at := range []time.Time{after(-200), after(-1), start} {
+		t.touch(use(fresh, at), use(used, at), use(usedElsewhere, at))
+		t.holds(usedAt(fresh, start), used, usedAt(usedElsewhere, start))
+	}
+}
+
+func touchOrder(t *tester) {
+	a, b, c := named("a"), named("b"), named("c")
+	t.create(a, b, c)
+	t.touch(use(a, after(1)), use(b, after(3)), use(a, after(2)), use(b, after(1)), use(c, after(1)), use(a, after(3)), use(b, after(2)))
+	t.holds(usedAt(a, after(3)), usedAt(b, after(3)), usedAt(c, after(1)))
+}
+
+func touchUnknown(t *tester) {
+	r := named("Foo")
+	t.create(r)
+	t.touch(tokenauth.Use{ID: newID("unknown"), At: after(1)})
+	t.holds(r)
+	t.touch(tokenauth.Use{ID: newID("unknown"), At: after(1)}, use(r, after(1)), tokenauth.Use{ID: "", At: after(1)})
+	t.holds(usedAt(r, after(1)))
+}
+
+var pruneCases = []testCase{
+	{"S23", "prune what expired or was revoked before the given time, and nothing else", pruneDead},
+	{"S23", "prune at most as many records as the limit says, and count them", pruneLimit},
+	{"S23", "never prune an imported record", pruneImported},
+	{"", "free what a pruned record held", pruneFrees},
+}
+
+func pruneDead(t *tester) {
+	justBefore := after(10).Add(-time.Microsecond)
+	kept := []tokenauth.Record{
+		named("endless"),
+		expiring(named("expires at the time"), after(10)),
+		expiring(named("expires later"), after(11)),
+		revoked(named("revoked at the time"), after(10)),
+		revoked(named("revoked later"), after(11)),
+		revoked(expiring(named("neither yet"), after(12)), after(11)),
+	}
+	dead := []tokenauth.Record{
+		expiring(named("expired"), justBefore),
+		expiring(full("expired long before"), start.AddDate(-100, 0, 0)),
+		revoked(full("revoked"), justBefore),
+		revoked(expiring(named("revoked, would expire later"), after(99)), after(1)),
+		revoked(expiring(named("expired, was revoked later"), after(1)), after(99)),
+	}
+	t.create(append(kept, dead...)...)
+	if n := t.prune(after(10), 100); n != len(dead) {
+		t.failf("it counted %d, not %d", n, len(dead))
+	}
+	t.holds(kept...)
+	for _, r := range dead {
+		t.misses(r.Digest, "the digest of a record that is pruned")
+	}
+	if n := t.prune(after(10), 100); n != 0 {
+		t.failf("it counted %d where none was left", n)
+	}
+}
+
+func pruneLimit(t *tester) {
+	t.create(named("live"))
+	for i := range 10 {
+		r := named(fmt.Sprint("dead ", i))
+		if i%2 == 0 {
+			r = revoked(r, after(1))
+		} else {
+			r = expiring(r, after(1))
+		}
+		t.create(r)
+	}
+	left := 10
+	for _, step := range []struct{ limit, want int }{{0, 0}, {1, 1}, {4, 4}, {3, 3}, {3, 2}, {3, 0}} {
+		n := t.prune(after(10), step.limit)
+		left -= step.want
+		rest := len(t.list(tokenauth.Query{AllUsers: true, Revoked: true})) - 1
+		if n != step.want || rest != left {
+			t.failf("with the limit %d it counted %d, not %d, and left %d, not %d", step.limit, n, step.want, rest, left)
+		}
+	}
+	t.holds(named("live"))
+}
+
+func pruneImported(t *tester) {
+	var imported []tokenauth.Record
+	for i, r := range []tokenauth.Record{
+		expiring(named("expired"), after(1)), revoked(full("revoked"), after(1)), revoked(expiring(named("both"), after(1)), after(2)),
+	} {
+		r.Token.Origin, r.Token.Generation = "sanctum", i // rotated ones too
+		imported = append(imported, r)
+	}
+	t.create(imported...)
+	t.create(revoked(named("issued here"), after(1)))
+	if n := t.prune(after(10), 100); n != 1 {
+		t.failf("it counted %d, not 1", n)
+	}
+	t.holds(imported...)
+}
+
+func pruneFrees(t *tester) {
+	r := expiring(full("Foo"), after(1)) // live: it holds name and slot
+	t.create(r)
+	t.prune(after(10), 10)
+	t.misses(r.Digest, "its digest")
+	t.misses(r.Retired.Digest, "its retired digest")
+	t.create(r)
+	t.holds(r)
+}

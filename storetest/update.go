@@ -1,0 +1,186 @@
+package storetest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var updateCases = []testCase{
+	{"", "change the fields that a patch gives, and no others", updateFields},
+	{"", "change nothing for an empty patch, and still say whether there is such a token", updateEmpty},
+	{"", "take an update that changes nothing, or is repeated, as done", updateRepeated},
+	{"S12", "keep an updated expiry as its instant in UTC, rounded down to the microsecond, and zero as never", updateTimes},
+	{"S3", "compare a new name byte by byte", updateNames},
+	{"S6", "refuse a new name that another live token of the user has, expired or not, and change nothing", updateTaken},
+	{"S6", "give a token the name of a revoked one or of another user's", updateFree},
+	{"", "free the old name of a token and keep the new one taken", updateMovesName},
+	{"S9", "answer ErrNotFound to an update of an unknown, another user's or a revoked token", updateNotFound},
+	{"", "answer ErrConflict to an update of a token from the instant of its expiry on", updateExpired},
+	{"S20", "keep copies of what a patch points to", updateCopies},
+	{"S22", "keep an updated name and scopes as they are, whatever they look like to SQL", updateOddTexts},
+}
+
+func updateFields(t *tester) {
+	r := full("Foo")
+	t.create(r)
+	step := func(p tokenauth.Patch) {
+		t.Helper()
+		t.update(r, p)
+		if p.Name != nil {
+			r.Token.Name = *p.Name
+		}
+		if p.Scopes != nil {
+			r.Token.Scopes = *p.Scopes
+		}
+		if p.ExpiresAt != nil {
+			r.Token.ExpiresAt = *p.ExpiresAt
+		}
+		t.holds(r)
+	}
+	step(rename("Bar"))
+	step(rescope("a"))
+	step(expire(after(2000)))
+	step(expire(time.Time{}))
+	step(tokenauth.Patch{Name: new("Baz"), Scopes: &[]string{"b", "c"}, ExpiresAt: new(after(50))})
+
+	t.update(r, rescope())
+	r.Token.Scopes = nil
+	t.holds(r)
+}
+
+func updateEmpty(t *tester) {
+	r, gone := full("Foo"), named("revoked")
+	t.create(r, gone)
+	t.revoke(gone, after(1))
+	t.update(r, tokenauth.Patch{})
+	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, bob, r.Token.ID, tokenauth.Patch{}, after(5)), "an empty update as another user")
+	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, alice, gone.Token.ID, tokenauth.Patch{}, after(5)), "an empty update of a revoked token")
+	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, tokenauth.Patch{}, after(1000)), "an empty update of an expired token")
+	t.holds(r, revoked(gone, after(1)))
+}
+
+func updateRepeated(t *tester) {
+	r := full("Foo")
+	t.create(r)
+	same := tokenauth.Patch{Name: new("Foo"), Scopes: &[]string{"orders:read", "orders:write"}, ExpiresAt: new(after(1000))}
+	t.update(r, same)
+	t.holds(r)
+	for range 3 {
+		t.update(r, rename("Bar"))
+	}
+	r.Token.Name = "Bar"
+	t.holds(r)
+}
+
+func updateTimes(t *tester) {
+	r := named("Foo")
+	t.create(r)
+	for _, odd := range oddTimes {
+		t.update(r, expire(time.Time{})) // what is expired can't be updated
+		t.update(r, expire(odd.given))
+		t.finds(r.Digest, expiring(r, odd.kept))
+		if !odd.kept.IsZero() && odd.kept.Before(after(5)) {
+			gone := revoked(expiring(r, odd.kept), after(5))
+			t.revoke(r, after(5))
+			t.finds(r.Digest, gone)
+			r = named(odd.name)
+			t.create(r)
+		}
+	}
+}
+
+func updateNames(t *tester) {
+	other, r := named("ci"), newRecord(alice, "another", "renamed")
+	t.create(other, r)
+	for _, name := range oddNames[1:] {
+		t.update(r, rename(name))
+		r.Token.Name = name
+		t.holds(other, r)
+	}
+}
+
+func updateTaken(t *tester) {
+	foo, expired, r := named("Foo"), expiring(named("expired"), after(-1)), full("Bar")
+	t.create(foo, expired, r)
+	for _, taken := range []string{"Foo", "expired"} {
+		p := tokenauth.Patch{Name: &taken, Scopes: &[]string{"a"}, ExpiresAt: new(after(2000))}
+		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "updating to the name %q", taken)
+		t.holds(foo, expired, r)
+	}
+}
+
+func updateFree(t *tester) {
+	gone, ofBob, r := named("revoked"), newRecord(bob, "bob's", "bob's"), full("Bar")
+	t.create(gone, ofBob, r)
+	t.revoke(gone, after(1))
+	for _, name := range []string{"revoked", "bob's"} {
+		t.update(r, rename(name))
+		r.Token.Name = name
+		t.holds(revoked(gone, after(1)), ofBob, r)
+	}
+}
+
+func updateMovesName(t *tester) {
+	r := full("old")
+	t.create(r)
+	t.update(r, rename("new"))
+	r.Token.Name = "new"
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, newRecord(alice, "new", "second")), "creating a token with the new name")
+	second := newRecord(alice, "old", "second")
+	t.wants(nil, t.store.Create(t.ctx, second), "creating a token with the old name")
+	t.holds(r, second)
+}
+
+// everything is a patch of all fields.
+var everything = tokenauth.Patch{Name: new("new"), Scopes: &[]string{"new"}, ExpiresAt: new(after(3000))}
+
+func updateNotFound(t *tester) {
+	r, gone := full("Foo"), expiring(named("revoked"), after(2))
+	t.create(r, gone, newRecord(bob, "Foo", "of bob"))
+	t.revoke(gone, after(1))
+	for what, target := range map[string][2]string{
+		"an unknown token":            {alice, newID("unknown")},
+		"another user's token":        {bob, r.Token.ID},
+		"a token of an unknown user":  {"carol", r.Token.ID},
+		"a user in another case":      {"Alice", r.Token.ID},
+		"a revoked and expired token": {alice, gone.Token.ID},
+	} {
+		t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, target[0], target[1], everything, after(5)), "updating %s", what)
+	}
+	t.holds(r, revoked(gone, after(1)), newRecord(bob, "Foo", "of bob"))
+}
+
+func updateExpired(t *tester) {
+	r := expiring(full("Foo"), after(10))
+	t.create(r)
+	for _, at := range []time.Time{after(10), after(10).Add(time.Microsecond), after(9000)} {
+		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, everything, at), "updating at %v a token that expires at %v", at, after(10))
+	}
+	t.holds(r)
+	justBefore := after(10).Add(-time.Microsecond)
+	t.wants(nil, t.store.Update(t.ctx, alice, r.Token.ID, rename("Bar"), justBefore), "updating it a microsecond before it expires")
+}
+
+func updateCopies(t *tester) {
+	r := named("Foo")
+	t.create(r)
+	name, scopes, expiry := "Bar", []string{"a", "b"}, after(50)
+	t.update(r, tokenauth.Patch{Name: &name, Scopes: &scopes, ExpiresAt: &expiry})
+	name, expiry = "changed", after(60)
+	scopes[0] = "changed"
+	r.Token.Name, r.Token.Scopes, r.Token.ExpiresAt = "Bar", []string{"a", "b"}, after(50)
+	t.holds(r)
+}
+
+func updateOddTexts(t *tester) {
+	r := full("Foo")
+	t.create(r)
+	for i, text := range oddTexts {
+		scopes := []string{fmt.Sprint("scope-", i), "x:" + asciiOf(text)}
+		t.update(r, tokenauth.Patch{Name: &text, Scopes: &scopes})
+		r.Token.Name, r.Token.Scopes = text, scopes
+		t.holds(r)
+	}
+}
