@@ -69,7 +69,7 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 		h.Set("Retry-After", retryAfter)
 	}
 	h.Set("Cache-Control", "no-store")
-	a.addVary(h)
+	addVary(h, slices.Clone(a.vary))
 	if a.errorHandler != nil {
 		a.errorHandler(w, r, err)
 		return
@@ -95,12 +95,13 @@ func writeProblem(w http.ResponseWriter, r *http.Request, refused refusal) {
 
 // addVary says that the response depends on the headers that hold keys. It adds
 // to what is there, but not twice, as where one handler is wrapped two times.
-func (a *Authenticator[U]) addVary(h http.Header) {
+// The slice is the response's from now on.
+func addVary(h http.Header, names []string) {
 	if h["Vary"] == nil {
-		h["Vary"] = a.vary // full, so that appending to it copies it
+		h["Vary"] = names
 		return
 	}
-	for _, name := range a.vary {
+	for _, name := range names {
 		if !slices.Contains(h["Vary"], name) {
 			h["Vary"] = append(h["Vary"], name)
 		}

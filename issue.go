@@ -193,9 +193,10 @@ type ImportSpec struct {
 	LastUsedAt time.Time // zero: never
 }
 
-// Import adds tokens of another system, all or none, and returns them. A token's
-// ID follows from its origin and digest, so that importing it again, when it has
-// neither been rotated nor pruned, changes nothing and is no error.
+// Import adds tokens of another system, all or none, and returns them as they
+// were asked for. A token's ID follows from its origin and digest, so that
+// importing it again, when it has not been rotated, is no error and changes
+// nothing: a token that was renamed or revoked since stays so.
 //
 // [ErrInvalidSpec], [ErrNameTaken], [ErrKeyTaken] (also for a token that was
 // imported before and has been rotated since).

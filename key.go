@@ -75,7 +75,8 @@ func CheckKey(key string) (prefix string, err error) {
 // A Digest is the SHA-256 of a key: what a store keeps of it. A key has 190
 // random bits, so neither salt nor a slow hash would make it safer.
 //
-// Like a [Key], a Digest does not print itself.
+// Formatted, logged or marshalled to text it gives a placeholder. It is an array,
+// though, which packages that reflect on its bytes can read: keep it to stores.
 type Digest [sha256.Size]byte
 
 const redactedDigest = "[digest]"

@@ -79,7 +79,6 @@ func NewAuthenticator[U any](m *Manager, find func(ctx context.Context, userID s
 		}
 		a.vary = append(a.vary, a.keyHeader)
 	}
-	a.vary = slices.Clip(a.vary)
 	a.errorHandler = opts.ErrorHandler
 	return a
 }
@@ -124,7 +123,7 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 				a.WriteError(w, r, err)
 				return
 			}
-			a.addVary(w.Header())
+			addVary(w.Header(), append(fresh.vary[:0], a.vary...))
 			if err != nil {
 				next.ServeHTTP(w, r)
 				return
@@ -233,11 +232,12 @@ func (c *identityContext[U]) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// An identifiedRequest is a request and its context in one allocation, which is
-// felt on each request.
+// An identifiedRequest is a request and its context, and what else is made for
+// it, in one allocation: several would be felt on each request.
 type identifiedRequest[U any] struct {
 	identityContext[U]
 	request http.Request
+	vary    [2]string // room for the values of a header that is the response's own
 }
 
 // setContext is from.WithContext(ctx), written to a place that is there already.

@@ -2,6 +2,7 @@ package tokenauth_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/storetest"
@@ -10,9 +11,9 @@ import (
 func TestStores(t *testing.T) {
 	for name, newStore := range map[string]func(t *testing.T) tokenauth.Store{
 		"memory": func(*testing.T) tokenauth.Store { return tokenauth.NewMemoryStore() },
-		"SQLite": func(t *testing.T) tokenauth.Store { return newSQLiteStore(t, openSQLite(t), nil) },
+		"SQLite": func(t *testing.T) tokenauth.Store { return newPatientStore(t, "") },
 		"SQLite with a table name of its own": func(t *testing.T) tokenauth.Store {
-			return newSQLiteStore(t, openSQLite(t), &tokenauth.SQLOptions{Table: "Acme_api_tokens2"})
+			return newPatientStore(t, "Acme_api_tokens2")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -20,4 +21,13 @@ func TestStores(t *testing.T) {
 			storetest.Run(t, newStore)
 		})
 	}
+}
+
+// newPatientStore returns a store on a new file that does what it is tested for
+// on a busy machine too: it has time, and does not open a connection a goroutine.
+func newPatientStore(t *testing.T, table string) *tokenauth.SQLStore {
+	db := openSQLite(t)
+	db.SetMaxOpenConns(8)
+	db.SetMaxIdleConns(8)
+	return newSQLiteStore(t, db, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute})
 }
