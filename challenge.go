@@ -1,13 +1,13 @@
 package tokenauth
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth/internal/bearer"
+	"github.com/go-tokenauth/tokenauth/internal/problem"
 )
 
 // challenges returns the values of WWW-Authenticate, one for each scheme (RFC
@@ -74,23 +74,7 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 		a.errorHandler(w, r, err)
 		return
 	}
-	writeProblem(w, r, refused)
-}
-
-func writeProblem(w http.ResponseWriter, r *http.Request, refused refusal) {
-	body, err := json.Marshal(struct {
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{http.StatusText(refused.status), refused.status, refused.detail})
-	if err != nil {
-		panic("tokenauth: " + err.Error()) // strings and a number
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(refused.status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(body, '\n')) // the client is gone: there is nobody to tell
-	}
+	problem.Write(w, r, refused.status, refused.detail)
 }
 
 // addVary says that the response depends on the headers that hold keys. It adds

@@ -3,13 +3,11 @@ package tokenauth
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/sqldb"
@@ -21,9 +19,8 @@ import (
 // Each method is one statement when it succeeds at once. One that the database
 // undid, because of a lock or a conflict with another, is repeated a few times.
 type SQLStore struct {
-	db       sqldb.DB
-	findText string
-	findStmt atomic.Pointer[sql.Stmt] // findText, prepared; nil: not yet
+	db   sqldb.DB
+	find *sqldb.Prepared
 }
 
 // NewSQLStore returns a store on db, which stays the caller's to close. It does
@@ -63,17 +60,12 @@ func NewSQLStore(db DB, d Dialect, opts *SQLOptions) (*SQLStore, error) {
 func (s *SQLStore) With(db DB) *SQLStore {
 	on := s.db
 	on.Handle = db
-	return &SQLStore{db: on, findText: on.Text(findQuery)}
+	return &SQLStore{db: on, find: on.Prepare(findQuery)}
 }
 
 // Close frees the prepared statement that the store keeps. It leaves the
 // database handle open.
-func (s *SQLStore) Close() error {
-	if stmt := s.findStmt.Swap(nil); stmt != nil {
-		return stmt.Close()
-	}
-	return nil
-}
+func (s *SQLStore) Close() error { return s.find.Close() }
 
 // Schema returns the statements that create the table, for the service's own
 // migrations. Columns may be added, and user_id may become a reference to the
@@ -172,7 +164,7 @@ func (s *SQLStore) insert(ctx context.Context, records []Record) error {
 func (s *SQLStore) Find(ctx context.Context, d Digest) (*Record, error) {
 	var found *Record
 	err := s.run(ctx, "find", func(ctx context.Context) error {
-		rows, err := s.findRows(ctx, d[:])
+		rows, err := s.find.Query(ctx, d[:], d[:])
 		if err != nil {
 			return err
 		}
@@ -192,23 +184,6 @@ func (s *SQLStore) Find(ctx context.Context, d Digest) (*Record, error) {
 // OR over the two columns costs twice as much on SQLite.
 const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
 	UNION ALL SELECT {columns} FROM {table} WHERE retired_digest = ?`
-
-func (s *SQLStore) findRows(ctx context.Context, digest []byte) (*sql.Rows, error) {
-	if !s.db.Dialect.Prepare || !s.db.Alone() {
-		return s.db.Handle.QueryContext(ctx, s.findText, digest, digest)
-	}
-	stmt := s.findStmt.Load()
-	if stmt == nil {
-		var err error
-		if stmt, err = s.db.Handle.PrepareContext(ctx, s.findText); err != nil {
-			return nil, err
-		}
-		if !s.findStmt.CompareAndSwap(nil, stmt) { // another call came first
-			defer func() { _ = stmt.Close() }()
-		}
-	}
-	return stmt.QueryContext(ctx, digest, digest)
-}
 
 // List implements [Store].
 func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
@@ -264,12 +239,12 @@ func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at ti
 	}
 	if p.ExpiresAt != nil {
 		set = append(set, "expires_at = ?")
-		args = append(args, stored(*p.ExpiresAt))
+		args = append(args, sqldb.Micros(*p.ExpiresAt))
 	}
 	if len(set) == 0 {
 		set = append(set, "id = id") // still says whether there is such a token
 	}
-	args = append(args, userID, id, stored(at))
+	args = append(args, userID, id, sqldb.Micros(at))
 	if guard != "" {
 		args = append(args, userID, *p.Name, id)
 	}
@@ -290,7 +265,7 @@ func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at
 		AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.digest = ? OR other.retired_digest = ?)`
 	return s.change(ctx, "rotate", target, func(m *MemoryStore) error {
 		return m.Rotate(ctx, userID, id, r, at)
-	}, query, stored(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, stored(at), r.Digest[:], r.Digest[:])
+	}, query, sqldb.Micros(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, sqldb.Micros(at), r.Digest[:], r.Digest[:])
 }
 
 const setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = NULL"
@@ -299,21 +274,21 @@ const setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = 
 func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
 	return s.change(ctx, "revoke", Record{Token: Token{ID: id, UserID: userID}}, func(m *MemoryStore) error {
 		return m.Revoke(ctx, userID, id, at)
-	}, setRevoked+whereLive, stored(at), userID, id)
+	}, setRevoked+whereLive, sqldb.Micros(at), userID, id)
 }
 
 // RevokeExpired implements [Store].
 func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
 	return s.change(ctx, "revoke expired", Record{Token: Token{ID: id, UserID: userID}}, func(m *MemoryStore) error {
 		return m.RevokeExpired(ctx, userID, id, at)
-	}, setRevoked+whereLive+" AND expires_at <= ?", stored(at), userID, id, stored(at))
+	}, setRevoked+whereLive+" AND expires_at <= ?", sqldb.Micros(at), userID, id, sqldb.Micros(at))
 }
 
 // RevokeAll implements [Store].
 func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
 	var n int
 	err := s.run(ctx, "revoke all", func(ctx context.Context) (err error) {
-		n, err = s.db.Exec(ctx, setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", stored(at), userID)
+		n, err = s.db.Exec(ctx, setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", sqldb.Micros(at), userID)
 		return err
 	})
 	return n, err
@@ -332,7 +307,7 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 	}
 	var args []any
 	for _, id := range slices.Sorted(maps.Keys(latest)) { // rows are locked in one order
-		args = append(args, id, stored(latest[id]))
+		args = append(args, id, sqldb.Micros(latest[id]))
 	}
 	query := fmt.Sprintf(s.db.Dialect.Touch, sqldb.List("(?, ?)", len(latest)))
 	return s.run(ctx, "touch", func(ctx context.Context) error {
@@ -345,7 +320,7 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 func (s *SQLStore) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
 	var n int
 	err := s.run(ctx, "prune", func(ctx context.Context) (err error) {
-		n, err = s.db.Exec(ctx, s.db.Dialect.Prune, stored(before), stored(before), limit)
+		n, err = s.db.Exec(ctx, s.db.Dialect.Prune, sqldb.Micros(before), sqldb.Micros(before), limit)
 		return err
 	})
 	return n, err

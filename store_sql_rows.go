@@ -31,40 +31,13 @@ func values(r *Record) []any {
 		}
 	}
 	if r.Retired != nil {
-		retired, retiredUntil = r.Retired.Digest[:], stored(r.Retired.Until)
+		retired, retiredUntil = r.Retired.Digest[:], sqldb.Micros(r.Retired.Until)
 	}
 	return []any{
 		t.ID, t.UserID, t.Name, slot, strings.Join(t.Scopes, " "), t.Hint, t.Generation, t.Origin,
 		r.Digest[:], retired, retiredUntil,
-		stored(t.CreatedAt), stored(t.ExpiresAt), stored(t.LastUsedAt), stored(t.RevokedAt), liveName,
+		sqldb.Micros(t.CreatedAt), sqldb.Micros(t.ExpiresAt), sqldb.Micros(t.LastUsedAt), sqldb.Micros(t.RevokedAt), liveName,
 	}
-}
-
-// stored returns a time as a column holds it.
-func stored(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UnixMicro()
-}
-
-// A timeColumn reads such a column. NULL alone means never: whatever else is
-// not a time of ours is an error.
-type timeColumn struct{ *time.Time }
-
-// Scan implements [sql.Scanner].
-func (c timeColumn) Scan(value any) error {
-	var n sql.NullInt64
-	if err := n.Scan(value); err != nil {
-		return errors.New("not a time")
-	}
-	if *c.Time = (time.Time{}); n.Valid {
-		*c.Time = time.UnixMicro(n.Int64).UTC()
-		if c.IsZero() || c.After(latestTime) {
-			return errors.New("time out of range")
-		}
-	}
-	return nil
 }
 
 func (s *SQLStore) query(ctx context.Context, query string, args ...any) ([]Record, error) {
@@ -98,8 +71,8 @@ func scanRecord(rows *sql.Rows) (r Record, err error) {
 	)
 	t := &r.Token
 	err = rows.Scan(&t.ID, &t.UserID, &t.Name, &slot, &scopes, &t.Hint, &t.Generation, &t.Origin,
-		&digest, &retired, timeColumn{&until},
-		timeColumn{&t.CreatedAt}, timeColumn{&t.ExpiresAt}, timeColumn{&t.LastUsedAt}, timeColumn{&t.RevokedAt})
+		&digest, &retired, sqldb.ScanTime(&until),
+		sqldb.ScanTime(&t.CreatedAt), sqldb.ScanTime(&t.ExpiresAt), sqldb.ScanTime(&t.LastUsedAt), sqldb.ScanTime(&t.RevokedAt))
 	if err != nil {
 		return r, err
 	}

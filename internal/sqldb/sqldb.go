@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -94,6 +95,42 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (int, error) 
 // Query runs a query.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	return db.Handle.QueryContext(ctx, db.Text(query), args...)
+}
+
+// A Prepared is a query that is kept prepared where that is worth it.
+type Prepared struct {
+	db   *DB
+	text string
+	stmt atomic.Pointer[sql.Stmt] // nil: not yet, or not any more
+}
+
+// Prepare returns a query that is prepared when it is first needed.
+func (db *DB) Prepare(query string) *Prepared { return &Prepared{db: db, text: db.Text(query)} }
+
+// Query runs the query. A failure to prepare it is that of this call alone.
+func (p *Prepared) Query(ctx context.Context, args ...any) (*sql.Rows, error) {
+	if !p.db.Dialect.Prepare || !p.db.Alone() {
+		return p.db.Handle.QueryContext(ctx, p.text, args...)
+	}
+	stmt := p.stmt.Load()
+	if stmt == nil {
+		var err error
+		if stmt, err = p.db.Handle.PrepareContext(ctx, p.text); err != nil {
+			return nil, err
+		}
+		if !p.stmt.CompareAndSwap(nil, stmt) { // another call came first
+			defer func() { _ = stmt.Close() }()
+		}
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// Close frees what the database keeps of the query.
+func (p *Prepared) Close() error {
+	if stmt := p.stmt.Swap(nil); stmt != nil {
+		return stmt.Close()
+	}
+	return nil
 }
 
 // Text completes a statement.
