@@ -69,7 +69,7 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 		h.Set("Retry-After", retryAfter)
 	}
 	h.Set("Cache-Control", "no-store")
-	addVary(h, slices.Clone(a.vary))
+	a.addVary(h)
 	if a.errorHandler != nil {
 		a.errorHandler(w, r, err)
 		return
@@ -79,13 +79,8 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 
 // addVary says that the response depends on the headers that hold keys. It adds
 // to what is there, but not twice, as where one handler is wrapped two times.
-// The slice is the response's from now on.
-func addVary(h http.Header, names []string) {
-	if h["Vary"] == nil {
-		h["Vary"] = names
-		return
-	}
-	for _, name := range names {
+func (a *Authenticator[U]) addVary(h http.Header) {
+	for _, name := range a.vary {
 		if !slices.Contains(h["Vary"], name) {
 			h["Vary"] = append(h["Vary"], name)
 		}

@@ -174,7 +174,7 @@ func (m *Manager) authenticate(ctx context.Context, presented string) (*Record, 
 	if r == nil {
 		return nil, &unavailableError{"find token", errors.New("the store returned neither a record nor an error")}
 	}
-	if err := judge(r, d, origin, m.options.Now()); err != nil {
+	if err := judge(r, &d, origin, m.options.Now()); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -201,14 +201,13 @@ func (m *Manager) recognize(presented string) (d Digest, origin string, ok bool)
 
 // judge decides whether the key with digest d, of origin's form, is good at now.
 // It believes the store nothing that it can check itself.
-func judge(r *Record, d Digest, origin string, now time.Time) error {
-	generation, until := r.Token.Generation, time.Time{}
-	if !equal(&r.Digest, &d) {
-		if r.Retired == nil || !equal(&r.Retired.Digest, &d) {
+func judge(r *Record, d *Digest, origin string, now time.Time) error {
+	generation := r.Token.Generation
+	if !equal(&r.Digest, d) {
+		if r.Retired == nil || !equal(&r.Retired.Digest, d) {
 			return &unavailableError{"find token", errors.New("the store returned the record of another key")}
 		}
 		generation--
-		until = r.Retired.Until
 	}
 	if imported := generation == 0 && r.Token.Origin != ""; imported != (origin != "") || imported && origin != r.Token.Origin {
 		return errUnknownKey // our keys and another system's never stand for each other
@@ -218,7 +217,7 @@ func judge(r *Record, d Digest, origin string, now time.Time) error {
 		return ErrRevoked
 	case expired(r.Token.ExpiresAt, now):
 		return ErrExpired
-	case generation < r.Token.Generation && !now.Before(until):
+	case generation < r.Token.Generation && !now.Before(r.Retired.Until):
 		return errRetiredKey
 	}
 	return nil

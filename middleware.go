@@ -123,7 +123,11 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 				a.WriteError(w, r, err)
 				return
 			}
-			addVary(w.Header(), append(fresh.vary[:0], a.vary...))
+			if optional || a.keyHeader != "" {
+				// Caches know without being told that what answers an Authorization
+				// is for its sender alone (RFC 9110 section 12.5.5), and nothing else.
+				a.addVary(w.Header())
+			}
 			if err != nil {
 				next.ServeHTTP(w, r)
 				return
@@ -232,12 +236,11 @@ func (c *identityContext[U]) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// An identifiedRequest is a request and its context, and what else is made for
-// it, in one allocation: several would be felt on each request.
+// An identifiedRequest is a request and its context in one allocation: two would
+// be felt on each request.
 type identifiedRequest[U any] struct {
 	identityContext[U]
 	request http.Request
-	vary    [2]string // room for the values of a header that is the response's own
 }
 
 // setContext is from.WithContext(ctx), written to a place that is there already.

@@ -82,8 +82,12 @@ func (s *SQLStore) Schema() string {
 // run any number of times. It has no deadline but that of ctx.
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for _, statement := range sqldb.Statements(s.Schema()) {
-		if _, err := s.db.Handle.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("tokenauth: create schema: %w", err)
+		err := s.db.Repeat(ctx, "create schema", isAnswer, func(ctx context.Context) error {
+			_, err := s.db.Handle.ExecContext(ctx, statement)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

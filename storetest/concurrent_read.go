@@ -78,7 +78,7 @@ func (t *tester) judge(errs []error) {
 	}
 }
 
-// meanwhile calls each of writers once, and read again and again in three
+// meanwhile calls each of writers once, and read up to 60 times in each of three
 // goroutines more until they are done.
 func (t *tester) meanwhile(read func() error, writers ...func() error) {
 	t.Helper()
@@ -89,7 +89,7 @@ func (t *tester) meanwhile(read func() error, writers ...func() error) {
 			defer writing.Add(-1)
 			return writers[i]()
 		}
-		for writing.Load() > 0 {
+		for n := 0; n < 60 && writing.Load() > 0; n++ {
 			if err := persist(read); err != nil {
 				return err
 			}
@@ -161,7 +161,7 @@ func readListed(t *tester) {
 	t.create(stay...)
 	t.meanwhile(
 		func() error { return readList(t, stay) },
-		func() error { return steps(80, func(i int) error { return comeAndGo(t, i) }) },
+		func() error { return steps(40, func(i int) error { return comeAndGo(t, i) }) },
 	)
 }
 

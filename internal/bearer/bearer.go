@@ -52,7 +52,7 @@ func fromAuthorization(values []string) (string, error) {
 	}
 	for _, scheme := range Schemes {
 		n := len(scheme)
-		if len(value) < n || !strings.EqualFold(value[:n], scheme) {
+		if len(value) < n || value[:n] != scheme && !strings.EqualFold(value[:n], scheme) {
 			continue
 		}
 		switch {

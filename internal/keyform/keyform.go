@@ -106,11 +106,13 @@ func (f *Form) Matches(key string) bool {
 	}
 	random, check := key[len(f.start):len(key)-checkLength], key[len(key)-checkLength:]
 	sum, all := f.sum, byte(0)
-	for ; len(random) >= 4; random = random[4:] {
-		a, b, c, d := random[0], random[1], random[2], random[3]
-		all |= valueOf[a] | valueOf[b] | valueOf[c] | valueOf[d]
-		sum ^= uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24
-		sum = crcTables[3][byte(sum)] ^ crcTables[2][byte(sum>>8)] ^ crcTables[1][byte(sum>>16)] ^ crcTables[0][sum>>24]
+	for ; len(random) >= 8; random = random[8:] {
+		for i := range 8 {
+			all |= valueOf[random[i]]
+		}
+		sum ^= uint32(random[0]) | uint32(random[1])<<8 | uint32(random[2])<<16 | uint32(random[3])<<24
+		sum = crcTables[7][byte(sum)] ^ crcTables[6][byte(sum>>8)] ^ crcTables[5][byte(sum>>16)] ^ crcTables[4][sum>>24] ^
+			crcTables[3][random[4]] ^ crcTables[2][random[5]] ^ crcTables[1][random[6]] ^ crcTables[0][random[7]]
 	}
 	want := uint64(0)
 	for i := range len(check) {
@@ -121,8 +123,8 @@ func (f *Form) Matches(key string) bool {
 	return all < 0x80 && want == uint64(^sum) // noDigit was not among them
 }
 
-// crcTables take four bytes at a time: table k is for a byte with k bytes behind it.
-var crcTables = func() (tables [4]crc32.Table) {
+// crcTables take eight bytes at a time: table k is for a byte with k bytes behind it.
+var crcTables = func() (tables [8]crc32.Table) {
 	tables[0] = *crc32.IEEETable
 	for k := 1; k < len(tables); k++ {
 		for i, sum := range tables[k-1] {

@@ -44,12 +44,17 @@ var ErrUnchanged = errors.New("no row was changed")
 
 const attempts = 5
 
-// Run calls f within the deadline, and again if the database undid it. An error
-// for which isAnswer is true is returned as it is. After a deadline or a lost
-// connection nobody knows whether it was done: that is told, and left to the caller.
+// Run calls f as Repeat does, within the deadline.
 func (db *DB) Run(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, db.Timeout)
 	defer cancel()
+	return db.Repeat(ctx, doing, isAnswer, f)
+}
+
+// Repeat calls f, and again if the database undid it. An error for which
+// isAnswer is true is returned as it is. After a deadline or a lost connection
+// nobody knows whether it was done: that is told, and left to the caller.
+func (db *DB) Repeat(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
 		if err == nil || isAnswer(err) {

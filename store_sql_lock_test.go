@@ -1,0 +1,239 @@
+package tokenauth_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// lock takes SQLite's one write lock and returns what gives it back.
+func lock(t *testing.T, db *sql.DB) (unlock func()) {
+	t.Helper()
+	tx, err := db.BeginTx(ctx, nil)
+	require.NoError(t, err)
+	_, err = tx.Exec("CREATE TABLE held (id TEXT)")
+	require.NoError(t, err)
+	return func() { require.NoError(t, tx.Rollback()) }
+}
+
+// A lock that somebody holds must cost a request no more than its time, and must
+// never look like "no such token".
+func TestTimeoutWhileLocked(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		timeout, deadline time.Duration
+	}{
+		"of the store":   {timeout: 50 * time.Millisecond, deadline: time.Minute},
+		"of the context": {timeout: time.Minute, deadline: 50 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "tokens.db")
+			patient := newSQLiteStore(t, openSQLiteFile(t, path), &tokenauth.SQLOptions{Timeout: time.Minute})
+			r := sqlRecord("laptop")
+			require.NoError(t, patient.Create(ctx, r))
+			db := openSQLiteWith(t, path, strings.Replace(sqliteSettings, "busy_timeout(5000)", "busy_timeout(60000)", 1))
+			store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: c.timeout})
+			require.NoError(t, err)
+			_, _ = store.Find(ctx, r.Digest) // connects
+			unlock := lock(t, openSQLiteFile(t, path))
+
+			for what, call := range map[string]func(context.Context) error{
+				"create": func(ctx context.Context) error { return store.Create(ctx, sqlRecord("phone")) },
+				"revoke": func(ctx context.Context) error { return store.Revoke(ctx, "u", r.Token.ID, start) },
+				"touch":  func(ctx context.Context) error { return store.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: start}) },
+			} {
+				ctx, cancel := context.WithTimeout(ctx, c.deadline)
+				began := time.Now()
+				err := call(ctx)
+				cancel()
+				require.Less(t, time.Since(began), 30*time.Second, what) // or else SQLite's own timeout ended it
+				require.ErrorIs(t, err, context.DeadlineExceeded, what)
+				require.ErrorContains(t, err, "outcome unknown", what)
+				requireNoAnswer(t, err)
+			}
+			unlock()
+			require.NoError(t, patient.Create(ctx, sqlRecord("phone")), "which is safe to repeat")
+			require.NoError(t, patient.Revoke(ctx, "u", r.Token.ID, start))
+		})
+	}
+}
+
+// Nobody is locked out while a backup or a migration holds the lock.
+func TestFindWhileLocked(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
+	defer lock(t, openSQLiteFile(t, path))()
+	_, err := store.Find(ctx, sqlRecord("laptop").Digest)
+	require.NoError(t, err)
+}
+
+// A lockedHandle calls locked after each statement that the database refused.
+type lockedHandle struct {
+	*sql.DB
+	tries  int
+	locked func(tries int)
+}
+
+func (h *lockedHandle) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	result, err := h.DB.ExecContext(ctx, query, args...)
+	if h.tries++; err != nil {
+		h.locked(h.tries)
+	}
+	return result, err
+}
+
+// newImpatient returns a store whose connections do not wait for locks, and a
+// lock that somebody else holds.
+func newImpatient(t *testing.T) (*tokenauth.SQLStore, *lockedHandle, func()) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	h := &lockedHandle{
+		DB:     openSQLiteWith(t, path, strings.Replace(sqliteSettings, "busy_timeout(5000)", "busy_timeout(0)", 1)),
+		locked: func(int) {},
+	}
+	require.NoError(t, h.Ping())
+	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = store.Close() })
+	return store, h, lock(t, openSQLiteFile(t, path))
+}
+
+// Another writer that is soon done must not be felt.
+func TestBusyIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	store, h, unlock := newImpatient(t)
+	h.locked = func(tries int) {
+		if tries == 2 {
+			unlock()
+		}
+	}
+	require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
+	require.Equal(t, 3, h.tries)
+	require.Equal(t, []string{"laptop"}, liveNames(t, store))
+}
+
+// Another writer that never is done must not hold requests for ever.
+func TestBusyIsNotTriedForEver(t *testing.T) {
+	t.Parallel()
+	store, h, unlock := newImpatient(t)
+	defer unlock()
+	err := store.Create(ctx, sqlRecord("laptop"))
+	requireNoAnswer(t, err)
+	require.ErrorContains(t, err, "locked")
+	require.Equal(t, 5, h.tries)
+}
+
+// Two processes on one file are two instances of a service: what one revokes the
+// other must refuse at once.
+func TestS25TwoProcesses(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	here, there := newSQLiteStore(t, openSQLiteFile(t, path), nil), newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	for i := range 10 {
+		r := sqlRecord(fmt.Sprint("token ", i))
+		r.Token.UserID = fmt.Sprint("user ", i)
+		require.NoError(t, here.Create(ctx, r))
+		got, err := there.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.Equal(t, r, *got)
+
+		taken := sqlRecord("another")
+		taken.Token.UserID, taken.Token.Name = r.Token.UserID, r.Token.Name
+		require.ErrorIs(t, there.Create(ctx, taken), tokenauth.ErrNameTaken)
+		require.NoError(t, there.Revoke(ctx, r.Token.UserID, r.Token.ID, start))
+		got, err = here.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.Equal(t, start, got.Token.RevokedAt)
+		here, there = there, here
+	}
+}
+
+// With ":memory:" each connection is a database of its own. A key that is there
+// must then be an outage, not an unknown key: the mistake shows in the first test
+// of a service. One connection (db.SetMaxOpenConns(1)) makes it work.
+func TestS25MemoryDatabase(t *testing.T) {
+	t.Parallel()
+	db, err := sql.Open("sqlite", ":memory:")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	store := newSQLiteStore(t, db, nil)
+	r := sqlRecord("laptop")
+	require.NoError(t, store.Create(ctx, r))
+	_, err = store.Find(ctx, r.Digest)
+	require.NoError(t, err)
+
+	busy, err := db.Conn(ctx) // the connection that has the table
+	require.NoError(t, err)
+	_, err = store.Find(ctx, r.Digest)
+	requireNoAnswer(t, err)
+	requireNoAnswer(t, store.CheckSchema(ctx))
+	requireNoAnswer(t, store.Revoke(ctx, "u", r.Token.ID, start))
+	require.NoError(t, busy.Close())
+}
+
+// SQLite has one writer at a time. The others wait their turn, and no request
+// fails for it.
+func TestS26ManyWritersAndReaders(t *testing.T) {
+	t.Parallel()
+	store := newSQLiteStore(t, openSQLite(t), &tokenauth.SQLOptions{Timeout: time.Minute})
+	const writers, readers = 32, 32
+	r := sqlRecord("read all the time")
+	require.NoError(t, store.Create(ctx, r))
+	errs := make([]error, writers+readers)
+	done := together(writers+readers, func(i int) bool {
+		if i < writers {
+			errs[i] = writeAll(store, fmt.Sprint("writer ", i))
+		} else {
+			errs[i] = readAll(store, r)
+		}
+		return errs[i] == nil
+	})
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	require.Equal(t, writers+readers, done)
+	records, err := store.List(ctx, tokenauth.Query{UserID: "u", Revoked: true})
+	require.NoError(t, err)
+	require.Len(t, records, 1+writers)
+}
+
+func writeAll(store tokenauth.Store, name string) error {
+	r := sqlRecord(name)
+	id := r.Token.ID
+	for _, step := range []func() error{
+		func() error { return store.Create(ctx, r) },
+		func() error { return store.Touch(ctx, tokenauth.Use{ID: id, At: start}) },
+		func() error { return store.Rotate(ctx, "u", id, sqlRotation("new key of "+name), start) },
+		func() error { return store.Update(ctx, "u", id, tokenauth.Patch{Scopes: &[]string{"a"}}, start) },
+		func() error { return store.Revoke(ctx, "u", id, start) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readAll(store tokenauth.Store, r tokenauth.Record) error {
+	for range 10 {
+		if _, err := store.Find(ctx, r.Digest); err != nil {
+			return err
+		}
+		if _, err := store.List(ctx, tokenauth.Query{UserID: "u", Limit: 10}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

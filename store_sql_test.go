@@ -1,0 +1,341 @@
+package tokenauth_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// What all stores promise is tested by TestStores. Here is what only a SQLStore
+// does, on SQLite.
+
+// storeAnswers are the errors by which a store answers. Any other means that it did not.
+var storeAnswers = []error{
+	tokenauth.ErrNotFound, tokenauth.ErrNameTaken, tokenauth.ErrKeyTaken, tokenauth.ErrSlotTaken, tokenauth.ErrConflict,
+}
+
+// requireNoAnswer requires an error that a Manager turns into "try again later"
+// and not into "no".
+func requireNoAnswer(t testing.TB, err error) {
+	t.Helper()
+	require.Error(t, err)
+	for _, answer := range storeAnswers {
+		require.NotErrorIs(t, err, answer)
+	}
+}
+
+// sqlRecord returns a record of user u whose ID and digest follow from its name.
+func sqlRecord(name string) tokenauth.Record {
+	return tokenauth.Record{
+		Digest: tokenauth.DigestOf("key of " + name),
+		Token: tokenauth.Token{
+			ID: strings.ReplaceAll(name, " ", "-"), UserID: "u", Name: name, Hint: "x7Qf", Generation: 1, CreatedAt: start,
+		},
+	}
+}
+
+// sqlRotation returns the one that replaces the first key.
+func sqlRotation(label string) tokenauth.Rotation {
+	return tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf(label), Hint: "new1", GraceUntil: start.Add(time.Hour)}
+}
+
+// openSQLiteWith opens a file with other settings than those documented.
+func openSQLiteWith(t testing.TB, path, settings string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+settings)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// A mis-built store must be seen at start, not at the first request; and what is
+// not a plain table name must never stand in a statement.
+func TestNewSQLStoreRefuses(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	for name, opts := range map[string]*tokenauth.SQLOptions{
+		"negative timeout": {Timeout: -1},
+		"digit first":      {Table: "1tokens"},
+		"space":            {Table: "my tokens"},
+		"statement":        {Table: "t; DROP TABLE users; --"},
+		"quote":            {Table: `"tokens"`},
+		"schema":           {Table: "auth.tokens"},
+		"letter of Latin1": {Table: "schlüssel"},
+		"placeholder":      {Table: "{columns}"},
+		"too long":         {Table: strings.Repeat("t", 41)},
+	} {
+		_, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, opts)
+		require.Error(t, err, name)
+	}
+	for _, dialect := range []tokenauth.Dialect{"", "SQLite", "oracle"} {
+		_, err := tokenauth.NewSQLStore(db, dialect, nil)
+		require.Error(t, err, "dialect %q", dialect)
+	}
+	_, err := tokenauth.NewSQLStore(nil, tokenauth.SQLite, nil)
+	require.Error(t, err)
+
+	for _, table := range []string{"", "t", "_", "Tokens_2", strings.Repeat("t", 40)} {
+		newSQLiteStore(t, db, &tokenauth.SQLOptions{Table: table})
+	}
+}
+
+// Every instance of a service creates the schema when it starts, and they start together.
+func TestS24CreateSchemaAgain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	const instances = 8
+	created := together(instances, func(int) bool {
+		store, err := tokenauth.NewSQLStore(openSQLiteFile(t, path), tokenauth.SQLite, nil)
+		return err == nil && store.CreateSchema(ctx) == nil && store.CreateSchema(ctx) == nil && store.CheckSchema(ctx) == nil
+	})
+	require.Equal(t, instances, created)
+}
+
+// A forgotten migration is told at start.
+func TestS24CheckSchema(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ change, complaint string }{
+		"as created":       {"CREATE TABLE other (id TEXT)", ""},
+		"a column more":    {"ALTER TABLE tokenauth_tokens ADD COLUMN note TEXT", ""},
+		"no table":         {"DROP TABLE tokenauth_tokens", "no such table"},
+		"a column missing": {"ALTER TABLE tokenauth_tokens DROP COLUMN hint", "hint"},
+		"an old version":   {"DROP TABLE tokenauth_tokens; CREATE TABLE tokenauth_tokens (id TEXT, digest BLOB)", "no such column"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := openSQLite(t)
+			store := newSQLiteStore(t, db, nil)
+			require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
+			_, err := db.Exec(c.change)
+			require.NoError(t, err)
+			err = store.CheckSchema(ctx)
+			if c.complaint == "" {
+				require.NoError(t, err)
+				_, err = store.Find(ctx, sqlRecord("laptop").Digest)
+				require.NoError(t, err)
+				return
+			}
+			requireNoAnswer(t, err)
+			require.ErrorContains(t, err, c.complaint)
+		})
+	}
+}
+
+// A first migration of a large service must go in batches of a useful size.
+func TestCreateManyRecords(t *testing.T) {
+	t.Parallel()
+	store := newSQLiteStore(t, openSQLite(t), &tokenauth.SQLOptions{Timeout: time.Minute})
+	records := make([]tokenauth.Record, 500)
+	for i := range records {
+		records[i] = sqlRecord(fmt.Sprint("token ", i))
+	}
+	require.NoError(t, store.Create(ctx, records...))
+	require.NoError(t, store.Create(ctx, records...), "an import that is repeated")
+
+	rest := []tokenauth.Record{sqlRecord("one more"), sqlRecord("and one")}
+	rest[1].Token.Name = "token 499"
+	require.ErrorIs(t, store.Create(ctx, append(records[:400:400], rest...)...), tokenauth.ErrNameTaken)
+	got, err := store.List(ctx, tokenauth.Query{UserID: "u"})
+	require.NoError(t, err)
+	require.Len(t, got, 500)
+}
+
+// A counting handle counts the statements that are prepared.
+type countingHandle struct {
+	*sql.DB
+	prepared atomic.Int32
+}
+
+func (h *countingHandle) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	h.prepared.Add(1)
+	return h.DB.PrepareContext(ctx, query)
+}
+
+// A service that starts before its migration has run must recover by itself.
+func TestFindIsPreparedOnce(t *testing.T) {
+	t.Parallel()
+	h := &countingHandle{DB: openSQLite(t)}
+	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, nil)
+	require.NoError(t, err)
+	r := sqlRecord("laptop")
+	for range 3 {
+		_, err = store.Find(ctx, r.Digest)
+		requireNoAnswer(t, err)
+	}
+	require.NoError(t, store.CreateSchema(ctx))
+	require.NoError(t, store.Create(ctx, r))
+
+	found := func() {
+		t.Helper()
+		for range 5 {
+			got, err := store.Find(ctx, r.Digest)
+			require.NoError(t, err)
+			require.Equal(t, r, *got)
+		}
+	}
+	h.prepared.Store(0)
+	found()
+	require.EqualValues(t, 1, h.prepared.Load())
+	_, err = h.Exec("ALTER TABLE tokenauth_tokens ADD COLUMN note TEXT") // SQLite prepares it anew
+	require.NoError(t, err)
+	found()
+	require.NoError(t, store.Close())
+	require.NoError(t, store.Close(), "a second time")
+	found()
+	require.EqualValues(t, 2, h.prepared.Load())
+
+	require.Equal(t, 16, together(16, func(int) bool {
+		_, err := store.With(h).Find(ctx, r.Digest)
+		return err == nil
+	}))
+	require.NoError(t, store.Close())
+	require.Equal(t, 16, together(16, func(int) bool {
+		_, err := store.Find(ctx, r.Digest)
+		return err == nil
+	}), "first calls at once")
+}
+
+// An explaining handle asks SQLite for its plan of each statement. It is no
+// *sql.DB, so that no statement is prepared past it.
+type explainingHandle struct {
+	tokenauth.DB
+	t     *testing.T
+	plans []string
+}
+
+func (h *explainingHandle) explain(query string, args []any) {
+	rows, err := h.DB.QueryContext(ctx, "EXPLAIN QUERY PLAN "+query, args...)
+	require.NoError(h.t, err)
+	defer func() { require.NoError(h.t, rows.Close()) }()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		require.NoError(h.t, rows.Scan(&id, &parent, &unused, &detail))
+		h.plans = append(h.plans, detail)
+	}
+	require.NoError(h.t, rows.Err())
+}
+
+func (h *explainingHandle) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	h.explain(query, args)
+	return h.DB.ExecContext(ctx, query, args...)
+}
+
+func (h *explainingHandle) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	h.explain(query, args)
+	return h.DB.QueryContext(ctx, query, args...)
+}
+
+// A scan is not felt with ten tokens, and stops a service with a million.
+func TestNoStatementScansTheTable(t *testing.T) {
+	t.Parallel()
+	h := &explainingHandle{DB: openSQLite(t), t: t}
+	store := newSQLiteStore(t, h.DB.(*sql.DB), nil).With(h)
+	r := sqlRecord("laptop")
+	for _, call := range callsOf(r) {
+		h.plans = nil
+		_ = call.do(ctx, store)
+		require.NotEmpty(t, h.plans, call.name)
+		plan := strings.Join(h.plans, "\n")
+		require.NotContains(t, plan, "SCAN "+"tokenauth_tokens", call.name)
+		require.NotContains(t, plan, "SCAN other", call.name)
+		require.NotContains(t, plan, "TEMP B-TREE", call.name)
+	}
+	h.plans = nil
+	_, _ = store.Find(ctx, r.Digest)
+	plan := strings.Join(h.plans, "\n")
+	require.Contains(t, plan, "(digest=?)")
+	require.Contains(t, plan, "(retired_digest=?)")
+	require.Equal(t, 2, strings.Count(plan, "SEARCH "))
+	require.NotContains(t, plan, "SCAN")
+}
+
+// A storeCall is a call of one method.
+type storeCall struct {
+	name string
+	do   func(context.Context, tokenauth.Store) error
+}
+
+// callsOf returns calls of all methods, for r.
+func callsOf(r tokenauth.Record) []storeCall {
+	user, id := r.Token.UserID, r.Token.ID
+	several := []tokenauth.Record{sqlRecord("with a retired key"), sqlRecord("second")}
+	several[0].Retired = &tokenauth.RetiredKey{Digest: tokenauth.DigestOf("retired"), Until: start}
+	list := func(q tokenauth.Query) func(context.Context, tokenauth.Store) error {
+		return func(ctx context.Context, s tokenauth.Store) error { _, err := s.List(ctx, q); return err }
+	}
+	return []storeCall{
+		{"Create", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, r) }},
+		{"Create again", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, r) }},
+		{"Create of several", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, several...) }},
+		{"Find", func(ctx context.Context, s tokenauth.Store) error { _, err := s.Find(ctx, r.Digest); return err }},
+		{"List", list(tokenauth.Query{UserID: user, Limit: 10, After: tokenauth.Cursor{CreatedAt: start.Add(-1)}})},
+		{"List of one", list(tokenauth.Query{UserID: user, ID: id, Revoked: true})},
+		{"List of all", list(tokenauth.Query{AllUsers: true, Limit: 10, After: tokenauth.Cursor{CreatedAt: start.Add(-1)}})},
+		{"Update", func(ctx context.Context, s tokenauth.Store) error {
+			return s.Update(ctx, user, id, tokenauth.Patch{Name: new("poison"), Scopes: &[]string{"secret"}, ExpiresAt: new(start.Add(time.Hour))}, start)
+		}},
+		{"Rotate", func(ctx context.Context, s tokenauth.Store) error {
+			return s.Rotate(ctx, user, id, sqlRotation("poison"), start)
+		}},
+		{"Touch", func(ctx context.Context, s tokenauth.Store) error {
+			return s.Touch(ctx, tokenauth.Use{ID: id, At: start})
+		}},
+		{"RevokeExpired", func(ctx context.Context, s tokenauth.Store) error { return s.RevokeExpired(ctx, user, id, start) }},
+		{"Revoke", func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, start) }},
+		{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error {
+			_, err := s.RevokeAll(ctx, user, start)
+			return err
+		}},
+		{"Prune", func(ctx context.Context, s tokenauth.Store) error { _, err := s.Prune(ctx, start, 10); return err }},
+	}
+}
+
+// Errors end in logs, which many people read.
+func TestSQLErrorsHideWhatTheyAreAbout(t *testing.T) {
+	t.Parallel()
+	r := sqlRecord("laptop")
+	r.Token.UserID, r.Token.Name, r.Token.Scopes, r.Token.Hint = "anna@example.org", "Annas laptop", []string{"patients:read"}, "hInT"
+	secrets := []string{"anna", "Annas", "patients", "hInT", "poison", "secret", "new1"}
+	for _, d := range []tokenauth.Digest{r.Digest, tokenauth.DigestOf("poison")} {
+		secrets = append(secrets, hex.EncodeToString(d[:]), strings.ToUpper(hex.EncodeToString(d[:])),
+			base64.StdEncoding.EncodeToString(d[:]), string(d[:]), strings.Trim(fmt.Sprint([32]byte(d)), "[]"))
+	}
+	for name, spoiling := range map[string]string{
+		"no table": "DROP TABLE tokenauth_tokens",
+		"triggers of the service's own": `CREATE TRIGGER i BEFORE INSERT ON tokenauth_tokens BEGIN SELECT RAISE(ABORT, 'no'); END;
+			CREATE TRIGGER u BEFORE UPDATE ON tokenauth_tokens BEGIN SELECT RAISE(ABORT, 'no'); END;`,
+		"closed": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := openSQLite(t)
+			store := newSQLiteStore(t, db, nil)
+			require.NoError(t, store.Create(ctx, r))
+			_, err := db.Exec(spoiling)
+			require.NoError(t, err)
+			if name == "closed" {
+				require.NoError(t, db.Close())
+			}
+			failed := 0
+			for _, call := range callsOf(r) {
+				if err := call.do(ctx, store); err != nil {
+					failed++
+					require.False(t, shows(noted(err).Error(), secrets), "%s: %v", call.name, err)
+				}
+			}
+			require.Greater(t, failed, 3)
+		})
+	}
+}
