@@ -141,11 +141,11 @@ func TestCreateManyRecords(t *testing.T) {
 		records[i] = sqlRecord(fmt.Sprint("token ", i))
 	}
 	require.NoError(t, store.Create(ctx, records...))
-	require.NoError(t, store.Create(ctx, records...), "an import that is repeated")
+	require.NoError(t, store.Create(ctx, records[:100]...), "an import that is repeated")
 
 	rest := []tokenauth.Record{sqlRecord("one more"), sqlRecord("and one")}
 	rest[1].Token.Name = "token 499"
-	require.ErrorIs(t, store.Create(ctx, append(records[:400:400], rest...)...), tokenauth.ErrNameTaken)
+	require.ErrorIs(t, store.Create(ctx, append(records[:100:100], rest...)...), tokenauth.ErrNameTaken)
 	got, err := store.List(ctx, tokenauth.Query{UserID: "u"})
 	require.NoError(t, err)
 	require.Len(t, got, 500)
