@@ -59,6 +59,9 @@ const retryAfter = "2" // seconds
 // error is answered 503.
 func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	refused := refusalOf(err)
+	if refused.status != StatusCode(err) { // no error of authentication
+		err = &unavailableError{"authenticate", err}
+	}
 	h := w.Header()
 	if refused.attributes != noChallenge {
 		for _, c := range challenges(a.realm, refused.attributes) {
@@ -69,7 +72,7 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 		h.Set("Retry-After", retryAfter)
 	}
 	h.Set("Cache-Control", "no-store")
-	a.addVary(h)
+	addVary(h, slices.Clone(a.vary))
 	if a.errorHandler != nil {
 		a.errorHandler(w, r, err)
 		return
@@ -77,10 +80,16 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 	problem.Write(w, r, refused.status, refused.detail)
 }
 
-// addVary says that the response depends on the headers that hold keys. It adds
-// to what is there, but not twice, as where one handler is wrapped two times.
-func (a *Authenticator[U]) addVary(h http.Header) {
-	for _, name := range a.vary {
+// addVary says that the response depends on the headers that hold keys: shared
+// caches know that of Authorization, a browser's own and one that is told "public"
+// do not. It adds to what is there, but not twice, as where one handler is wrapped
+// two times. The slice is the response's from now on.
+func addVary(h http.Header, names []string) {
+	if h["Vary"] == nil {
+		h["Vary"] = names
+		return
+	}
+	for _, name := range names {
 		if !slices.Contains(h["Vary"], name) {
 			h["Vary"] = append(h["Vary"], name)
 		}

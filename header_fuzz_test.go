@@ -14,7 +14,7 @@ import (
 
 // H19: whatever bytes a client sends, it is told yes or no, at the price of one
 // lookup, and the handler runs on a yes alone.
-func FuzzCredentials(f *testing.F) {
+func FuzzH19Credentials(f *testing.F) {
 	key := readVectors(f)[0].Key // always the same, so that what was found stays of use
 	store := newCounting()
 	record := recordOf(tokenauth.DigestOf(key))

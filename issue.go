@@ -28,7 +28,8 @@ const issueTries = 16
 // Issue makes a token and its first key. This is the only time the key is seen.
 //
 // [ErrInvalidSpec], [ErrNameTaken], [ErrTooManyTokens], and [ErrConflict] if
-// other calls for the same user kept coming first. Where an expired token of the
+// other calls for the same user kept coming first. After any other error the
+// token may have been made: it can be found by its name. Where an expired token of the
 // user holds the name, or the last place, it is revoked.
 func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	now := m.options.Now()
@@ -94,6 +95,7 @@ func (m *Manager) checkSpec(userID, name string, scopes []string) (string, []str
 // checkExpiry applies the policy to an expiry; a zero one means never.
 func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 	maxTTL := m.options.MaxTTL
+	expiresAt = micros(expiresAt)
 	switch {
 	case expiresAt.IsZero() && maxTTL > 0:
 		return expiresAt, errors.New("a token must expire")
@@ -106,7 +108,7 @@ func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 	case maxTTL > 0 && expiresAt.After(now.Add(maxTTL)):
 		return expiresAt, fmt.Errorf("expiry is more than %v ahead", maxTTL)
 	}
-	return micros(expiresAt), nil
+	return expiresAt, nil
 }
 
 // makeRoom chooses a slot for r, and revokes what is expired and stands in r's
@@ -141,7 +143,10 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 	if limit < 0 {
 		return nil
 	}
-	for len(used) >= limit {
+	for {
+		if r.Slot = freeSlot(used, limit); r.Slot != 0 {
+			return nil
+		}
 		if len(stale) == 0 {
 			return ErrTooManyTokens
 		}
@@ -151,8 +156,6 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 		delete(used, stale[0].Slot)
 		stale = stale[1:]
 	}
-	r.Slot = freeSlot(used, limit)
-	return nil
 }
 
 // revokeExpired takes it for done if the token is gone or no longer expired:
@@ -165,16 +168,31 @@ func (m *Manager) revokeExpired(ctx context.Context, t Token, now time.Time) err
 	return err
 }
 
-// freeSlot picks one of 1…limit at random, so that calls at the same time
-// seldom pick the same. Fewer than limit are used.
+// freeSlot picks a slot at random, so that calls at the same time seldom pick the
+// same, or returns 0 if there is none. It picks from 1…limit, or from fewer where
+// slots above those are used, as after the limit was lowered: so many calls at once
+// can't exceed it either.
 func freeSlot(used map[int]bool, limit int) int {
-	var free []int
-	for slot := 1; slot <= limit; slot++ {
-		if !used[slot] {
-			free = append(free, slot)
+	above := func(n int) (count int) {
+		for slot := range used {
+			if slot > n {
+				count++
+			}
 		}
+		return count
 	}
-	return free[randv2.IntN(len(free))]
+	n := limit
+	for n > 0 && above(n) > limit-n {
+		n--
+	}
+	if n <= len(used)-above(n) {
+		return 0
+	}
+	slot := 1 + randv2.IntN(n)
+	for used[slot] {
+		slot = slot%n + 1
+	}
+	return slot
 }
 
 // An ImportSpec describes a live token of another system. Its key goes on

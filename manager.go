@@ -32,8 +32,9 @@ type Options struct {
 	// Changing it changes no token: the expiry that counts is the token's own.
 	MaxTTL time.Duration
 
-	// MaxPerUser is how many live tokens a user may hold at once, imported ones
-	// not counted. Zero: 100. Negative: no limit.
+	// MaxPerUser is how many live tokens a user may hold at once. Imported ones,
+	// and those issued while there was no limit, do not count. Zero: 100.
+	// Negative: no limit.
 	MaxPerUser int
 
 	// Legacy recognises the keys of imported tokens.
@@ -53,7 +54,8 @@ type LegacyFormat struct {
 
 	// Canonical returns the text whose SHA-256 is the imported digest, or false
 	// if presented is not a key of this format. It is called, before the store
-	// is asked, with whatever a client sends.
+	// is asked, with what a client sends that is no key of the Manager's own:
+	// visible ASCII without a comma, through an Authenticator at most 1 KiB of it.
 	Canonical func(presented string) (text string, ok bool)
 }
 
@@ -123,8 +125,15 @@ func (m *Manager) configure() error {
 			return errors.New("Options.Legacy: a format needs an Origin and Canonical")
 		}
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	now := o.Now
+	if o.Now = time.Now; now != nil {
+		o.Now = func() time.Time {
+			// A clock that was never set must not revoke "never".
+			if t := now(); !t.IsZero() {
+				return t
+			}
+			return time.Unix(0, 0)
+		}
 	}
 	return nil
 }
@@ -273,7 +282,10 @@ func checkTarget(userID, id string) error {
 // List returns the tokens that q selects, oldest first. The next page is the
 // one after the last token's [Token.Cursor].
 func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
-	if !q.AllUsers || q.UserID != "" {
+	if q.AllUsers && q.UserID != "" {
+		return nil, invalidSpec(errQuery)
+	}
+	if !q.AllUsers {
 		if err := checkUserID(q.UserID); err != nil {
 			return nil, err
 		}
@@ -293,7 +305,8 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 }
 
 // Update changes the fields that p gives: name, scopes, expiry. It returns the
-// token as it is afterwards. [ErrNotFound] (also if it is revoked),
+// token as it is afterwards. After an error that is none of these the change may
+// have been made: it is safe to repeat. [ErrNotFound] (also if it is revoked),
 // [ErrConflict] if it is expired, [ErrNameTaken], [ErrInvalidSpec].
 func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token, error) {
 	if err := checkTarget(userID, id); err != nil {
@@ -329,6 +342,7 @@ func checked[T any](value *T, check func(T) (T, error)) (*T, error) {
 //
 // [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired or
 // another rotation came first, [ErrInvalidSpec] for a negative or endless grace.
+// After any other error the key may have been replaced: rotate again.
 func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Duration) (Key, Token, error) {
 	now := m.options.Now()
 	until := now.Add(grace)
@@ -377,11 +391,15 @@ func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
 
 const pruneBatch = 1000
 
-// Prune deletes the tokens that expired or were revoked before the given time
-// and returns their number, also beside an error. It works in batches, and may
+// Prune deletes the tokens that expired or were revoked before the given time,
+// which counts as now if it lies in the future, and returns their number, also
+// beside an error. It works in batches, and may
 // run at any time, more than once at a time too. Imported tokens stay: they mark
 // what must not be imported again.
 func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
+	if now := m.options.Now(); before.After(now) {
+		before = now // what is still good must stay
+	}
 	total := 0
 	for {
 		n, err := m.store.Prune(ctx, before, pruneBatch)

@@ -69,7 +69,7 @@ func TestIssueRefuses(t *testing.T) {
 		"S12 year 300000":        {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(300000, 1, 1, 0, 0, 0, 0, time.UTC)}},
 		"expiry and none":        {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(1), NoExpiry: true}},
 		"E2 none under MaxTTL":   {max, tokenauth.Spec{UserID: "u", Name: "n", NoExpiry: true}},
-		"E2 more than MaxTTL":    {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(24*time.Hour + 1)}},
+		"E2 more than MaxTTL":    {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(24*time.Hour + time.Microsecond)}},
 		"E2 the largest instant": {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(1<<62, 0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestMaxPerUser(t *testing.T) {
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
 
 		lower := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 1})
-		_, _, err = lower.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "under a lower limit"})
+		_, _, err = lower.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "under a lower limit"}) // three are live
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
 		noLimit := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: -1})
 		issue(t, noLimit, tokenauth.Spec{UserID: "u", Name: "without a limit"})

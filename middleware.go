@@ -123,11 +123,7 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 				a.WriteError(w, r, err)
 				return
 			}
-			if optional || a.keyHeader != "" {
-				// Caches know without being told that what answers an Authorization
-				// is for its sender alone (RFC 9110 section 12.5.5), and nothing else.
-				a.addVary(w.Header())
-			}
+			addVary(w.Header(), append(fresh.vary[:0], a.vary...))
 			if err != nil {
 				next.ServeHTTP(w, r)
 				return
@@ -136,7 +132,7 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 			known, r = &fresh.identity, &fresh.request
 		}
 		if !hasScopes(known.token.Token.Scopes, need) {
-			a.WriteError(w, r, &ScopeError{Need: need})
+			a.WriteError(w, r, &ScopeError{Need: slices.Clone(need)}) // it is the caller's to change
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -236,11 +232,12 @@ func (c *identityContext[U]) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// An identifiedRequest is a request and its context in one allocation: two would
-// be felt on each request.
+// An identifiedRequest is a request, its context, and what else is made for it in
+// one allocation: more would be felt on each request.
 type identifiedRequest[U any] struct {
 	identityContext[U]
 	request http.Request
+	vary    [2]string // room for the values of a header that is the response's own
 }
 
 // setContext is from.WithContext(ctx), written to a place that is there already.

@@ -113,7 +113,7 @@ func TestErrorHandler(t *testing.T) {
 }
 
 // P1–P5, P7: a scope is the whole word, a set is a set, and every way in decides alike.
-func TestScopes(t *testing.T) {
+func TestP1ToP7Scopes(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	auth := tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"})
@@ -165,7 +165,7 @@ func TestScopes(t *testing.T) {
 }
 
 // P8, P9: what is taken from a token, or from its user, counts for the next request.
-func TestP8ScopesNarrowed(t *testing.T) {
+func TestP8P9ScopesNarrowed(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	allowed := true
@@ -268,7 +268,7 @@ func TestU4NilUsers(t *testing.T) {
 }
 
 // U6, U9: the lookup gets the token's user ID, and nothing of it runs for bad keys.
-func TestU9LookupGetsTheUserID(t *testing.T) {
+func TestU6U9LookupGetsTheUserID(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := issue(t, m, tokenauth.Spec{UserID: "org:7/ü", Name: "n"})

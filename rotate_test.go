@@ -109,7 +109,7 @@ func TestE10RotationsAtOnce(t *testing.T) {
 }
 
 // E12: a rotation revives nothing and reaches no further than the token.
-func TestE12RotateRefuses(t *testing.T) {
+func TestE12S11RotateRefuses(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := newClock()
@@ -154,7 +154,7 @@ func TestE12RotateRefuses(t *testing.T) {
 
 // E5, E6, E13: what is revoked is dead at once, during a grace too, and revoking
 // it again is no error.
-func TestE5Revoke(t *testing.T) {
+func TestE5E6E13Revoke(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := newClock()
@@ -213,7 +213,7 @@ func TestE14AnswerLost(t *testing.T) {
 
 // E15, E17: one call ends all that a user had, and no token from before it
 // survives while others are being made.
-func TestE15RevokeAll(t *testing.T) {
+func TestE15E17RevokeAll(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := newManager(store, nil)

@@ -28,7 +28,8 @@ var (
 // said here.
 //
 // Every method is one atomic operation, must be safe for concurrent use, must
-// honour its context, and must never read a clock: all times are given. Strings
+// honour its context, and must never read a clock: all times are given, and the
+// CreatedAt of a record is never zero. Strings
 // are compared byte by byte. Times are kept to the microsecond, rounded down. A
 // change takes a user ID and a token ID, so that one user's call can't reach
 // another's token.
@@ -100,7 +101,7 @@ type Record struct {
 // A RetiredKey is the key that a rotation replaced.
 type RetiredKey struct {
 	Digest Digest
-	Until  time.Time // from this instant on it is no longer accepted
+	Until  time.Time // from this instant on it is no longer accepted; never zero
 }
 
 // A Query selects records or tokens of one user. Without a UserID and without
@@ -134,7 +135,7 @@ type Rotation struct {
 	Replaces   int // the generation of the key to retire
 	Digest     Digest
 	Hint       string
-	GraceUntil time.Time
+	GraceUntil time.Time // never zero
 }
 
 // A Use is one use of a token.

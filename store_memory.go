@@ -17,7 +17,7 @@ var errQuery = errors.New("tokenauth: query needs either a user ID or AllUsers")
 // tokens need not outlive them. It is safe for concurrent use.
 //
 // Find takes constant time. What changes or lists a user's tokens takes time in
-// proportion to their number.
+// proportion to their number, Prune and a List of all users to that of all.
 type MemoryStore struct {
 	mu sync.RWMutex
 	// A *Record in here is never changed, only replaced: Find hands it out.
@@ -125,6 +125,7 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	if q.AllUsers == (q.UserID != "") {
 		return nil, errQuery
 	}
+	q.After.CreatedAt = micros(q.After.CreatedAt)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var records []Record
@@ -266,6 +267,7 @@ func (s *MemoryStore) Touch(ctx context.Context, uses ...Use) error {
 
 // Prune implements [Store].
 func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	before = micros(before)
 	err = s.locked(ctx, func() error {
 		for _, r := range s.byID {
 			if n >= limit {

@@ -16,7 +16,8 @@ import (
 // SQLStore is a [Store] in one table of a SQL database. It is safe for
 // concurrent use where its handle is.
 //
-// Each method is one statement when it succeeds at once. One that the database
+// Each method is one statement when it succeeds at once, a Create of several
+// records two. One that the database
 // undid, because of a lock or a conflict with another, is repeated a few times.
 type SQLStore struct {
 	db   sqldb.DB
@@ -63,8 +64,8 @@ func (s *SQLStore) With(db DB) *SQLStore {
 	return &SQLStore{db: on, find: on.Prepare(findQuery)}
 }
 
-// Close frees the prepared statement that the store keeps. It leaves the
-// database handle open.
+// Close frees the prepared statement that the store keeps, and is for when no
+// call runs any more. It leaves the database handle open.
 func (s *SQLStore) Close() error { return s.find.Close() }
 
 // Schema returns the statements that create the table, for the service's own
@@ -103,7 +104,7 @@ func (s *SQLStore) CheckSchema(ctx context.Context) error {
 }
 
 // Create implements [Store]. A database takes only so many parameters in a
-// statement: a few thousand records at a time.
+// statement: on SQLite 2,000 records at a time.
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	return s.run(ctx, "create", func(ctx context.Context) error {
 		pending, err := NewMemoryStore().addNew(records)
@@ -311,7 +312,7 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 	}
 	var args []any
 	for _, id := range slices.Sorted(maps.Keys(latest)) { // rows are locked in one order
-		args = append(args, id, sqldb.Micros(latest[id]))
+		args = append(args, id, latest[id].UnixMicro())
 	}
 	query := fmt.Sprintf(s.db.Dialect.Touch, sqldb.List("(?, ?)", len(latest)))
 	return s.run(ctx, "touch", func(ctx context.Context) error {
@@ -322,6 +323,9 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 
 // Prune implements [Store].
 func (s *SQLStore) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
+	if limit <= 0 { // some databases take it for no limit
+		return 0, ctx.Err()
+	}
 	var n int
 	err := s.run(ctx, "prune", func(ctx context.Context) (err error) {
 		n, err = s.db.Exec(ctx, s.db.Dialect.Prune, sqldb.Micros(before), sqldb.Micros(before), limit)

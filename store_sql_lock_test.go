@@ -111,7 +111,7 @@ func newImpatient(t *testing.T) (*tokenauth.SQLStore, *lockedHandle, func()) {
 }
 
 // Another writer that is soon done must not be felt.
-func TestBusyIsTriedAgain(t *testing.T) {
+func TestS29BusyIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	store, h, unlock := newImpatient(t)
 	h.locked = func(tries int) {

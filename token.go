@@ -18,9 +18,9 @@ type Token struct {
 	Generation int       // which key this is: 1 at issue, one more at each rotation; 0: made elsewhere and imported
 	Origin     string    // where an imported token came from; empty: issued here
 	CreatedAt  time.Time // when it was issued
-	ExpiresAt  time.Time // from this instant on it is expired
-	LastUsedAt time.Time // when it was last used
-	RevokedAt  time.Time // when it was revoked; a live token has none
+	ExpiresAt  time.Time `json:",omitzero"` // from this instant on it is expired
+	LastUsedAt time.Time `json:",omitzero"` // when it was last used
+	RevokedAt  time.Time `json:",omitzero"` // when it was revoked; a live token has none
 }
 
 // ExpiredAt reports whether the token is expired at now. It is from the

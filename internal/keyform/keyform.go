@@ -16,8 +16,7 @@ const (
 	randomLength = 32 // 190 bits
 	checkLength  = 6  // 62^6 is more than 2^32
 
-	// TailLength is the length of the underscore and all behind it.
-	TailLength = 1 + randomLength + checkLength
+	tailLength = 1 + randomLength + checkLength // the underscore and all behind it
 
 	maxPrefixLength = 20
 
@@ -53,7 +52,7 @@ func CheckPrefix(prefix string) error {
 // Generate makes a key from crypto/rand, which crashes the program rather than
 // return a weak one. The prefix must have passed CheckPrefix.
 func Generate(prefix string) string {
-	b := append(make([]byte, 0, len(prefix)+TailLength), prefix...)
+	b := append(make([]byte, 0, len(prefix)+tailLength), prefix...)
 	b = append(b, '_')
 	var random [2 * randomLength]byte
 	for n := 0; n < randomLength; {
@@ -78,7 +77,7 @@ func Generate(prefix string) string {
 
 // Prefix returns the prefix of a well-formed key, whichever it is.
 func Prefix(key string) (prefix string, ok bool) {
-	n := len(key) - TailLength
+	n := len(key) - tailLength
 	if n < 1 || CheckPrefix(key[:n]) != nil {
 		return "", false
 	}

@@ -16,9 +16,9 @@ var Dialects = map[string]*Dialect{
 	"sqlite": {
 		Schema:  "sqlite.sql",
 		Prepare: true,
-		Touch: `WITH uses (id, at) AS (VALUES %s)
-			UPDATE {table} SET last_used_at = max(uses.at, created_at)
-			FROM uses WHERE {table}.id = uses.id AND (last_used_at IS NULL OR last_used_at < max(uses.at, created_at))`,
+		Touch: `WITH uses_of_{table} (id, at) AS (VALUES %s)
+			UPDATE {table} SET last_used_at = max(uses_of_{table}.at, created_at)
+			FROM uses_of_{table} WHERE {table}.id = uses_of_{table}.id AND (last_used_at IS NULL OR last_used_at < max(uses_of_{table}.at, created_at))`,
 		Prune: `DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
 			WHERE origin = '' AND (revoked_at < ? OR expires_at < ?) LIMIT ?)`,
 	},

@@ -1,0 +1,163 @@
+package tokenauth_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// Mistakes of a service, or of its operator, that must not cost anybody a token
+// or let anybody in.
+
+// An ErrorHandler that changes what it is given must not change what is needed.
+func TestErrorHandlerCannotChangeScopes(t *testing.T) {
+	t.Parallel()
+	m := newManager(tokenauth.NewMemoryStore(), nil)
+	key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"read"}})
+	h := tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			w.WriteHeader(tokenauth.StatusCode(err))
+			err.(*tokenauth.ScopeError).Need[0] = "read"
+		},
+	}).RequireScopes("write")(forbidden(t))
+	require.Equal(t, 403, get(h, "Bearer "+key).Code)
+	require.Equal(t, 403, get(h, "Bearer "+key).Code)
+}
+
+// A time in the future, by a wrong sign, must not prune what is still good.
+func TestPruneInTheFuture(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := newClock()
+		m := newManager(store, &tokenauth.Options{Now: clock.Now})
+		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(time.Hour)})
+		n, err := m.Prune(ctx, start.AddDate(0, 3, 0))
+		require.NoError(t, err)
+		require.Zero(t, n)
+		require.Equal(t, []bool{true}, accepts(m, key))
+	})
+}
+
+// S7: the limit holds too for 64 calls at once after it was lowered, while tokens
+// in slots above it are live.
+func TestS7LimitLowered(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		for i := range 3 {
+			require.NoError(t, store.Create(ctx, tokenauth.Record{Slot: 500 + i, Digest: tokenauth.DigestOf(fmt.Sprint(i)),
+				Token: tokenauth.Token{ID: fmt.Sprint("OLD", i), UserID: "u", Name: fmt.Sprint("old", i), Generation: 1, CreatedAt: start}}))
+		}
+		m := newManager(store, &tokenauth.Options{MaxPerUser: 5})
+		issued := together(64, func(i int) bool {
+			for range 20 {
+				_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+				if err == nil || tokenauth.StatusCode(err) == 409 && strings.Contains(err.Error(), "too many") {
+					return err == nil
+				}
+			}
+			return false
+		})
+		require.Equal(t, 2, issued)
+	})
+	// A limit that is meant as none costs neither time nor memory.
+	issue(t, newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxPerUser: 1 << 60}), tokenauth.Spec{UserID: "u", Name: "n"})
+}
+
+// A clock that was never set must not make Revoke a lie.
+func TestZeroClock(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newManager(store, &tokenauth.Options{Now: func() time.Time { return time.Time{} }})
+		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+		require.NoError(t, m.Revoke(ctx, "u", token.ID))
+		require.Equal(t, []bool{false}, accepts(m, key))
+	})
+}
+
+// A token is never issued dead: an expiry is rounded down before it is judged.
+func TestExpiryRoundedToNow(t *testing.T) {
+	t.Parallel()
+	m := newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: newClock().Now})
+	_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(999)})
+	require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
+}
+
+// E4: a client that reads a token as JSON is told of no expiry in the year 1.
+func TestE4TokenAsJSON(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(tokenauth.Token{ID: "x", CreatedAt: start})
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "0001-01-01")
+}
+
+// U2, U6: users are not cached: who is switched off is out at the next request,
+// and a new user of the same name has an ID, and so tokens, of their own.
+func TestU2U6UsersAreAskedEachTime(t *testing.T) {
+	t.Parallel()
+	m := newManager(tokenauth.NewMemoryStore(), nil)
+	users := map[string]*user{"1": {ID: "1"}}
+	h := tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) { return users[id], nil }, nil).Require(whoami)
+	key, _ := issue(t, m, tokenauth.Spec{UserID: "1", Name: "n"})
+	require.Equal(t, 200, get(h, "Bearer "+key).Code)
+	delete(users, "1")
+	require.Equal(t, 401, get(h, "Bearer "+key).Code)
+	users["2"] = &user{ID: "2"} // the same person again
+	require.Equal(t, 401, get(h, "Bearer "+key).Code)
+}
+
+// F1: with the database closed every way in is 503, and no handler runs.
+func TestF1DatabaseClosed(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	m := newManager(newSQLiteStore(t, db, nil), nil)
+	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
+	auth := tokenauth.NewAuthenticator(m, anyUser, nil)
+	require.Equal(t, 200, get(auth.Require(whoami), "Bearer "+key).Code)
+	require.NoError(t, db.Close())
+	for _, protect := range []func(http.Handler) http.Handler{auth.Require, auth.Optional, auth.RequireScopes("a")} {
+		w := get(protect(forbidden(t)), "Bearer "+key)
+		require.Equal(t, 503, w.Code)
+		require.NotEmpty(t, w.Header().Get("Retry-After"))
+		require.Empty(t, w.Header().Values("WWW-Authenticate"))
+	}
+	require.Error(t, noted(m.Revoke(ctx, "u", token.ID)))
+}
+
+// The variant of docs/databases.md: user_id refers to the service's own table, and
+// a user's tokens go with the user.
+func TestUserIDRefersToUsers(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
+	require.NoError(t, err)
+	const text, reference = "user_id        TEXT    NOT NULL", "user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE"
+	require.Contains(t, store.Schema(), text)
+	_, err = db.Exec("CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (7), (8);" + strings.Replace(store.Schema(), text, reference, 1))
+	require.NoError(t, err)
+	require.NoError(t, store.CheckSchema(ctx))
+
+	m := newManager(store, nil)
+	key, token := issue(t, m, tokenauth.Spec{UserID: "7", Name: "n"})
+	other, _ := issue(t, m, tokenauth.Spec{UserID: "8", Name: "n"})
+	_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "7", Name: "n"})
+	require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+	_, err = m.Update(ctx, "7", token.ID, tokenauth.Patch{Name: new("m")})
+	require.NoError(t, err)
+	got, err := m.Authenticate(ctx, key)
+	require.NoError(t, err)
+	require.Equal(t, "7", got.UserID)
+	_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "9", Name: "n"})
+	require.Error(t, noted(err))
+
+	_, err = db.Exec("DELETE FROM users WHERE id = 7")
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, true}, accepts(m, key, other))
+}
