@@ -72,7 +72,7 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 		h.Set("Retry-After", retryAfter)
 	}
 	h.Set("Cache-Control", "no-store")
-	addVary(h, slices.Clone(a.vary))
+	a.addVary(h)
 	if a.errorHandler != nil {
 		a.errorHandler(w, r, err)
 		return
@@ -80,16 +80,10 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 	problem.Write(w, r, refused.status, refused.detail)
 }
 
-// addVary says that the response depends on the headers that hold keys: shared
-// caches know that of Authorization, a browser's own and one that is told "public"
-// do not. It adds to what is there, but not twice, as where one handler is wrapped
-// two times. The slice is the response's from now on.
-func addVary(h http.Header, names []string) {
-	if h["Vary"] == nil {
-		h["Vary"] = names
-		return
-	}
-	for _, name := range names {
+// addVary says that the response depends on the headers that hold keys. It adds
+// to what is there, but not twice, as where one handler is wrapped two times.
+func (a *Authenticator[U]) addVary(h http.Header) {
+	for _, name := range a.vary {
 		if !slices.Contains(h["Vary"], name) {
 			h["Vary"] = append(h["Vary"], name)
 		}

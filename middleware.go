@@ -87,6 +87,10 @@ func NewAuthenticator[U any](m *Manager, find func(ctx context.Context, userID s
 // [UserFrom] and the token by [TokenFrom]. Others it refuses, and next never
 // runs: 401 without a key or with a wrong one, 400 for malformed credentials,
 // 503 when the store or the lookup of the user fails.
+//
+// Refusals are not cached. Shared caches keep no answer to an Authorization header
+// (RFC 9111 section 3.5), unless next lets them, as by Cache-Control: public; if it
+// does, or lets browsers keep its answers, it must say Vary: Authorization.
 func (a *Authenticator[U]) Require(next http.Handler) http.Handler {
 	return a.handler(next, nil, false)
 }
@@ -123,7 +127,11 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 				a.WriteError(w, r, err)
 				return
 			}
-			addVary(w.Header(), append(fresh.vary[:0], a.vary...))
+			if optional || a.keyHeader != "" {
+				// What answers an Authorization needs no Vary (RFC 9110 section 12.5.5),
+				// and on each request it would be felt. Of the rest caches know nothing.
+				a.addVary(w.Header())
+			}
 			if err != nil {
 				next.ServeHTTP(w, r)
 				return
@@ -232,12 +240,11 @@ func (c *identityContext[U]) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// An identifiedRequest is a request, its context, and what else is made for it in
-// one allocation: more would be felt on each request.
+// An identifiedRequest is a request and its context in one allocation: two would
+// be felt on each request.
 type identifiedRequest[U any] struct {
 	identityContext[U]
 	request http.Request
-	vary    [2]string // room for the values of a header that is the response's own
 }
 
 // setContext is from.WithContext(ctx), written to a place that is there already.
