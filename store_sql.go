@@ -20,8 +20,8 @@ import (
 // records two. One that the database
 // undid, because of a lock or a conflict with another, is repeated a few times.
 type SQLStore struct {
-	db   sqldb.DB
-	find *sqldb.Prepared
+	table sqldb.Table
+	find  *sqldb.Prepared
 }
 
 // NewSQLStore returns a store on db, which stays the caller's to close. It does
@@ -33,20 +33,20 @@ func NewSQLStore(db DB, d Dialect, opts *SQLOptions) (*SQLStore, error) {
 	if db == nil {
 		return nil, errors.New("tokenauth: nil database handle")
 	}
-	dialect, ok := sqldb.Dialects[string(d)]
+	engine, ok := sqldb.Engines[string(d)]
 	if !ok {
 		return nil, fmt.Errorf("tokenauth: unknown dialect %q", string(d))
 	}
 	if opts == nil {
 		opts = &SQLOptions{}
 	}
-	s := &SQLStore{db: sqldb.DB{
-		Dialect: dialect,
-		Table:   cmp.Or(opts.Table, defaultTable),
+	s := &SQLStore{table: sqldb.Table{
+		Engine:  engine,
+		Name:    cmp.Or(opts.Table, defaultTable),
 		Columns: columns,
 		Timeout: cmp.Or(opts.Timeout, defaultTimeout),
 	}}
-	if err := sqldb.CheckTable(s.db.Table); err != nil {
+	if err := sqldb.CheckTable(s.table.Name); err != nil {
 		return nil, fmt.Errorf("tokenauth: %w", err)
 	}
 	if opts.Timeout < 0 {
@@ -59,9 +59,9 @@ func NewSQLStore(db DB, d Dialect, opts *SQLOptions) (*SQLStore, error) {
 // is part of that. Nothing is repeated there; an error that is not one of this
 // package's may leave the transaction undone as a whole, so roll it back.
 func (s *SQLStore) With(db DB) *SQLStore {
-	on := s.db
+	on := s.table
 	on.Handle = db
-	return &SQLStore{db: on, find: on.Prepare(findQuery)}
+	return &SQLStore{table: on, find: on.Prepare(findQuery)}
 }
 
 // Close frees the prepared statement that the store keeps, and is for when no
@@ -72,19 +72,19 @@ func (s *SQLStore) Close() error { return s.find.Close() }
 // migrations. Columns may be added, and user_id may become a reference to the
 // service's table of users; all else must stay.
 func (s *SQLStore) Schema() string {
-	schema, err := schemas.ReadFile("schema/" + s.db.Dialect.Schema)
+	schema, err := schemas.ReadFile("schema/" + s.table.Engine.Schema)
 	if err != nil {
 		panic("tokenauth: " + err.Error()) // it is embedded
 	}
-	return strings.ReplaceAll(string(schema), defaultTable, s.db.Table)
+	return strings.ReplaceAll(string(schema), defaultTable, s.table.Name)
 }
 
 // CreateSchema creates the table and its indexes where they are missing. It may
 // run any number of times. It has no deadline but that of ctx.
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for _, statement := range sqldb.Statements(s.Schema()) {
-		err := s.db.Repeat(ctx, "create schema", isAnswer, func(ctx context.Context) error {
-			_, err := s.db.Handle.ExecContext(ctx, statement)
+		err := s.table.Repeat(ctx, "create schema", isAnswer, func(ctx context.Context) error {
+			_, err := s.table.Handle.ExecContext(ctx, statement)
 			return err
 		})
 		if err != nil {
@@ -128,10 +128,10 @@ func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 
 // insert adds records. An error means that nothing was added.
 func (s *SQLStore) insert(ctx context.Context, records []Record) error {
-	marks := sqldb.List("?", columnCount)
+	marks := sqldb.Marks("?", columnCount)
 	if len(records) == 1 && records[0].Retired == nil {
 		// A conflict that is no error leaves the caller's transaction alive.
-		n, err := s.db.Exec(ctx, `INSERT INTO {table} ({columns}, live_name) SELECT `+marks+`
+		n, err := s.table.Exec(ctx, `INSERT INTO {table} ({columns}, live_name) SELECT `+marks+`
 			WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`,
 			append(values(&records[0]), records[0].Digest[:])...)
 		if err == nil && n == 0 {
@@ -150,9 +150,9 @@ func (s *SQLStore) insert(ctx context.Context, records []Record) error {
 			retired = append(retired, r.Retired.Digest[:])
 		}
 	}
-	clash := "SELECT {columns} FROM {table} WHERE retired_digest IN (" + sqldb.List("?", len(digests)) + ")"
+	clash := "SELECT {columns} FROM {table} WHERE retired_digest IN (" + sqldb.Marks("?", len(digests)) + ")"
 	if len(retired) > 0 {
-		clash += " UNION ALL SELECT {columns} FROM {table} WHERE digest IN (" + sqldb.List("?", len(retired)) + ")"
+		clash += " UNION ALL SELECT {columns} FROM {table} WHERE digest IN (" + sqldb.Marks("?", len(retired)) + ")"
 	}
 	known, err := s.query(ctx, clash, append(digests, retired...)...)
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *SQLStore) insert(ctx context.Context, records []Record) error {
 	if len(known) > 0 {
 		return sqldb.ErrUnchanged
 	}
-	_, err = s.db.Exec(ctx, "INSERT INTO {table} ({columns}, live_name) VALUES "+sqldb.List("("+marks+")", len(records)), args...)
+	_, err = s.table.Exec(ctx, "INSERT INTO {table} ({columns}, live_name) VALUES "+sqldb.Marks("("+marks+")", len(records)), args...)
 	return err
 }
 
@@ -293,7 +293,7 @@ func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at time
 func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
 	var n int
 	err := s.run(ctx, "revoke all", func(ctx context.Context) (err error) {
-		n, err = s.db.Exec(ctx, setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", sqldb.Micros(at), userID)
+		n, err = s.table.Exec(ctx, setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", sqldb.Micros(at), userID)
 		return err
 	})
 	return n, err
@@ -314,9 +314,9 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 	for _, id := range slices.Sorted(maps.Keys(latest)) { // rows are locked in one order
 		args = append(args, id, latest[id].UnixMicro())
 	}
-	query := fmt.Sprintf(s.db.Dialect.Touch, sqldb.List("(?, ?)", len(latest)))
+	query := fmt.Sprintf(s.table.Engine.Touch, sqldb.Marks("(?, ?)", len(latest)))
 	return s.run(ctx, "touch", func(ctx context.Context) error {
-		_, err := s.db.Exec(ctx, query, args...)
+		_, err := s.table.Exec(ctx, query, args...)
 		return err
 	})
 }
@@ -328,7 +328,7 @@ func (s *SQLStore) Prune(ctx context.Context, before time.Time, limit int) (int,
 	}
 	var n int
 	err := s.run(ctx, "prune", func(ctx context.Context) (err error) {
-		n, err = s.db.Exec(ctx, s.db.Dialect.Prune, sqldb.Micros(before), sqldb.Micros(before), limit)
+		n, err = s.table.Exec(ctx, s.table.Engine.Prune, sqldb.Micros(before), sqldb.Micros(before), limit)
 		return err
 	})
 	return n, err

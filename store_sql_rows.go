@@ -41,7 +41,7 @@ func values(r *Record) []any {
 }
 
 func (s *SQLStore) query(ctx context.Context, query string, args ...any) ([]Record, error) {
-	rows, err := s.db.Query(ctx, query, args...)
+	rows, err := s.table.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func isAnswer(err error) bool {
 }
 
 func (s *SQLStore) run(ctx context.Context, doing string, f func(context.Context) error) error {
-	return s.db.Run(ctx, doing, isAnswer, f)
+	return s.table.Run(ctx, doing, isAnswer, f)
 }
 
 // change runs a statement that changes one row. That it changed none proves
@@ -107,7 +107,7 @@ func (s *SQLStore) run(ctx context.Context, doing string, f func(context.Context
 // the same answers.
 func (s *SQLStore) change(ctx context.Context, doing string, target Record, same func(*MemoryStore) error, query string, args ...any) error {
 	return s.run(ctx, doing, func(ctx context.Context) error {
-		n, failure := s.db.Exec(ctx, query, args...)
+		n, failure := s.table.Exec(ctx, query, args...)
 		if failure == nil && n == 0 {
 			failure = sqldb.ErrUnchanged
 		}

@@ -1,4 +1,4 @@
-// Package sqldb runs statements on a SQL database: on one table, in one dialect,
+// Package sqldb runs statements on a SQL database: on one table, in one engine,
 // within a deadline, and again where the database undid them.
 package sqldb
 
@@ -21,19 +21,19 @@ type Handle interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// A DB runs statements in which {table} and {columns} stand for its own.
-type DB struct {
+// A Table runs statements in which {table} and {columns} stand for its own.
+type Table struct {
 	Handle  Handle
-	Dialect *Dialect
-	Table   string
+	Engine  *Engine
+	Name    string
 	Columns string
 	Timeout time.Duration // of a call of Run
 }
 
 // Alone reports whether the handle is a database's, and not a transaction, which
 // can't begin another: there nothing may be repeated or prepared.
-func (db *DB) Alone() bool {
-	_, ok := db.Handle.(interface {
+func (t *Table) Alone() bool {
+	_, ok := t.Handle.(interface {
 		BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
 	})
 	return ok
@@ -45,22 +45,22 @@ var ErrUnchanged = errors.New("no row was changed")
 const attempts = 5
 
 // Run calls f as Repeat does, within the deadline.
-func (db *DB) Run(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, db.Timeout)
+func (t *Table) Run(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
-	return db.Repeat(ctx, doing, isAnswer, f)
+	return t.Repeat(ctx, doing, isAnswer, f)
 }
 
 // Repeat calls f, and again if the database undid it. An error for which
 // isAnswer is true is returned as it is. After a deadline or a lost connection
 // nobody knows whether it was done: that is told, and left to the caller.
-func (db *DB) Repeat(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
+func (t *Table) Repeat(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
 		if err == nil || isAnswer(err) {
 			return err
 		}
-		if again := Undone(err) || errors.Is(err, ErrUnchanged); again && attempt < attempts && db.Alone() && pause(ctx, attempt) {
+		if again := Undone(err) || errors.Is(err, ErrUnchanged); again && attempt < attempts && t.Alone() && pause(ctx, attempt) {
 			continue
 		}
 		lost := ctx.Err()
@@ -88,8 +88,8 @@ func pause(ctx context.Context, attempt int) bool {
 }
 
 // Exec runs a statement and returns the number of rows it affected.
-func (db *DB) Exec(ctx context.Context, query string, args ...any) (int, error) {
-	result, err := db.Handle.ExecContext(ctx, db.Text(query), args...)
+func (t *Table) Exec(ctx context.Context, query string, args ...any) (int, error) {
+	result, err := t.Handle.ExecContext(ctx, t.Text(query), args...)
 	if err != nil {
 		return 0, err
 	}
@@ -98,29 +98,29 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (int, error) 
 }
 
 // Query runs a query.
-func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return db.Handle.QueryContext(ctx, db.Text(query), args...)
+func (t *Table) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.Handle.QueryContext(ctx, t.Text(query), args...)
 }
 
 // A Prepared is a query that is kept prepared where that is worth it.
 type Prepared struct {
-	db   *DB
-	text string
-	stmt atomic.Pointer[sql.Stmt] // nil: not yet, or not any more
+	table *Table
+	text  string
+	stmt  atomic.Pointer[sql.Stmt] // nil: not yet, or not any more
 }
 
 // Prepare returns a query that is prepared when it is first needed.
-func (db *DB) Prepare(query string) *Prepared { return &Prepared{db: db, text: db.Text(query)} }
+func (t *Table) Prepare(query string) *Prepared { return &Prepared{table: t, text: t.Text(query)} }
 
 // Query runs the query. A failure to prepare it is that of this call alone.
 func (p *Prepared) Query(ctx context.Context, args ...any) (*sql.Rows, error) {
-	if !p.db.Dialect.Prepare || !p.db.Alone() {
-		return p.db.Handle.QueryContext(ctx, p.text, args...)
+	if !p.table.Engine.Prepare || !p.table.Alone() {
+		return p.table.Handle.QueryContext(ctx, p.text, args...)
 	}
 	stmt := p.stmt.Load()
 	if stmt == nil {
 		var err error
-		if stmt, err = p.db.Handle.PrepareContext(ctx, p.text); err != nil {
+		if stmt, err = p.table.Handle.PrepareContext(ctx, p.text); err != nil {
 			return nil, err
 		}
 		if !p.stmt.CompareAndSwap(nil, stmt) { // another call came first
@@ -139,12 +139,12 @@ func (p *Prepared) Close() error {
 }
 
 // Text completes a statement.
-func (db *DB) Text(query string) string {
-	return strings.NewReplacer("{table}", db.Table, "{columns}", db.Columns).Replace(query)
+func (t *Table) Text(query string) string {
+	return strings.NewReplacer("{table}", t.Name, "{columns}", t.Columns).Replace(query)
 }
 
-// List returns item n times, between commas.
-func List(item string, n int) string { return strings.Repeat(item+", ", n-1) + item }
+// Marks returns item n times, between commas.
+func Marks(item string, n int) string { return strings.Repeat(item+", ", n-1) + item }
 
 // Statements returns the statements of a schema, for drivers that take one at a
 // time. No string or comment in it may hold a semicolon.

@@ -2,17 +2,17 @@ package sqldb
 
 import "errors"
 
-// A Dialect holds what differs between databases, once table and queries avoid
+// An Engine holds what differs between databases, once table and queries avoid
 // what they can: integers for times, IDs made by the caller, comparison byte by byte.
-type Dialect struct {
+type Engine struct {
 	Schema  string // the name of the file that creates the table
 	Prepare bool   // whether a prepared statement is worth keeping
 	Touch   string // a statement; %s stands for a list of (ID, time)
 	Prune   string // a statement with two times and a limit
 }
 
-// Dialects are the ones known, by name.
-var Dialects = map[string]*Dialect{
+// Engines are the ones known, by name.
+var Engines = map[string]*Engine{
 	"sqlite": {
 		Schema:  "sqlite.sql",
 		Prepare: true,
