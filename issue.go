@@ -95,6 +95,9 @@ func (m *Manager) checkSpec(userID, name string, scopes []string) (string, []str
 // checkExpiry applies the policy to an expiry; a zero one means never.
 func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 	maxTTL := m.options.MaxTTL
+	if expiresAt.After(latestTime) { // before it is rounded, which would overflow
+		return expiresAt, errors.New("expiry is beyond the year 9999")
+	}
 	expiresAt = micros(expiresAt)
 	switch {
 	case expiresAt.IsZero() && maxTTL > 0:
@@ -103,8 +106,6 @@ func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 		return expiresAt, nil
 	case !expiresAt.After(now):
 		return expiresAt, errors.New("expiry is not in the future")
-	case expiresAt.After(latestTime):
-		return expiresAt, errors.New("expiry is beyond the year 9999")
 	case maxTTL > 0 && expiresAt.After(now.Add(maxTTL)):
 		return expiresAt, fmt.Errorf("expiry is more than %v ahead", maxTTL)
 	}

@@ -70,6 +70,7 @@ func TestIssueRefuses(t *testing.T) {
 		"expiry and none":        {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(1), NoExpiry: true}},
 		"E2 none under MaxTTL":   {max, tokenauth.Spec{UserID: "u", Name: "n", NoExpiry: true}},
 		"E2 more than MaxTTL":    {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(24*time.Hour + time.Microsecond)}},
+		"E2 microseconds wrap":   {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(18446744073709+start.Unix()+3600, 551_616_000)}},
 		"E2 the largest instant": {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(1<<62, 0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
