@@ -45,7 +45,13 @@ var (
 	ErrTooManyTokens = errors.New("tokenauth: too many tokens")
 )
 
-func invalidSpec(problem error) error { return fmt.Errorf("%w: %w", ErrInvalidSpec, problem) }
+// invalidSpec wraps a problem, if there is one.
+func invalidSpec(problem error) error {
+	if problem == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrInvalidSpec, problem)
+}
 
 // A ScopeError wraps [ErrInsufficientScope] and says what is needed.
 type ScopeError struct {

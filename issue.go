@@ -86,10 +86,7 @@ func (m *Manager) newRecord(spec Spec, now time.Time) (Record, error) {
 func (m *Manager) checkSpec(userID, name string, scopes []string) (string, []string, error) {
 	name, nameErr := syntax.Name(name)
 	scopes, scopesErr := syntax.Scopes(scopes, m.scopes)
-	if err := cmp.Or(syntax.UserID(userID), nameErr, scopesErr); err != nil {
-		return "", nil, invalidSpec(err)
-	}
-	return name, scopes, nil
+	return name, scopes, invalidSpec(cmp.Or(syntax.UserID(userID), nameErr, scopesErr))
 }
 
 // checkExpiry applies the policy to an expiry; a zero one means never.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,30 +15,18 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// A clock stands still until it is moved.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: start} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Set(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = now
+// newClock returns a clock that stands still at start until it is moved.
+func newClock() *tokenauthtest.Clock {
+	c := &tokenauthtest.Clock{}
+	c.Set(start)
+	return c
 }
 
 // newManager returns a Manager with the prefix "acme" whose keys are searched

@@ -175,12 +175,7 @@ func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
 	return records[0], nil
 }
 
-func checkUserID(id string) error {
-	if err := syntax.UserID(id); err != nil {
-		return invalidSpec(err)
-	}
-	return nil
-}
+func checkUserID(id string) error { return invalidSpec(syntax.UserID(id)) }
 
 func checkTarget(userID, id string) error {
 	if err := checkUserID(userID); err != nil {
