@@ -18,8 +18,12 @@ type DB interface {
 // A Dialect names the SQL that a database speaks.
 type Dialect string
 
-// SQLite is the dialect of SQLite 3.37 or newer.
-const SQLite Dialect = "sqlite"
+// The dialects.
+const (
+	SQLite     Dialect = "sqlite"     // SQLite 3.37 or newer
+	PostgreSQL Dialect = "postgresql" // PostgreSQL
+	MySQL      Dialect = "mysql"      // MySQL and MariaDB
+)
 
 // SQLOptions are a [SQLStore]'s settings. Every zero field is the default.
 type SQLOptions struct {

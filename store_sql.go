@@ -84,7 +84,7 @@ func (s *SQLStore) Schema() string {
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for _, statement := range sqldb.Statements(s.Schema()) {
 		err := s.table.Repeat(ctx, "create schema", isAnswer, func(ctx context.Context) error {
-			_, err := s.table.Handle.ExecContext(ctx, statement)
+			_, err := s.table.Exec(ctx, statement) // two at once may break a key of the database's own
 			return err
 		})
 		if err != nil {
@@ -107,61 +107,47 @@ func (s *SQLStore) CheckSchema(ctx context.Context) error {
 // statement: on SQLite 2,000 records at a time.
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	return s.run(ctx, "create", func(ctx context.Context) error {
-		pending, err := NewMemoryStore().addNew(records)
-		for err == nil && len(pending) > 0 {
-			insertErr := s.insert(ctx, pending)
-			if insertErr == nil || sqldb.Undone(insertErr) {
-				return insertErr
-			}
-			rivals, askErr := s.rivals(ctx, pending...)
-			if askErr != nil {
-				return insertErr
-			}
-			before := len(pending)
-			if pending, err = rivals.addNew(pending); err == nil && len(pending) == before {
-				return insertErr // none is in the way
+		if len(records) == 1 && records[0].Retired == nil && s.table.Engine.Guard {
+			// A conflict that is no error leaves the caller's transaction alive.
+			n, err := s.table.Exec(ctx, `INSERT INTO {table} ({columns}, live_name) SELECT `+marks+`
+				WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`,
+				append(values(&records[0]), records[0].Digest[:])...)
+			if err != nil || n == 1 {
+				return err
 			}
 		}
-		return err
+		// Several rows are all or nothing only as an insert that fails. No constraint
+		// spans current and retired digests, so the table is asked before.
+		pending, failure := records, error(nil)
+		for {
+			rivals, err := s.rivals(ctx, failure != nil, pending...)
+			if err != nil {
+				return cmp.Or(failure, err)
+			}
+			before := len(pending)
+			if pending, err = rivals.addNew(pending); err != nil || len(pending) == 0 {
+				return err
+			}
+			if failure != nil && len(pending) == before {
+				return failure // none is in the way
+			}
+			if failure = s.insert(ctx, pending); failure == nil || sqldb.IsUndone(failure) {
+				return failure
+			}
+		}
 	})
 }
 
 // insert adds records. An error means that nothing was added.
 func (s *SQLStore) insert(ctx context.Context, records []Record) error {
-	marks := sqldb.Marks("?", columnCount)
-	if len(records) == 1 && records[0].Retired == nil {
-		// A conflict that is no error leaves the caller's transaction alive.
-		n, err := s.table.Exec(ctx, `INSERT INTO {table} ({columns}, live_name) SELECT `+marks+`
-			WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`,
-			append(values(&records[0]), records[0].Digest[:])...)
-		if err == nil && n == 0 {
-			return sqldb.ErrUnchanged
-		}
-		return err
-	}
-	// Several rows are all or nothing only as an insert that fails. No constraint
-	// spans current and retired digests, so those are asked for before.
-	var args, digests, retired []any
+	var args []any
 	for i := range records {
-		r := &records[i]
-		args = append(args, values(r)...)
-		digests = append(digests, r.Digest[:])
-		if r.Retired != nil {
-			retired = append(retired, r.Retired.Digest[:])
-		}
+		args = append(args, values(&records[i])...)
 	}
-	clash := "SELECT {columns} FROM {table} WHERE retired_digest IN (" + sqldb.Marks("?", len(digests)) + ")"
-	if len(retired) > 0 {
-		clash += " UNION ALL SELECT {columns} FROM {table} WHERE digest IN (" + sqldb.Marks("?", len(retired)) + ")"
-	}
-	known, err := s.query(ctx, clash, append(digests, retired...)...)
-	if err != nil {
-		return err
-	}
-	if len(known) > 0 {
+	n, err := s.table.Exec(ctx, "INSERT INTO {table} ({columns}, live_name) VALUES "+sqldb.Marks("("+marks+")", len(records)), args...)
+	if err == nil && n == 0 {
 		return sqldb.ErrUnchanged
 	}
-	_, err = s.table.Exec(ctx, "INSERT INTO {table} ({columns}, live_name) VALUES "+sqldb.Marks("("+marks+")", len(records)), args...)
 	return err
 }
 
@@ -253,10 +239,10 @@ func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at ti
 	if guard != "" {
 		args = append(args, userID, *p.Name, id)
 	}
-	query := "UPDATE {table} SET " + strings.Join(set, ", ") + whereLive + " AND (expires_at IS NULL OR expires_at > ?)" + guard
+	query := "UPDATE {table} SET " + strings.Join(set, ", ") + whereLive + " AND (expires_at IS NULL OR expires_at > ?)"
 	return s.change(ctx, "update", target, func(m *MemoryStore) error {
 		return m.Update(ctx, userID, id, p, at)
-	}, query, args...)
+	}, query, guard, args...)
 }
 
 const whereLive = " WHERE user_id = ? AND id = ? AND revoked_at IS NULL"
@@ -266,11 +252,11 @@ func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at
 	target := Record{Token: Token{ID: id, UserID: userID}, Digest: r.Digest}
 	// MySQL assigns from left to right: the old digest must be moved first.
 	const query = `UPDATE {table} SET retired_digest = digest, retired_until = ?, digest = ?, hint = ?, generation = generation + 1` +
-		whereLive + ` AND generation = ? AND (expires_at IS NULL OR expires_at > ?)
-		AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.digest = ? OR other.retired_digest = ?)`
+		whereLive + ` AND generation = ? AND (expires_at IS NULL OR expires_at > ?)`
+	const guard = ` AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.digest = ? OR other.retired_digest = ?)`
 	return s.change(ctx, "rotate", target, func(m *MemoryStore) error {
 		return m.Rotate(ctx, userID, id, r, at)
-	}, query, sqldb.Micros(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, sqldb.Micros(at), r.Digest[:], r.Digest[:])
+	}, query, guard, sqldb.Micros(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, sqldb.Micros(at), r.Digest[:], r.Digest[:])
 }
 
 const setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = NULL"
@@ -279,14 +265,14 @@ const setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = 
 func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
 	return s.change(ctx, "revoke", Record{Token: Token{ID: id, UserID: userID}}, func(m *MemoryStore) error {
 		return m.Revoke(ctx, userID, id, at)
-	}, setRevoked+whereLive, sqldb.Micros(at), userID, id)
+	}, setRevoked+whereLive, "", sqldb.Micros(at), userID, id)
 }
 
 // RevokeExpired implements [Store].
 func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
 	return s.change(ctx, "revoke expired", Record{Token: Token{ID: id, UserID: userID}}, func(m *MemoryStore) error {
 		return m.RevokeExpired(ctx, userID, id, at)
-	}, setRevoked+whereLive+" AND expires_at <= ?", sqldb.Micros(at), userID, id, sqldb.Micros(at))
+	}, setRevoked+whereLive+" AND expires_at <= ?", "", sqldb.Micros(at), userID, id, sqldb.Micros(at))
 }
 
 // RevokeAll implements [Store].
@@ -314,9 +300,8 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 	for _, id := range slices.Sorted(maps.Keys(latest)) { // rows are locked in one order
 		args = append(args, id, latest[id].UnixMicro())
 	}
-	query := fmt.Sprintf(s.table.Engine.Touch, sqldb.Marks("(?, ?)", len(latest)))
 	return s.run(ctx, "touch", func(ctx context.Context) error {
-		_, err := s.table.Exec(ctx, query, args...)
+		_, err := s.table.Exec(ctx, s.table.Engine.Touch(len(latest)), args...)
 		return err
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 const (
 	columns = `id, user_id, name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until,
 		created_at, expires_at, last_used_at, revoked_at`
-	columnCount = 16 // those, and live_name
+	marks = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?" // those, and live_name
 )
 
 // values returns what a row holds: the columns, in their order, and live_name.
@@ -101,49 +102,84 @@ func (s *SQLStore) run(ctx context.Context, doing string, f func(context.Context
 	return s.table.Run(ctx, doing, isAnswer, f)
 }
 
-// change runs a statement that changes one row. That it changed none proves
-// nothing, and a failure may be a conflict: then the rows concerned are read,
-// and a MemoryStore of them says what the change comes to. So all stores give
-// the same answers.
-func (s *SQLStore) change(ctx context.Context, doing string, target Record, same func(*MemoryStore) error, query string, args ...any) error {
+// change runs a statement that changes one row, unless guard, a condition whose
+// arguments are the last, finds what is in its way. That it changed none proves
+// nothing, and a failure may be a conflict: then the table is asked.
+func (s *SQLStore) change(ctx context.Context, doing string, target Record, same func(*MemoryStore) error, query, guard string, args ...any) error {
+	askFirst := guard != "" && !s.table.Engine.Guard
+	if askFirst {
+		args = args[:len(args)-strings.Count(guard, "?")]
+	} else {
+		query += guard
+	}
 	return s.run(ctx, doing, func(ctx context.Context) error {
+		if askFirst {
+			if done, err := s.ask(ctx, false, target, same); done || err != nil {
+				return err
+			}
+		}
 		n, failure := s.table.Exec(ctx, query, args...)
 		if failure == nil && n == 0 {
 			failure = sqldb.ErrUnchanged
 		}
-		if failure == nil || sqldb.Undone(failure) {
+		if failure == nil || sqldb.IsUndone(failure) {
 			return failure
 		}
-		rivals, err := s.rivals(ctx, target)
-		if err != nil {
-			return failure
-		}
-		before := rivals.byID[target.Token.ID]
-		if err := same(rivals); err != nil {
+		done, err := s.ask(ctx, true, target, same)
+		switch {
+		case done || isAnswer(err):
 			return err
-		}
-		if reflect.DeepEqual(before, rivals.byID[target.Token.ID]) {
-			return nil // it is as it should be
+		case err != nil:
+			return fmt.Errorf("%w (%w)", failure, err)
 		}
 		return failure
 	})
 }
 
-// rivals returns the rows that share with records what must be unique.
-func (s *SQLStore) rivals(ctx context.Context, records ...Record) (*MemoryStore, error) {
-	const query = `SELECT {columns} FROM {table} WHERE id = ?
-		UNION ALL SELECT {columns} FROM {table} WHERE digest IN (?, ?)
-		UNION ALL SELECT {columns} FROM {table} WHERE retired_digest IN (?, ?)
-		UNION ALL SELECT {columns} FROM {table} WHERE user_id = ? AND live_name = ?
-		UNION ALL SELECT {columns} FROM {table} WHERE user_id = ? AND slot = ?`
+// ask reads the rows concerned, and a MemoryStore of them says what the change
+// comes to: so all stores give the same answers. It reports whether the target is
+// as it should be already.
+func (s *SQLStore) ask(ctx context.Context, latest bool, target Record, same func(*MemoryStore) error) (done bool, err error) {
+	rivals, err := s.rivals(ctx, latest, target)
+	if err != nil {
+		return false, err
+	}
+	before := rivals.byID[target.Token.ID]
+	err = same(rivals)
+	return err == nil && reflect.DeepEqual(before, rivals.byID[target.Token.ID]), err
+}
+
+// rivals returns the rows that share with records what must be unique: if latest,
+// also those that came after the caller's transaction began.
+func (s *SQLStore) rivals(ctx context.Context, latest bool, records ...Record) (*MemoryStore, error) {
+	part := "%s"
+	if latest && !s.table.Alone() {
+		part = s.table.Engine.Latest
+	}
 	m := NewMemoryStore()
-	for i := range records {
-		r, t := &records[i], &records[i].Token
-		retired := r.Digest[:]
-		if r.Retired != nil {
-			retired = r.Retired.Digest[:]
+	for chunk := range slices.Chunk(records, 100) { // so that no database has too many parameters
+		var ids, digests, names, slots []any
+		for i := range chunk {
+			r, t := &chunk[i], &chunk[i].Token
+			ids = append(ids, t.ID)
+			digests = append(digests, r.Digest[:])
+			if r.Retired != nil {
+				digests = append(digests, r.Retired.Digest[:])
+			}
+			names = append(names, t.UserID, t.Name)
+			slots = append(slots, t.UserID, r.Slot)
 		}
-		found, err := s.query(ctx, query, t.ID, r.Digest[:], retired, r.Digest[:], retired, t.UserID, t.Name, t.UserID, r.Slot)
+		var parts []string
+		for _, where := range []string{
+			"id IN (" + sqldb.Marks("?", len(ids)) + ")",
+			"digest IN (" + sqldb.Marks("?", len(digests)) + ")",
+			"retired_digest IN (" + sqldb.Marks("?", len(digests)) + ")",
+			strings.Repeat("user_id = ? AND live_name = ? OR ", len(chunk)-1) + "user_id = ? AND live_name = ?",
+			strings.Repeat("user_id = ? AND slot = ? OR ", len(chunk)-1) + "user_id = ? AND slot = ?",
+		} {
+			parts = append(parts, fmt.Sprintf(part, "SELECT {columns} FROM {table} WHERE "+where))
+		}
+		found, err := s.query(ctx, strings.Join(parts, " UNION ALL "), slices.Concat(ids, digests, digests, names, slots)...)
 		if err != nil {
 			return nil, err
 		}

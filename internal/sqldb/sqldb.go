@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,9 +40,6 @@ func (t *Table) Alone() bool {
 	return ok
 }
 
-// ErrUnchanged means that a statement changed no row though one should have.
-var ErrUnchanged = errors.New("no row was changed")
-
 const attempts = 5
 
 // Run calls f as Repeat does, within the deadline.
@@ -60,18 +58,25 @@ func (t *Table) Repeat(ctx context.Context, doing string, isAnswer func(error) b
 		if err == nil || isAnswer(err) {
 			return err
 		}
-		if again := Undone(err) || errors.Is(err, ErrUnchanged); again && attempt < attempts && t.Alone() && pause(ctx, attempt) {
+		told := errors.Is(err, ErrUnchanged) || IsUndone(err)
+		if told && attempt < attempts && t.Alone() && pause(ctx, attempt) {
 			continue
 		}
-		lost := ctx.Err()
+		late := ctx.Err()
 		switch {
-		case lost != nil && !errors.Is(err, lost): // some drivers report an error of their own
-			return fmt.Errorf("tokenauth: %s: no answer, outcome unknown: %w (%w)", doing, lost, err)
-		case lost != nil || errors.Is(err, driver.ErrBadConn):
+		case late != nil && !errors.Is(err, late): // some drivers report an error of their own
+			return fmt.Errorf("tokenauth: %s: no answer, outcome unknown: %w (%w)", doing, late, err)
+		case late != nil || !told && t.isLost(err):
 			return fmt.Errorf("tokenauth: %s: no answer, outcome unknown: %w", doing, err)
 		}
 		return fmt.Errorf("tokenauth: %s: %w", doing, err)
 	}
+}
+
+// isLost reports whether err comes from the way to the database, not from it.
+func (t *Table) isLost(err error) bool {
+	c := code(err)
+	return errors.Is(err, driver.ErrBadConn) || t.Engine.Remote && c == "" || slices.Contains(lostCodes, c)
 }
 
 // pause waits up to 10 ms after the first attempt, twice that after the second,
@@ -87,9 +92,13 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-// Exec runs a statement and returns the number of rows it affected.
+// Exec runs a statement and returns the number of rows it affected: none, if it
+// broke a unique key. The error for that holds the values on some databases.
 func (t *Table) Exec(ctx context.Context, query string, args ...any) (int, error) {
 	result, err := t.Handle.ExecContext(ctx, t.Text(query), args...)
+	if slices.Contains(takenCodes, code(err)) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -140,34 +149,18 @@ func (p *Prepared) Close() error {
 
 // Text completes a statement.
 func (t *Table) Text(query string) string {
-	return strings.NewReplacer("{table}", t.Name, "{columns}", t.Columns).Replace(query)
-}
-
-// Marks returns item n times, between commas.
-func Marks(item string, n int) string { return strings.Repeat(item+", ", n-1) + item }
-
-// Statements returns the statements of a schema, for drivers that take one at a
-// time. No string or comment in it may hold a semicolon.
-func Statements(schema string) []string {
-	var all []string
-	for s := range strings.SplitSeq(schema, ";") {
-		if s = strings.TrimSpace(s); s != "" {
-			all = append(all, s)
+	query = strings.NewReplacer("{table}", t.Name, "{columns}", t.Columns).Replace(query)
+	if !t.Engine.Numbered {
+		return query
+	}
+	var b strings.Builder
+	for n := 1; ; n++ {
+		before, rest, more := strings.Cut(query, "?")
+		b.WriteString(before)
+		if !more {
+			return b.String()
 		}
+		fmt.Fprintf(&b, "$%d", n)
+		query = rest
 	}
-	return all
-}
-
-// CheckTable keeps a table's name to what stands in a statement unquoted, and
-// leaves room for the names of its indexes.
-func CheckTable(name string) error {
-	valid := len(name) > 0 && len(name) <= 40 && (name[0] < '0' || name[0] > '9')
-	for i := range len(name) {
-		c := name[i]
-		valid = valid && (c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '_')
-	}
-	if !valid {
-		return fmt.Errorf("table name %q must be 1 to 40 letters, digits and _, not starting with a digit", name)
-	}
-	return nil
 }

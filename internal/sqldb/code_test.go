@@ -1,0 +1,106 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The drivers' own errors are tried in integration/, on real servers. These have
+// their shape.
+
+// A stateError is one of pgx and lib/pq.
+type stateError string
+
+func (e stateError) Error() string    { return "ERROR: something (SQLSTATE " + string(e) + ")" }
+func (e stateError) SQLState() string { return string(e) }
+
+// A statement that was undone must reach no caller before it was tried again; one
+// whose outcome nobody knows must not be repeated, or it may be done twice.
+func TestRepeatJudgesErrors(t *testing.T) {
+	t.Parallel()
+	const once, again, unchanged = "once", "again", "unchanged"
+	for _, c := range []struct {
+		name    string
+		err     error
+		want    string
+		unknown bool // so the error says
+	}{
+		{name: "PostgreSQL, serialization failure", err: stateError("40001"), want: again},
+		{name: "PostgreSQL, deadlock, wrapped", err: fmt.Errorf("pool: %w", stateError("40P01")), want: again},
+		{name: "MySQL, deadlock", err: errors.New("Error 1213 (40001): Deadlock found when trying to get lock"), want: again},
+		{name: "MySQL, lock wait, wrapped", err: fmt.Errorf("pool: %w", errors.New("Error 1205 (HY000): Lock wait timeout exceeded")), want: again},
+		{name: "MariaDB, snapshot", err: errors.New("Error 1020 (HY000): Record has changed since last read"), want: again},
+		{name: "SQLite, busy", err: errors.New("database is locked (5) (SQLITE_BUSY)"), want: again},
+		{name: "PostgreSQL, unique key", err: stateError("23505"), want: unchanged},
+		{name: "MySQL, unique key", err: errors.New("Error 1062 (23000): Duplicate entry 'anna' for key 'user_id'"), want: unchanged},
+		{name: "MySQL, unique key of somebody who writes of locks", want: unchanged,
+			err: errors.New("Error 1062 (23000): Duplicate entry 'database is locked' for key 'user_id'")},
+		{name: "SQLite, unique key", err: errors.New("constraint failed: UNIQUE constraint failed: t.digest (2067)"), want: unchanged},
+		{name: "PostgreSQL, no such table", err: stateError("42P01"), want: once},
+		{name: "MySQL, no such table", err: errors.New("Error 1146 (42S02): Table 't' doesn't exist"), want: once},
+		{name: "MySQL, cluster without quorum", err: errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), want: once},
+		{name: "PostgreSQL, shut down", err: stateError("57P01"), want: once, unknown: true},
+		{name: "Galera, at commit", err: errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), want: once, unknown: true},
+		{name: "lost connection", err: errors.New("invalid connection"), want: once, unknown: true},
+		{name: "bad connection", err: driver.ErrBadConn, want: once, unknown: true},
+		{name: "short text", err: errors.New("Error 1"), want: once, unknown: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := &failing{err: c.err}
+			table := &Table{Handle: h, Engine: Engines["mysql"], Name: "t", Timeout: time.Minute}
+			var n int
+			err := table.Run(context.Background(), "change", func(error) bool { return false }, func(ctx context.Context) (err error) {
+				n, err = table.Exec(ctx, "UPDATE {table} SET x = ?", 1)
+				return err
+			})
+			if c.want == unchanged {
+				require.NoError(t, err)
+				require.Zero(t, n)
+				return
+			}
+			require.ErrorIs(t, err, c.err)
+			require.Equal(t, map[string]int{once: 1, again: attempts}[c.want], h.calls)
+			if c.unknown {
+				require.ErrorContains(t, err, "outcome unknown")
+			} else {
+				require.NotContains(t, err.Error(), "outcome unknown")
+			}
+		})
+	}
+}
+
+// A failing handle is that of a database, and fails.
+type failing struct {
+	Handle
+	err   error
+	calls int
+}
+
+func (h *failing) BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error) { return nil, h.err }
+
+func (h *failing) ExecContext(context.Context, string, ...any) (sql.Result, error) {
+	h.calls++
+	return nil, h.err
+}
+
+// Placeholders that are counted wrongly would store one column's value in another.
+func TestTextNumbersPlaceholders(t *testing.T) {
+	t.Parallel()
+	const query = "INSERT INTO {table} ({columns}) VALUES (?, ?, ?)"
+	for name, want := range map[string]string{
+		"sqlite":     "INSERT INTO t (a, b, c) VALUES (?, ?, ?)",
+		"mysql":      "INSERT INTO t (a, b, c) VALUES (?, ?, ?)",
+		"postgresql": "INSERT INTO t (a, b, c) VALUES ($1, $2, $3)",
+	} {
+		table := &Table{Engine: Engines[name], Name: "t", Columns: "a, b, c"}
+		require.Equal(t, want, table.Text(query), name)
+	}
+}

@@ -1,0 +1,34 @@
+-- The tokens of all users, on MySQL and MariaDB.
+--
+-- Times are microseconds since 1970 in UTC, NULL for never. Digests are SHA-256.
+-- live_name and slot are NULL once a token is revoked: so names, and places in a
+-- user's limited number of tokens, are unique among the live ones. Texts are kept
+-- as the bytes of their UTF-8: the collations of text columns take some different
+-- names for equal.
+CREATE TABLE IF NOT EXISTS tokenauth_tokens (
+    id             VARBINARY(64)  NOT NULL PRIMARY KEY,
+    user_id        VARBINARY(255) NOT NULL,
+    name           VARBINARY(256) NOT NULL,
+    live_name      VARBINARY(256),
+    slot           INTEGER,
+    scopes         BLOB           NOT NULL,
+    hint           VARBINARY(16)  NOT NULL,
+    generation     INTEGER        NOT NULL,
+    origin         VARBINARY(64)  NOT NULL,
+    digest         BINARY(32)     NOT NULL UNIQUE,
+    retired_digest BINARY(32)     UNIQUE,
+    retired_until  BIGINT,
+    created_at     BIGINT         NOT NULL,
+    expires_at     BIGINT,
+    last_used_at   BIGINT,
+    revoked_at     BIGINT,
+    UNIQUE (user_id, live_name),
+    UNIQUE (user_id, slot),
+    INDEX tokenauth_tokens_user_created (user_id, created_at, id),
+    INDEX tokenauth_tokens_created (created_at, id),
+    INDEX tokenauth_tokens_expires (expires_at),
+    INDEX tokenauth_tokens_revoked (revoked_at),
+    CHECK ((retired_digest IS NULL) = (retired_until IS NULL)),
+    CHECK ((live_name IS NULL) = (revoked_at IS NOT NULL)),
+    CHECK (slot IS NULL OR revoked_at IS NULL)
+) ENGINE = InnoDB;

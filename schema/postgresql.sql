@@ -1,0 +1,35 @@
+-- The tokens of all users, on PostgreSQL.
+--
+-- Times are microseconds since 1970 in UTC, NULL for never. Digests are SHA-256.
+-- live_name and slot are NULL once a token is revoked: so names, and places in a
+-- user's limited number of tokens, are unique among the live ones. COLLATE "C"
+-- compares byte by byte. The free tenth of each page lets a last use be written
+-- without touching an index.
+CREATE TABLE IF NOT EXISTS tokenauth_tokens (
+    id             TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    user_id        TEXT COLLATE "C" NOT NULL,
+    name           TEXT COLLATE "C" NOT NULL,
+    live_name      TEXT COLLATE "C",
+    slot           INTEGER,
+    scopes         TEXT COLLATE "C" NOT NULL,
+    hint           TEXT COLLATE "C" NOT NULL,
+    generation     INTEGER NOT NULL,
+    origin         TEXT COLLATE "C" NOT NULL,
+    digest         BYTEA   NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+    retired_digest BYTEA   UNIQUE CHECK (octet_length(retired_digest) = 32),
+    retired_until  BIGINT,
+    created_at     BIGINT  NOT NULL,
+    expires_at     BIGINT,
+    last_used_at   BIGINT,
+    revoked_at     BIGINT,
+    UNIQUE (user_id, live_name),
+    UNIQUE (user_id, slot),
+    CHECK ((retired_digest IS NULL) = (retired_until IS NULL)),
+    CHECK ((live_name IS NULL) = (revoked_at IS NOT NULL)),
+    CHECK (slot IS NULL OR revoked_at IS NULL)
+) WITH (fillfactor = 90);
+
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_user_created ON tokenauth_tokens (user_id, created_at, id);
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_created ON tokenauth_tokens (created_at, id);
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_expires ON tokenauth_tokens (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tokenauth_tokens_revoked ON tokenauth_tokens (revoked_at) WHERE revoked_at IS NOT NULL;
