@@ -62,6 +62,7 @@ var raceBugs = []bug{
 	{"Create checks, then acts", checkFirst, []string{
 		"let exactly one of 64 concurrent creators of a name win",
 		"let exactly one of many concurrent creators win each slot",
+		"keep a user to the limit of a Manager when 64 tokens are issued at once",
 		"let exactly one of many concurrent creators win a digest",
 		"create one record for concurrent repetitions of one create",
 		"create all or none of the records given to each of many concurrent creators",

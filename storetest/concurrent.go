@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -10,6 +12,7 @@ import (
 var concurrencyCases = []testCase{
 	{"S5", "let exactly one of 64 concurrent creators of a name win", concurrentNames},
 	{"S7", "let exactly one of many concurrent creators win each slot", concurrentSlots},
+	{"S7", "keep a user to the limit of a Manager when 64 tokens are issued at once", concurrentIssues},
 	{"S8", "let exactly one of many concurrent creators win a digest", concurrentDigests},
 	{"", "create one record for concurrent repetitions of one create", concurrentRepeats},
 	{"", "create all or none of the records given to each of many concurrent creators", concurrentBatches},
@@ -110,6 +113,27 @@ func concurrentSlots(t *tester) {
 		winners = append(winners, records[first+winner])
 	}
 	t.holds(winners...)
+}
+
+func concurrentIssues(t *tester) {
+	const limit = 5
+	tokens := tokenauth.New(t.store, "acme", &tokenauth.Options{MaxPerUser: limit, Now: func() time.Time { return start }})
+	errs := atOnce(64, func(i int) error {
+		_, _, err := tokens.Issue(t.ctx, tokenauth.Spec{UserID: alice, Name: fmt.Sprint("client ", i)})
+		switch {
+		case errors.Is(err, tokenauth.ErrTooManyTokens):
+			return nil
+		case errors.Is(err, tokenauth.ErrNameTaken): // by this same call, repeated
+			return nil
+		case errors.Is(err, tokenauth.ErrConflict):
+			return errors.New("others came first, again and again") // so that it is tried again
+		}
+		return err
+	})
+	t.allSucceed(errs, "issuing a token or being told that there are too many")
+	if n := len(t.list(tokenauth.Query{UserID: alice})); n != limit {
+		t.failf("%d are live under a limit of %d", n, limit)
+	}
 }
 
 func concurrentDigests(t *tester) {

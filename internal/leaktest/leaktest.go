@@ -14,7 +14,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"testing"
 )
 
 // A Search knows secrets and texts. It is safe for concurrent use.
@@ -74,7 +73,7 @@ func (s *Search) Leaks() []string {
 // Main runs the tests of a package and fails if a key that Default was told of
 // is found in what they wrote: to standard output and error, to the loggers of
 // log and log/slog, and to Default itself. Call it from TestMain.
-func Main(m *testing.M) {
+func Main(m interface{ Run() int }) {
 	if missed := missedLeak(); missed != "" {
 		fmt.Fprintln(os.Stderr, "leaktest: a planted leak was not found:", missed)
 		os.Exit(1)
