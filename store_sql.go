@@ -172,9 +172,10 @@ func (s *SQLStore) Find(ctx context.Context, d Digest) (*Record, error) {
 	return found, err
 }
 
-// OR over the two columns costs twice as much on SQLite.
+// OR over the two columns costs twice as much on SQLite, which with the limit does
+// not look for the second digest where it has found the first.
 const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
-	UNION ALL SELECT {columns} FROM {table} WHERE retired_digest = ?`
+	UNION ALL SELECT {columns} FROM {table} WHERE retired_digest = ? LIMIT 1`
 
 // List implements [Store].
 func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {

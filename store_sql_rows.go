@@ -54,16 +54,16 @@ func scanRecords(rows *sql.Rows) ([]Record, error) {
 	defer func() { _ = rows.Close() }() // Err tells what went wrong
 	var records []Record
 	for rows.Next() {
-		r, err := scanRecord(rows)
-		if err != nil {
+		records = append(records, Record{})
+		r := &records[len(records)-1]
+		if err := scanRecord(rows, r); err != nil {
 			return nil, fmt.Errorf("row of token %q: %w", r.Token.ID, err)
 		}
-		records = append(records, r)
 	}
 	return records, rows.Err()
 }
 
-func scanRecord(rows *sql.Rows) (r Record, err error) {
+func scanRecord(rows *sql.Rows, r *Record) error {
 	var (
 		scopes          string
 		slot            sql.NullInt64
@@ -71,11 +71,11 @@ func scanRecord(rows *sql.Rows) (r Record, err error) {
 		until           time.Time
 	)
 	t := &r.Token
-	err = rows.Scan(&t.ID, &t.UserID, &t.Name, &slot, &scopes, &t.Hint, &t.Generation, &t.Origin,
+	err := rows.Scan(&t.ID, &t.UserID, &t.Name, &slot, &scopes, &t.Hint, &t.Generation, &t.Origin,
 		&digest, &retired, sqldb.ScanTime(&until),
 		sqldb.ScanTime(&t.CreatedAt), sqldb.ScanTime(&t.ExpiresAt), sqldb.ScanTime(&t.LastUsedAt), sqldb.ScanTime(&t.RevokedAt))
 	if err != nil {
-		return r, err
+		return err
 	}
 	if scopes != "" {
 		t.Scopes = strings.Split(scopes, " ")
@@ -84,13 +84,13 @@ func scanRecord(rows *sql.Rows) (r Record, err error) {
 	if retired != nil {
 		r.Retired = &RetiredKey{Until: until}
 		if copy(r.Retired.Digest[:], retired) != len(retired) || len(retired) != len(Digest{}) {
-			return r, errors.New("retired digest is not 32 bytes")
+			return errors.New("retired digest is not 32 bytes")
 		}
 	}
 	if copy(r.Digest[:], digest) != len(digest) || len(digest) != len(Digest{}) {
-		return r, errors.New("digest is not 32 bytes")
+		return errors.New("digest is not 32 bytes")
 	}
-	return r, nil
+	return nil
 }
 
 // isAnswer reports whether err is what a Store says, not a failure to say it.
