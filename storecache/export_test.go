@@ -1,0 +1,20 @@
+package storecache
+
+// Len returns how many entries are kept, and panics if the cache's parts disagree.
+func (c *Cache) Len() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	n := 0
+	for id, entries := range c.byID {
+		for _, e := range entries {
+			if c.entries[e.digest] != e || e.record.Token.ID != id {
+				panic("an entry of a token is not kept")
+			}
+			n++
+		}
+	}
+	if n != len(c.entries) || n > len(c.oldest) || len(c.oldest) > c.maxEntries {
+		panic("entries are lost")
+	}
+	return n
+}

@@ -1,0 +1,85 @@
+package storecache_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/storecache"
+)
+
+const (
+	childFile     = "STORECACHE_TEST_FILE"
+	childMaxStale = 500 * time.Millisecond
+)
+
+// TestChild is the other process of [TestC2TwoProcesses]: it authenticates one key
+// over and over, says when it is accepted, and ends when it is not.
+func TestChild(t *testing.T) {
+	path := os.Getenv(childFile)
+	if path == "" {
+		t.Skip("run by TestC2TwoProcesses")
+	}
+	in := bufio.NewScanner(os.Stdin)
+	require.True(t, in.Scan())
+	m := tokenauth.New(storecache.New(openSQLite(t, path), &storecache.Options{MaxStale: childMaxStale}), "acme", nil)
+	for accepted := 0; ; accepted++ {
+		if _, err := m.Authenticate(context.Background(), in.Text()); err != nil {
+			require.ErrorIs(t, err, tokenauth.ErrRevoked)
+			fmt.Println("refused at", time.Now().UnixNano())
+			return
+		}
+		if accepted == 1 {
+			fmt.Println("accepted")
+		}
+	}
+}
+
+// C2: a service of several processes must be able to rely on the bound: a token that
+// one revokes is refused by the other within MaxStale.
+func TestC2TwoProcesses(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	m := tokenauth.New(storecache.New(openSQLite(t, path), nil), "acme", nil)
+	key, token, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci"})
+	require.NoError(t, err)
+	leaktest.Default.Secret(key.Reveal())
+
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChild$")
+	child.Env = append(os.Environ(), childFile+"="+path)
+	child.Stderr = os.Stderr
+	stdin, err := child.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	_, err = fmt.Fprintln(stdin, key.Reveal())
+	require.NoError(t, err)
+	out := bufio.NewScanner(stdout)
+	require.True(t, out.Scan())
+	require.Equal(t, "accepted", out.Text())
+
+	require.NoError(t, m.Revoke(ctx, "u", token.ID))
+	revoked := time.Now()
+	_, err = m.Authenticate(ctx, key.Reveal())
+	require.ErrorIs(t, err, tokenauth.ErrRevoked, "in the process that revoked")
+
+	require.True(t, out.Scan())
+	var at int64
+	_, err = fmt.Sscanf(out.Text(), "refused at %d", &at)
+	require.NoError(t, err, out.Text())
+	// A generous slack for a machine that is busy: what is tested is that a bound exists.
+	require.Less(t, time.Unix(0, at).Sub(revoked), childMaxStale+2*time.Second)
+	for out.Scan() {
+	}
+	require.NoError(t, child.Wait())
+}
