@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// errQuery is a programming mistake, so it needs no sentinel.
-var errQuery = errors.New("tokenauth: query needs either a user ID or AllUsers")
-
 // MemoryStore is a [Store] in memory, for tests and for single processes whose
 // tokens need not outlive them. It is safe for concurrent use.
 //
@@ -122,8 +119,8 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if q.AllUsers == (q.UserID != "") {
-		return nil, errQuery
+	if err := q.check(); err != nil {
+		return nil, err
 	}
 	q.After.CreatedAt = micros(q.After.CreatedAt)
 	s.mu.RLock()
