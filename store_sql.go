@@ -206,7 +206,7 @@ func (s *SQLStore) rivals(ctx context.Context, latest bool, rows ...sqldb.Row) (
 func rowOf(r *Record) sqldb.Row {
 	row := sqldb.Row{Token: sqldb.Token(r.Token), Digest: r.Digest, Slot: r.Slot}
 	if r.Retired != nil {
-		row.Retired = &sqldb.Retired{Digest: r.Retired.Digest, Until: r.Retired.Until}
+		row.Retired, row.RetiredUntil = (*[32]byte)(&r.Retired.Digest), r.Retired.Until
 	}
 	return row
 }
@@ -222,7 +222,7 @@ func rowsOf(records []Record) []sqldb.Row {
 func recordOf(row *sqldb.Row) *Record {
 	r := &Record{Token: Token(row.Token), Digest: row.Digest, Slot: row.Slot}
 	if row.Retired != nil {
-		r.Retired = &RetiredKey{Digest: row.Retired.Digest, Until: row.Retired.Until}
+		r.Retired = &RetiredKey{Digest: *row.Retired, Until: row.RetiredUntil}
 	}
 	return r
 }

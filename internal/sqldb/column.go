@@ -20,23 +20,39 @@ func micros(t time.Time) any {
 	return t.UnixMicro()
 }
 
+// integer returns what a driver gives for an integer; ok is false for NULL.
+func integer(value any) (n int64, ok bool, err error) {
+	if n, ok := value.(int64); ok { // sql's conversion, for other forms, is slower
+		return n, true, nil
+	}
+	var null sql.NullInt64
+	err = null.Scan(value)
+	return null.Int64, null.Valid, err
+}
+
+// A slotColumn reads an integer; NULL is zero.
+type slotColumn struct{ to *int }
+
+// Scan implements [sql.Scanner].
+func (c slotColumn) Scan(value any) error {
+	n, _, err := integer(value)
+	*c.to = int(n)
+	return err
+}
+
 // A timeColumn reads a stored time. NULL alone means never: whatever else is no
 // time of the years 1 to 9999 is an error.
-type timeColumn struct{ *time.Time }
+type timeColumn struct{ to *time.Time }
 
 // Scan implements [sql.Scanner].
 func (c timeColumn) Scan(value any) error {
-	n, ok := value.(int64)
-	if !ok { // a driver's own form: sql's conversion is slower
-		var any sql.NullInt64
-		if err := any.Scan(value); err != nil {
-			return errors.New("not a time")
-		}
-		n, ok = any.Int64, any.Valid
+	n, ok, err := integer(value)
+	if err != nil {
+		return errors.New("not a time")
 	}
-	if *c.Time = (time.Time{}); ok {
-		*c.Time = time.UnixMicro(n).UTC()
-		if c.Year() < 1 || c.Year() > 9999 || c.IsZero() {
+	if *c.to = (time.Time{}); ok {
+		*c.to = time.UnixMicro(n).UTC()
+		if year := c.to.Year(); year < 1 || year > 9999 || c.to.IsZero() {
 			return errors.New("time out of range")
 		}
 	}
@@ -55,16 +71,16 @@ func (c digestColumn) Scan(value any) error {
 	return nil
 }
 
-// A retiredColumn reads a digest that may be missing, and then leaves nil.
-type retiredColumn struct{ to **Retired }
+// A retiredColumn reads a digest that may be missing, and then is nil.
+type retiredColumn struct{ to **[32]byte }
 
 // Scan implements [sql.Scanner].
 func (c retiredColumn) Scan(value any) error {
-	if value == nil {
+	if *c.to = nil; value == nil {
 		return nil
 	}
-	*c.to = &Retired{}
-	return digestColumn{&(*c.to).Digest}.Scan(value)
+	*c.to = new([32]byte)
+	return digestColumn{*c.to}.Scan(value)
 }
 
 // A wordsColumn reads a list of words between spaces; an empty one is nil.

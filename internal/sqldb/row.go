@@ -9,10 +9,11 @@ import (
 
 // A Row is a row of the table.
 type Row struct {
-	Token   Token
-	Digest  [32]byte
-	Retired *Retired
-	Slot    int // 0: NULL
+	Token        Token
+	Digest       [32]byte
+	Retired      *[32]byte // the digest that the last rotation replaced
+	RetiredUntil time.Time
+	Slot         int // 0: NULL
 }
 
 // A Token has the fields of package tokenauth's, which converts the one to the other.
@@ -30,12 +31,6 @@ type Token struct {
 	RevokedAt  time.Time
 }
 
-// A Retired is the key that the last rotation replaced.
-type Retired struct {
-	Digest [32]byte
-	Until  time.Time
-}
-
 // columns are those that are read; live_name follows where a row is written.
 const columns = `id, user_id, name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until,
 		created_at, expires_at, last_used_at, revoked_at`
@@ -51,7 +46,7 @@ func (r *Row) values() []any {
 		}
 	}
 	if r.Retired != nil {
-		retired, retiredUntil = r.Retired.Digest[:], micros(r.Retired.Until)
+		retired, retiredUntil = r.Retired[:], micros(r.RetiredUntil)
 	}
 	return []any{
 		t.ID, t.UserID, t.Name, slot, strings.Join(t.Scopes, " "), t.Hint, t.Generation, t.Origin,
@@ -62,17 +57,12 @@ func (r *Row) values() []any {
 
 // scan reads a row.
 func (r *Row) scan(rows *sql.Rows) error {
-	var slot sql.NullInt64
-	var until time.Time
 	t := &r.Token
-	err := rows.Scan(&t.ID, &t.UserID, &t.Name, &slot, wordsColumn{&t.Scopes}, &t.Hint, &t.Generation, &t.Origin,
-		digestColumn{&r.Digest}, retiredColumn{&r.Retired}, timeColumn{&until},
+	err := rows.Scan(&t.ID, &t.UserID, &t.Name, slotColumn{&r.Slot}, wordsColumn{&t.Scopes}, &t.Hint, &t.Generation, &t.Origin,
+		digestColumn{&r.Digest}, retiredColumn{&r.Retired}, timeColumn{&r.RetiredUntil},
 		timeColumn{&t.CreatedAt}, timeColumn{&t.ExpiresAt}, timeColumn{&t.LastUsedAt}, timeColumn{&t.RevokedAt})
 	if err != nil {
 		return fmt.Errorf("row of token %q: %w", t.ID, err)
-	}
-	if r.Slot = int(slot.Int64); r.Retired != nil {
-		r.Retired.Until = until
 	}
 	return nil
 }

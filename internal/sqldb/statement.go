@@ -81,7 +81,7 @@ func (t *Table) Rivals(ctx context.Context, latest bool, others ...Row) ([]Row, 
 			ids = append(ids, token.ID)
 			digests = append(digests, r.Digest[:])
 			if r.Retired != nil {
-				digests = append(digests, r.Retired.Digest[:])
+				digests = append(digests, r.Retired[:])
 			}
 			names = append(names, token.UserID, token.Name)
 			slots = append(slots, token.UserID, r.Slot)
