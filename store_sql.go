@@ -197,7 +197,7 @@ func (s *SQLStore) rivals(ctx context.Context, latest bool, rows ...sqldb.Row) (
 	m := NewMemoryStore()
 	for i := range found {
 		if m.byID[found[i].Token.ID] == nil {
-			m.add(recordOf(&found[i]))
+			m.put(recordOf(&found[i]))
 		}
 	}
 	return m, err
