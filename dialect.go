@@ -36,10 +36,5 @@ type SQLOptions struct {
 	Timeout time.Duration
 }
 
-const (
-	defaultTable   = "tokenauth_tokens" // as in schema
-	defaultTimeout = 2 * time.Second
-)
-
 //go:embed schema/*.sql
 var schemas embed.FS

@@ -71,17 +71,15 @@ func (m *Manager) Scopes() []string { return slices.Sorted(maps.Keys(m.scopes)) 
 // [ErrRevoked], which wrap it. Malformed keys are refused without asking the
 // store.
 func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, error) {
-	r, err := m.authenticate(ctx, presented)
+	t, err := m.authenticate(ctx, presented)
 	if err != nil {
 		return Token{}, err
 	}
-	t := r.Token
-	t.Scopes = slices.Clone(t.Scopes)
-	return t, nil
+	return t.clone(), nil
 }
 
-// authenticate returns the store's own record, which must not be changed.
-func (m *Manager) authenticate(ctx context.Context, presented string) (*Record, error) {
+// authenticate returns the store's own token, which must not be changed.
+func (m *Manager) authenticate(ctx context.Context, presented string) (*Token, error) {
 	d, origin, ok := m.recognize(presented)
 	if !ok {
 		return nil, errMalformedKey
@@ -99,7 +97,7 @@ func (m *Manager) authenticate(ctx context.Context, presented string) (*Record, 
 	if err := judge(r, &d, origin, m.options.Now()); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return &r.Token, nil
 }
 
 // recognize returns the digest to look for, and the origin that the token must

@@ -139,7 +139,7 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 			setContext(&fresh.request, r, &fresh.identityContext)
 			known, r = &fresh.identity, &fresh.request
 		}
-		if !hasScopes(known.token.Token.Scopes, need) {
+		if !hasScopes(known.token.Scopes, need) {
 			a.WriteError(w, r, &ScopeError{Need: slices.Clone(need)}) // it is the caller's to change
 			return
 		}
@@ -187,7 +187,7 @@ func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, id *iden
 		}
 		return err
 	}
-	user, err := a.find(ctx, token.Token.UserID)
+	user, err := a.find(ctx, token.UserID)
 	switch {
 	case err != nil && errors.Is(err, ErrNoUser):
 		return err
@@ -214,16 +214,12 @@ func isNil(user any) bool {
 // An identity is the one value that a request's context carries: who sent it.
 type identity[U any] struct {
 	user  U
-	token *Record           // shared: not to be changed, nor handed out
+	token *Token            // shared: not to be changed, nor handed out
 	by    *Authenticator[U] // nil: from NewContext
 }
 
 // Token returns a copy that the caller may change.
-func (id *identity[U]) Token() Token {
-	t := id.token.Token
-	t.Scopes = slices.Clone(t.Scopes)
-	return t
-}
+func (id *identity[U]) Token() Token { return id.token.clone() }
 
 type contextKey struct{}
 
@@ -276,6 +272,6 @@ func TokenFrom(ctx context.Context) (t Token, ok bool) {
 // given values, for tests of handlers that call them. It satisfies no
 // [Authenticator]: a request with it is authenticated all the same.
 func NewContext[U any](ctx context.Context, user U, t Token) context.Context {
-	t.Scopes = slices.Clone(t.Scopes)
-	return &identityContext[U]{Context: ctx, identity: identity[U]{user: user, token: &Record{Token: t}}}
+	t = t.clone()
+	return &identityContext[U]{Context: ctx, identity: identity[U]{user: user, token: &t}}
 }

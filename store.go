@@ -115,6 +115,16 @@ type Query struct {
 	Limit    int    // at most so many; 0: all
 }
 
+func (q *Query) check() error {
+	if q.AllUsers == (q.UserID != "") {
+		return errQuery
+	}
+	return nil
+}
+
+// errQuery is a programming mistake, so it needs no sentinel.
+var errQuery = errors.New("tokenauth: query needs either a user ID or AllUsers")
+
 // A Cursor is a place in the order of a list. The zero Cursor is its start.
 // The place stays where it is when its token is gone.
 type Cursor struct {

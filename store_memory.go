@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
-
-// errQuery is a programming mistake, so it needs no sentinel.
-var errQuery = errors.New("tokenauth: query needs either a user ID or AllUsers")
 
 // MemoryStore is a [Store] in memory, for tests and for single processes whose
 // tokens need not outlive them. It is safe for concurrent use.
@@ -58,7 +56,7 @@ func (s *MemoryStore) addNew(records []Record) (added []Record, err error) {
 	for i := range records {
 		switch err := s.checkNew(&records[i]); err {
 		case nil:
-			s.add(cloneRecord(&records[i]))
+			s.put(cloneRecord(&records[i]))
 			added = append(added, records[i])
 		case errDone:
 		default:
@@ -87,20 +85,22 @@ func (s *MemoryStore) checkNew(r *Record) error {
 	if !r.Token.RevokedAt.IsZero() {
 		return nil
 	}
-	slotTaken := false
+	return s.checkUnique(r)
+}
+
+// checkUnique looks for another live token of r's user with its name or slot.
+func (s *MemoryStore) checkUnique(r *Record) (err error) {
 	for _, other := range s.byUser[r.Token.UserID] {
-		if !other.Token.RevokedAt.IsZero() {
+		switch {
+		case !other.Token.RevokedAt.IsZero() || other.Token.ID == r.Token.ID:
 			continue
-		}
-		if other.Token.Name == r.Token.Name {
+		case other.Token.Name == r.Token.Name:
 			return ErrNameTaken
+		case other.Slot == r.Slot && r.Slot != 0:
+			err = ErrSlotTaken // unless one that follows has the name
 		}
-		slotTaken = slotTaken || r.Slot != 0 && other.Slot == r.Slot
 	}
-	if slotTaken {
-		return ErrSlotTaken
-	}
-	return nil
+	return err
 }
 
 // Find implements [Store].
@@ -122,8 +122,8 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if q.AllUsers == (q.UserID != "") {
-		return nil, errQuery
+	if err := q.check(); err != nil {
+		return nil, err
 	}
 	q.After.CreatedAt = micros(q.After.CreatedAt)
 	s.mu.RLock()
@@ -143,34 +143,25 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 
 // candidates returns, in order, the records to which the rest of q applies.
 func (s *MemoryStore) candidates(q Query) []*Record {
-	if q.ID != "" {
-		r := s.byID[q.ID]
-		if r == nil || !q.AllUsers && r.Token.UserID != q.UserID {
-			return nil
-		}
+	switch r := s.byID[q.ID]; {
+	case q.ID == "" && q.AllUsers:
+		return slices.SortedFunc(maps.Values(s.byID), compareRecords)
+	case q.ID == "":
+		return s.byUser[q.UserID]
+	case r != nil && (q.AllUsers || r.Token.UserID == q.UserID):
 		return []*Record{r}
 	}
-	if !q.AllUsers {
-		return s.byUser[q.UserID]
-	}
-	all := make([]*Record, 0, len(s.byID))
-	for _, r := range s.byID {
-		all = append(all, r)
-	}
-	slices.SortFunc(all, compareRecords)
-	return all
+	return nil
 }
 
 // Update implements [Store].
 func (s *MemoryStore) Update(ctx context.Context, userID, id string, p Patch, at time.Time) error {
 	return s.changeLive(ctx, userID, id, at, func(r *Record) error {
 		if p.Name != nil {
-			for _, other := range s.byUser[userID] {
-				if other.Token.ID != id && other.Token.RevokedAt.IsZero() && other.Token.Name == *p.Name {
-					return ErrNameTaken
-				}
-			}
 			r.Token.Name = *p.Name
+			if err := s.checkUnique(r); err != nil {
+				return err
+			}
 		}
 		if p.Scopes != nil {
 			r.Token.Scopes = append([]string(nil), *p.Scopes...) // nil if empty
@@ -227,7 +218,7 @@ func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time
 			if old.Token.RevokedAt.IsZero() {
 				r := *old
 				revoke(&r, at)
-				s.replace(old, &r)
+				s.put(&r)
 				n++
 			}
 		}
@@ -258,7 +249,7 @@ func (s *MemoryStore) Touch(ctx context.Context, uses ...Use) error {
 			if at.After(old.Token.LastUsedAt) {
 				r := *old
 				r.Token.LastUsedAt = at
-				s.replace(old, &r)
+				s.put(&r)
 			}
 		}
 		return nil
@@ -295,7 +286,7 @@ func (s *MemoryStore) change(ctx context.Context, userID, id string, apply func(
 		r := *old
 		err := apply(&r)
 		if err == nil {
-			s.replace(old, &r)
+			s.put(&r)
 		}
 		return err
 	})
@@ -314,31 +305,25 @@ func (s *MemoryStore) changeLive(ctx context.Context, userID, id string, at time
 	})
 }
 
-func (s *MemoryStore) add(r *Record) {
-	s.index(r)
-	records := s.byUser[r.Token.UserID]
-	i, _ := slices.BinarySearchFunc(records, r, compareRecords)
-	s.byUser[r.Token.UserID] = slices.Insert(records, i, r)
-}
-
-func (s *MemoryStore) index(r *Record) {
+// put adds r, or replaces the record with its ID. It relies on user, ID and
+// CreatedAt never changing, so that the order stays, and on a current digest never
+// vanishing: it can only become retired.
+func (s *MemoryStore) put(r *Record) {
+	if old := s.byID[r.Token.ID]; old != nil && old.Retired != nil && old.Retired != r.Retired {
+		delete(s.byDigest, old.Retired.Digest)
+	}
 	s.byID[r.Token.ID] = r
 	s.byDigest[r.Digest] = r
 	if r.Retired != nil {
 		s.byDigest[r.Retired.Digest] = r
 	}
-}
-
-// replace relies on user, ID and CreatedAt never changing, so that the order
-// stays, and on a current digest never vanishing: it can only become retired.
-func (s *MemoryStore) replace(old, r *Record) {
-	if old.Retired != nil && old.Retired != r.Retired {
-		delete(s.byDigest, old.Retired.Digest)
-	}
-	s.index(r)
 	records := s.byUser[r.Token.UserID]
-	i, _ := slices.BinarySearchFunc(records, old, compareRecords)
-	records[i] = r
+	i, found := slices.BinarySearchFunc(records, r, compareRecords)
+	if found {
+		records[i] = r
+		return
+	}
+	s.byUser[r.Token.UserID] = slices.Insert(records, i, r)
 }
 
 func (s *MemoryStore) remove(r *Record) {

@@ -27,6 +27,7 @@ type Token struct {
 // instant ExpiresAt on (RFC 7519 section 4.1.4 words it "on or after").
 func (t Token) ExpiredAt(now time.Time) bool { return expired(t.ExpiresAt, now) }
 
+// expired and hasScopes serve requests, where a method would copy the Token.
 func expired(expiresAt, now time.Time) bool {
 	return !expiresAt.IsZero() && !now.Before(expiresAt)
 }
@@ -47,6 +48,12 @@ func hasScopes(has, need []string) bool {
 
 // Cursor returns the token's place in the order of a list, for [Query].After.
 func (t Token) Cursor() Cursor { return Cursor{CreatedAt: t.CreatedAt, ID: t.ID} }
+
+// clone returns a copy that its owner may change.
+func (t Token) clone() Token {
+	t.Scopes = slices.Clone(t.Scopes)
+	return t
+}
 
 // latestTime is the last instant that every database, and
 // [time.Time.MarshalJSON], can hold.

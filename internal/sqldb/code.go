@@ -8,8 +8,8 @@ import (
 
 // What a database made of a statement is read from its error without importing a driver.
 
-// ErrUnchanged means that a statement changed no row though one should have.
-var ErrUnchanged = errors.New("no row was changed")
+// errUnchanged means that a statement changed no row though one should have.
+var errUnchanged = errors.New("no row was changed")
 
 var (
 	// The database undid the statement because of another, and it will do when

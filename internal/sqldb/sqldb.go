@@ -1,5 +1,6 @@
-// Package sqldb runs statements on a SQL database: on one table, in one engine,
-// within a deadline, and again where the database undid them.
+// Package sqldb keeps rows in one table of a SQL database, in one engine, and runs
+// statements on it: within a deadline, and again where the database undid them. What
+// a change that changed nothing comes to is for its caller to say.
 package sqldb
 
 import (
@@ -24,17 +25,30 @@ type Handle interface {
 
 // A Table runs statements in which {table} and {columns} stand for its own.
 type Table struct {
-	Handle  Handle
-	Engine  *Engine
-	Name    string
-	Columns string
-	Timeout time.Duration // of a call of Run
+	handle   Handle
+	engine   *engine
+	name     string
+	timeout  time.Duration // of a call of Run
+	schema   string
+	isAnswer func(error) bool
+	find     *prepared
 }
 
-// Alone reports whether the handle is a database's, and not a transaction, which
+// On returns the same table on another handle.
+func (t *Table) On(h Handle) *Table {
+	on := *t
+	on.handle = h
+	on.find = &prepared{table: &on, text: on.text(findQuery)}
+	return &on
+}
+
+// Close frees what the database keeps of the table's prepared query.
+func (t *Table) Close() error { return t.find.close() }
+
+// alone reports whether the handle is a database's, and not a transaction, which
 // can't begin another: there nothing may be repeated or prepared.
-func (t *Table) Alone() bool {
-	_, ok := t.Handle.(interface {
+func (t *Table) alone() bool {
+	_, ok := t.handle.(interface {
 		BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
 	})
 	return ok
@@ -42,24 +56,24 @@ func (t *Table) Alone() bool {
 
 const attempts = 5
 
-// Run calls f as Repeat does, within the deadline.
-func (t *Table) Run(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+// Run calls f within the deadline, and again if the database undid it. An answer
+// is returned as it is. After a deadline or a lost connection nobody knows whether
+// it was done: that is told, and left to the caller.
+func (t *Table) Run(ctx context.Context, doing string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	return t.Repeat(ctx, doing, isAnswer, f)
+	return t.repeat(ctx, doing, f)
 }
 
-// Repeat calls f, and again if the database undid it. An error for which
-// isAnswer is true is returned as it is. After a deadline or a lost connection
-// nobody knows whether it was done: that is told, and left to the caller.
-func (t *Table) Repeat(ctx context.Context, doing string, isAnswer func(error) bool, f func(context.Context) error) error {
+// repeat is Run without a deadline.
+func (t *Table) repeat(ctx context.Context, doing string, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
-		if err == nil || isAnswer(err) {
+		if err == nil || t.isAnswer(err) {
 			return err
 		}
-		told := errors.Is(err, ErrUnchanged) || IsUndone(err)
-		if told && attempt < attempts && t.Alone() && pause(ctx, attempt) {
+		told := errors.Is(err, errUnchanged) || IsUndone(err)
+		if told && attempt < attempts && t.alone() && pause(ctx, attempt) {
 			continue
 		}
 		late := ctx.Err()
@@ -76,7 +90,7 @@ func (t *Table) Repeat(ctx context.Context, doing string, isAnswer func(error) b
 // isLost reports whether err comes from the way to the database, not from it.
 func (t *Table) isLost(err error) bool {
 	c := code(err)
-	return errors.Is(err, driver.ErrBadConn) || t.Engine.Remote && c == "" || slices.Contains(lostCodes, c)
+	return errors.Is(err, driver.ErrBadConn) || t.engine.remote && c == "" || slices.Contains(lostCodes, c)
 }
 
 // pause waits up to 10 ms after the first attempt, twice that after the second,
@@ -92,10 +106,10 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-// Exec runs a statement and returns the number of rows it affected: none, if it
+// exec runs a statement and returns the number of rows it affected: none, if it
 // broke a unique key. The error for that holds the values on some databases.
-func (t *Table) Exec(ctx context.Context, query string, args ...any) (int, error) {
-	result, err := t.Handle.ExecContext(ctx, t.Text(query), args...)
+func (t *Table) exec(ctx context.Context, query string, args ...any) (int, error) {
+	result, err := t.handle.ExecContext(ctx, t.text(query), args...)
 	if slices.Contains(takenCodes, code(err)) {
 		return 0, nil
 	}
@@ -106,51 +120,66 @@ func (t *Table) Exec(ctx context.Context, query string, args ...any) (int, error
 	return int(n), err
 }
 
-// Query runs a query.
-func (t *Table) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return t.Handle.QueryContext(ctx, t.Text(query), args...)
+// write is exec as a whole call.
+func (t *Table) write(ctx context.Context, doing, query string, args ...any) (n int, err error) {
+	err = t.Run(ctx, doing, func(ctx context.Context) (err error) {
+		n, err = t.exec(ctx, query, args...)
+		return err
+	})
+	return n, err
 }
 
-// A Prepared is a query that is kept prepared where that is worth it.
-type Prepared struct {
+// query returns the rows that a query finds.
+func (t *Table) query(ctx context.Context, query string, args ...any) ([]Row, error) {
+	return scanAll(t.handle.QueryContext(ctx, t.text(query), args...))
+}
+
+// read is query as a whole call.
+func (t *Table) read(ctx context.Context, doing, query string, args ...any) (rows []Row, err error) {
+	err = t.Run(ctx, doing, func(ctx context.Context) (err error) {
+		rows, err = t.query(ctx, query, args...)
+		return err
+	})
+	return rows, err
+}
+
+// A prepared is a query that is prepared when it is first needed, and kept, where
+// that is worth it.
+type prepared struct {
 	table *Table
 	text  string
 	stmt  atomic.Pointer[sql.Stmt] // nil: not yet, or not any more
 }
 
-// Prepare returns a query that is prepared when it is first needed.
-func (t *Table) Prepare(query string) *Prepared { return &Prepared{table: t, text: t.Text(query)} }
-
-// Query runs the query. A failure to prepare it is that of this call alone.
-func (p *Prepared) Query(ctx context.Context, args ...any) (*sql.Rows, error) {
-	if !p.table.Engine.Prepare || !p.table.Alone() {
-		return p.table.Handle.QueryContext(ctx, p.text, args...)
+// query runs the query. A failure to prepare it is that of this call alone.
+func (p *prepared) query(ctx context.Context, args ...any) ([]Row, error) {
+	if !p.table.engine.prepare || !p.table.alone() {
+		return scanAll(p.table.handle.QueryContext(ctx, p.text, args...))
 	}
 	stmt := p.stmt.Load()
 	if stmt == nil {
 		var err error
-		if stmt, err = p.table.Handle.PrepareContext(ctx, p.text); err != nil {
+		if stmt, err = p.table.handle.PrepareContext(ctx, p.text); err != nil {
 			return nil, err
 		}
 		if !p.stmt.CompareAndSwap(nil, stmt) { // another call came first
 			defer func() { _ = stmt.Close() }()
 		}
 	}
-	return stmt.QueryContext(ctx, args...)
+	return scanAll(stmt.QueryContext(ctx, args...))
 }
 
-// Close frees what the database keeps of the query.
-func (p *Prepared) Close() error {
+func (p *prepared) close() error {
 	if stmt := p.stmt.Swap(nil); stmt != nil {
 		return stmt.Close()
 	}
 	return nil
 }
 
-// Text completes a statement.
-func (t *Table) Text(query string) string {
-	query = strings.NewReplacer("{table}", t.Name, "{columns}", t.Columns).Replace(query)
-	if !t.Engine.Numbered {
+// text completes a statement.
+func (t *Table) text(query string) string {
+	query = strings.NewReplacer("{table}", t.name, "{columns}", columns).Replace(query)
+	if !t.engine.numbered {
 		return query
 	}
 	var b strings.Builder

@@ -1,0 +1,163 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// OR over the two columns costs twice as much on SQLite, which with the limit does
+// not look for the second digest where it has found the first.
+const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
+	UNION ALL SELECT {columns} FROM {table} WHERE retired_digest = ? LIMIT 1`
+
+// Find returns the row with a current or retired digest, or nil.
+func (t *Table) Find(ctx context.Context, digest [32]byte) (row *Row, err error) {
+	err = t.Run(ctx, "find", func(ctx context.Context) error {
+		rows, err := t.find.query(ctx, digest[:], digest[:])
+		if len(rows) > 0 {
+			row = &rows[0]
+		}
+		return err
+	})
+	return row, err
+}
+
+// A Filter selects rows. A zero field, or both zero fields of a place, select all.
+type Filter struct {
+	UserID, ID string
+	Live       bool // only the rows that are not revoked
+
+	// The place behind which rows stand.
+	AfterTime time.Time
+	AfterID   string
+
+	Limit int
+}
+
+// List returns the rows that f selects, in their order.
+func (t *Table) List(ctx context.Context, f Filter) ([]Row, error) {
+	where, args := []string{"1 = 1"}, []any(nil)
+	add := func(condition string, values ...any) {
+		where = append(where, condition)
+		args = append(args, values...)
+	}
+	if f.UserID != "" {
+		add("user_id = ?", f.UserID)
+	}
+	if f.ID != "" {
+		add("id = ?", f.ID)
+	}
+	if f.Live {
+		add("revoked_at IS NULL")
+	}
+	if f.AfterTime != (time.Time{}) || f.AfterID != "" {
+		at := f.AfterTime.UnixMicro()
+		add("created_at >= ? AND (created_at > ? OR id > ?)", at, at, f.AfterID)
+	}
+	query := "SELECT {columns} FROM {table} WHERE " + strings.Join(where, " AND ") + " ORDER BY created_at, id"
+	if f.Limit > 0 {
+		query += " LIMIT ?"
+		args = append(args, f.Limit)
+	}
+	return t.read(ctx, "list", query, args...)
+}
+
+// Rivals returns the rows that share with others what must be unique: if latest,
+// also those that came after the caller's transaction began.
+func (t *Table) Rivals(ctx context.Context, latest bool, others ...Row) ([]Row, error) {
+	part := "%s"
+	if latest && !t.alone() {
+		part = t.engine.latest
+	}
+	var all []Row
+	for chunk := range slices.Chunk(others, 100) { // so that no database has too many parameters
+		var ids, digests, names, slots []any
+		for i := range chunk {
+			r, token := &chunk[i], &chunk[i].Token
+			ids = append(ids, token.ID)
+			digests = append(digests, r.Digest[:])
+			if r.Retired != nil {
+				digests = append(digests, r.Retired[:])
+			}
+			names = append(names, token.UserID, token.Name)
+			slots = append(slots, token.UserID, r.Slot)
+		}
+		var parts []string
+		for _, where := range []string{
+			"id IN (" + marks("?", len(ids)) + ")",
+			"digest IN (" + marks("?", len(digests)) + ")",
+			"retired_digest IN (" + marks("?", len(digests)) + ")",
+			strings.Repeat("user_id = ? AND live_name = ? OR ", len(chunk)-1) + "user_id = ? AND live_name = ?",
+			strings.Repeat("user_id = ? AND slot = ? OR ", len(chunk)-1) + "user_id = ? AND slot = ?",
+		} {
+			parts = append(parts, fmt.Sprintf(part, "SELECT {columns} FROM {table} WHERE "+where))
+		}
+		found, err := t.query(ctx, strings.Join(parts, " UNION ALL "), slices.Concat(ids, digests, digests, names, slots)...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// InsertOne adds a row without a retired digest. It reports whether it did: not, if
+// something is in the way, and not where the engine can't look for that. A
+// conflict that is no error leaves the caller's transaction alive.
+func (t *Table) InsertOne(ctx context.Context, r Row) (done bool, err error) {
+	if !t.engine.guard {
+		return false, nil
+	}
+	values := r.values()
+	n, err := t.exec(ctx, `INSERT INTO {table} ({columns}, live_name) SELECT `+marks("?", len(values))+`
+		WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`,
+		append(values, r.Digest[:])...)
+	return n == 1, err
+}
+
+// Insert adds rows, all or none. An error means that none was added.
+func (t *Table) Insert(ctx context.Context, rows ...Row) error {
+	var args []any
+	for i := range rows {
+		args = append(args, rows[i].values()...)
+	}
+	row := "(" + marks("?", len(args)/len(rows)) + ")"
+	n, err := t.exec(ctx, "INSERT INTO {table} ({columns}, live_name) VALUES "+marks(row, len(rows)), args...)
+	if err == nil && n == 0 {
+		return errUnchanged
+	}
+	return err
+}
+
+const setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = NULL"
+
+// RevokeAll revokes the live rows of a user and returns their number.
+func (t *Table) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
+	return t.write(ctx, "revoke all", setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", micros(at), userID)
+}
+
+// Touch sets the last uses of rows, by ID, where they are later.
+func (t *Table) Touch(ctx context.Context, uses map[string]time.Time) error {
+	if len(uses) == 0 {
+		return ctx.Err()
+	}
+	var args []any
+	for _, id := range slices.Sorted(maps.Keys(uses)) { // rows are locked in one order
+		args = append(args, id, uses[id].UnixMicro())
+	}
+	_, err := t.write(ctx, "touch", t.engine.touch(len(uses)), args...)
+	return err
+}
+
+// Prune deletes rows that expired or were revoked before a time, at most limit of
+// them and none that was imported, and returns their number.
+func (t *Table) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
+	if limit <= 0 { // some databases take it for no limit
+		return 0, ctx.Err()
+	}
+	return t.write(ctx, "prune", t.engine.prune, micros(before), micros(before), limit)
+}
