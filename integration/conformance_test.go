@@ -1,0 +1,48 @@
+package integration
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/storetest"
+)
+
+// A difference between two engines that a user could see is a bug.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for range shortOrLong(1, 5) {
+		for _, s := range setups {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				dbs := s.open(t)
+				storetest.Run(t, func(t *testing.T) tokenauth.Store { return s.newStore(t, dbs) })
+			})
+		}
+	}
+}
+
+// TestConformanceDSN runs the suite on a database of your own:
+//
+//	TOKENAUTH_TEST_DSN='postgres://me@host/scratch' go test . -run TestConformanceDSN
+//
+// It creates and drops tables named t1, t2 and so on.
+func TestConformanceDSN(t *testing.T) {
+	dsn := os.Getenv("TOKENAUTH_TEST_DSN")
+	if dsn == "" {
+		t.Skip("TOKENAUTH_TEST_DSN is not set")
+	}
+	s := setup{driver: "mysql", dialect: tokenauth.MySQL}
+	switch {
+	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
+		s = setup{driver: "pgx", dialect: tokenauth.PostgreSQL}
+	case strings.HasPrefix(dsn, "file:"):
+		s = setup{driver: "sqlite", dialect: tokenauth.SQLite}
+	}
+	db := open(t, s.driver, dsn)
+	require.NoError(t, db.PingContext(t.Context()))
+	storetest.Run(t, func(t *testing.T) tokenauth.Store { return newStore(t, db, s.dialect, nil) })
+}

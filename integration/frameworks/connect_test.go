@@ -1,0 +1,267 @@
+package frameworks_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// docs: connect
+
+var connectCodes = map[int]connect.Code{
+	http.StatusBadRequest:         connect.CodeInvalidArgument,
+	http.StatusUnauthorized:       connect.CodeUnauthenticated,
+	http.StatusForbidden:          connect.CodePermissionDenied,
+	http.StatusServiceUnavailable: connect.CodeUnavailable,
+}
+
+// connectError is what a client may know of err.
+func connectError(err error) *connect.Error {
+	status := tokenauth.StatusCode(err)
+	text := http.StatusText(status)
+	if lack, ok := errors.AsType[*tokenauth.ScopeError](err); ok && status == http.StatusForbidden {
+		text = lack.Error() // the scopes that are needed
+	}
+	return connect.NewError(connectCodes[status], errors.New(text))
+}
+
+// docs: end
+
+func connectMux(a *app) http.Handler {
+	tokens, findUser := a.kit.Manager, a.findUser
+	path, service := connectService(a)
+	// docs: connect's routes
+	errorWriter := connect.NewErrorWriter()
+	auth := tokenauth.NewAuthenticator(tokens, findUser, &tokenauth.AuthenticatorOptions{
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			_ = errorWriter.Write(w, r, connectError(err)) // fails if the client is gone
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle(path, auth.Require(service)) // path, service := ordersv1connect.NewOrdersHandler(…)
+	mux.Handle(OrdersCreateProcedure, auth.RequireScopes("orders:write")(service))
+	// docs: end
+	return mux
+}
+
+// docs: connect's interceptor
+
+var procedureScopes = map[string][]string{OrdersCreateProcedure: {"orders:write"}}
+
+type connectAuth struct {
+	auth *tokenauth.Authenticator[*User]
+}
+
+func (a connectAuth) identify(ctx context.Context, procedure string, h http.Header) (context.Context, error) {
+	user, token, err := a.auth.Authenticate(ctx, h, procedureScopes[procedure]...)
+	if err != nil {
+		refusal := connectError(err)
+		a.auth.WriteError(headersTo{refusal}, &http.Request{}, err) // for WWW-Authenticate and Retry-After
+		return nil, refusal
+	}
+	return tokenauth.NewContext(ctx, user, token), nil
+}
+
+func (a connectAuth) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		ctx, err := a.identify(ctx, req.Spec().Procedure, req.Header())
+		if err != nil {
+			return nil, err
+		}
+		return next(ctx, req)
+	}
+}
+
+func (a connectAuth) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		ctx, err := a.identify(ctx, conn.Spec().Procedure, conn.RequestHeader())
+		if err != nil {
+			return err
+		}
+		return next(ctx, conn)
+	}
+}
+
+func (connectAuth) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// headersTo keeps the headers of a refusal as metadata of its error, and no body.
+type headersTo struct{ refusal *connect.Error }
+
+func (w headersTo) Header() http.Header       { return w.refusal.Meta() }
+func (headersTo) Write(b []byte) (int, error) { return len(b), nil }
+func (headersTo) WriteHeader(int)             {}
+
+// docs: end
+
+// Names as the generators of connect-go and grpc-go make them.
+const (
+	servicePath                  = "/orders.v1.Orders/"
+	OrdersMeProcedure            = servicePath + "Me"
+	OrdersCreateProcedure        = servicePath + "Create"
+	Orders_Create_FullMethodName = OrdersCreateProcedure
+)
+
+// connectService stands for what protoc-gen-connect-go makes: one handler of
+// all the service's procedures, which stream their answers if a.streams.
+func connectService(a *app, options ...connect.HandlerOption) (path string, service http.Handler) {
+	hello := func(ctx context.Context) *wrapperspb.StringValue {
+		user, _ := tokenauth.UserFrom[*User](ctx)
+		token, _ := tokenauth.TokenFrom(ctx)
+		return wrapperspb.String(a.greet(user, token))
+	}
+	unary := func(ctx context.Context, _ *connect.Request[emptypb.Empty]) (*connect.Response[wrapperspb.StringValue], error) {
+		return connect.NewResponse(hello(ctx)), nil
+	}
+	stream := func(ctx context.Context, _ *connect.Request[emptypb.Empty], s *connect.ServerStream[wrapperspb.StringValue]) error {
+		return s.Send(hello(ctx))
+	}
+	mux := http.NewServeMux()
+	for _, method := range []string{OrdersMeProcedure, OrdersCreateProcedure} {
+		if a.streams {
+			mux.Handle(method, connect.NewServerStreamHandler(method, stream, options...))
+		} else {
+			mux.Handle(method, connect.NewUnaryHandler(method, unary, options...))
+		}
+	}
+	return servicePath, mux
+}
+
+func connectIntercepted(a *app) http.Handler {
+	path, service := connectService(a, connect.WithInterceptors(connectAuth{a.auth}))
+	mux := http.NewServeMux()
+	mux.Handle(path, service)
+	return mux
+}
+
+var connectServers = map[string]func(*app) http.Handler{"middleware": connectMux, "interceptor": connectIntercepted}
+
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	protocols := map[string]connect.ClientOption{
+		"connect":  connect.WithClientOptions(),
+		"grpc":     connect.WithGRPC(),
+		"grpc-web": connect.WithGRPCWeb(),
+	}
+	for by, server := range connectServers {
+		for protocol, option := range protocols {
+			for kind, streams := range kinds {
+				t.Run(by+"/"+protocol+"/"+kind, func(t *testing.T) {
+					t.Parallel()
+					check(t, func(t *testing.T, a *app) ask {
+						a.streams = streams
+						call := connectClient(t, server(a), streams, option)
+						if by == "interceptor" && protocol == "grpc" {
+							return withoutChallenge(call)
+						}
+						return call
+					})
+				})
+			}
+		}
+	}
+}
+
+// withoutChallenge is for an interceptor under the protocol of gRPC: it comes too
+// late for headers, and HTTP allows no WWW-Authenticate among trailers (RFC 9110
+// section 6.5.1), so that net/http leaves it out.
+func withoutChallenge(call ask) ask {
+	return func(t *testing.T, write bool, authorization ...string) answer {
+		got := call(t, write, authorization...)
+		require.Empty(t, got.header.Values("WWW-Authenticate"), "it is told now: say so in the docs")
+		got.header = nil
+		return got
+	}
+}
+
+var kinds = map[string]bool{"unary": false, "stream": true}
+
+func connectClient(t *testing.T, h http.Handler, streams bool, option connect.ClientOption) ask {
+	server := httptest.NewUnstartedServer(h)
+	server.EnableHTTP2 = true // as the protocol of gRPC needs
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return func(t *testing.T, write bool, authorization ...string) answer {
+		method := OrdersMeProcedure
+		if write {
+			method = OrdersCreateProcedure
+		}
+		client := connect.NewClient[emptypb.Empty, wrapperspb.StringValue](server.Client(), server.URL+method, option)
+		request := connect.NewRequest(&emptypb.Empty{})
+		request.Header()["Authorization"] = authorization
+		if !streams {
+			response, err := client.CallUnary(t.Context(), request)
+			if err != nil {
+				return connectAnswer(t, err)
+			}
+			return answer{200, response.Header(), response.Msg.Value}
+		}
+		stream, err := client.CallServerStream(t.Context(), request)
+		require.NoError(t, err)
+		defer stream.Close()
+		if !stream.Receive() {
+			return connectAnswer(t, stream.Err())
+		}
+		return answer{200, stream.ResponseHeader(), stream.Msg().Value}
+	}
+}
+
+// connectAnswer is the way back from a code to the status that it stands for.
+func connectAnswer(t *testing.T, err error) answer {
+	t.Helper()
+	var refusal *connect.Error
+	require.ErrorAs(t, err, &refusal)
+	for status, code := range connectCodes {
+		if code == refusal.Code() {
+			return answer{status, refusal.Meta(), refusal.Message()}
+		}
+	}
+	require.Fail(t, "a code of no status", "%v", err)
+	return answer{}
+}
+
+// A client without Connect's library must get the status and the challenge as of
+// any other HTTP service.
+func TestConnectOverPlainHTTP(t *testing.T) {
+	t.Parallel()
+	for by, h := range connectServers {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			response := post(t, h(newApp(t)), "{}")
+			require.Equal(t, 401, response.Code)
+			require.Equal(t, "application/json", response.Header().Get("Content-Type"))
+			require.Equal(t, "no-store", response.Header().Get("Cache-Control"))
+			require.JSONEq(t, `{"code":"unauthenticated","message":"Unauthorized"}`, response.Body.String())
+			checkChallenge(t, answer{401, response.Header(), ""}, "")
+		})
+	}
+}
+
+// Strangers must not make the service read and decode their messages. Behind the
+// middleware they can't; an interceptor comes too late for that.
+func TestConnectReadsMessagesOfStrangers(t *testing.T) {
+	t.Parallel()
+	const malformed = "no message"
+	require.Equal(t, 401, post(t, connectMux(newApp(t)), malformed).Code)
+	late := post(t, connectIntercepted(newApp(t)), malformed)
+	require.Equal(t, 400, late.Code, "the middleware's advantage is gone: say so in the docs")
+}
+
+func post(t *testing.T, h http.Handler, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(t.Context(), "POST", OrdersMeProcedure, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}

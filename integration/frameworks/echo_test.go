@@ -1,0 +1,74 @@
+package frameworks_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+func echoRouter(a *app) http.Handler {
+	auth, greet := a.auth, a.greet
+	// docs: echo
+	hello := func(c echo.Context) error {
+		user, _ := tokenauth.UserFrom[*User](c.Request().Context())
+		token, _ := tokenauth.TokenFrom(c.Request().Context())
+		return c.String(http.StatusOK, greet(user, token))
+	}
+	e := echo.New()
+	e.Use(middleware.Recover(), echo.WrapMiddleware(auth.Require))
+	e.GET("/me", hello)
+	e.POST("/orders", hello, echo.WrapMiddleware(auth.RequireScopes("orders:write")))
+	// docs: end
+	e.GET("/crash", echo.WrapHandler(http.HandlerFunc(crash)))
+	e.Logger.SetOutput(&leaktest.Default)
+	return e
+}
+
+func TestEcho(t *testing.T) {
+	t.Parallel()
+	checkHTTP(t, echoRouter)
+	checkRecovery(t, echoRouter)
+}
+
+// A logger before authentication must see the status of a refusal, what stands
+// after it must not run, and a handler's error must still reach echo.
+func TestEchoMiddlewareAround(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	var logged, after atomic.Int64
+	e := echo.New()
+	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			err := next(c)
+			c.Error(err) // as echo's own loggers do, for the status
+			logged.Store(int64(c.Response().Status))
+			return err
+		}
+	})
+	e.Use(echo.WrapMiddleware(a.auth.Require))
+	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			after.Add(1)
+			return next(c)
+		}
+	})
+	e.GET("/missing", func(echo.Context) error { return echo.ErrNotFound })
+	server := httptest.NewServer(e)
+	t.Cleanup(server.Close)
+
+	require.Equal(t, 401, send(t, server, "GET", "/missing").status)
+	require.EqualValues(t, 401, logged.Load())
+	require.Zero(t, after.Load(), "middleware after a refusal ran")
+
+	require.Equal(t, 404, send(t, server, "GET", "/missing", a.bearer(t, "laptop")).status)
+	require.EqualValues(t, 404, logged.Load())
+	require.EqualValues(t, 1, after.Load())
+}

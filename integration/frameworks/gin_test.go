@@ -1,0 +1,101 @@
+package frameworks_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// docs: gin
+
+// use makes gin middleware of auth.Require, auth.RequireScopes(…) or auth.Optional.
+func use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		refused := true
+		next := func(_ http.ResponseWriter, r *http.Request) {
+			refused = false
+			c.Request = r // with the user in its context
+			c.Next()
+		}
+		middleware(http.HandlerFunc(next)).ServeHTTP(c.Writer, c.Request)
+		if refused {
+			c.Abort() // or gin would go on to the handler
+		}
+	}
+}
+
+// docs: end
+
+func ginRouter(a *app) http.Handler {
+	auth, greet := a.auth, a.greet
+	// docs: gin's routes
+	hello := func(c *gin.Context) {
+		user, _ := tokenauth.UserFrom[*User](c.Request.Context())
+		token, _ := tokenauth.TokenFrom(c.Request.Context())
+		c.String(http.StatusOK, "%s", greet(user, token))
+	}
+	r := gin.New()
+	r.Use(gin.Recovery(), use(auth.Require))
+	r.GET("/me", hello)
+	r.POST("/orders", use(auth.RequireScopes("orders:write")), hello)
+	// docs: end
+	r.GET("/crash", gin.WrapF(crash))
+	return r
+}
+
+func TestGin(t *testing.T) {
+	t.Parallel()
+	checkHTTP(t, ginRouter)
+	checkRecovery(t, ginRouter)
+}
+
+// A logger before authentication must see the status of a refusal, and what
+// stands after it must not run.
+func TestGinMiddlewareAround(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	var logged, after atomic.Int64
+	r := gin.New()
+	r.Use(func(c *gin.Context) {
+		c.Next()
+		logged.Store(int64(c.Writer.Status()))
+	})
+	r.Use(use(a.auth.Require), func(*gin.Context) { after.Add(1) })
+	r.GET("/me", gin.WrapF(httpHello(a)))
+	server := httptest.NewServer(r)
+	t.Cleanup(server.Close)
+
+	require.Equal(t, 401, send(t, server, "GET", "/me").status)
+	require.EqualValues(t, 401, logged.Load())
+	require.Zero(t, after.Load(), "middleware after a refusal ran")
+
+	require.Equal(t, 200, send(t, server, "GET", "/me", a.bearer(t, "laptop")).status)
+	require.EqualValues(t, 200, logged.Load())
+	require.EqualValues(t, 1, after.Load(), "middleware after authentication runs once")
+}
+
+// A handler of a public route that calls UserFrom(c) would take everybody for a
+// stranger: gin's own context doesn't look into the request's.
+func TestGinContextIsNotTheRequests(t *testing.T) {
+	t.Parallel()
+	for _, fallback := range []bool{false, true} {
+		a := newApp(t)
+		var found atomic.Bool
+		r := gin.New()
+		r.ContextWithFallback = fallback
+		r.GET("/me", use(a.auth.Optional), func(c *gin.Context) {
+			_, ok := tokenauth.UserFrom[*User](c)
+			found.Store(ok)
+		})
+		server := httptest.NewServer(r)
+		t.Cleanup(server.Close)
+		require.Equal(t, 200, send(t, server, "GET", "/me", a.bearer(t, "laptop")).status)
+		require.Equal(t, fallback, found.Load())
+	}
+}

@@ -1,0 +1,46 @@
+package frameworks_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/gorilla/mux"
+	"github.com/stretchr/testify/require"
+)
+
+func gorillaRouter(a *app) http.Handler {
+	auth, hello := a.auth, httpHello(a)
+	// docs: gorilla/mux
+	r := mux.NewRouter()
+	r.HandleFunc("/me", hello).Methods("GET")
+	r.Use(auth.Require)
+
+	orders := r.PathPrefix("/orders").Subrouter()
+	orders.HandleFunc("", hello).Methods("POST")
+	orders.Use(auth.RequireScopes("orders:write"))
+	// docs: end
+	return r
+}
+
+func TestGorilla(t *testing.T) {
+	t.Parallel()
+	checkHTTP(t, gorillaRouter)
+}
+
+// CORS middleware in r.Use would never see a browser's question: mux answers it
+// before its middleware runs.
+func TestGorillaPreflight(t *testing.T) {
+	t.Parallel()
+	asked := false
+	r := mux.NewRouter()
+	r.HandleFunc("/me", crash).Methods("GET")
+	r.Use(func(next http.Handler) http.Handler {
+		asked = true
+		return next
+	})
+	w := httptest.NewRecorder()
+	r.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "OPTIONS", "/me", nil))
+	require.Equal(t, 405, w.Code)
+	require.False(t, asked, "the middleware runs now: say so in the docs")
+}

@@ -1,0 +1,43 @@
+package frameworks_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// httpHello is the handler of all routers that take net/http's.
+func httpHello(a *app) http.HandlerFunc {
+	greet := a.greet
+	// docs: net/http's handler
+	hello := func(w http.ResponseWriter, r *http.Request) {
+		user, _ := tokenauth.UserFrom[*User](r.Context())
+		token, _ := tokenauth.TokenFrom(r.Context())
+		fmt.Fprint(w, greet(user, token))
+	}
+	// docs: end
+	return hello
+}
+
+func netHTTP(a *app) http.Handler {
+	auth, hello := a.auth, httpHello(a)
+	// docs: net/http
+	mux := http.NewServeMux()
+	mux.Handle("GET /me", auth.Require(http.HandlerFunc(hello)))
+	mux.Handle("POST /orders", auth.RequireScopes("orders:write")(http.HandlerFunc(hello)))
+	// docs: end
+	return mux
+}
+
+func TestNetHTTP(t *testing.T) {
+	t.Parallel()
+	checkHTTP(t, netHTTP)
+}
+
+// The whole mux behind Require, and some routes of it behind RequireScopes.
+func TestNetHTTPNested(t *testing.T) {
+	t.Parallel()
+	checkHTTP(t, func(a *app) http.Handler { return a.auth.Require(netHTTP(a)) })
+}

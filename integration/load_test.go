@@ -1,0 +1,377 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// A load is a service under load: clients that send requests with keys, and
+// clients that issue, rotate, rename, revoke and list tokens, all as fast as they are
+// answered. It judges every answer while it runs:
+//
+//   - a good key is answered 200 or 503; good is one whose Issue or Rotate was
+//     answered before the request was sent, and that nobody has begun to end;
+//   - a key whose Revoke, or whose Rotate without grace, was answered before the
+//     request was sent is answered 401 or 503;
+//   - a change (touches and prunes too) is answered with success or with an error that is none of the
+//     package's, which a service turns into 503.
+type load struct {
+	name     string
+	begin    time.Time
+	stores   []tokenauth.Store
+	managers []*tokenauth.Manager // one for each store
+	servers  []*httptest.Server
+	client   *http.Client
+	cancel   context.CancelFunc
+	workers  sync.WaitGroup
+
+	mu     sync.Mutex
+	steady []liveToken          // nobody changes them
+	live   map[string]liveToken // by ID: as the answers say
+	ended  []string             // keys that must not be accepted any more
+	issued map[string]bool      // IDs of tokens that must be there, dead or alive
+	wrong  map[string]int       // answers that break a rule, and how often
+
+	requests, refused, changes, failed, seq atomic.Int64
+	lastRefusal                             atomic.Int64 // in nanoseconds since begin
+	slowest                                 atomic.Int64
+}
+
+type liveToken struct {
+	key, userID, id string
+	generation      int
+}
+
+const users = 50
+
+// startLoad starts a load of so many readers and writers over stores, which are
+// ways to one table. The test must call finish.
+func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *load {
+	t.Helper()
+	l := &load{
+		name: t.Name(), begin: time.Now(), stores: stores,
+		live: map[string]liveToken{}, issued: map[string]bool{}, wrong: map[string]int{},
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: readers}},
+	}
+	anyUser := func(_ context.Context, id string) (string, error) { return id, nil }
+	for _, store := range stores {
+		m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1})
+		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+		l.managers = append(l.managers, m)
+		l.servers = append(l.servers, httptest.NewServer(h))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	l.cancel = cancel
+	for range users {
+		l.issue(ctx, l.managers[0])
+	}
+	require.Len(t, l.live, users)
+	for id, token := range l.live {
+		l.steady = append(l.steady, token)
+		delete(l.live, id)
+	}
+	for i := range readers {
+		l.workers.Go(func() {
+			for ctx.Err() == nil {
+				l.read(ctx, l.servers[i%len(l.servers)].URL)
+			}
+		})
+	}
+	for i := range writers {
+		l.workers.Go(func() {
+			for ctx.Err() == nil {
+				l.write(ctx, l.managers[i%len(l.managers)], l.stores[i%len(l.stores)])
+			}
+		})
+	}
+	return l
+}
+
+// read sends one request with a good key, or, one time in four, with an ended one.
+func (l *load) read(ctx context.Context, url string) {
+	l.mu.Lock()
+	token, isSteady := l.steady[rand.N(len(l.steady))], true
+	if rand.N(2) == 0 {
+		for _, token = range l.live { // in random order
+			isSteady = false
+			break
+		}
+	}
+	key, want := token.key, http.StatusOK
+	if len(l.ended) > 0 && rand.N(4) == 0 {
+		key, want = l.ended[rand.N(len(l.ended))], http.StatusUnauthorized
+	}
+	l.mu.Unlock()
+	status, err := l.send(ctx, url, key)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.violation(fmt.Sprintf("no response: %v", err))
+		}
+		return
+	}
+	if want == http.StatusOK && status == http.StatusUnauthorized && !isSteady && !l.isGood(token) {
+		return // it was ended meanwhile
+	}
+	switch status {
+	case want:
+	case http.StatusServiceUnavailable:
+		l.refused.Add(1)
+		l.lastRefusal.Store(int64(time.Since(l.begin)))
+	default:
+		l.violation(fmt.Sprintf("a key that should be answered %d was answered %d", want, status))
+	}
+}
+
+func (l *load) send(ctx context.Context, url, key string) (status int, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	began := time.Now()
+	response, err := l.client.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	l.requests.Add(1)
+	if took := int64(time.Since(began)); took > l.slowest.Load() {
+		l.slowest.Store(took)
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
+func (l *load) isGood(token liveToken) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.live[token.id] == token
+}
+
+func (l *load) violation(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wrong[what]++
+}
+
+// write does one change.
+func (l *load) write(ctx context.Context, m *tokenauth.Manager, store tokenauth.Store) {
+	dice := rand.N(12)
+	switch {
+	case dice < 4:
+		l.issue(ctx, m)
+		return
+	case dice == 10:
+		l.judge(ctx, "touch", store.Touch(ctx, l.uses(16)...))
+		return
+	case dice == 11:
+		_, err := store.Prune(ctx, time.Now().Add(-time.Second/2), 100)
+		l.judge(ctx, "prune", err)
+		return
+	}
+	token, ok := l.take()
+	if !ok {
+		return
+	}
+	switch {
+	case dice < 7:
+		l.mu.Lock()
+		delete(l.issued, token.id) // may be pruned from now on
+		l.mu.Unlock()
+		if l.judge(ctx, "revoke", m.Revoke(ctx, token.userID, token.id)) {
+			l.end(token.key)
+		}
+	case dice < 8:
+		if key, _, err := m.Rotate(ctx, token.userID, token.id, 0); l.judge(ctx, "rotate", err) {
+			l.end(token.key)
+			token.key = key.Reveal()
+			token.generation++
+			l.put(token)
+		}
+	case dice < 9:
+		// Its key stays good, whatever comes of it.
+		l.put(token)
+		name := fmt.Sprint("renamed ", l.seq.Add(1))
+		_, err := m.Update(ctx, token.userID, token.id, tokenauth.Patch{Name: &name})
+		l.judge(ctx, "rename", ignore(err, tokenauth.ErrNotFound)) // another may revoke it first
+	default:
+		l.put(token)
+		_, err := m.List(ctx, tokenauth.Query{UserID: token.userID})
+		l.judge(ctx, "list", err)
+	}
+}
+
+// uses returns uses of up to n tokens.
+func (l *load) uses(n int) []tokenauth.Use {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []tokenauth.Use
+	for id := range l.live {
+		if all = append(all, tokenauth.Use{ID: id, At: time.Now()}); len(all) == n {
+			break
+		}
+	}
+	return all
+}
+
+func (l *load) issue(ctx context.Context, m *tokenauth.Manager) {
+	n := l.seq.Add(1)
+	spec := tokenauth.Spec{UserID: fmt.Sprint("user ", n%users), Name: fmt.Sprint("client ", n)}
+	key, token, err := m.Issue(ctx, spec)
+	if !l.judge(ctx, "issue", err) {
+		// A client that got no answer asks again. That its name is taken says that the
+		// first call came through.
+		key, token, err = m.Issue(ctx, spec)
+		if errors.Is(err, tokenauth.ErrNameTaken) || !l.judge(ctx, "issue", err) {
+			return
+		}
+	}
+	if n < 500 {
+		leaktest.Default.Secret(key.Reveal())
+	}
+	l.mu.Lock()
+	l.issued[token.ID] = true
+	l.mu.Unlock()
+	l.put(liveToken{key: key.Reveal(), userID: token.UserID, id: token.ID, generation: 1})
+}
+
+func ignore(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
+}
+
+// judge counts a change and reports whether it succeeded.
+func (l *load) judge(ctx context.Context, what string, err error) bool {
+	if ctx.Err() != nil {
+		return err == nil
+	}
+	l.changes.Add(1)
+	if err == nil {
+		return true
+	}
+	l.failed.Add(1)
+	if status := tokenauth.StatusCode(err); status != http.StatusServiceUnavailable {
+		l.violation(fmt.Sprintf("%s: %d %v", what, status, err))
+	}
+	_, _ = fmt.Fprint(&leaktest.Default, err)
+	return false
+}
+
+// take takes a token out of those that are good.
+func (l *load) take() (liveToken, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, token := range l.live {
+		delete(l.live, id)
+		return token, true
+	}
+	return liveToken{}, false
+}
+
+func (l *load) put(token liveToken) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.live[token.id] = token
+}
+
+func (l *load) end(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = append(l.ended, key)
+}
+
+// A result is what a load has counted.
+type result struct {
+	requests, refused, changes, failed int64
+	seconds                            float64
+	lastRefusal                        time.Time
+	slowest                            time.Duration
+	wrong                              map[string]int // what broke a rule, and how often
+	// Answered issues that are lost, and answered ends of keys that came undone.
+	lost, undone int
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("%d requests (%.0f/s), %d of them 503, slowest %v; %d changes (%.0f/s), %d of them 503; lost %d, undone %d",
+		r.requests, float64(r.requests)/r.seconds, r.refused, r.slowest.Round(time.Millisecond),
+		r.changes, float64(r.changes)/r.seconds, r.failed, r.lost, r.undone)
+}
+
+// finish stops the load and counts what is in the table itself. It may be called
+// when all stores answer again.
+func (l *load) finish(t *testing.T) result {
+	t.Helper()
+	l.cancel()
+	l.workers.Wait()
+	for _, s := range l.servers {
+		s.Close()
+	}
+	r := result{
+		requests: l.requests.Load(), refused: l.refused.Load(), changes: l.changes.Load(), failed: l.failed.Load(),
+		seconds: time.Since(l.begin).Seconds(), lastRefusal: l.begin.Add(time.Duration(l.lastRefusal.Load())),
+		slowest: time.Duration(l.slowest.Load()), wrong: l.wrong,
+	}
+	ctx := context.Background()
+	for _, m := range l.managers {
+		lost, undone := 0, 0
+		rows, live := map[string]int{}, map[string]int{}
+		for user := range users {
+			tokens, err := m.List(ctx, tokenauth.Query{UserID: fmt.Sprint("user ", user), Revoked: true})
+			require.NoError(t, err)
+			for _, token := range tokens {
+				rows[token.ID]++
+				if token.RevokedAt.IsZero() {
+					live[token.UserID+"/"+token.Name]++
+				}
+			}
+		}
+		for name, n := range live {
+			require.Equal(t, 1, n, "live tokens of %s", name)
+		}
+		for id, n := range rows {
+			require.Equal(t, 1, n, "rows of %s", id)
+		}
+		for _, id := range slices.Sorted(maps.Keys(l.issued)) {
+			if rows[id] != 1 {
+				lost++
+			}
+		}
+		for _, token := range slices.Concat(slices.Collect(maps.Values(l.live)), l.steady) {
+			if _, err := m.Authenticate(ctx, token.key); err != nil && rows[token.id] == 1 {
+				lost++
+			}
+		}
+		for _, key := range l.ended {
+			if _, err := m.Authenticate(ctx, key); !errors.Is(err, tokenauth.ErrInvalidKey) {
+				undone++
+			}
+		}
+		r.lost, r.undone = max(r.lost, lost), max(r.undone, undone)
+	}
+	t.Log(strings.ReplaceAll(l.name, "_", " "), "-", r)
+	return r
+}
+
+// requireSound fails if an answer was wrong or a change was lost.
+func (r result) requireSound(t *testing.T) {
+	t.Helper()
+	require.Empty(t, r.wrong)
+	require.Zero(t, r.lost, "answered issues that are lost")
+	require.Zero(t, r.undone, "answered ends of keys that came undone")
+}

@@ -1,0 +1,143 @@
+// Package integration runs the library on real servers: what each engine, driver
+// and pooler makes of it, and what a service's clients see while servers fail.
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
+	_ "github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(andStopServers{m}) }
+
+type andStopServers struct{ *testing.M }
+
+func (m andStopServers) Run() int {
+	code := m.M.Run()
+	if err := servers.StopAll(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// long reports whether the soaks take their time.
+func long() bool { return os.Getenv("TOKENAUTH_LONG") != "" }
+
+// shortOrLong returns the first in the usual run, the second in a long one.
+func shortOrLong[T any](short, inLong T) T {
+	if long() {
+		return inLong
+	}
+	return short
+}
+
+// The servers that tests share. What a test breaks, it starts for itself.
+var (
+	postgres = sync.OnceValues(func() (*servers.PostgresServer, error) {
+		// Crash safety costs an fsync a commit, which proves nothing here.
+		return servers.Postgres("fsync=off", "max_connections=400")
+	})
+	pgBouncer = sync.OnceValues(func() (*servers.PgBouncerServer, error) {
+		pg, err := postgres()
+		if err != nil {
+			return nil, err
+		}
+		return servers.PgBouncer(pg)
+	})
+	mariaDB = sync.OnceValues(func() (*servers.MariaDBServer, error) {
+		m, err := servers.MariaDB("max_connections=400", "innodb_flush_log_at_trx_commit=2")
+		if err != nil {
+			return nil, err
+		}
+		return m, m.CreateDatabase("t")
+	})
+	galera = sync.OnceValues(func() (*servers.GaleraCluster, error) {
+		c, err := servers.Galera()
+		if err != nil {
+			return nil, err
+		}
+		return c, c.Nodes[0].CreateDatabase("t")
+	})
+)
+
+// started returns what start started. A server that isn't installed skips the test,
+// but not in CI.
+func started[S any](t testing.TB, start func() (S, error)) S {
+	t.Helper()
+	s, err := start()
+	if errors.Is(err, servers.ErrMissing) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	return s
+}
+
+// closing has what start returns closed at the end of the test.
+func closing[S interface{ Close() error }](t testing.TB, start func() (S, error)) S {
+	t.Helper()
+	s := started(t, start)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// open opens a database with a pool of 32.
+func open(t testing.TB, driver, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	db.SetMaxOpenConns(32)
+	db.SetMaxIdleConns(32)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+var tables atomic.Int64
+
+// newTable returns the options for a table of its own.
+func newTable() *tokenauth.SQLOptions {
+	// A loaded machine must not look like a broken store.
+	return &tokenauth.SQLOptions{Table: fmt.Sprint("t", tables.Add(1)), Timeout: time.Minute}
+}
+
+// newStore returns a store on a new table, which is dropped at the end. opts may be nil.
+func newStore(t testing.TB, db *sql.DB, d tokenauth.Dialect, opts *tokenauth.SQLOptions) *tokenauth.SQLStore {
+	t.Helper()
+	if opts == nil {
+		opts = newTable()
+	}
+	store, err := tokenauth.NewSQLStore(db, d, opts)
+	require.NoError(t, err)
+	require.NoError(t, store.CreateSchema(t.Context()))
+	require.NoError(t, store.CheckSchema(t.Context()))
+	t.Cleanup(func() {
+		_, _ = db.ExecContext(context.Background(), "DROP TABLE "+opts.Table)
+		_ = store.Close()
+	})
+	return store
+}
+
+func sqliteFile(t testing.TB) string { return "file:" + filepath.Join(t.TempDir(), "tokens.db") }
+
+const (
+	modernc = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
+	mattn   = "?_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_txlock=immediate"
+)

@@ -1,0 +1,30 @@
+// Package ncruces runs the conformance suite on ncruces/go-sqlite3, which registers
+// the same driver name as mattn/go-sqlite3 and so needs a test binary of its own.
+package ncruces
+
+import (
+	"database/sql"
+	"path/filepath"
+	"testing"
+	"time"
+
+	_ "github.com/ncruces/go-sqlite3/driver"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) tokenauth.Store {
+		db, err := sql.Open("sqlite3", "file:"+filepath.Join(t.TempDir(), "tokens.db")+
+			"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+		require.NoError(t, err)
+		require.NoError(t, store.CreateSchema(t.Context()))
+		return store
+	})
+}

@@ -1,0 +1,195 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/storetest"
+)
+
+// What docs/databases.md tells operators to do: rights, backup and restore, moving.
+
+// A service whose database user may do no more than docs/databases.md grants must
+// find no method that needs more.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, owner string
+		dsn         func(t testing.TB) string // of the user app
+		grants      []string
+	}{
+		{"PostgreSQL", "PostgreSQL, pgx",
+			func(t testing.TB) string {
+				return strings.Replace(started(t, postgres).DSN("postgres"), "postgres://postgres@", "postgres://app@", 1)
+			},
+			[]string{"CREATE ROLE app LOGIN"}},
+		{"MariaDB", "MariaDB",
+			func(t testing.TB) string {
+				return strings.Replace(started(t, mariaDB).DSN("t"), "root@", "app@", 1)
+			},
+			[]string{"CREATE USER app@'127.0.0.1'"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, c.owner)
+			owner := s.open(t)[0]
+			for _, grant := range c.grants {
+				_, err := owner.Exec(grant)
+				require.NoError(t, err)
+			}
+			app := open(t, s.driver, c.dsn(t))
+			user := map[tokenauth.Dialect]string{tokenauth.PostgreSQL: "app", tokenauth.MySQL: "app@'127.0.0.1'"}[s.dialect]
+			storetest.Run(t, func(t *testing.T) tokenauth.Store {
+				opts := newTable()
+				newStore(t, owner, s.dialect, opts)
+				_, err := owner.Exec("GRANT SELECT, INSERT, UPDATE, DELETE ON " + opts.Table + " TO " + user)
+				require.NoError(t, err)
+				store, err := tokenauth.NewSQLStore(app, s.dialect, opts)
+				require.NoError(t, err)
+				require.NoError(t, store.CheckSchema(t.Context()))
+				_, err = app.Exec("DROP TABLE " + opts.Table)
+				require.Error(t, err, "the user may do more than the docs say")
+				return store
+			})
+		})
+	}
+}
+
+// move copies all records from one store to another. It may be run again: what is
+// there already stays as it is.
+func move(ctx context.Context, from, to tokenauth.Store) error {
+	q := tokenauth.Query{AllUsers: true, Revoked: true, Limit: 500}
+	for {
+		records, err := from.List(ctx, q)
+		if err != nil || len(records) == 0 {
+			return err
+		}
+		if err := to.Create(ctx, records...); err != nil {
+			return err
+		}
+		q.After = records[len(records)-1].Token.Cursor()
+	}
+}
+
+// everything returns all records of a store.
+func everything(t testing.TB, s tokenauth.Store) []tokenauth.Record {
+	t.Helper()
+	records, err := s.List(context.Background(), tokenauth.Query{AllUsers: true, Revoked: true})
+	require.NoError(t, err)
+	return records
+}
+
+// fill issues tokens, rotates some and revokes some. It returns a key that is good.
+func fill(t testing.TB, s tokenauth.Store, n int) (key string) {
+	t.Helper()
+	m := tokenauth.New(s, "acme", nil)
+	for i := range n {
+		k, token, err := m.Issue(t.Context(), tokenauth.Spec{
+			UserID: fmt.Sprint(i % 50), Name: fmt.Sprintf("client %d \\ '\" é🙂", i), Scopes: []string{"a", "b"}[:i%3],
+			ExpiresAt: time.Date(2100, 1, 1, 0, 0, 0, i*1000, time.UTC),
+		})
+		require.NoError(t, err)
+		switch i % 5 {
+		case 1:
+			k, _, err = m.Rotate(t.Context(), token.UserID, token.ID, time.Hour)
+			require.NoError(t, err)
+		case 2:
+			require.NoError(t, m.Revoke(t.Context(), token.UserID, token.ID))
+		}
+		if i%5 != 2 {
+			key = k.Reveal()
+		}
+	}
+	return key
+}
+
+// A service that outgrows its database must be able to take its tokens along.
+func TestMove(t *testing.T) {
+	t.Parallel()
+	var stores []tokenauth.Store
+	for _, name := range []string{"SQLite, modernc", "PostgreSQL, pgx", "MariaDB", "SQLite, mattn"} {
+		s := setupNamed(t, name)
+		stores = append(stores, s.newStore(t, s.open(t)))
+	}
+	stores = append(stores, tokenauth.NewMemoryStore())
+	key := fill(t, stores[0], 700)
+	want := everything(t, stores[0])
+	require.Len(t, want, 700)
+	for i, to := range stores[1:] {
+		for range 2 {
+			require.NoError(t, move(t.Context(), stores[i], to))
+		}
+		require.Equal(t, want, everything(t, to))
+		_, err := tokenauth.New(to, "acme", nil).Authenticate(t.Context(), key)
+		require.NoError(t, err)
+	}
+}
+
+// A backup that bends digests or names would be noticed when it is needed.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		setup   string
+		restore func(t *testing.T, db *sql.DB, table string) *sql.DB
+	}{
+		{"SQLite, modernc", func(t *testing.T, db *sql.DB, _ string) *sql.DB {
+			copied := filepath.Join(t.TempDir(), "copy.db")
+			_, err := db.Exec("VACUUM INTO ?", copied)
+			require.NoError(t, err)
+			return open(t, "sqlite", "file:"+copied+modernc)
+		}},
+		{"PostgreSQL, pgx", func(t *testing.T, db *sql.DB, table string) *sql.DB {
+			pg := started(t, postgres)
+			dump := runTool(t, nil, "pg_dump", "-d", pg.DSN("postgres"), "-t", table)
+			require.NoError(t, pg.CreateDatabase("restored"))
+			runTool(t, dump, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", pg.DSN("restored"))
+			return open(t, "pgx", pg.DSN("restored"))
+		}},
+		{"MariaDB", func(t *testing.T, db *sql.DB, table string) *sql.DB {
+			m := started(t, mariaDB)
+			at := []string{"--no-defaults", "-h127.0.0.1", fmt.Sprint("-P", m.Port()), "-uroot"}
+			dump := runTool(t, nil, "mariadb-dump", append(at, "--single-transaction", "--hex-blob", "t", table)...)
+			require.NoError(t, m.CreateDatabase("restored"))
+			runTool(t, dump, "mariadb", append(at, "restored")...)
+			return open(t, "mysql", m.DSN("restored"))
+		}},
+	} {
+		t.Run(c.setup, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, c.setup)
+			opts := newTable()
+			db := s.open(t)[0]
+			store := newStore(t, db, s.dialect, opts)
+			key := fill(t, store, 100)
+			restored, err := tokenauth.NewSQLStore(c.restore(t, db, opts.Table), s.dialect, opts)
+			require.NoError(t, err)
+			require.NoError(t, restored.CheckSchema(t.Context()))
+			require.Equal(t, everything(t, store), everything(t, restored))
+			_, err = tokenauth.New(restored, "acme", nil).Authenticate(t.Context(), key)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = restored.Close() })
+		})
+	}
+}
+
+// runTool runs a program of the database's and returns what it puts out.
+func runTool(t *testing.T, input []byte, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Stdin = bytes.NewReader(input)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	require.NoError(t, err, "%s: %s", name, &complaint)
+	return out
+}

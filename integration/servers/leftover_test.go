@@ -1,0 +1,115 @@
+package servers_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+)
+
+// tempDir makes a new folder the one for temporary files, and returns it. Unlike
+// those of t.TempDir, other users can pass through it.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tokenauth-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	t.Setenv("TMPDIR", dir)
+	return dir
+}
+
+func requireNothingLeft(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func requireDown(t *testing.T, addr string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestStopAll(t *testing.T) {
+	dir := tempDir(t)
+	pg := started(t, postgres)
+	m := started(t, mariaDB)
+	killed := started(t, postgres)
+	require.NoError(t, killed.Kill())
+	require.NoError(t, servers.StopAll())
+	requireNothingLeft(t, dir)
+	requireDown(t, pg.Addr())
+	requireDown(t, m.Addr())
+	require.NoError(t, servers.StopAll())
+}
+
+func TestFailedStart(t *testing.T) {
+	dir := tempDir(t)
+	_, err := servers.Postgres("shared_buffers=wrong")
+	skipIfMissing(t, err)
+	require.ErrorContains(t, err, `invalid value for parameter "shared_buffers"`)
+	_, err = servers.MariaDB("no_such_setting=1")
+	skipIfMissing(t, err)
+	require.ErrorContains(t, err, "unknown variable 'no_such_setting=1'")
+	requireNothingLeft(t, dir)
+}
+
+const abandon = "SERVERS_TEST_ABANDON" // set in the process that TestKilledTest starts
+
+// startAndAbandon starts a server, on a thread that ends before the server may, prints
+// its address and waits to be killed.
+func startAndAbandon() {
+	started := make(chan *servers.MariaDBServer)
+	runtime.LockOSThread() // the first thread, which would not end
+	go func() {
+		runtime.LockOSThread() // and never unlock: it ends with the goroutine
+		m, err := servers.MariaDB()
+		if err != nil {
+			panic(err)
+		}
+		started <- m
+	}()
+	m := <-started
+	if err := m.CreateDatabase("app"); err != nil {
+		panic(err)
+	}
+	fmt.Println(m.Addr())
+	select {}
+}
+
+func TestKilledTest(t *testing.T) {
+	started(t, mariaDB) // or skip
+	tempDir(t)          // removes what the killed test can't
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), abandon+"=1")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(out)
+	require.True(t, lines.Scan(), "it prints an address")
+	addr := lines.Text()
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	conn.Close()
+	require.NoError(t, cmd.Process.Kill())
+	requireDown(t, addr)
+}

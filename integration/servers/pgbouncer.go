@@ -1,0 +1,57 @@
+package servers
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+)
+
+// A PgBouncerServer is a PgBouncer that lends the connections of a PostgreSQL
+// server for one transaction at a time.
+type PgBouncerServer struct{ *Server }
+
+// PgBouncer starts a PgBouncer in front of all databases of a server. It starts and
+// runs whether that server does or not.
+func PgBouncer(pg *PostgresServer) (*PgBouncerServer, error) {
+	return onPorts(1, func(ports []int) (*PgBouncerServer, error) { return newPgBouncer(ports[0], pg) })
+}
+
+func newPgBouncer(port int, pg *PostgresServer) (*PgBouncerServer, error) {
+	s, err := newServer("PgBouncer", "postgres", port, func(s *Server) error {
+		s.command = []string{"pgbouncer", "pgbouncer.ini"}
+		s.quit = syscall.SIGTERM
+		s.answers = func(ctx context.Context) error { return s.exec(ctx, "SHOW VERSION") }
+		// Its own database of this name answers without the server.
+		if err := s.open("pgx", postgresDSN(s, "pgbouncer", []string{"default_query_exec_mode=simple_protocol"})); err != nil {
+			return err
+		}
+		err := s.write("pgbouncer.ini",
+			"[databases]",
+			fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", pg.port),
+			"[pgbouncer]",
+			"listen_addr = 127.0.0.1",
+			fmt.Sprintf("listen_port = %d", port),
+			"unix_socket_dir =",
+			"auth_type = any",
+			"admin_users = postgres",
+			"pool_mode = transaction",
+			"default_pool_size = 20",
+			"max_client_conn = 500",
+			"server_login_retry = 1", // not 15 s until it sees that the server is back
+		)
+		if err != nil {
+			return err
+		}
+		return s.Start()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &PgBouncerServer{s}, nil
+}
+
+// DSN returns the URL of a database of the server behind it. It needs the parameter
+// "default_query_exec_mode=exec", or another that keeps no prepared statements.
+func (b *PgBouncerServer) DSN(database string, parameters ...string) string {
+	return postgresDSN(b.Server, database, parameters)
+}

@@ -1,0 +1,46 @@
+package servers
+
+import (
+	"net"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// requireOtherPort takes the port from the first start away, and requires that a
+// second one comes about.
+func requireOtherPort[S interface {
+	Port() int
+	Close() error
+}](t *testing.T, start func(port int) (S, error)) {
+	t.Helper()
+	taken := 0
+	s, err := onPorts(1, func(ports []int) (S, error) {
+		if taken == 0 {
+			taken = ports[0]
+			l, err := net.Listen("tcp", address(taken))
+			require.NoError(t, err)
+			defer l.Close()
+		}
+		return start(ports[0])
+	})
+	require.NoError(t, err)
+	require.NotEqual(t, taken, s.Port())
+	require.NoError(t, s.Close())
+}
+
+func TestTakenPort(t *testing.T) {
+	for _, program := range []string{"postgres", "pgbouncer", "mariadbd"} {
+		if _, err := installed(program); err != nil && os.Getenv("CI") == "" {
+			t.Skip(err)
+		}
+	}
+	requireOtherPort(t, func(port int) (*PostgresServer, error) {
+		return newPostgres(port, nil, "initdb", "-D", "data", "-A", "trust", "-U", "postgres")
+	})
+	requireOtherPort(t, func(port int) (*MariaDBServer, error) { return startMariaDB(port, nil) })
+	requireOtherPort(t, func(port int) (*PgBouncerServer, error) {
+		return newPgBouncer(port, &PostgresServer{&Server{port: 1}})
+	})
+}

@@ -1,0 +1,158 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // for the server's own questions
+)
+
+// A PostgresServer is a PostgreSQL server that lets everybody in as "postgres".
+type PostgresServer struct{ *Server }
+
+// Postgres starts a new PostgreSQL server, with its usual durability. The settings
+// are lines of postgresql.conf, such as "synchronous_commit=remote_apply".
+func Postgres(settings ...string) (*PostgresServer, error) {
+	settings = append([]string{
+		"listen_addresses='127.0.0.1'",
+		"unix_socket_directories=''",
+		"max_connections=200",
+		"wal_keep_size=256MB",             // for a replica that is down for a while
+		"dynamic_shared_memory_type=mmap", // in the folder, so that it goes with it
+	}, settings...) // the last line counts
+	return onPorts(1, func(ports []int) (*PostgresServer, error) {
+		return newPostgres(ports[0], settings, "initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+	})
+}
+
+// newPostgres starts a server with the data that the command puts into "data".
+func newPostgres(port int, settings []string, command ...string) (*PostgresServer, error) {
+	s, err := newServer("PostgreSQL", "postgres", port, func(s *Server) error {
+		s.command = []string{"postgres", "-D", "data"}
+		s.quit = syscall.SIGINT
+		s.cleanup = func() { removeSegment(s) }
+		s.answers = func(ctx context.Context) error { return s.exec(ctx, "SELECT 1") }
+		if err := s.open("pgx", postgresDSN(s, "postgres", nil)); err != nil {
+			return err
+		}
+		if _, err := s.run(command...); err != nil {
+			return err
+		}
+		own := []string{fmt.Sprintf("port=%d", port), "cluster_name=" + clusterName(port)}
+		if err := s.write("data/postgresql.conf", slices.Concat(settings, own)...); err != nil {
+			return err
+		}
+		return s.Start()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &PostgresServer{s}, nil
+}
+
+// clusterName is the name under which a primary knows its replica.
+func clusterName(port int) string { return fmt.Sprintf("server%d", port) }
+
+// DSN returns the URL of a database, with parameters such as
+// "default_transaction_isolation=serializable".
+func (p *PostgresServer) DSN(database string, parameters ...string) string {
+	return postgresDSN(p.Server, database, parameters)
+}
+
+func postgresDSN(s *Server, database string, parameters []string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?%s", s.Addr(), database,
+		strings.Join(append([]string{"sslmode=disable"}, parameters...), "&"))
+}
+
+// CreateDatabase makes a database of that name, which needs no quotes.
+func (p *PostgresServer) CreateDatabase(name string) error {
+	return p.ask("CREATE DATABASE " + name)
+}
+
+// Set changes a setting of the running server and returns when it is in effect.
+func (p *PostgresServer) Set(name, value string) error {
+	var before, after time.Time
+	const loaded = "SELECT pg_conf_load_time()"
+	if err := p.db.QueryRow(loaded).Scan(&before); err != nil {
+		return err
+	}
+	value = strings.ReplaceAll(value, "'", "''")
+	if err := p.ask("ALTER SYSTEM SET " + name + " = '" + value + "'"); err != nil {
+		return err
+	}
+	if err := p.ask("SELECT pg_reload_conf()"); err != nil {
+		return err
+	}
+	err := p.await("set "+name, func(ctx context.Context) error {
+		err := p.db.QueryRowContext(ctx, loaded).Scan(&after)
+		if err == nil && !after.After(before) {
+			err = errors.New("not loaded")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	// It is the checkpointer that turns synchronous replication on and off: once it has
+	// done something later, it has read the settings too.
+	return p.ask("CHECKPOINT")
+}
+
+// Replica starts another server that follows this one, with the settings that this
+// one has now, and returns when it does. Its name in synchronous_standby_names is
+// "server" and its port.
+func (p *PostgresServer) Replica() (*PostgresServer, error) {
+	return onPorts(1, func(ports []int) (*PostgresServer, error) {
+		replica, err := newPostgres(ports[0], nil,
+			"pg_basebackup", "-d", p.DSN(""), "-D", "data", "-R", "-c", "fast", "-X", "stream", "--no-sync")
+		if err != nil {
+			return nil, err
+		}
+		err = replica.await("follow", func(ctx context.Context) error {
+			var found bool
+			return p.db.QueryRowContext(ctx, "SELECT true FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming'",
+				clusterName(replica.port)).Scan(&found)
+		})
+		if err != nil {
+			return nil, errors.Join(err, replica.Close())
+		}
+		return replica, nil
+	})
+}
+
+// Promote makes a replica a primary and returns when it takes writes.
+func (p *PostgresServer) Promote() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	var done bool
+	err := p.db.QueryRowContext(ctx, "SELECT pg_promote()").Scan(&done)
+	if err == nil && !done {
+		err = errors.New("PostgreSQL: not promoted in time")
+	}
+	return err
+}
+
+// removeSegment removes the piece of shared memory that a killed server leaves
+// behind, and that only its next start would remove.
+func removeSegment(s *Server) {
+	const removeNow = 0 // IPC_RMID
+	status, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
+	if err != nil {
+		return // stopped properly
+	}
+	lines := strings.Split(string(status), "\n")
+	if len(lines) < 7 {
+		return
+	}
+	var key, id int
+	if n, _ := fmt.Sscan(lines[6], &key, &id); n == 2 {
+		syscall.Syscall(syscall.SYS_SHMCTL, uintptr(id), removeNow, 0)
+	}
+}

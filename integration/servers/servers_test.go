@@ -1,0 +1,241 @@
+package servers_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(abandon) != "" {
+		startAndAbandon()
+	}
+	code := m.Run()
+	if err := servers.StopAll(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// skipIfMissing skips the test of a server whose package isn't installed, but fails
+// in CI, where each must be.
+func skipIfMissing(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case !errors.Is(err, servers.ErrMissing):
+	case os.Getenv("CI") == "":
+		t.Skip(err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+// started returns a server that is closed at the end of the test.
+func started[S io.Closer](t *testing.T, start func() (S, error)) S {
+	t.Helper()
+	begin := time.Now()
+	s, err := start()
+	skipIfMissing(t, err)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	t.Logf("%T: %v", s, time.Since(begin).Round(time.Millisecond))
+	return s
+}
+
+func postgres() (*servers.PostgresServer, error) { return servers.Postgres() }
+
+func mariaDB() (*servers.MariaDBServer, error) { return servers.MariaDB() }
+
+func open(t *testing.T, driver, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func mustExec(t *testing.T, db *sql.DB, statement string) {
+	t.Helper()
+	_, err := db.Exec(statement)
+	require.NoError(t, err, statement)
+}
+
+// count returns the number of rows of the table "t".
+func count(t *testing.T, db *sql.DB) int {
+	t.Helper()
+	n, err := countWithin(db, 30*time.Second)
+	require.NoError(t, err)
+	return n
+}
+
+func countWithin(db *sql.DB, timeout time.Duration) (n int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM t").Scan(&n)
+	return n, err
+}
+
+// testServer kills, stops and freezes a server with a row in the table "t".
+func testServer(t *testing.T, s *servers.Server, db *sql.DB) {
+	mustExec(t, db, "CREATE TABLE t (n int)")
+	mustExec(t, db, "INSERT INTO t VALUES (1)")
+	require.Equal(t, 1, count(t, db))
+
+	for name, end := range map[string]func() error{"killed": s.Kill, "stopped": s.Stop} {
+		require.NoError(t, end(), name)
+		_, err := net.Dial("tcp", s.Addr())
+		require.Error(t, err, name)
+		require.NoError(t, s.Start(), name)
+		db.SetMaxIdleConns(0) // forget the dead ones
+		require.Equal(t, 1, count(t, db), name)
+	}
+	require.Error(t, s.Start(), "it runs already")
+	db.SetMaxIdleConns(1)
+	require.Equal(t, 1, count(t, db))
+
+	require.NoError(t, s.Freeze())
+	_, err := countWithin(db, 300*time.Millisecond)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, s.Thaw())
+	require.Equal(t, 1, count(t, db))
+
+	require.NoError(t, s.Freeze())
+	require.NoError(t, s.Kill(), "frozen")
+	require.NoError(t, s.Start())
+	require.NoError(t, s.Freeze())
+	require.NoError(t, s.Stop(), "frozen")
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	pg := started(t, postgres)
+	require.NoError(t, pg.CreateDatabase("app"))
+	db := open(t, "pgx", pg.DSN("app", "application_name=test"))
+	testServer(t, pg.Server, db)
+}
+
+func TestPostgresSettings(t *testing.T) {
+	t.Parallel()
+	pg := started(t, func() (*servers.PostgresServer, error) { return servers.Postgres("work_mem=5MB") })
+	db := open(t, "pgx", pg.DSN("postgres"))
+	show := func(setting string) (value string) {
+		require.NoError(t, db.QueryRow("SHOW "+setting).Scan(&value))
+		return value
+	}
+	require.Equal(t, "5MB", show("work_mem"))
+	require.Equal(t, "on", show("fsync"))
+	require.NoError(t, pg.Set("work_mem", "6MB"))
+	require.Equal(t, "6MB", show("work_mem"))
+	require.Error(t, pg.Set("work_mem", "it's wrong"))
+}
+
+func TestReplica(t *testing.T) {
+	t.Parallel()
+	pg := started(t, func() (*servers.PostgresServer, error) {
+		return servers.Postgres("synchronous_commit=remote_apply", "max_connections=300")
+	})
+	replica := started(t, pg.Replica)
+	require.NoError(t, pg.Set("synchronous_standby_names", "*"))
+	primary := open(t, "pgx", pg.DSN("postgres"))
+	mustExec(t, primary, "CREATE TABLE t (n int)")
+	db := open(t, "pgx", replica.DSN("postgres"))
+	for n := range 20 {
+		mustExec(t, primary, "INSERT INTO t VALUES (1)")
+		require.Equal(t, n+1, count(t, db))
+	}
+
+	_, err := db.Exec("INSERT INTO t VALUES (1)")
+	var refused *pgconn.PgError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, "25006", refused.Code)
+
+	require.NoError(t, replica.Kill())
+	require.NoError(t, replica.Start())
+	mustExec(t, primary, "INSERT INTO t VALUES (1)")
+	db.SetMaxIdleConns(0)
+	require.Equal(t, 21, count(t, db))
+
+	require.NoError(t, pg.Kill())
+	require.NoError(t, replica.Promote())
+	mustExec(t, db, "INSERT INTO t VALUES (1)")
+	require.Equal(t, 22, count(t, db))
+}
+
+func TestPgBouncer(t *testing.T) {
+	t.Parallel()
+	pg := started(t, postgres)
+	bouncer := started(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
+	require.NoError(t, pg.CreateDatabase("app"))
+	db := open(t, "pgx", bouncer.DSN("app", "default_query_exec_mode=exec"))
+	testServer(t, bouncer.Server, db)
+
+	require.NoError(t, bouncer.Start())
+	require.NoError(t, pg.Kill())
+	require.NoError(t, bouncer.Stop())
+	require.NoError(t, bouncer.Start(), "without a server behind it")
+	require.NoError(t, pg.Start())
+	db.SetMaxIdleConns(0)
+	require.Equal(t, 1, count(t, db))
+}
+
+func TestMariaDB(t *testing.T) {
+	t.Parallel()
+	m := started(t, mariaDB)
+	require.NoError(t, m.CreateDatabase("app"))
+	testServer(t, m.Server, open(t, "mysql", m.DSN("app", "clientFoundRows=true")))
+}
+
+func TestMariaDBSettings(t *testing.T) {
+	t.Parallel()
+	m := started(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB("sql_mode=''") })
+	var mode string
+	require.NoError(t, open(t, "mysql", m.DSN("")).QueryRow("SELECT @@sql_mode").Scan(&mode))
+	require.Empty(t, mode)
+}
+
+func TestGalera(t *testing.T) {
+	t.Parallel()
+	c := started(t, servers.Galera)
+	require.NoError(t, c.Nodes[0].CreateDatabase("app"))
+	var dbs [3]*sql.DB
+	for i, node := range c.Nodes {
+		dbs[i] = open(t, "mysql", node.DSN("app", "wsrep_sync_wait=1"))
+		dbs[i].SetMaxIdleConns(0) // there shall be no dead ones
+	}
+	mustExec(t, dbs[0], "CREATE TABLE t (n int PRIMARY KEY)")
+	mustExec(t, dbs[0], "INSERT INTO t VALUES (1)")
+	require.Equal(t, 1, count(t, dbs[2]))
+
+	require.NoError(t, c.Nodes[1].Kill())
+	mustExec(t, dbs[0], "INSERT INTO t VALUES (2)")
+	require.Equal(t, 2, count(t, dbs[2]))
+	begin := time.Now()
+	require.NoError(t, c.Nodes[1].Start())
+	t.Logf("back after %v", time.Since(begin).Round(time.Millisecond))
+	require.Equal(t, 2, count(t, dbs[1]))
+
+	require.NoError(t, c.Nodes[0].Kill())
+	require.NoError(t, c.Nodes[1].Kill())
+	_, err := countWithin(dbs[2], 10*time.Second)
+	require.Error(t, err, "without a majority")
+	require.NoError(t, c.Bootstrap(c.Nodes[2]))
+	mustExec(t, dbs[2], "INSERT INTO t VALUES (3)")
+	begin = time.Now()
+	require.NoError(t, c.Nodes[0].Start())
+	require.NoError(t, c.Nodes[1].Start())
+	t.Logf("both back after %v", time.Since(begin).Round(time.Millisecond))
+	require.Equal(t, 3, count(t, dbs[0]))
+	require.Equal(t, 3, count(t, dbs[1]))
+}

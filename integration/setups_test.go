@@ -1,0 +1,157 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A setup is a way in which services reach their database.
+type setup struct {
+	name    string
+	driver  string
+	dialect tokenauth.Dialect
+	dsn     func(t testing.TB) string
+	nodes   func(t testing.TB) []string // in place of dsn: all are written to
+	load    bool                        // whether the usual run puts it under load; a long one all
+}
+
+// open returns the handles of a setup.
+func (s setup) open(t testing.TB) []*sql.DB {
+	t.Helper()
+	if s.nodes == nil {
+		return []*sql.DB{open(t, s.driver, s.dsn(t))}
+	}
+	var all []*sql.DB
+	for _, dsn := range s.nodes(t) {
+		all = append(all, open(t, s.driver, dsn))
+	}
+	return all
+}
+
+func onPostgres(parameters ...string) func(testing.TB) string {
+	return func(t testing.TB) string { return started(t, postgres).DSN("postgres", parameters...) }
+}
+
+func onPgBouncer(parameters ...string) func(testing.TB) string {
+	return func(t testing.TB) string { return started(t, pgBouncer).DSN("postgres", parameters...) }
+}
+
+func onMariaDB(parameters ...string) func(testing.TB) string {
+	return func(t testing.TB) string { return started(t, mariaDB).DSN("t", parameters...) }
+}
+
+// onGalera returns the DSNs of the three nodes.
+func onGalera(parameters ...string) func(testing.TB) []string {
+	return func(t testing.TB) []string {
+		var all []string
+		for _, node := range started(t, galera).Nodes {
+			all = append(all, node.DSN("t", parameters...))
+		}
+		return all
+	}
+}
+
+// setups are all that the conformance suite runs on. ncruces/go-sqlite3 has a
+// package of its own, since it registers the same name as mattn/go-sqlite3.
+var setups = []setup{
+	{name: "SQLite, modernc", load: true, driver: "sqlite", dialect: tokenauth.SQLite,
+		dsn: func(t testing.TB) string { return sqliteFile(t) + modernc }},
+	{name: "SQLite, mattn", load: true, driver: "sqlite3", dialect: tokenauth.SQLite,
+		dsn: func(t testing.TB) string { return sqliteFile(t) + mattn }},
+
+	{name: "PostgreSQL, pgx", load: true, driver: "pgx", dialect: tokenauth.PostgreSQL, dsn: onPostgres()},
+	{name: "PostgreSQL, lib-pq", driver: "postgres", dialect: tokenauth.PostgreSQL, dsn: onPostgres()},
+	{name: "PostgreSQL serializable, pgx", load: true, driver: "pgx", dialect: tokenauth.PostgreSQL,
+		dsn: onPostgres("default_transaction_isolation=serializable")},
+	{name: "PostgreSQL serializable, lib-pq", driver: "postgres", dialect: tokenauth.PostgreSQL,
+		dsn: onPostgres("default_transaction_isolation=serializable")},
+	{name: "PostgreSQL repeatable read, pgx", driver: "pgx", dialect: tokenauth.PostgreSQL,
+		dsn: onPostgres("default_transaction_isolation=repeatable%20read")},
+	{name: "PgBouncer, pgx", load: true, driver: "pgx", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("default_query_exec_mode=exec")},
+	{name: "PgBouncer, lib-pq", driver: "postgres", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("binary_parameters=yes")},
+
+	{name: "MariaDB", load: true, driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB()},
+	{name: "MariaDB, clientFoundRows", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("clientFoundRows=true")},
+	{name: "MariaDB, interpolateParams", load: true, driver: "mysql", dialect: tokenauth.MySQL,
+		dsn: onMariaDB("interpolateParams=true", "clientFoundRows=true")},
+	{name: "MariaDB, without strict mode", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("sql_mode=%27%27")},
+	{name: "MariaDB, another time zone", driver: "mysql", dialect: tokenauth.MySQL,
+		dsn: onMariaDB("time_zone=%27%2B03:00%27", "parseTime=true", "loc=Asia%2FKolkata")},
+	{name: "MariaDB, read committed", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27READ-COMMITTED%27")},
+	{name: "MariaDB, serializable", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27SERIALIZABLE%27")},
+	{name: "MariaDB, snapshot isolation", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("innodb_snapshot_isolation=ON")},
+
+	{name: "Galera, one node", driver: "mysql", dialect: tokenauth.MySQL,
+		dsn: func(t testing.TB) string { return onGalera("wsrep_sync_wait=7")(t)[0] }},
+	{name: "Galera, all nodes at once", load: true, driver: "mysql", dialect: tokenauth.MySQL, nodes: onGalera("wsrep_sync_wait=7")},
+	{name: "Galera, all nodes, interpolateParams", driver: "mysql", dialect: tokenauth.MySQL,
+		nodes: onGalera("wsrep_sync_wait=7", "interpolateParams=true", "wsrep_retry_autocommit=10")},
+}
+
+// newStore returns the store of a setup: on several nodes, one that sends each
+// call to another.
+func (s setup) newStore(t testing.TB, dbs []*sql.DB) tokenauth.Store {
+	t.Helper()
+	opts := newTable()
+	all := new(inTurn)
+	for _, db := range dbs {
+		all.stores = append(all.stores, newStore(t, db, s.dialect, opts))
+	}
+	if len(all.stores) == 1 {
+		return all.stores[0]
+	}
+	return all
+}
+
+// inTurn sends each call to the next of several stores on one cluster.
+type inTurn struct {
+	stores []tokenauth.Store
+	calls  atomic.Int64
+}
+
+func (s *inTurn) next() tokenauth.Store { return s.stores[s.calls.Add(1)%int64(len(s.stores))] }
+
+func (s *inTurn) Create(ctx context.Context, records ...tokenauth.Record) error {
+	return s.next().Create(ctx, records...)
+}
+
+func (s *inTurn) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+	return s.next().Find(ctx, d)
+}
+
+func (s *inTurn) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	return s.next().List(ctx, q)
+}
+
+func (s *inTurn) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
+	return s.next().Update(ctx, userID, id, p, at)
+}
+
+func (s *inTurn) Rotate(ctx context.Context, userID, id string, r tokenauth.Rotation, at time.Time) error {
+	return s.next().Rotate(ctx, userID, id, r, at)
+}
+
+func (s *inTurn) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+	return s.next().Revoke(ctx, userID, id, at)
+}
+
+func (s *inTurn) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+	return s.next().RevokeExpired(ctx, userID, id, at)
+}
+
+func (s *inTurn) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
+	return s.next().RevokeAll(ctx, userID, at)
+}
+
+func (s *inTurn) Touch(ctx context.Context, uses ...tokenauth.Use) error {
+	return s.next().Touch(ctx, uses...)
+}
+
+func (s *inTurn) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
+	return s.next().Prune(ctx, before, limit)
+}
