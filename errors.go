@@ -20,7 +20,7 @@ var (
 	// malformed, unknown, replaced by a rotation, or one of the errors below,
 	// which wrap this one.
 	ErrInvalidKey = errors.New("tokenauth: invalid key")
-	// ErrExpired means that the key's token is expired.
+	// ErrExpired means that the key's token is expired, or was unused for too long.
 	ErrExpired = fmt.Errorf("%w: token expired", ErrInvalidKey)
 	// ErrRevoked means that the key's token is revoked.
 	ErrRevoked = fmt.Errorf("%w: token revoked", ErrInvalidKey)
@@ -34,6 +34,7 @@ var (
 	errMalformedKey = fmt.Errorf("%w: malformed", ErrInvalidKey)
 	errUnknownKey   = fmt.Errorf("%w: unknown", ErrInvalidKey)
 	errRetiredKey   = fmt.Errorf("%w: replaced by a rotation", ErrInvalidKey)
+	errIdle         = fmt.Errorf("%w: unused for too long", ErrExpired)
 )
 
 // Errors of management, beside those of a [Store]. None wraps [ErrInvalidKey].
@@ -58,6 +59,8 @@ type ScopeError struct {
 	Need []string // all the scopes that the request needs
 }
 
+func newScopeError(need []string) error { return &ScopeError{Need: slices.Clone(need)} } // to be changed as one likes
+
 // Error lists the scopes that are needed.
 func (e *ScopeError) Error() string {
 	return ErrInsufficientScope.Error() + ": need " + strings.Join(e.Need, " ")
@@ -73,6 +76,11 @@ type unavailableError struct {
 	doing string
 	cause error
 }
+
+const (
+	findingToken = "find token"
+	findingUser  = "find user"
+)
 
 func (e *unavailableError) Error() string { return "tokenauth: " + e.doing + ": " + e.cause.Error() }
 func (e *unavailableError) Unwrap() error { return e.cause }

@@ -50,6 +50,7 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 		err = m.store.Create(ctx, r)
 		switch {
 		case err == nil:
+			m.tell(ctx, Event{Kind: EventIssued, Token: r.Token.clone()})
 			return key, r.Token, nil
 		case !isAny(err, ErrSlotTaken, ErrNameTaken, ErrKeyTaken):
 			return Key{}, Token{}, err

@@ -3,15 +3,14 @@ package tokenauth
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/go-tokenauth/tokenauth/internal/bearer"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
+	"github.com/go-tokenauth/tokenauth/internal/uses"
 )
 
 // A Manager issues, authenticates, rotates and revokes tokens. It is safe for
@@ -28,6 +27,7 @@ type Manager struct {
 	forms   []keyform.Form  // the prefix's first, then the former ones'
 	scopes  map[string]bool // those that exist; nil: any
 	newKey  func(prefix string) Key
+	uses    *uses.Tracker // nil: last uses are not recorded
 }
 
 // New returns a Manager of the tokens in store, whose keys begin with prefix:
@@ -53,7 +53,7 @@ func New(store Store, prefix string, opts *Options) *Manager {
 
 // WithStore returns a Manager with the same policy on another store: on
 // [SQLStore.With] a transaction, to issue a token and write the service's own
-// rows in one commit.
+// rows in one commit. Events are told before that.
 func (m *Manager) WithStore(store Store) *Manager {
 	if store == nil {
 		panic("tokenauth: WithStore: nil Store")
@@ -65,93 +65,6 @@ func (m *Manager) WithStore(store Store) *Manager {
 
 // Scopes returns the scopes that exist, sorted; none if any well-formed scope is allowed.
 func (m *Manager) Scopes() []string { return slices.Sorted(maps.Keys(m.scopes)) }
-
-// Authenticate returns the token whose key is presented. A key that is not
-// accepted is [ErrInvalidKey]; where it is known why, [ErrExpired] or
-// [ErrRevoked], which wrap it. Malformed keys are refused without asking the
-// store.
-func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, error) {
-	t, err := m.authenticate(ctx, presented)
-	if err != nil {
-		return Token{}, err
-	}
-	return t.clone(), nil
-}
-
-// authenticate returns the store's own token, which must not be changed.
-func (m *Manager) authenticate(ctx context.Context, presented string) (*Token, error) {
-	d, origin, ok := m.recognize(presented)
-	if !ok {
-		return nil, errMalformedKey
-	}
-	r, err := m.store.Find(ctx, d)
-	if err != nil {
-		if errors.Is(err, ErrNotFound) {
-			return nil, errUnknownKey
-		}
-		return nil, &unavailableError{"find token", err}
-	}
-	if r == nil {
-		return nil, &unavailableError{"find token", errors.New("the store returned neither a record nor an error")}
-	}
-	if err := judge(r, &d, origin, m.options.Now()); err != nil {
-		return nil, err
-	}
-	return &r.Token, nil
-}
-
-// recognize returns the digest to look for, and the origin that the token must
-// have if the key is another system's.
-func (m *Manager) recognize(presented string) (d Digest, origin string, ok bool) {
-	for i := range m.forms {
-		if m.forms[i].Matches(presented) {
-			return DigestOf(presented), "", true
-		}
-	}
-	if len(m.options.Legacy) > 0 && !bearer.IsKey(presented) {
-		return d, "", false
-	}
-	for _, f := range m.options.Legacy {
-		if text, ok := f.Canonical(presented); ok {
-			return DigestOf(text), f.Origin, true
-		}
-	}
-	return d, "", false
-}
-
-// judge decides whether the key with digest d, of origin's form, is good at now.
-// It believes the store nothing that it can check itself.
-func judge(r *Record, d *Digest, origin string, now time.Time) error {
-	generation := r.Token.Generation
-	if !equal(&r.Digest, d) {
-		if r.Retired == nil || !equal(&r.Retired.Digest, d) {
-			return &unavailableError{"find token", errors.New("the store returned the record of another key")}
-		}
-		generation--
-	}
-	if imported := generation == 0 && r.Token.Origin != ""; imported != (origin != "") || imported && origin != r.Token.Origin {
-		return errUnknownKey // our keys and another system's never stand for each other
-	}
-	switch {
-	case !r.Token.RevokedAt.IsZero():
-		return ErrRevoked
-	case expired(r.Token.ExpiresAt, now):
-		return ErrExpired
-	case generation < r.Token.Generation && !now.Before(r.Retired.Until):
-		return errRetiredKey
-	}
-	return nil
-}
-
-// equal takes the same time wherever a and b differ. crypto/subtle does so byte
-// by byte, which is felt on each request.
-func equal(a, b *Digest) bool {
-	var differ uint64
-	for i := 0; i < len(a); i += 8 {
-		differ |= binary.NativeEndian.Uint64(a[i:]) ^ binary.NativeEndian.Uint64(b[i:])
-	}
-	return differ == 0
-}
 
 // Get returns a token of a user, also a revoked one, or [ErrNotFound].
 func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
@@ -273,6 +186,7 @@ func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Dura
 	}
 	t.Generation++
 	t.Hint = rotation.Hint
+	m.tell(ctx, Event{Kind: EventRotated, Token: t})
 	return key, t, nil
 }
 
@@ -283,7 +197,11 @@ func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
 	if err := checkTarget(userID, id); err != nil {
 		return err
 	}
-	return m.store.Revoke(ctx, userID, id, m.options.Now())
+	if err := m.store.Revoke(ctx, userID, id, m.options.Now()); err != nil {
+		return err
+	}
+	m.tell(ctx, Event{Kind: EventRevoked, Token: Token{ID: id, UserID: userID}, Count: 1})
+	return nil
 }
 
 // RevokeAll revokes all live tokens of a user, as after a change of password,
@@ -292,7 +210,11 @@ func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
 	if err := checkUserID(userID); err != nil {
 		return 0, err
 	}
-	return m.store.RevokeAll(ctx, userID, m.options.Now())
+	n, err := m.store.RevokeAll(ctx, userID, m.options.Now())
+	if err == nil {
+		m.tell(ctx, Event{Kind: EventRevoked, Token: Token{UserID: userID}, Count: n})
+	}
+	return n, err
 }
 
 const pruneBatch = 1000
@@ -311,7 +233,32 @@ func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
 		n, err := m.store.Prune(ctx, before, pruneBatch)
 		total += n
 		if err != nil || n < pruneBatch {
+			if total > 0 {
+				m.tell(ctx, Event{Kind: EventPruned, Count: total})
+			}
 			return total, err
 		}
 	}
+}
+
+// Flush writes the last uses that are not written yet. Call it at shutdown, when
+// no request is served any more; while the service runs, they are written anyhow.
+// It waits for a write that runs, within ctx.
+func (m *Manager) Flush(ctx context.Context) error {
+	if m.uses == nil {
+		return nil
+	}
+	return m.uses.Flush(ctx)
+}
+
+func (m *Manager) touch(ctx context.Context, latest map[string]time.Time) error {
+	all := make([]Use, 0, len(latest))
+	for id, at := range latest {
+		all = append(all, Use{ID: id, At: at})
+	}
+	return m.store.Touch(ctx, all...)
+}
+
+func (m *Manager) flushFailed(err error) {
+	m.tell(context.Background(), Event{Kind: EventFlushFailed, Err: err})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
-	"slices"
 
 	"github.com/go-tokenauth/tokenauth/internal/bearer"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
@@ -122,7 +121,7 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 		if !ok || known.by != a {
 			fresh := &identifiedRequest[U]{}
 			fresh.Context = r.Context()
-			err := a.identify(fresh.Context, r.Header, &fresh.identity)
+			err := a.identify(fresh.Context, r.Header, need, &fresh.identity)
 			if err != nil && !(optional && err == ErrNoKey) {
 				a.WriteError(w, r, err)
 				return
@@ -137,10 +136,11 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 				return
 			}
 			setContext(&fresh.request, r, &fresh.identityContext)
-			known, r = &fresh.identity, &fresh.request
-		}
-		if !hasScopes(known.token.Scopes, need) {
-			a.WriteError(w, r, &ScopeError{Need: slices.Clone(need)}) // it is the caller's to change
+			r = &fresh.request
+		} else if !hasScopes(known.token.Scopes, need) {
+			err := newScopeError(need)
+			a.manager.settle(r.Context(), presentation{token: known.token}, err)
+			a.WriteError(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -157,47 +157,51 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, scopes ...string) (U, Token, error) {
 	var none U
 	var id identity[U]
-	if err := a.identify(ctx, h, &id); err != nil {
+	if err := a.identify(ctx, h, scopes, &id); err != nil {
 		return none, Token{}, err
 	}
-	t := id.Token()
-	if !t.HasScopes(scopes...) {
-		return none, Token{}, &ScopeError{Need: slices.Clone(scopes)}
-	}
-	return id.user, t, nil
+	return id.user, id.Token(), nil
 }
 
-// identify is the decision, apart from the response.
-func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, id *identity[U]) error {
+// identify decides, and settles what follows but for the response.
+func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, need []string, id *identity[U]) error {
+	p, err := a.decide(ctx, h, need, id)
+	a.manager.settle(ctx, p, err)
+	return err
+}
+
+func (a *Authenticator[U]) decide(ctx context.Context, h http.Header, need []string, id *identity[U]) (p presentation, err error) {
 	key, err := bearer.Key(h, a.keyHeader)
 	switch err {
 	case nil:
 	case bearer.ErrNone:
-		return ErrNoKey
+		return p, ErrNoKey
 	case bearer.ErrTooLong:
-		return errMalformedKey
+		return p, errMalformedKey
 	default:
-		return ErrInvalidRequest
+		return p, ErrInvalidRequest
 	}
-	token, err := a.manager.authenticate(ctx, key)
+	p, err = a.manager.authenticate(ctx, key)
 	if err != nil {
 		// Only what is not accepted is looked at again: a good key has no such bytes.
 		if err == errMalformedKey && !bearer.IsKey(key) {
-			return ErrInvalidRequest
+			return p, ErrInvalidRequest
 		}
-		return err
+		return p, err
 	}
-	user, err := a.find(ctx, token.UserID)
+	user, err := a.find(ctx, p.token.UserID)
 	switch {
 	case err != nil && errors.Is(err, ErrNoUser):
-		return err
+		return p, err
 	case err != nil:
-		return &unavailableError{"find user", err}
+		return p, &unavailableError{findingUser, err}
 	case a.nilable && isNil(user):
-		return ErrNoUser
+		return p, ErrNoUser
+	case !hasScopes(p.token.Scopes, need):
+		return p, newScopeError(need)
 	}
-	id.user, id.token, id.by = user, token, a
-	return nil
+	id.user, id.token, id.by = user, p.token, a
+	return p, nil
 }
 
 func isNil(user any) bool {

@@ -1,12 +1,14 @@
 package tokenauth
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
+	"github.com/go-tokenauth/tokenauth/internal/uses"
 )
 
 // Options are a [Manager]'s settings. Every zero field is the safe default.
@@ -32,6 +34,22 @@ type Options struct {
 	// Negative: no limit.
 	MaxPerUser int
 
+	// TouchEvery is how far behind a token's LastUsedAt may be. Uses are collected
+	// and written together, in the background. Zero: 1 minute. Negative: last uses
+	// are not recorded.
+	TouchEvery time.Duration
+
+	// IdleTimeout is how long a token may go unused before its key is refused. It
+	// counts from the latest of CreatedAt, LastUsedAt and the uses that this
+	// process has not written yet. At least twice TouchEvery, which must not be
+	// off. Zero: no limit.
+	IdleTimeout time.Duration
+
+	// OnEvent is told what happens to tokens and which keys are refused; see
+	// [LogEvents]. It is called in the course of the request and must not block.
+	// Nil: nobody is told.
+	OnEvent func(context.Context, Event)
+
 	// Legacy recognises the keys of imported tokens.
 	Legacy []LegacyFormat
 
@@ -39,7 +57,10 @@ type Options struct {
 	Now func() time.Time
 }
 
-const defaultMaxPerUser = 100
+const (
+	defaultMaxPerUser = 100
+	defaultTouchEvery = time.Minute
+)
 
 // A LegacyFormat recognises the keys that another system has made, so that
 // tokens imported from there go on working.
@@ -77,6 +98,15 @@ func (m *Manager) configure() error {
 	}
 	if o.MaxPerUser == 0 {
 		o.MaxPerUser = defaultMaxPerUser
+	}
+	if o.TouchEvery == 0 {
+		o.TouchEvery = defaultTouchEvery
+	}
+	if o.IdleTimeout < 0 || o.IdleTimeout > 0 && (o.TouchEvery < 0 || o.IdleTimeout/2 < o.TouchEvery) {
+		return errors.New("IdleTimeout must be at least twice TouchEvery, and last uses be recorded")
+	}
+	if o.TouchEvery > 0 {
+		m.uses = uses.New(o.TouchEvery/2, m.touch, m.flushFailed)
 	}
 	o.Legacy = slices.Clone(o.Legacy)
 	for _, f := range o.Legacy {

@@ -1,0 +1,218 @@
+package uses
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var ctx = context.Background()
+
+// A table is what uses are written to.
+type table struct {
+	mu    sync.Mutex
+	rows  map[string]time.Time
+	calls []int // how many tokens each call wrote
+	err   error
+	told  int // of failures
+}
+
+func (t *table) write(_ context.Context, latest map[string]time.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls = append(t.calls, len(latest))
+	if t.err != nil {
+		return t.err
+	}
+	for id, at := range latest { // forward only, as a Store's
+		if at.After(t.rows[id]) {
+			t.rows[id] = at
+		}
+	}
+	return nil
+}
+
+func (t *table) failed(error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.told++
+}
+
+func (t *table) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.err = err
+}
+
+// seen returns copies of what was written.
+func (t *table) seen() (rows map[string]time.Time, calls []int, told int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.rows), slices.Clone(t.calls), t.told
+}
+
+func newTracker(delay time.Duration) (*Tracker, *table) {
+	rows := &table{rows: map[string]time.Time{}}
+	return New(delay, rows.write, rows.failed), rows
+}
+
+// Many uses of a token are one row in one call, written when the delay is over.
+func TestCoalesced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		uses, rows := newTracker(time.Minute)
+		begin := time.Now()
+		for i := range 1000 {
+			uses.Note(new(fmt.Sprint(i%3)), begin.Add(time.Duration(i%7)))
+		}
+		require.Equal(t, begin.Add(6), uses.Latest("1"))
+		require.Zero(t, uses.Latest("unknown"))
+		time.Sleep(time.Minute - 1)
+		synctest.Wait()
+		_, calls, _ := rows.seen()
+		require.Empty(t, calls)
+		time.Sleep(1)
+		synctest.Wait()
+		written, calls, _ := rows.seen()
+		require.Equal(t, []int{3}, calls)
+		require.Equal(t, map[string]time.Time{"0": begin.Add(6), "1": begin.Add(6), "2": begin.Add(6)}, written)
+		require.Zero(t, uses.Latest("1"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		_, calls, _ = rows.seen()
+		require.Len(t, calls, 1, "something runs at rest")
+	})
+}
+
+// A busy token whose row stays in memory must not cost a lock a request, nor be
+// forgotten because it was seen before.
+func TestSameRow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		uses, rows := newTracker(time.Minute)
+		id := "a"
+		for range 3 {
+			at := time.Now()
+			uses.Note(&id, at)
+			uses.Note(&id, at.Add(time.Second))
+			uses.Note(&id, at.Add(time.Second+1))
+			uses.Note(new("A"), at)
+			uses.Note(new("!"), at) // has the place of A
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			written, _, _ := rows.seen()
+			require.True(t, at.Add(time.Second).Equal(written["a"]), "%v", written["a"])
+		}
+		uses.Note(new(""), time.Now()) // of a store that makes none
+		time.Sleep(time.Hour)
+		_, calls, _ := rows.seen()
+		require.Equal(t, []int{3, 3, 3}, calls)
+	})
+}
+
+// With many tokens the memory must stay bounded, and no statement may grow without end.
+func TestManyTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		uses, rows := newTracker(time.Minute)
+		for i := range 1234 {
+			uses.Note(new(fmt.Sprint(i)), time.Now())
+		}
+		synctest.Wait()
+		written, calls, _ := rows.seen()
+		require.GreaterOrEqual(t, len(written), 1000, "many are written before the delay is over")
+		for _, n := range calls {
+			require.LessOrEqual(t, n, 500)
+		}
+	})
+}
+
+// While the table can't be written to, uses are kept, up to a bound, and tried again:
+// nobody who uses a token is taken for idle.
+func TestFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		uses, rows := newTracker(time.Minute)
+		begin := time.Now()
+		rows.fail(errors.New("read-only"))
+		for i := range most + 1000 {
+			uses.Note(new(fmt.Sprint(i)), begin)
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		_, _, told := rows.seen()
+		require.Greater(t, told, 2)
+		require.Less(t, told, 10, "it must not hammer a table that is down")
+		require.Equal(t, begin, uses.Latest("0"))
+
+		uses.Note(new("0"), begin.Add(time.Hour))
+		rows.fail(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		written, _, _ := rows.seen()
+		require.InDelta(t, most, len(written), 500, "a bound")
+		require.Equal(t, begin.Add(time.Hour), written["0"], "the later use is the one that counts")
+		require.Zero(t, uses.Latest("0"))
+	})
+}
+
+// At shutdown nothing may be lost, nor may a table that hangs hold it up.
+func TestFlush(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{rows: map[string]time.Time{}}
+		answer := make(chan struct{})
+		uses := New(time.Minute, func(ctx context.Context, latest map[string]time.Time) error {
+			<-answer
+			return rows.write(ctx, latest)
+		}, rows.failed)
+		begin := time.Now()
+		uses.Note(new("a"), begin)
+		first := make(chan error, 1)
+		go func() { first <- uses.Flush(ctx) }()
+		synctest.Wait()
+		require.Equal(t, begin, uses.Latest("a"), "while it is being written")
+		uses.Note(new("b"), begin)
+
+		impatient, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, uses.Flush(impatient), context.DeadlineExceeded)
+		second := make(chan error, 1)
+		go func() { second <- uses.Flush(ctx) }()
+		close(answer)
+		require.NoError(t, <-first)
+		require.NoError(t, <-second)
+		written, _, _ := rows.seen()
+		require.Len(t, written, 2)
+		require.NoError(t, uses.Flush(ctx))
+		time.Sleep(time.Hour) // the timer finds nothing
+	})
+}
+
+// Under -race: uses come while they are written.
+func TestConcurrent(t *testing.T) {
+	t.Parallel()
+	uses, rows := newTracker(time.Millisecond)
+	var noting sync.WaitGroup
+	for g := range 64 {
+		noting.Go(func() {
+			for i := range 200 {
+				uses.Note(new(fmt.Sprint(g*i%700)), time.Unix(int64(i), 0))
+				_ = uses.Latest(fmt.Sprint(i))
+			}
+		})
+	}
+	noting.Wait()
+	require.NoError(t, uses.Flush(ctx))
+	written, calls, _ := rows.seen()
+	require.Equal(t, time.Unix(199, 0), written["0"])
+	require.NotContains(t, calls, 0)
+}
