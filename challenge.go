@@ -10,26 +10,13 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/problem"
 )
 
-// challenges returns the values of WWW-Authenticate, one for each scheme (RFC
-// 9110 section 11.6.1): some clients fail on two in one line. The attributes
-// follow the realm.
-func challenges(realm, attributes string) []string {
-	values := make([]string, len(bearer.Schemes))
-	for i, s := range bearer.Schemes {
-		values[i] = s + ` realm="` + realm + `"` + attributes
-	}
-	return values
-}
-
 // A refusal is what a client is told. It says nothing that a stranger must not
 // know: why exactly a key is invalid stands in the error, for the log.
 type refusal struct {
 	status     int
-	attributes string // of the challenges (RFC 6750 section 3); "-": no challenge
+	attributes string // of the challenges (RFC 6750 section 3)
 	detail     string
 }
-
-const noChallenge = "-"
 
 func refusalOf(err error) refusal {
 	status := StatusCode(err)
@@ -47,7 +34,7 @@ func refusalOf(err error) refusal {
 	case errors.Is(err, ErrInvalidRequest) && status == http.StatusBadRequest:
 		return refusal{status, `, error="invalid_request"`, "Malformed or repeated credentials."}
 	}
-	return refusal{http.StatusServiceUnavailable, noChallenge, "Authentication is not available at the moment. Try again."}
+	return refusal{http.StatusServiceUnavailable, "", "Authentication is not available at the moment. Try again."}
 }
 
 const retryAfter = "2" // seconds
@@ -63,18 +50,17 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 		err = &unavailableError{"authenticate", err}
 	}
 	h := w.Header()
-	if refused.attributes != noChallenge {
-		for _, c := range challenges(a.realm, refused.attributes) {
-			h.Add("WWW-Authenticate", c)
-		}
-	}
-	if refused.status == http.StatusServiceUnavailable {
+	if refused.status == http.StatusServiceUnavailable { // no other key would help
 		h.Set("Retry-After", retryAfter)
+	} else {
+		for _, scheme := range bearer.Schemes { // one each: some clients fail on two in one line (RFC 9110 section 11.6.1)
+			h.Add("WWW-Authenticate", scheme+` realm="`+a.options.Realm+`"`+refused.attributes)
+		}
 	}
 	h.Set("Cache-Control", "no-store")
 	a.addVary(h)
-	if a.errorHandler != nil {
-		a.errorHandler(w, r, err)
+	if a.options.ErrorHandler != nil {
+		a.options.ErrorHandler(w, r, err)
 		return
 	}
 	problem.Write(w, r, refused.status, refused.detail)

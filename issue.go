@@ -8,7 +8,9 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"maps"
 	randv2 "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
@@ -122,16 +124,14 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 	var stale []Record // expired, and each holds a slot
 	for _, other := range live {
 		isExpired := other.Token.ExpiredAt(now)
-		if other.Token.Name == r.Token.Name {
-			if !isExpired {
-				return ErrNameTaken
-			}
+		switch {
+		case other.Token.Name == r.Token.Name && !isExpired:
+			return ErrNameTaken
+		case other.Token.Name == r.Token.Name:
 			if err := m.revokeExpired(ctx, other.Token, now); err != nil {
 				return err
 			}
-			continue
-		}
-		if other.Slot != 0 {
+		case other.Slot != 0:
 			used[other.Slot] = true
 			if isExpired {
 				stale = append(stale, other)
@@ -142,10 +142,7 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 	if limit < 0 {
 		return nil
 	}
-	for {
-		if r.Slot = freeSlot(used, limit); r.Slot != 0 {
-			return nil
-		}
+	for len(used) >= limit {
 		if len(stale) == 0 {
 			return ErrTooManyTokens
 		}
@@ -155,6 +152,8 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 		delete(used, stale[0].Slot)
 		stale = stale[1:]
 	}
+	r.Slot = freeSlot(used, limit)
+	return nil
 }
 
 // revokeExpired takes it for done if the token is gone or no longer expired:
@@ -168,24 +167,15 @@ func (m *Manager) revokeExpired(ctx context.Context, t Token, now time.Time) err
 }
 
 // freeSlot picks a slot at random, so that calls at the same time seldom pick the
-// same, or returns 0 if there is none. It picks from 1…limit, or from fewer where
+// same. Fewer than limit are used. It picks from 1…limit, or from fewer where
 // slots above those are used, as after the limit was lowered: so many calls at once
 // can't exceed it either.
 func freeSlot(used map[int]bool, limit int) int {
-	above := func(n int) (count int) {
-		for slot := range used {
-			if slot > n {
-				count++
-			}
-		}
-		return count
-	}
 	n := limit
-	for n > 0 && above(n) > limit-n {
-		n--
-	}
-	if n <= len(used)-above(n) {
-		return 0
+	for _, slot := range slices.Backward(slices.Sorted(maps.Keys(used))) {
+		if slot > n {
+			n--
+		}
 	}
 	slot := 1 + randv2.IntN(n)
 	for used[slot] {

@@ -1,6 +1,7 @@
 package tokenauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -37,13 +38,10 @@ const defaultRealm = "api"
 // "Authorization: Token <key>", in any letter case of the scheme, and nowhere
 // else: not in the query, a form or a cookie.
 type Authenticator[U any] struct {
-	manager      *Manager
-	find         func(ctx context.Context, userID string) (U, error)
-	nilable      bool // whether a U can be nil
-	realm        string
-	keyHeader    string
-	errorHandler func(http.ResponseWriter, *http.Request, error)
-	vary         []string
+	manager *Manager
+	find    func(ctx context.Context, userID string) (U, error)
+	options AuthenticatorOptions // with KeyHeader in canonical form
+	vary    []string
 }
 
 // NewAuthenticator returns an Authenticator of the manager's tokens. It calls
@@ -57,28 +55,21 @@ func NewAuthenticator[U any](m *Manager, find func(ctx context.Context, userID s
 	if m == nil || find == nil {
 		panic("tokenauth: NewAuthenticator: nil Manager or find")
 	}
-	a := &Authenticator[U]{manager: m, find: find, realm: defaultRealm, vary: []string{"Authorization"}}
-	switch reflect.TypeFor[U]().Kind() {
-	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
-		a.nilable = true
+	a := &Authenticator[U]{manager: m, find: find, vary: []string{"Authorization"}}
+	if opts != nil {
+		a.options = *opts
 	}
-	if opts == nil {
-		return a
-	}
-	if opts.Realm != "" {
-		a.realm = opts.Realm
-	}
-	if !syntax.IsQuotable(a.realm) {
+	o := &a.options
+	if o.Realm = cmp.Or(o.Realm, defaultRealm); !syntax.IsQuotable(o.Realm) {
 		panic("tokenauth: NewAuthenticator: malformed Realm")
 	}
-	if opts.KeyHeader != "" {
-		a.keyHeader = http.CanonicalHeaderKey(opts.KeyHeader)
-		if !syntax.IsWord(a.keyHeader) || a.keyHeader == "Authorization" {
+	if o.KeyHeader != "" {
+		o.KeyHeader = http.CanonicalHeaderKey(o.KeyHeader)
+		if !syntax.IsWord(o.KeyHeader) || o.KeyHeader == "Authorization" {
 			panic("tokenauth: NewAuthenticator: malformed KeyHeader")
 		}
-		a.vary = append(a.vary, a.keyHeader)
+		a.vary = append(a.vary, o.KeyHeader)
 	}
-	a.errorHandler = opts.ErrorHandler
 	return a
 }
 
@@ -126,7 +117,7 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 				a.WriteError(w, r, err)
 				return
 			}
-			if optional || a.keyHeader != "" {
+			if optional || a.options.KeyHeader != "" {
 				// What answers an Authorization needs no Vary (RFC 9110 section 12.5.5),
 				// and on each request it would be felt. Of the rest caches know nothing.
 				a.addVary(w.Header())
@@ -171,7 +162,7 @@ func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, need []s
 }
 
 func (a *Authenticator[U]) decide(ctx context.Context, h http.Header, need []string, id *identity[U]) (p presentation, err error) {
-	key, err := bearer.Key(h, a.keyHeader)
+	key, err := bearer.Key(h, a.options.KeyHeader)
 	switch err {
 	case nil:
 	case bearer.ErrNone:
@@ -189,26 +180,27 @@ func (a *Authenticator[U]) decide(ctx context.Context, h http.Header, need []str
 		}
 		return p, err
 	}
-	user, err := a.find(ctx, p.token.UserID)
-	switch {
-	case err != nil && errors.Is(err, ErrNoUser):
-		return p, err
-	case err != nil:
+	if id.user, err = a.find(ctx, p.token.UserID); err != nil {
+		if errors.Is(err, ErrNoUser) {
+			return p, err
+		}
 		return p, &unavailableError{findingUser, err}
-	case a.nilable && isNil(user):
+	}
+	if isNil(reflect.ValueOf(&id.user).Elem()) {
 		return p, ErrNoUser
-	case !hasScopes(p.token.Scopes, need):
+	}
+	if !hasScopes(p.token.Scopes, need) {
 		return p, newScopeError(need)
 	}
-	id.user, id.token, id.by = user, p.token, a
+	id.token, id.by = p.token, a
 	return p, nil
 }
 
-func isNil(user any) bool {
-	v := reflect.ValueOf(user)
+// isNil reports whether a user can be nil, and is.
+func isNil(v reflect.Value) bool {
 	switch v.Kind() {
-	case reflect.Invalid:
-		return true
+	case reflect.Interface:
+		return v.IsNil() || isNil(v.Elem())
 	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
 		return v.IsNil()
 	}
