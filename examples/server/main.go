@@ -14,10 +14,12 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
 func main() {
@@ -35,6 +37,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
 	path := flags.String("db", "tokens.db", "`file` of the database; it is created if it is missing")
+	maxStale := flags.Duration("cache", 0, "`time` for which what was found of a key is kept: how long a revocation by another process may stay unseen; 0: not at all")
+	prune := flags.Duration("prune", 0, "delete tokens that ended longer ago than this `time`, now and each hour; 0: never")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
@@ -58,7 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	tokens := newManager(store)
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
+	tokens := newManager(cached(store, *maxStale), logger)
 	key, err := issueKey(ctx, tokens)
 	if err != nil {
 		return errors.Join(err, ln.Close())
@@ -66,8 +71,47 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	// The only time that the key is seen.
 	_, _ = fmt.Fprintf(stdout, "curl -H 'Authorization: Bearer %s' http://%s/me\n", key.Reveal(), ln.Addr())
 
-	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	return serve(ctx, ln, newHandler(db, tokens, logger), logger)
+	untilStop, stop := context.WithCancel(ctx)
+	var pruning sync.WaitGroup
+	pruning.Go(func() { pruneEachHour(untilStop, tokens, *prune, logger) })
+	defer pruning.Wait() // before the database is closed
+	defer stop()
+	err = serve(ctx, ln, newHandler(db, tokens, logger), logger)
+	return errors.Join(err, flush(ctx, tokens))
+}
+
+// cached puts a cache in front of a store if what it keeps may be stale at all.
+func cached(store tokenauth.Store, maxStale time.Duration) tokenauth.Store {
+	if maxStale <= 0 {
+		return store
+	}
+	return storecache.New(store, &storecache.Options{MaxStale: maxStale})
+}
+
+// pruneEachHour deletes tokens that ended longer ago than age, until ctx is done.
+func pruneEachHour(ctx context.Context, tokens *tokenauth.Manager, age time.Duration, logger *slog.Logger) {
+	if age <= 0 {
+		return
+	}
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	for {
+		if _, err := tokens.Prune(ctx, time.Now().Add(-age)); err != nil && ctx.Err() == nil {
+			logger.Error("prune", "error", err) // and again in an hour
+		}
+		select {
+		case <-hourly.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// flush writes the last uses that are still to be written.
+func flush(ctx context.Context, tokens *tokenauth.Manager) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	return tokens.Flush(ctx)
 }
 
 const (
@@ -75,8 +119,9 @@ const (
 	scopeWrite = "notes:write"
 )
 
-func newManager(store tokenauth.Store) *tokenauth.Manager {
+func newManager(store tokenauth.Store, logger *slog.Logger) *tokenauth.Manager {
 	return tokenauth.New(store, "notes", &tokenauth.Options{
+		OnEvent:    tokenauth.LogEvents(logger),
 		Scopes:     []string{scopeRead, scopeWrite},
 		MaxPerUser: 1000, // each start takes one of the demonstration user's for a day
 	})

@@ -53,7 +53,7 @@ func (b *buffer) String() string {
 var curlLine = regexp.MustCompile(`^curl -H 'Authorization: Bearer (notes_[0-9A-Za-z]{38})' (http://127\.0\.0\.1:\d+)/me\n$`)
 
 // start runs the program on a free port until the test ends, or Stop is called.
-func start(t *testing.T, db string) *program {
+func start(t *testing.T, db string, flags ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, stdoutEnd := io.Pipe()
@@ -63,7 +63,8 @@ func start(t *testing.T, db string) *program {
 	p.Done = done
 	go func() {
 		defer close(ended)
-		done <- run(ctx, []string{"-addr", "127.0.0.1:0", "-db", db}, stdoutEnd, io.MultiWriter(p.Log, &leaktest.Default))
+		args := append([]string{"-addr", "127.0.0.1:0", "-db", db}, flags...)
+		done <- run(ctx, args, stdoutEnd, io.MultiWriter(p.Log, &leaktest.Default))
 		_ = stdoutEnd.Close()
 	}()
 	t.Cleanup(func() { cancel(); <-ended })

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -84,7 +85,7 @@ func TestChallenges(t *testing.T) {
 // otherKey returns a well-formed key that the program does not know.
 func (p *program) otherKey(t *testing.T) string {
 	t.Helper()
-	key, _, err := newManager(tokenauth.NewMemoryStore()).Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
+	key, _, err := newManager(tokenauth.NewMemoryStore(), slog.New(slog.DiscardHandler)).Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
 	require.NoError(t, err)
 	leaktest.Default.Secret(key.Reveal())
 	return key.Reveal()
@@ -98,7 +99,7 @@ func issue(t *testing.T, path string, spec tokenauth.Spec) (string, func(context
 	t.Cleanup(func() { _ = db.Close() })
 	store, err := openStore(t.Context(), db)
 	require.NoError(t, err)
-	tokens := newManager(store)
+	tokens := newManager(store, slog.New(slog.DiscardHandler))
 	key, token, err := tokens.Issue(t.Context(), spec)
 	require.NoError(t, err)
 	leaktest.Default.Secret(key.Reveal())
@@ -177,7 +178,9 @@ func TestLog(t *testing.T) {
 
 	lines := strings.Split(strings.TrimSpace(p.Log.String()), "\n")
 	for i, want := range []string{
+		`msg="token issued" user=1 token=[A-Z2-7]{26} name="curl .*"$`,
 		`route="GET /me" status=200 duration=\S+ token=[A-Z2-7]{26}$`,
+		`level=WARN msg="token rejected" reason=malformed$`,
 		`route="GET /me" status=401 duration=\S+ token=""$`,
 		`route="" status=404 `,
 		`route="GET /me" status=307 `,

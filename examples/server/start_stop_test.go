@@ -61,6 +61,32 @@ func TestGracefulShutdown(t *testing.T) {
 	require.True(t, p.Key != again.Key, "each start has a key of its own")
 }
 
+// With a cache: what is used shortly before the end must be written, and what ended
+// long ago must go.
+func TestLastUseAndPrune(t *testing.T) {
+	path := databaseFile(t)
+	db, err := openDatabase(t.Context(), path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	p := start(t, path, "-cache", "1m")
+	for range 3 {
+		require.Equal(t, http.StatusOK, p.do(t, "GET", "/me", p.Key, "").StatusCode)
+	}
+	p.Stop()
+	require.NoError(t, p.wait(t))
+	count := func(where string) (n int) {
+		require.NoError(t, db.QueryRow("SELECT count(*) FROM tokenauth_tokens WHERE "+where).Scan(&n))
+		return n
+	}
+	require.Equal(t, 1, count("last_used_at >= created_at"))
+
+	_, err = db.Exec("UPDATE tokenauth_tokens SET expires_at = 1")
+	require.NoError(t, err)
+	start(t, path, "-prune", "24h")
+	require.Eventually(t, func() bool { return count("expires_at = 1") == 0 }, patience, time.Millisecond)
+	require.Equal(t, 1, count("1 = 1"), "the key of this start")
+}
+
 func TestOddFileNames(t *testing.T) {
 	for _, name := range []string{"a b.db", "what?.db", "100%25.db", "a#b&c=d.db", ":memory:", "file:x.db", "größe.db"} {
 		t.Run(name, func(t *testing.T) {
