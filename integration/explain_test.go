@@ -1,0 +1,301 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// An explainer asks the database for its plan of each statement before it runs it.
+type explainer struct {
+	tokenauth.DB // one connection
+	t            *testing.T
+	explain      func(ctx context.Context, db tokenauth.DB, query string, args []any) ([]string, error)
+	plans        []string
+}
+
+func (e *explainer) note(ctx context.Context, query string, args []any) {
+	plan, err := e.explain(ctx, e.DB, query, args)
+	require.NoError(e.t, err, query)
+	require.NotEmpty(e.t, plan, query)
+	e.plans = append(e.plans, plan...)
+}
+
+func (e *explainer) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	e.note(ctx, query, args)
+	return e.DB.ExecContext(ctx, query, args...)
+}
+
+func (e *explainer) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	e.note(ctx, query, args)
+	return e.DB.QueryContext(ctx, query, args...)
+}
+
+// An aloneExplainer is taken for a database's handle, on which a lookup is prepared.
+type aloneExplainer struct{ *explainer }
+
+func (e aloneExplainer) BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error) {
+	panic("not called")
+}
+
+func (e aloneExplainer) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	d := tokenauth.DigestOf("7")
+	e.note(ctx, query, []any{d[:], d[:]}) // Find is the one that is prepared
+	return e.DB.PrepareContext(ctx, query)
+}
+
+// lines returns the rows of a query, each as one text.
+func lines(ctx context.Context, db tokenauth.DB, query string, args ...any) (all []string, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		var fields []string
+		for _, v := range values {
+			fields = append(fields, v.String)
+		}
+		all = append(all, strings.Join(fields, " | "))
+	}
+	return all, rows.Err()
+}
+
+func explain(ctx context.Context, db tokenauth.DB, query string, args []any) ([]string, error) {
+	return lines(ctx, db, "EXPLAIN "+query, args...)
+}
+
+// explainGeneric returns PostgreSQL's plan for any values, to which it may turn after
+// a few runs of a prepared statement.
+func explainGeneric(ctx context.Context, db tokenauth.DB, query string, args []any) ([]string, error) {
+	var values []string
+	for _, arg := range args {
+		switch v := arg.(type) {
+		case nil:
+			values = append(values, "NULL")
+		case []byte:
+			values = append(values, `'\x`+hex.EncodeToString(v)+"'")
+		default:
+			values = append(values, "'"+fmt.Sprint(v)+"'")
+		}
+	}
+	for _, statement := range []string{"SET plan_cache_mode = force_generic_plan", "PREPARE generic AS " + query} {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := lines(ctx, db, "EXPLAIN EXECUTE generic ("+strings.Join(values, ", ")+")")
+	if err == nil {
+		_, err = db.ExecContext(ctx, "DEALLOCATE generic")
+	}
+	return plan, err
+}
+
+// scansOnPostgres returns what of a plan reads a table from end to end.
+func scansOnPostgres(table string, plan []string) []string {
+	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
+		return !strings.Contains(line, "Seq Scan on "+table)
+	})
+}
+
+// scansOnMariaDB returns what of a plan reads a table, or an index of it, from end to
+// end. Of an index in the order that is asked for it reads as much as the limit says.
+func scansOnMariaDB(table string, plan []string) []string {
+	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
+		const selectType, name, how, key, rows = 1, 2, 3, 5, 8
+		f := strings.Split(line, " | ")
+		limited := f[how] == "index" && f[key] == table+"_created" && len(f[rows]) < 3
+		return f[selectType] == "INSERT" || !slices.Contains([]string{table, "t", "other"}, f[name]) ||
+			f[how] != "ALL" && f[how] != "index" || limited
+	})
+}
+
+// A scan is not felt with ten tokens, and stops a service with a million.
+func TestNoStatementScansTheTable(t *testing.T) {
+	t.Parallel()
+	postgresProbes := []string{"_digest_key on", "Index Cond: (digest = ", "_retired_digest_key on", "Index Cond: (retired_digest = "}
+	// It probes unique keys while it plans, and here finds no retired one.
+	mariaDBProbes := []string{" | const | digest | digest | ", "Impossible WHERE noticed after reading const tables"}
+	for _, c := range []struct {
+		name, setup string
+		explain     func(context.Context, tokenauth.DB, string, []any) ([]string, error)
+		scans       func(table string, plan []string) []string
+		number      string   // the type that a name, which is digits, is cast to
+		probes      []string // in Find's plan
+	}{
+		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres, "bigint", postgresProbes},
+		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres, "bigint", postgresProbes},
+		{"MariaDB", "MariaDB", explain, scansOnMariaDB, "unsigned", mariaDBProbes},
+		{"MariaDB, interpolateParams", "MariaDB, interpolateParams", explain, scansOnMariaDB, "unsigned", mariaDBProbes},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, c.setup)
+			opts := newTable()
+			db := s.open(t)[0]
+			plain := newStore(t, db, s.dialect, opts)
+			populate(t, db, s.dialect, opts.Table, 20_000)
+			age(t, db, s.dialect, opts.Table, c.number)
+
+			for _, transaction := range []bool{false, true} {
+				conn, err := db.Conn(t.Context())
+				require.NoError(t, err)
+				e := &explainer{DB: conn, t: t, explain: c.explain}
+				store := plain.With(e)
+				if !transaction {
+					store = plain.With(aloneExplainer{e})
+				}
+				for _, call := range calls(transaction) {
+					if call.name == "Prune" && c.name == "PostgreSQL, generic plans" {
+						continue // see TestPruneNeedsItsTimes
+					}
+					e.plans = nil
+					require.NoError(t, call.do(t.Context(), store), call.name)
+					require.Empty(t, c.scans(opts.Table, e.plans), "%s:\n%s", call.name, strings.Join(e.plans, "\n"))
+					if call.name == "Find" {
+						plan := strings.Join(e.plans, "\n")
+						for _, probe := range c.probes {
+							require.Contains(t, plan, probe)
+						}
+						t.Logf("Find:\n%s", plan)
+					}
+				}
+				require.NoError(t, store.Close())
+				require.NoError(t, conn.Close())
+			}
+		})
+	}
+}
+
+// age makes the rows of a table different in age, and a few of them dead.
+func age(t *testing.T, db *sql.DB, d tokenauth.Dialect, table, number string) {
+	t.Helper()
+	analyze := "ANALYZE "
+	if d == tokenauth.MySQL {
+		analyze = "ANALYZE TABLE "
+	}
+	for _, statement := range []string{
+		"UPDATE " + table + " SET created_at = created_at + 1000000 * CAST(name AS " + number + ")",
+		"UPDATE " + table + " SET expires_at = 1 WHERE name LIKE '%555'",
+		"UPDATE " + table + " SET revoked_at = 1, live_name = NULL WHERE name LIKE '%666'",
+		analyze + table,
+	} {
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+}
+
+// PostgreSQL's plan of Prune for times that it doesn't know would read the table: it
+// expects a third of the tokens to be dead. So it must never turn to that one.
+func TestPruneNeedsItsTimes(t *testing.T) {
+	t.Parallel()
+	s := setupNamed(t, "PostgreSQL, pgx")
+	opts := newTable()
+	db := s.open(t)[0]
+	store := newStore(t, db, s.dialect, opts)
+	populate(t, db, s.dialect, opts.Table, 20_000)
+	age(t, db, s.dialect, opts.Table, "bigint")
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	for i := range 50 {
+		n, err := store.With(conn).Prune(t.Context(), time.UnixMicro(int64(2-i%2)), 1) // one, none, one...
+		require.NoError(t, err)
+		require.LessOrEqual(t, n, 1)
+	}
+	plans, err := lines(t.Context(), conn, "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement LIKE 'DELETE%'")
+	require.NoError(t, err)
+	require.Equal(t, []string{"50 | 0"}, plans)
+}
+
+type storeCall struct {
+	name string
+	do   func(context.Context, tokenauth.Store) error
+}
+
+// calls returns calls of all methods that succeed, on rows that populate has made.
+func calls(again bool) []storeCall {
+	now := time.Now()
+	token := func(i int) (user, id string) { return fmt.Sprint(i / 10), fmt.Sprintf("T%025d", i) }
+	first := 7
+	if again {
+		first = 1007
+	}
+	user, id := token(first)
+	expiredUser, expiredID := token(first - 7 + 18_555)
+	record := func(name string) tokenauth.Record {
+		name += fmt.Sprint(first)
+		return tokenauth.Record{Slot: 1, Digest: tokenauth.DigestOf("of " + name), Token: tokenauth.Token{
+			ID: "new" + name, UserID: "of " + name, Name: name, Hint: "x7Qf", Generation: 1, CreatedAt: now,
+		}}
+	}
+	list := func(q tokenauth.Query) func(context.Context, tokenauth.Store) error {
+		return func(ctx context.Context, s tokenauth.Store) error { _, err := s.List(ctx, q); return err }
+	}
+	halfway := tokenauth.Cursor{CreatedAt: time.UnixMicro(1772366400000000 + 10_000*1e6), ID: "T"}
+	name, later := fmt.Sprint("renamed ", first), now.Add(time.Hour)
+	return []storeCall{
+		{"Find", func(ctx context.Context, s tokenauth.Store) error {
+			_, err := s.Find(ctx, tokenauth.DigestOf(fmt.Sprint(first)))
+			return err
+		}},
+		{"Create", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, record("a")) }},
+		{"Create again", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, record("a")) }},
+		{"Create of several", func(ctx context.Context, s tokenauth.Store) error {
+			return s.Create(ctx, record("a"), record("b"), record("c"))
+		}},
+		{"List", list(tokenauth.Query{UserID: user})},
+		{"List of a page", list(tokenauth.Query{UserID: user, Revoked: true, Limit: 10, After: halfway})},
+		{"List of one", list(tokenauth.Query{UserID: user, ID: id, Revoked: true, Limit: 1})},
+		{"List of all, first page", list(tokenauth.Query{AllUsers: true, Limit: 10})},
+		{"List of all, with the revoked", list(tokenauth.Query{AllUsers: true, Revoked: true, Limit: 10})},
+		{"List of all, a page", list(tokenauth.Query{AllUsers: true, Limit: 10, After: halfway})},
+		{"Update", func(ctx context.Context, s tokenauth.Store) error {
+			return s.Update(ctx, user, id, tokenauth.Patch{Name: &name, Scopes: &[]string{"x"}, ExpiresAt: &later}, now)
+		}},
+		{"Update again", func(ctx context.Context, s tokenauth.Store) error {
+			return s.Update(ctx, user, id, tokenauth.Patch{Name: &name}, now)
+		}},
+		{"Rotate", func(ctx context.Context, s tokenauth.Store) error {
+			return s.Rotate(ctx, user, id, tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("new" + id), Hint: "new1", GraceUntil: now}, now)
+		}},
+		{"Touch", func(ctx context.Context, s tokenauth.Store) error {
+			var uses []tokenauth.Use
+			for i := range 16 {
+				_, id := token(first + 100*i)
+				uses = append(uses, tokenauth.Use{ID: id, At: now})
+			}
+			return s.Touch(ctx, uses...)
+		}},
+		{"RevokeExpired", func(ctx context.Context, s tokenauth.Store) error {
+			return s.RevokeExpired(ctx, expiredUser, expiredID, now)
+		}},
+		{"Revoke", func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, now) }},
+		{"Revoke again", func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, now) }},
+		{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error { _, err := s.RevokeAll(ctx, user, now); return err }},
+		{"Prune", func(ctx context.Context, s tokenauth.Store) error {
+			_, err := s.Prune(ctx, now.Add(-time.Hour), 5)
+			return err
+		}},
+	}
+}
