@@ -1,0 +1,324 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// Servers that stop, hang or lie in between: each request is then answered 503 in
+// time, and all goes on by itself when they are back.
+
+func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres() }
+
+// statusOf sends a request with a key to a service on a store, and returns its status.
+func statusOf(store tokenauth.Store, key string) int {
+	m := tokenauth.New(store, "acme", nil)
+	anyUser := func(_ context.Context, id string) (string, error) { return id, nil }
+	service := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r, answer := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
+	r.Header.Set("Authorization", "Bearer "+key)
+	service.ServeHTTP(answer, r)
+	return answer.Code
+}
+
+// issued issues a token and returns its key.
+func issued(t *testing.T, store tokenauth.Store, name string) (string, tokenauth.Token) {
+	t.Helper()
+	key, token, err := tokenauth.New(store, "acme", nil).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: name})
+	require.NoError(t, err)
+	leaktest.Default.Secret(key.Reveal())
+	return key.Reveal(), token
+}
+
+// requireNoAnswer requires an error that says that the store did not answer.
+func requireNoAnswer(t *testing.T, err error, what string) {
+	t.Helper()
+	require.Error(t, err, what)
+	require.Equal(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", what, err)
+	_, _ = fmt.Fprint(&leaktest.Default, err)
+}
+
+// An outage is something that happens to a server under load.
+type outage struct {
+	name       string
+	driver     string
+	dsn        string
+	begin, end func() error
+	length     time.Duration
+}
+
+// test requires that a load over PostgreSQL survives the outage.
+func (o outage) test(t *testing.T) {
+	t.Helper()
+	opts := newTable()
+	opts.Timeout = 0 // the default, 2 s
+	store := &calmStore{Store: newStore(t, open(t, o.driver, o.dsn), tokenauth.PostgreSQL, opts)}
+	goroutines := runtime.NumGoroutine()
+	l := startLoad(t, 32, 16, store)
+	l.stockUp(t, 200)
+	elapse(t, time.Second)
+	refused, failed := l.refused.Load(), store.failures.Load()
+	require.NoError(t, o.begin())
+	t.Cleanup(func() { _ = o.end() }) // for what cleans up, if the test fails here
+	elapse(t, o.length)
+	require.Greater(t, l.refused.Load(), refused, "requests during the outage")
+	require.Greater(t, store.failures.Load(), failed, "changes during the outage")
+	require.NoError(t, o.end())
+	back := l.recovers(t, store, time.Now())
+	r := l.finish(t)
+	r.requireSound(t)
+	t.Logf("%s for %v: %d requests, %d of them 503, slowest %.1f s; %d changes, %d of them failed; last 503 %.1f s after its end",
+		o.name, o.length, r.requests, r.refused, r.slowest.Seconds(), r.changes, r.failed, back.Seconds())
+	require.Less(t, back, 5*time.Second, "the service recovers by itself")
+	require.Less(t, r.slowest, 5*time.Second, "an answer comes soon after the store's timeout at the latest")
+	// What was given up must not wait for the server for ever.
+	until(t, "no more goroutines than before", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
+}
+
+// A database that is restarted for an update must not cost the clients more than 503s.
+func TestPostgresStopped(t *testing.T) {
+	pg := closing(t, startPostgres)
+	outage{"PostgreSQL stopped", "pgx", pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
+}
+
+// A server that hangs keeps its connections open. Nobody may wait for it for ever.
+func TestPostgresFrozen(t *testing.T) {
+	pg := closing(t, startPostgres)
+	outage{"PostgreSQL frozen", "pgx", pg.DSN("postgres"), pg.Freeze, pg.Thaw, 3 * time.Second}.test(t)
+}
+
+func throughPgBouncer(t *testing.T) (*servers.PostgresServer, *servers.PgBouncerServer) {
+	t.Helper()
+	pg := closing(t, startPostgres)
+	return pg, closing(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
+}
+
+// A pooler that is restarted is no worse than a database that is.
+func TestPgBouncerStopped(t *testing.T) {
+	_, bouncer := throughPgBouncer(t)
+	outage{"PgBouncer stopped", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
+		bouncer.Stop, bouncer.Start, 2 * time.Second}.test(t)
+}
+
+// A pooler takes calls for a server that is down, and lets them wait: the store's own
+// deadline alone ends them.
+func TestPgBouncerWithoutServer(t *testing.T) {
+	pg, bouncer := throughPgBouncer(t)
+	outage{"PostgreSQL stopped behind PgBouncer", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
+		pg.Stop, pg.Start, 3 * time.Second}.test(t)
+}
+
+// Idle connections die, with a failover or at a firewall. The pool must get rid of them
+// at the cost of at most one 503 each, and never of a good key's 401.
+func TestKilledIdle(t *testing.T) {
+	const conns = 8
+	for _, e := range engines(t) {
+		t.Run(e.name, func(t *testing.T) {
+			db, other := open(t, e.driver, e.dsn), open(t, e.driver, e.dsn)
+			store := newStore(t, db, e.dialect, nil)
+			r := newRecord("anna", "laptop")
+			require.NoError(t, store.Create(t.Context(), r))
+			for range 2 { // so that they were used a moment ago
+				var held [conns]*sql.Conn
+				for i := range held {
+					conn, err := db.Conn(t.Context())
+					require.NoError(t, err)
+					held[i] = conn
+				}
+				for _, conn := range held {
+					require.NoError(t, conn.Close())
+				}
+			}
+			e.killed(t, other, e.connections, conns)
+			failed := 0
+			for range 2 * conns {
+				if _, err := store.Find(t.Context(), r.Digest); err != nil {
+					requireNoAnswer(t, err, "find")
+					failed++
+				}
+			}
+			t.Logf("killed idle connections, %s: %d of %d cost an error", e.name, failed, conns)
+			require.LessOrEqual(t, failed, conns)
+			_, err := store.Find(t.Context(), r.Digest)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// blackHole returns an address that accepts connections and never says a word.
+func blackHole(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var accepted sync.WaitGroup
+	accepted.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Go(func() {
+				_, _ = io.Copy(io.Discard, conn) // until the client gives up
+				_ = conn.Close()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		accepted.Wait()
+	})
+	return l.Addr().String()
+}
+
+// A server that accepts and never answers is the worst for a service: without a
+// deadline each request would hang, and with it the whole service.
+func TestBlackHole(t *testing.T) {
+	hole := blackHole(t)
+	key, _ := issued(t, tokenauth.NewMemoryStore(), "laptop")
+	pgDSN := "postgres://postgres@" + hole + "/postgres?sslmode=disable"
+	libPQ, err := pq.NewConnector(pgDSN)
+	require.NoError(t, err)
+	libPQ.Dialer(deadlineDialer{})
+	libPQDB := sql.OpenDB(libPQ)
+	defer libPQDB.Close()
+	for name, s := range map[string]struct {
+		db      *sql.DB
+		dialect tokenauth.Dialect
+	}{
+		"pgx":                         {open(t, "pgx", pgDSN), tokenauth.PostgreSQL},
+		"go-sql-driver/mysql":         {open(t, "mysql", "root@tcp("+hole+")/t"), tokenauth.MySQL},
+		"lib/pq, reads with deadline": {libPQDB, tokenauth.PostgreSQL},
+	} {
+		const timeout, slack = 300 * time.Millisecond, 2 * time.Second
+		store, err := tokenauth.NewSQLStore(s.db, s.dialect, &tokenauth.SQLOptions{Timeout: timeout})
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = store.Find(t.Context(), tokenauth.DigestOf(key))
+		took := time.Since(began)
+		require.ErrorIs(t, err, context.DeadlineExceeded, name)
+		requireNoAnswer(t, err, name)
+		require.Less(t, took, timeout+slack, name)
+		t.Logf("black hole, %s, timeout %v: %v", name, timeout, took.Round(time.Millisecond))
+		began = time.Now()
+		require.Equal(t, http.StatusServiceUnavailable, statusOf(store, key), name)
+		require.Less(t, time.Since(began), timeout+slack, name)
+	}
+}
+
+// A deadlineDialer is for lib/pq, which by itself waits for a server that hangs,
+// whatever the deadline of a call: a read that takes too long ends the connection.
+type deadlineDialer struct{ net.Dialer }
+
+// DialTimeout implements pq.Dialer.
+func (d deadlineDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	d.Timeout = timeout
+	return d.Dial(network, address)
+}
+
+// Dial implements pq.Dialer.
+func (d deadlineDialer) Dial(network, address string) (net.Conn, error) {
+	conn, err := d.Dialer.Dial(network, address)
+	return deadlineConn{conn}, err
+}
+
+type deadlineConn struct{ net.Conn }
+
+func (c deadlineConn) Read(into []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(into)
+}
+
+// sqlState returns what PostgreSQL calls an error.
+func sqlState(err error) string {
+	var e interface{ SQLState() string }
+	if errors.As(err, &e) {
+		return e.SQLState()
+	}
+	return ""
+}
+
+// A tally counts answers, right and wrong ones.
+type tally struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (c *tally) add(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[what]++
+}
+
+// The docs say which mode pgx needs behind PgBouncer. Whoever overlooks that must get
+// errors, and never an answer that is wrong.
+func TestPgBouncerDefaultMode(t *testing.T) {
+	_, bouncer := throughPgBouncer(t)
+	opts := newTable()
+	good := newStore(t, open(t, "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec")), tokenauth.PostgreSQL, opts)
+	bad, err := tokenauth.NewSQLStore(open(t, "pgx", bouncer.DSN("postgres")), tokenauth.PostgreSQL, opts)
+	require.NoError(t, err)
+	states, wrong := &tally{counts: map[string]int{}}, &tally{counts: map[string]int{}}
+	// answered reports whether a call was answered, and counts it.
+	answered := func(what string, err error) bool {
+		switch {
+		case err == nil:
+			states.add("none")
+		case tokenauth.StatusCode(err) == http.StatusServiceUnavailable:
+			states.add(sqlState(err))
+		default:
+			wrong.add(fmt.Sprint(what, ": ", err))
+		}
+		return err == nil
+	}
+	var clients sync.WaitGroup
+	for client := range 16 {
+		clients.Go(func() {
+			for round := range 20 {
+				r := newRecord("anna", fmt.Sprint("client ", client, ", ", round))
+				if err := good.Create(t.Context(), r); err != nil {
+					wrong.add(err.Error())
+				}
+				if got, err := bad.Find(t.Context(), r.Digest); answered("find", err) && got.Token.ID != r.Token.ID {
+					wrong.add("find: another token")
+				}
+				if _, err := bad.Find(t.Context(), tokenauth.DigestOf("unknown")); !errors.Is(err, tokenauth.ErrNotFound) && answered("find", err) {
+					wrong.add("find: an unknown key")
+				}
+				if answered("revoke", bad.Revoke(t.Context(), "anna", r.Token.ID, time.Now())) {
+					if got, err := good.Find(t.Context(), r.Digest); err != nil || got.Token.RevokedAt.IsZero() {
+						wrong.add(fmt.Sprint("revoke: not done, ", err))
+					}
+				}
+				r = newRecord("bea", r.Token.Name)
+				if answered("create", bad.Create(t.Context(), r)) {
+					if _, err := good.Find(t.Context(), r.Digest); err != nil {
+						wrong.add(fmt.Sprint("create: not done, ", err))
+					}
+				}
+			}
+		})
+	}
+	clients.Wait()
+	t.Log("PgBouncer, pgx in its default mode, SQLSTATEs:", states.counts)
+	require.Empty(t, wrong.counts)
+	require.Positive(t, states.counts["42P05"]+states.counts["26000"], "prepared statements that are another connection's")
+}

@@ -1,0 +1,345 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+)
+
+// A Galera cluster takes writes on every node. What its clients see of a node that
+// dies, of a lost majority, and of what one node doesn't know yet of another's writes.
+
+// galeraNodes are stores on one table, each on another node.
+type galeraNodes struct {
+	dbs    []*sql.DB
+	stores []tokenauth.Store
+	table  string
+}
+
+func onNodes(t *testing.T, c *servers.GaleraCluster, timeout time.Duration, parameters ...string) galeraNodes {
+	t.Helper()
+	opts := newTable()
+	opts.Timeout = timeout
+	n := galeraNodes{table: opts.Table}
+	for _, node := range c.Nodes {
+		db := open(t, "mysql", node.DSN("t", parameters...))
+		n.dbs = append(n.dbs, db)
+		n.stores = append(n.stores, newStore(t, db, tokenauth.MySQL, opts))
+	}
+	return n
+}
+
+// ownGalera starts a cluster for a test that breaks it.
+func ownGalera(t *testing.T) *servers.GaleraCluster {
+	t.Helper()
+	c := closing(t, servers.Galera)
+	require.NoError(t, c.Nodes[0].CreateDatabase("t"))
+	return c
+}
+
+// calm returns the stores for a load.
+func (n galeraNodes) calm() (all []tokenauth.Store) {
+	for _, store := range n.stores {
+		all = append(all, &calmStore{Store: store})
+	}
+	return all
+}
+
+// requireSameRows fails if a node has other rows than the first.
+func (n galeraNodes) requireSameRows(t *testing.T) {
+	t.Helper()
+	var first []string
+	for i, db := range n.dbs {
+		rows := allRows(t, db, n.table)
+		require.NotEmpty(t, rows)
+		if i == 0 {
+			first = rows
+		}
+		require.Equal(t, first, rows, "node %d", i+1)
+	}
+}
+
+// allRows returns all rows of a table, each as a text, in the order of their IDs.
+func allRows(t *testing.T, db *sql.DB, table string) (all []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "SELECT * FROM "+table+" ORDER BY id")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
+	columns, err := rows.Columns()
+	require.NoError(t, err)
+	values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		require.NoError(t, rows.Scan(into...))
+		all = append(all, fmt.Sprint(values))
+	}
+	require.NoError(t, rows.Err())
+	return all
+}
+
+// A prober issues one token after the other, and notes when it was answered.
+type prober struct {
+	stop     func()
+	mu       sync.Mutex
+	answered []time.Time
+}
+
+func startProber(t *testing.T, m *tokenauth.Manager) *prober {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &prober{answered: []time.Time{time.Now()}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			if _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "prober", Name: fmt.Sprint("token ", i)}); err == nil {
+				p.mu.Lock()
+				p.answered = append(p.answered, time.Now())
+				p.mu.Unlock()
+			}
+		}
+	}()
+	p.stop = func() { cancel(); <-done }
+	t.Cleanup(p.stop)
+	return p
+}
+
+// last returns when the last token was issued.
+func (p *prober) last() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answered[len(p.answered)-1]
+}
+
+// longestGap returns the longest time without an answer that ended after a moment.
+func (p *prober) longestGap(after time.Time) (longest time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := 1; i < len(p.answered); i++ {
+		if p.answered[i].After(after) {
+			longest = max(longest, p.answered[i].Sub(p.answered[i-1]))
+		}
+	}
+	return longest
+}
+
+// await calls done until it returns nil, and returns how long that took since a moment.
+func await(t *testing.T, since time.Time, what string, done func(context.Context) error) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := done(ctx)
+		if err == nil {
+			return time.Since(since)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatalf("never: %s: %v", what, err)
+		}
+	}
+}
+
+// answers200 asks a load's server on the node with index i.
+func (l *load) answers200(i int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		status, err := l.send(ctx, l.servers[i].URL, l.steady[0].key)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("answered %d", status)
+			if status != http.StatusServiceUnavailable {
+				l.violation(fmt.Sprintf("a good key was answered %d", status))
+			}
+		}
+		return err
+	}
+}
+
+// A service that writes to all nodes must lose nothing, and lock nobody out, when one
+// of them dies under load and comes back.
+func TestGaleraNodeKilled(t *testing.T) {
+	c := ownGalera(t)
+	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
+	l := startLoad(t, 32, 16, n.calm()...)
+	p := startProber(t, l.managers[0])
+	elapse(t, 2*time.Second)
+
+	killed := time.Now()
+	require.NoError(t, c.Nodes[2].Kill())
+	elapse(t, 5*time.Second)
+	stalled := p.longestGap(killed)
+	started := time.Now()
+	require.NoError(t, c.Nodes[2].Start())
+	back := await(t, started, "node 3 answers again", l.answers200(2))
+	elapse(t, 2*time.Second)
+	p.stop()
+	r := l.finish(t)
+	r.requireSound(t)
+	n.requireSameRows(t)
+	t.Logf("GALERA KILLED: requests=%d 503=%d changes=%d failed=%d write_gap_s=%.1f node3_back_s=%.1f",
+		r.requests, r.refused, r.changes, r.failed, stalled.Seconds(), back.Seconds())
+}
+
+// Without a majority nothing can be answered: that must be 503, also for keys that
+// are good, and end by itself once the majority is there again.
+func TestGaleraQuorum(t *testing.T) {
+	c := ownGalera(t)
+	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
+	l := startLoad(t, 32, 16, n.calm()...)
+	p := startProber(t, l.managers[0])
+	elapse(t, 2*time.Second)
+
+	lost := time.Now()
+	require.NoError(t, c.Nodes[1].Kill())
+	require.NoError(t, c.Nodes[2].Kill())
+	digest := tokenauth.DigestOf(l.steady[0].key)
+	noticed := await(t, lost, "the survivor says that it has no majority", func(ctx context.Context) error {
+		_, err := n.stores[0].Find(ctx, digest)
+		if errorNumber(err) == "1047" {
+			return nil
+		}
+		return fmt.Errorf("answered %w", err)
+	})
+	for range 10 {
+		status, err := l.send(t.Context(), l.servers[0].URL, l.steady[0].key)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusServiceUnavailable, status)
+		err = n.stores[0].Touch(t.Context(), tokenauth.Use{ID: "unknown", At: time.Now()})
+		require.Equal(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err))
+	}
+	elapse(t, time.Second)
+
+	bootstrapped := time.Now()
+	require.NoError(t, c.Bootstrap(c.Nodes[0]))
+	found := await(t, bootstrapped, "the survivor answers", l.answers200(0))
+	written := await(t, bootstrapped, "the survivor takes writes", func(context.Context) error {
+		if !p.last().After(bootstrapped) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	outage := p.longestGap(lost)
+	started := time.Now()
+	require.NoError(t, c.Nodes[1].Start())
+	require.NoError(t, c.Nodes[2].Start())
+	back := max(await(t, started, "node 2 answers again", l.answers200(1)),
+		await(t, started, "node 3 answers again", l.answers200(2)))
+	elapse(t, 2*time.Second)
+	p.stop()
+	r := l.finish(t)
+	r.requireSound(t)
+	n.requireSameRows(t)
+	t.Logf("GALERA QUORUM: requests=%d 503=%d changes=%d failed=%d noticed_s=%.1f write_gap_s=%.1f bootstrap_to_read_s=%.2f bootstrap_to_write_s=%.2f nodes_back_s=%.1f",
+		r.requests, r.refused, r.changes, r.failed, noticed.Seconds(), outage.Seconds(), found.Seconds(), written.Seconds(), back.Seconds())
+}
+
+// errorNumber returns the number of an error of MariaDB.
+func errorNumber(err error) string {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		return fmt.Sprint(e.Number)
+	}
+	return ""
+}
+
+// What one node was told, another may not know yet. The docs say which setting closes
+// that gap; it must do so in every case, and none may make an answer wrong for good.
+func TestGaleraStaleReads(t *testing.T) {
+	c := started(t, galera)
+	const rounds = 200
+	for _, s := range []struct {
+		wait          string
+		fresh, writes bool // whether reads, and what a write looks for, are never stale
+	}{{"0", false, false}, {"1", true, false}, {"7", true, true}} {
+		t.Run("wsrep_sync_wait="+s.wait, func(t *testing.T) {
+			n := onNodes(t, c, time.Minute, "wsrep_sync_wait="+s.wait)
+			missing, live := measure(t, n.stores[0], n.stores[1], rounds)
+			update, revoke := writeElsewhere(t, n.stores[0], n.stores[1], rounds)
+			survived := revokeAllElsewhere(t, n.stores[0], n.stores[1], rounds)
+			t.Logf("GALERA STALE wsrep_sync_wait=%s: fresh token missing: %v; revoked token live: %v; update not found: %v; revoke not found: %v; RevokeAll missed a fresh token: %d of %d",
+				s.wait, missing, live, update, revoke, survived, rounds)
+			if s.fresh {
+				require.Zero(t, missing.stale())
+				require.Zero(t, live.stale())
+			}
+			if s.writes {
+				require.Zero(t, update.stale())
+				require.Zero(t, revoke.stale())
+				require.Zero(t, survived)
+			}
+		})
+	}
+}
+
+// writeElsewhere creates tokens on one node and changes them on another at once. It
+// returns how long that one said that there is no such token.
+func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (update, revoke delays) {
+	t.Helper()
+	name := "renamed"
+	found := func(change func(tokenauth.Record) error) func() bool {
+		r := newRecord("anna", "laptop")
+		require.NoError(t, here.Create(t.Context(), r))
+		return func() bool {
+			err := change(r)
+			if errors.Is(err, tokenauth.ErrNotFound) {
+				return false
+			}
+			require.NoError(t, err)
+			require.NoError(t, there.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
+			// Its name is free on that node; wait until it is on the other too.
+			until(t, "the name is free", func() bool {
+				list, err := here.List(t.Context(), tokenauth.Query{UserID: "anna"})
+				require.NoError(t, err)
+				return len(list) == 0
+			})
+			return true
+		}
+	}
+	for range rounds {
+		update.add(t, found(func(r tokenauth.Record) error {
+			return there.Update(t.Context(), "anna", r.Token.ID, tokenauth.Patch{Name: &name}, time.Now())
+		}))
+		revoke.add(t, found(func(r tokenauth.Record) error {
+			return there.Revoke(t.Context(), "anna", r.Token.ID, time.Now())
+		}))
+	}
+	return update, revoke
+}
+
+// revokeAllElsewhere creates tokens on one node and revokes all of the user's on another
+// at once. It returns how many tokens that one didn't know of: those live on.
+func revokeAllElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (survived int) {
+	t.Helper()
+	for i := range rounds {
+		r := newRecord(fmt.Sprint("user ", i), "laptop")
+		require.NoError(t, here.Create(t.Context(), r))
+		n, err := there.RevokeAll(t.Context(), r.Token.UserID, time.Now())
+		require.NoError(t, err)
+		survived += 1 - n
+	}
+	return survived
+}
+
+// What was written through any node must be the same on all.
+func TestGaleraNodesAgree(t *testing.T) {
+	n := onNodes(t, started(t, galera), 0, "wsrep_sync_wait=7")
+	l := startLoad(t, 32, 32, n.stores...)
+	elapse(t, shortOrLong(2*time.Second, time.Minute))
+	l.finish(t).requireSound(t)
+	n.requireSameRows(t)
+}

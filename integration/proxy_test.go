@@ -1,0 +1,359 @@
+package integration
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// Changes whose answer is lost: the store must say that it doesn't know, and a client
+// that repeats them must get what it asked for, once.
+
+// An engine is a server that tests reach through a driver, and how its connections are
+// killed.
+type engine struct {
+	name, driver string
+	dialect      tokenauth.Dialect
+	addr, dsn    string
+	connections  string // a query: all other connections to the test's database
+	blocked      string // and of those the ones whose statement waits for a lock
+	kill         string // a statement: a connection
+	lock         string // locks a row of a table
+}
+
+// engines returns a new database on the servers that tests share, as drivers reach it.
+func engines(t *testing.T) []engine {
+	t.Helper()
+	pg, m := started(t, postgres), started(t, mariaDB)
+	database := fmt.Sprint("own", tables.Add(1))
+	require.NoError(t, pg.CreateDatabase(database))
+	require.NoError(t, m.CreateDatabase(database))
+	const lock = "SELECT id FROM %s WHERE id = '%s' FOR UPDATE"
+	onPG := "SELECT pid FROM pg_stat_activity WHERE datname = '" + database + "' AND pid <> pg_backend_pid()"
+	onMariaDB := "SELECT id FROM information_schema.processlist WHERE db = '" + database + "' AND id <> connection_id()"
+	pgx := engine{"pgx", "pgx", tokenauth.PostgreSQL, pg.Addr(), pg.DSN(database),
+		onPG, onPG + " AND wait_event_type = 'Lock'", "SELECT pg_terminate_backend(%d)", lock}
+	libPQ := pgx
+	libPQ.name, libPQ.driver = "lib-pq", "postgres"
+	maria := engine{"MariaDB", "mysql", tokenauth.MySQL, m.Addr(), m.DSN(database),
+		onMariaDB, onMariaDB + " AND state IN ('Update', 'Updating')", "KILL %d", lock}
+	interpolated := maria
+	interpolated.name, interpolated.dsn = "MariaDB, interpolateParams", m.DSN(database, "interpolateParams=true")
+	return []engine{pgx, libPQ, maria, interpolated}
+}
+
+// newRecord returns the record of a token.
+func newRecord(userID, name string) tokenauth.Record {
+	secret := rand.Text()
+	leaktest.Default.Secret(secret)
+	return tokenauth.Record{
+		Token:  tokenauth.Token{ID: rand.Text(), UserID: userID, Name: name, Generation: 1, CreatedAt: time.Now().UTC().Truncate(time.Microsecond)},
+		Digest: tokenauth.DigestOf(secret),
+	}
+}
+
+// requireUnknown requires an error that doesn't claim to know the outcome.
+func requireUnknown(t *testing.T, err error) {
+	t.Helper()
+	requireNoAnswer(t, err, "change")
+	require.ErrorContains(t, err, "outcome unknown")
+}
+
+// A cutter is a proxy before a database that can lose an answer.
+type cutter struct {
+	listener net.Listener
+	server   string
+
+	mu       sync.Mutex
+	executed func() bool // whether the next answer is the one to lose; nil: none is
+	down     bool        // no connection comes about
+	goesDown bool        // with the lost answer
+	conns    []net.Conn
+}
+
+func startCutter(t *testing.T, server string) *cutter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &cutter{listener: l, server: server}
+	var running sync.WaitGroup
+	running.Go(func() { c.serve(&running) })
+	t.Cleanup(func() {
+		_ = l.Close()
+		c.mu.Lock()
+		c.cut()
+		c.mu.Unlock()
+		running.Wait()
+	})
+	return c
+}
+
+func (c *cutter) serve(running *sync.WaitGroup) {
+	for {
+		client, err := c.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", c.server)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		c.mu.Lock()
+		c.conns = append(c.conns, client, server)
+		if c.down {
+			c.cut()
+		}
+		c.mu.Unlock()
+		running.Go(func() {
+			_, _ = io.Copy(server, client)
+			_ = server.Close()
+		})
+		running.Go(func() {
+			c.answer(client, server)
+			_ = client.Close()
+			_ = server.Close()
+		})
+	}
+}
+
+// answer passes on what the server answers, until an answer is to be lost.
+func (c *cutter) answer(client, server net.Conn) {
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := server.Read(buffer)
+		if err != nil || c.loses() {
+			return
+		}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// loses reports whether the answer that has come is the one to lose.
+func (c *cutter) loses() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.executed == nil || !c.executed() {
+		return false
+	}
+	c.executed = nil
+	if c.down = c.goesDown; c.down {
+		c.cut()
+	}
+	return true
+}
+
+// cut closes all connections.
+func (c *cutter) cut() {
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.conns = nil
+}
+
+// lose loses the first answer that comes when executed is true: when the database has
+// done what was asked. goesDown tells whether no other connection comes about then.
+func (c *cutter) lose(goesDown bool, executed func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.executed, c.goesDown = executed, goesDown
+}
+
+// requireLost requires that the answer was lost, and lets connections through again.
+func (c *cutter) requireLost(t *testing.T) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.Nil(t, c.executed, "no answer was lost")
+	c.down = false
+}
+
+// A lostChange is a change whose answer is lost.
+type lostChange struct {
+	name   string
+	before bool // whether the record is there before
+	do     func(ctx context.Context, s *tokenauth.SQLStore, r tokenauth.Record) error
+	done   func(r tokenauth.Record) bool
+}
+
+var lostChanges = []lostChange{
+	{"create", false, func(ctx context.Context, s *tokenauth.SQLStore, r tokenauth.Record) error {
+		return s.Create(ctx, r)
+	}, func(r tokenauth.Record) bool { return r.Token.Generation == 1 }},
+	{"update", true, func(ctx context.Context, s *tokenauth.SQLStore, r tokenauth.Record) error {
+		name := "new name"
+		return s.Update(ctx, r.Token.UserID, r.Token.ID, tokenauth.Patch{Name: &name}, r.Token.CreatedAt)
+	}, func(r tokenauth.Record) bool { return r.Token.Name == "new name" }},
+	{"rotate", true, func(ctx context.Context, s *tokenauth.SQLStore, r tokenauth.Record) error {
+		return s.Rotate(ctx, r.Token.UserID, r.Token.ID, tokenauth.Rotation{
+			Replaces: 1, Digest: tokenauth.DigestOf("after " + r.Token.ID), Hint: "abcd", GraceUntil: r.Token.CreatedAt.Add(time.Hour),
+		}, r.Token.CreatedAt)
+	}, func(r tokenauth.Record) bool {
+		return r.Token.Generation == 2 && r.Digest == tokenauth.DigestOf("after "+r.Token.ID)
+	}},
+	{"revoke", true, func(ctx context.Context, s *tokenauth.SQLStore, r tokenauth.Record) error {
+		return s.Revoke(ctx, r.Token.UserID, r.Token.ID, time.Now())
+	}, func(r tokenauth.Record) bool { return !r.Token.RevokedAt.IsZero() }},
+}
+
+// test loses the answer, and repeats the change.
+func (c lostChange) test(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore, goesDown bool) {
+	r := newRecord(rand.Text(), "laptop")
+	ctx := t.Context()
+	rows := func() []tokenauth.Record {
+		all, err := direct.List(context.Background(), tokenauth.Query{UserID: r.Token.UserID, Revoked: true})
+		require.NoError(t, err)
+		return all
+	}
+	if c.before {
+		require.NoError(t, direct.Create(ctx, r))
+	}
+	p.lose(goesDown, func() bool {
+		all := rows()
+		return len(all) > 0 && c.done(all[0])
+	})
+	err := c.do(ctx, through, r)
+	p.requireLost(t)
+	if goesDown || err != nil {
+		requireUnknown(t, err)
+	} // else the table was asked
+	t.Logf("lost answer, goes down: %v: %v", goesDown, err)
+	once := rows()
+	require.Len(t, once, 1)
+	require.NoError(t, c.do(ctx, through, r), "a client that repeats it gets what it asked for")
+	require.Equal(t, once, rows(), "and it is done once")
+}
+
+// testLostIssue loses the answer to an Issue, and repeats it with a new key.
+func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore, goesDown bool) {
+	spec := tokenauth.Spec{UserID: rand.Text(), Name: "laptop"}
+	rows := func() []tokenauth.Record {
+		all, err := direct.List(context.Background(), tokenauth.Query{UserID: spec.UserID, Revoked: true})
+		require.NoError(t, err)
+		return all
+	}
+	m := tokenauth.New(through, "acme", nil)
+	p.lose(goesDown, func() bool { return len(rows()) > 0 })
+	key, _, err := m.Issue(t.Context(), spec)
+	p.requireLost(t)
+	if goesDown || err != nil {
+		requireUnknown(t, err)
+	} else {
+		_, err = m.Authenticate(t.Context(), key.Reveal())
+		require.NoError(t, err)
+	}
+	_, _, err = m.Issue(t.Context(), spec)
+	require.ErrorIs(t, err, tokenauth.ErrNameTaken, "it was done the first time")
+	require.Len(t, rows(), 1, "and not a second time")
+}
+
+// A connection that breaks after the database has committed, before the answer is
+// there, must make no second token, and must not be reported as a failure for sure.
+func TestLostAnswer(t *testing.T) {
+	for _, e := range engines(t) {
+		t.Run(e.name, func(t *testing.T) {
+			p := startCutter(t, e.addr)
+			opts := newTable()
+			direct := newStore(t, open(t, e.driver, e.dsn), e.dialect, opts)
+			through, err := tokenauth.NewSQLStore(open(t, e.driver, strings.Replace(e.dsn, e.addr, p.listener.Addr().String(), 1)), e.dialect, opts)
+			require.NoError(t, err)
+			for _, goesDown := range []bool{false, true} {
+				for _, c := range lostChanges {
+					t.Run(fmt.Sprintf("%s, down %v", c.name, goesDown), func(t *testing.T) { c.test(t, p, direct, through, goesDown) })
+				}
+				t.Run(fmt.Sprintf("issue, down %v", goesDown), func(t *testing.T) { testLostIssue(t, p, direct, through, goesDown) })
+			}
+		})
+	}
+}
+
+// killed kills the connections that a query finds, once there are so many, and returns
+// when they are gone.
+func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
+	t.Helper()
+	numbers := func(query string) (all []int64) {
+		rows, err := db.QueryContext(t.Context(), query)
+		require.NoError(t, err)
+		defer rows.Close()
+		for rows.Next() {
+			all = append(all, 0)
+			require.NoError(t, rows.Scan(&all[len(all)-1]))
+		}
+		require.NoError(t, rows.Err())
+		return all
+	}
+	var ids []int64
+	until(t, fmt.Sprint(n, " connections: ", query), func() bool {
+		ids = numbers(query)
+		return len(ids) == n
+	})
+	for _, id := range ids {
+		_, err := db.ExecContext(t.Context(), fmt.Sprintf(e.kill, id))
+		require.NoError(t, err)
+	}
+	until(t, "they are gone", func() bool {
+		return !slices.ContainsFunc(numbers(e.connections), func(id int64) bool { return slices.Contains(ids, id) })
+	})
+}
+
+// A connection that is killed while its statement waits for another's lock must leave
+// nothing half done, and its client must be able to repeat the change.
+func TestKilledMidQuery(t *testing.T) {
+	for _, e := range engines(t) {
+		t.Run(e.name, func(t *testing.T) {
+			opts := newTable()
+			other := open(t, e.driver, e.dsn)
+			store := newStore(t, open(t, e.driver, e.dsn), e.dialect, opts)
+			first, second := newRecord("anna", "laptop"), newRecord("anna", "phone")
+			rotation := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf(rand.Text()), Hint: "abcd", GraceUntil: time.Now()}
+			require.NoError(t, store.Create(t.Context(), first))
+			require.NoError(t, store.Create(t.Context(), newRecord("anna", "warm up"))) // an idle connection
+			kill := func(what string, lock func(*sql.Tx) error, change func() error) {
+				tx, err := other.BeginTx(t.Context(), nil)
+				require.NoError(t, err)
+				require.NoError(t, lock(tx))
+				result := make(chan error)
+				go func() { result <- change() }()
+				e.killed(t, other, e.blocked, 1)
+				require.NoError(t, tx.Rollback())
+				err = <-result
+				t.Logf("killed mid query, %s, %s: %v", e.name, what, err)
+				if err != nil || e.driver != "postgres" { // for which database/sql repeats it
+					requireUnknown(t, err)
+				}
+				require.NoError(t, change(), "it can be repeated")
+				require.NoError(t, change(), "and again")
+			}
+			kill("create", func(tx *sql.Tx) error {
+				return store.With(tx).Create(t.Context(), newRecord("anna", "phone")) // holds the name
+			}, func() error { return store.Create(t.Context(), second) })
+			kill("rotate", func(tx *sql.Tx) error {
+				_, err := tx.ExecContext(t.Context(), fmt.Sprintf(e.lock, opts.Table, first.Token.ID))
+				return err
+			}, func() error {
+				return store.Rotate(t.Context(), "anna", first.Token.ID, rotation, time.Now())
+			})
+			all, err := store.List(t.Context(), tokenauth.Query{UserID: "anna"})
+			require.NoError(t, err)
+			require.Len(t, all, 3)
+			require.Equal(t, first.Token.ID, all[0].Token.ID)
+			require.Equal(t, 2, all[0].Token.Generation, "it is rotated once")
+			require.Equal(t, second.Token.ID, all[1].Token.ID)
+		})
+	}
+}

@@ -1,0 +1,221 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+)
+
+// Servers that take no writes, and show what the writer did a moment later.
+
+// onReplica returns a store on a primary and one on its replica, on the same table.
+func onReplica(t *testing.T, primary, replica *servers.PostgresServer, timeout time.Duration) (onPrimary, on *tokenauth.SQLStore) {
+	t.Helper()
+	opts := newTable()
+	opts.Timeout = timeout
+	onPrimary = newStore(t, open(t, "pgx", primary.DSN("postgres")), tokenauth.PostgreSQL, opts)
+	on, err := tokenauth.NewSQLStore(open(t, "pgx", replica.DSN("postgres")), tokenauth.PostgreSQL, opts)
+	require.NoError(t, err)
+	until(t, "the replica has the table", func() bool { return on.CheckSchema(t.Context()) == nil })
+	return onPrimary, on
+}
+
+// delays are how long a replica showed what was no longer true, once for each write.
+type delays []time.Duration
+
+// add looks at a replica until it shows a write that was answered just now.
+func (d *delays) add(t *testing.T, shown func() bool) {
+	t.Helper()
+	answered, stale := time.Now(), time.Duration(0)
+	for !shown() {
+		stale = time.Since(answered)
+		require.Less(t, stale, time.Minute, "the replica never shows it")
+	}
+	*d = append(*d, stale)
+}
+
+// stale counts the writes that the replica didn't show at once.
+func (d delays) stale() int {
+	return len(slices.DeleteFunc(slices.Clone(d), func(delay time.Duration) bool { return delay == 0 }))
+}
+
+func (d delays) String() string {
+	all := slices.Sorted(slices.Values(d))
+	return fmt.Sprintf("%d of %d, median %.1f ms, at most %.1f ms", d.stale(), len(d),
+		float64(all[len(all)/2].Microseconds())/1000, float64(all[len(all)-1].Microseconds())/1000)
+}
+
+// measure writes on the primary, and looks at the replica at once.
+func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missing, live delays) {
+	t.Helper()
+	for range rounds {
+		r := newRecord("anna", "laptop")
+		require.NoError(t, primary.Create(t.Context(), r))
+		missing.add(t, func() bool {
+			found, err := replica.Find(t.Context(), r.Digest)
+			if errors.Is(err, tokenauth.ErrNotFound) {
+				return false
+			}
+			require.NoError(t, err)
+			require.Equal(t, r, *found)
+			return true
+		})
+		require.NoError(t, primary.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
+		live.add(t, func() bool {
+			found, err := replica.Find(t.Context(), r.Digest)
+			require.NoError(t, err)
+			require.Equal(t, r.Token.ID, found.Token.ID)
+			return !found.Token.RevokedAt.IsZero()
+		})
+	}
+	return missing, live
+}
+
+// The docs say which setting keeps a replica from accepting keys that are revoked, and
+// from refusing keys that were just issued. It must do that in every case.
+func TestStaleReads(t *testing.T) {
+	primary := closing(t, startPostgres)
+	replica := closing(t, primary.Replica)
+	for _, s := range []struct{ standbys, commit, name string }{
+		{"", "on", "asynchronous"},
+		{"*", "on", "synchronous"},
+		{"*", "remote_apply", "synchronous, remote_apply"},
+	} {
+		require.NoError(t, primary.Set("synchronous_standby_names", s.standbys))
+		require.NoError(t, primary.Set("synchronous_commit", s.commit))
+		onPrimary, on := onReplica(t, primary, replica, 0)
+		missing, live := measure(t, onPrimary, on, shortOrLong(200, 2000))
+		t.Logf("stale reads, %s: a new token is missing in %s; a revoked one is accepted in %s", s.name, missing, live)
+		if s.commit == "remote_apply" {
+			require.Zero(t, missing.stale())
+			require.Zero(t, live.stale())
+		}
+	}
+}
+
+// A replica that lags goes on accepting a key whose revoke was answered, and nothing
+// bounds for how long: that is why a store has one handle, which must be the writer's.
+// With remote_apply a revoke isn't answered before the replica knows it.
+func TestLaggingReplica(t *testing.T) {
+	primary := closing(t, startPostgres)
+	replica := closing(t, primary.Replica)
+	onPrimary, on := onReplica(t, primary, replica, time.Second)
+	db := open(t, "pgx", replica.DSN("postgres"))
+	do := func(statement string) {
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	key, token := issued(t, onPrimary, "laptop")
+	until(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
+
+	do("SELECT pg_wal_replay_pause()")
+	until(t, "it lags", func() bool {
+		var state string
+		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT pg_get_wal_replay_pause_state()").Scan(&state))
+		return state == "paused"
+	})
+	fresh, _ := issued(t, onPrimary, "phone")
+	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
+	for range 100 {
+		require.Equal(t, http.StatusOK, statusOf(on, key), "it accepts a revoked key")
+		require.Equal(t, http.StatusUnauthorized, statusOf(on, fresh), "it refuses a good one")
+		require.Equal(t, http.StatusUnauthorized, statusOf(onPrimary, key), "the writer knows")
+		require.Equal(t, http.StatusOK, statusOf(onPrimary, fresh))
+	}
+	do("SELECT pg_wal_replay_resume()")
+	until(t, "it has caught up", func() bool {
+		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
+	})
+
+	t.Cleanup(func() { _ = primary.Set("synchronous_standby_names", "") }) // else what cleans up may wait for ever
+	require.NoError(t, primary.Set("synchronous_standby_names", "*"))
+	require.NoError(t, primary.Set("synchronous_commit", "remote_apply"))
+	_, token = issued(t, onPrimary, "tablet")
+	do("SELECT pg_wal_replay_pause()")
+	requireUnknown(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
+	do("SELECT pg_wal_replay_resume()")
+	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
+}
+
+// requireRefusesWrites requires that a server that takes no writes says so in its own
+// way, and answers what it can.
+func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token tokenauth.Token, isReadOnly func(error) bool) {
+	t.Helper()
+	ctx, now, name := t.Context(), time.Now(), "new name"
+	before, err := store.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+	require.NoError(t, err)
+	require.NotEmpty(t, before)
+	rotation := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("another"), Hint: "abcd", GraceUntil: now}
+	for what, change := range map[string]func() error{
+		"create":         func() error { return store.Create(ctx, newRecord("anna", "new")) },
+		"create several": func() error { return store.Create(ctx, newRecord("anna", "new"), newRecord("anna", "newer")) },
+		"update":         func() error { return store.Update(ctx, "anna", token.ID, tokenauth.Patch{Name: &name}, now) },
+		"rotate":         func() error { return store.Rotate(ctx, "anna", token.ID, rotation, now) },
+		"revoke":         func() error { return store.Revoke(ctx, "anna", token.ID, now) },
+		"revoke all":     func() error { _, err := store.RevokeAll(ctx, "anna", now); return err },
+		"touch":          func() error { return store.Touch(ctx, tokenauth.Use{ID: token.ID, At: now}) },
+		"prune":          func() error { _, err := store.Prune(ctx, now, 10); return err },
+	} {
+		err := change()
+		requireNoAnswer(t, err, what)
+		require.True(t, isReadOnly(err), "%s: %v", what, err)
+		require.NotContains(t, err.Error(), "outcome unknown", what)
+	}
+	require.Equal(t, http.StatusOK, statusOf(store, key), "look-ups go on")
+	after, err := store.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
+
+// After a failover a service may find itself on a server that takes no writes. That is
+// no "not found" and no conflict; and whoever has a good key must not be locked out.
+func TestPostgresReadOnly(t *testing.T) {
+	primary := closing(t, startPostgres)
+	replica := closing(t, primary.Replica)
+	onPrimary, on := onReplica(t, primary, replica, 0)
+	key, token := issued(t, onPrimary, "laptop")
+	until(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
+	isReadOnly := func(err error) bool { return sqlState(err) == "25006" }
+	requireRefusesWrites(t, on, key, token, isReadOnly)
+
+	require.NoError(t, primary.Set("default_transaction_read_only", "on"))
+	requireRefusesWrites(t, onPrimary, key, token, isReadOnly)
+	require.NoError(t, primary.Set("default_transaction_read_only", "off"))
+	require.NoError(t, onPrimary.Revoke(t.Context(), "anna", token.ID, time.Now()), "and it goes on in the same pool")
+}
+
+// The same on MariaDB, whose read_only is for all but administrators.
+func TestMariaDBReadOnly(t *testing.T) {
+	m := closing(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB() })
+	require.NoError(t, m.CreateDatabase("t"))
+	admin := open(t, "mysql", m.DSN("t"))
+	opts := newTable()
+	asAdmin := newStore(t, admin, tokenauth.MySQL, opts)
+	key, token := issued(t, asAdmin, "laptop")
+	for _, statement := range []string{
+		"CREATE USER app@'%', app@localhost",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON t.* TO app@'%', app@localhost",
+		"SET GLOBAL read_only = ON",
+	} {
+		_, err := admin.ExecContext(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+	store, err := tokenauth.NewSQLStore(open(t, "mysql", "app@tcp("+m.Addr()+")/t"), tokenauth.MySQL, opts)
+	require.NoError(t, err)
+	requireRefusesWrites(t, store, key, token, func(err error) bool {
+		var e *mysql.MySQLError
+		return errors.As(err, &e) && e.Number == 1290
+	})
+	_, err = admin.ExecContext(t.Context(), "SET GLOBAL read_only = OFF")
+	require.NoError(t, err)
+	require.NoError(t, store.Revoke(t.Context(), "anna", token.ID, time.Now()), "and it goes on in the same pool")
+}

@@ -1,0 +1,299 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// What a store makes of locks that others hold.
+
+// A watchedDB notes the errors of the statements that change something.
+type watchedDB struct {
+	*sql.DB
+	errs chan error
+}
+
+func (w *watchedDB) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	result, err := w.DB.ExecContext(ctx, query, args...)
+	if err != nil {
+		w.errs <- err
+	}
+	return result, err
+}
+
+func codeOf(err error) string { return sqlState(err) + errorNumber(err) }
+
+// A conflict is one in which the database gives a statement of the store up for a
+// rival's transaction.
+type conflict struct {
+	name    string
+	setup   setup
+	code    string   // that the statement ends with
+	held    string   // what the rival does before: an UPDATE of the filler, a, or b
+	wants   string   // what it does once the statement waits: the same, or nothing
+	patient bool     // it holds its lock until the statement was given up
+	rival   []string // its own settings
+	call    func(ctx context.Context, s tokenauth.Store, a, b tokenauth.Record) error
+}
+
+func touchBoth(ctx context.Context, s tokenauth.Store, a, b tokenauth.Record) error {
+	return s.Touch(ctx, tokenauth.Use{ID: b.Token.ID, At: time.Now()}, tokenauth.Use{ID: a.Token.ID, At: time.Now()})
+}
+
+func revokeBoth(ctx context.Context, s tokenauth.Store, a, _ tokenauth.Record) error {
+	_, err := s.RevokeAll(ctx, a.Token.UserID, time.Now())
+	return err
+}
+
+func revokeFirst(ctx context.Context, s tokenauth.Store, a, _ tokenauth.Record) error {
+	return s.Revoke(ctx, a.Token.UserID, a.Token.ID, time.Now())
+}
+
+func conflicts() []conflict {
+	serializable, deadlock := postgresWith("pgx", "default_transaction_isolation=serializable"), postgresWith("pgx", "deadlock_timeout=2s")
+	later := []string{"SET LOCAL deadlock_timeout = '1min'"} // so that it isn't the rival who gives up
+	pq := postgresWith("postgres", "default_transaction_isolation=serializable")
+	impatient, interpolated := mariaDBWith("innodb_lock_wait_timeout=1"), mariaDBWith("interpolateParams=true")
+	return []conflict{
+		{name: "touch", setup: serializable, code: "40001", held: "a", call: touchBoth},
+		{name: "revoke", setup: serializable, code: "40001", held: "a", call: revokeFirst},
+		{name: "revoke all", setup: pq, code: "40001", held: "b", call: revokeBoth},
+		{name: "touch", setup: deadlock, code: "40P01", held: "b", wants: "a", rival: later, call: touchBoth},
+		{name: "revoke all", setup: deadlock, code: "40P01", held: "b", wants: "a", rival: later, call: revokeBoth},
+		{name: "touch", setup: mariaDBWith(), code: "1213", held: "filler b", wants: "a", call: touchBoth},
+		{name: "touch, interpolated", setup: interpolated, code: "1213", held: "filler b", wants: "a", call: touchBoth},
+		{name: "revoke all", setup: mariaDBWith(), code: "1213", held: "filler b", wants: "a", call: revokeBoth},
+		{name: "touch", setup: impatient, code: "1205", held: "a", patient: true, call: touchBoth},
+		{name: "revoke", setup: impatient, code: "1205", held: "a", patient: true, call: revokeFirst},
+	}
+}
+
+// Two that want each other's rows are a matter of the database: a caller must not
+// see it, unless it is in a transaction of its own, which is then lost as a whole.
+func TestS29UndoneStatements(t *testing.T) {
+	t.Parallel()
+	for _, c := range conflicts() {
+		for _, transaction := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s of %s, transaction %v", c.code, c.name, transaction), func(t *testing.T) {
+				t.Parallel()
+				opts := newTable()
+				parameter := "application_name=" + opts.Table
+				if c.setup.dialect == tokenauth.MySQL {
+					parameter = ""
+				}
+				w := &watchedDB{open(t, c.setup.driver, c.setup.dsn(t)+"&"+parameter), make(chan error, 16)}
+				store := newStore(t, w.DB, c.setup.dialect, opts)
+				rival := open(t, c.setup.driver, c.rivals().dsn(t))
+				if transaction {
+					c.inTransaction(t, w, store, rival, opts.Table)
+				} else {
+					c.alone(t, w, store, rival, opts.Table)
+				}
+			})
+		}
+	}
+}
+
+// rivals returns how the rival reaches the database: without the settings of the call.
+func (c conflict) rivals() setup {
+	if c.setup.dialect == tokenauth.MySQL {
+		return mariaDBWith()
+	}
+	return postgresWith("pgx")
+}
+
+// alone makes the call on the database's handle.
+func (c conflict) alone(t *testing.T, w *watchedDB, store *tokenauth.SQLStore, rival *sql.DB, table string) {
+	a, b, tx := c.begin(t, store, rival, table)
+	done := make(chan error, 1)
+	go func() { done <- c.call(context.Background(), store.With(w), a, b) }()
+	c.provoke(t, tx, w.DB, table, a, b)
+	if c.patient {
+		until(t, "the statement was given up", func() bool { return len(w.errs) > 0 })
+	}
+	require.NoError(t, tx.Commit())
+	require.NoError(t, <-done, "once it was repeated")
+	require.NotEmpty(t, w.errs, "the statement was never given up")
+	require.Equal(t, c.code, codeOf(<-w.errs))
+}
+
+// inTransaction makes the call in a transaction of the caller's own.
+func (c conflict) inTransaction(t *testing.T, w *watchedDB, store *tokenauth.SQLStore, rival *sql.DB, table string) {
+	a, b, tx := c.begin(t, store, rival, table)
+	own, err := w.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- c.call(context.Background(), store.With(own), a, b) }()
+	c.provoke(t, tx, w.DB, table, a, b)
+	if !c.patient {
+		require.NoError(t, tx.Commit())
+	}
+	err = <-done
+	requireNoAnswer(t, err, c.name)
+	require.Equal(t, c.code, codeOf(err))
+	require.NoError(t, own.Rollback())
+	if c.patient {
+		require.NoError(t, tx.Commit())
+	}
+	require.NoError(t, c.call(t.Context(), store, a, b), "in a new one")
+}
+
+// begin begins the rival's transaction, which holds what it should.
+func (c conflict) begin(t *testing.T, store tokenauth.Store, rival *sql.DB, table string) (a, b tokenauth.Record, tx *sql.Tx) {
+	t.Helper()
+	a, b = newRecord("anna", "first"), newRecord("anna", "second")
+	a.Token.ID, b.Token.ID = "a", "b"
+	b.Token.CreatedAt = a.Token.CreatedAt.Add(time.Second)
+	require.NoError(t, store.Create(t.Context(), a))
+	require.NoError(t, store.Create(t.Context(), b))
+	for i := range 50 { // a transaction that did more is not the one that is given up
+		require.NoError(t, store.Create(t.Context(), newRecord("filler", fmt.Sprint("token ", i))))
+	}
+	tx, err := rival.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	for _, setting := range c.rival {
+		_, err := tx.Exec(setting)
+		require.NoError(t, err)
+	}
+	c.update(t, tx, table, c.held)
+	return a, b, tx
+}
+
+func (c conflict) update(t *testing.T, tx *sql.Tx, table, rows string) {
+	t.Helper()
+	for row := range strings.FieldsSeq(rows) {
+		where := "id = '" + row + "'"
+		if row == "filler" {
+			where = "user_id = 'filler'"
+		}
+		_, err := tx.Exec("UPDATE " + table + " SET generation = generation + 1 WHERE " + where)
+		require.NoError(t, err)
+	}
+}
+
+// provoke waits until the call waits for the rival, and has that do the rest.
+func (c conflict) provoke(t *testing.T, tx *sql.Tx, db *sql.DB, table string, a, b tokenauth.Record) {
+	t.Helper()
+	until(t, "the call waits for the rival", func() bool {
+		if c.setup.dialect == tokenauth.MySQL {
+			var kind, name, status string
+			require.NoError(t, db.QueryRow("SHOW ENGINE INNODB STATUS").Scan(&kind, &name, &status))
+			if strings.Contains(status, table+"` ") { t.Log(status) }
+			return regexp.MustCompile("of table `t`.`" + table + "` .* waiting").MatchString(status)
+		}
+		var n int
+		require.NoError(t, db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1", table).Scan(&n))
+		return n > 0
+	})
+	c.update(t, tx, table, c.wants)
+}
+
+// A service prunes while it serves: lookups must go on, and only what is dead may go.
+func TestS23PruneWhileLookingUp(t *testing.T) {
+	t.Parallel()
+	dead, live := shortOrLong(10_000, 100_000), 1000
+	for name, number := range map[string]string{
+		"SQLite, modernc": "INTEGER", "SQLite, mattn": "INTEGER", "PostgreSQL, pgx": "bigint", "MariaDB": "unsigned",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, name)
+			opts := newTable()
+			opts.Timeout = 0 // the default
+			db := s.open(t)[0]
+			store := newStore(t, db, s.dialect, opts)
+			populate(t, db, s.dialect, opts.Table, live+dead)
+			for change, which := range map[string]string{"expires_at = 1": "LIKE '%5'", "revoked_at = 1, live_name = NULL": "NOT LIKE '%5'"} {
+				_, err := db.Exec(fmt.Sprintf("UPDATE %s SET %s WHERE CAST(name AS %s) >= %d AND name %s", opts.Table, change, number, live, which))
+				require.NoError(t, err)
+			}
+
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var workers sync.WaitGroup
+			var slowest [4]time.Duration
+			var looked [4]int
+			var errs [4]error
+			for i := range slowest {
+				workers.Go(func() {
+					for n := i; ctx.Err() == nil && errs[i] == nil; n += 7 {
+						began := time.Now()
+						r, err := store.Find(context.Background(), tokenauth.DigestOf(fmt.Sprint(n%(2*live))))
+						slowest[i] = max(slowest[i], time.Since(began))
+						looked[i]++
+						if isDead := n%(2*live) >= live; err != nil && !(isDead && errors.Is(err, tokenauth.ErrNotFound)) || err == nil && r.Token.Name != fmt.Sprint(n%(2*live)) {
+							errs[i] = fmt.Errorf("token %d: %w", n%(2*live), err)
+						}
+					}
+				})
+			}
+			m := tokenauth.New(store, "acme", nil)
+			began := time.Now()
+			var pruned [2]int
+			var pruneErrs [2]error
+			var pruners sync.WaitGroup
+			for i := range pruned {
+				pruners.Go(func() { pruned[i], pruneErrs[i] = m.Prune(context.Background(), time.Now()) })
+			}
+			pruners.Wait()
+			took := time.Since(began)
+			cancel()
+			workers.Wait()
+			require.NoError(t, errors.Join(pruneErrs[:]...))
+			require.NoError(t, errors.Join(errs[:]...))
+			require.Equal(t, dead, pruned[0]+pruned[1])
+			require.Len(t, everything(t, store), live)
+			t.Logf("PRUNE %s: %d rows in %.1f s (%d + %d); %d lookups meanwhile, the slowest %v",
+				name, dead, took.Seconds(), pruned[0], pruned[1], looked[0]+looked[1]+looked[2]+looked[3],
+				max(slowest[0], slowest[1], slowest[2], slowest[3]).Round(time.Millisecond/10))
+		})
+	}
+}
+
+// SQLite has one writer at a time. The others wait their turn, and no request fails
+// for it, whichever driver makes them wait.
+func TestS26ManyWritersAndReaders(t *testing.T) {
+	t.Parallel()
+	s := setupNamed(t, "SQLite, mattn")
+	store := newStore(t, s.open(t)[0], s.dialect, nil)
+	m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1})
+	read, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: "read all the time"})
+	require.NoError(t, err)
+	const writers, readers = 32, 32
+	errs := make([]error, writers+readers)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			ctx := context.Background()
+			for n := range 10 {
+				if i >= writers {
+					_, err := m.Authenticate(ctx, read.Reveal())
+					_, listErr := m.List(ctx, tokenauth.Query{UserID: "u", Limit: 10})
+					errs[i] = errors.Join(errs[i], err, listErr)
+					continue
+				}
+				name := fmt.Sprint("token ", i, "-", n)
+				_, token, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: name})
+				_, _, rotateErr := m.Rotate(ctx, "u", token.ID, 0)
+				_, updateErr := m.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"a"}})
+				touchErr := store.Touch(ctx, tokenauth.Use{ID: token.ID, At: time.Now()})
+				errs[i] = errors.Join(errs[i], err, rotateErr, updateErr, touchErr, m.Revoke(ctx, "u", token.ID))
+			}
+		})
+	}
+	all.Wait()
+	require.NoError(t, errors.Join(errs...))
+	require.Len(t, everything(t, store), 1+10*writers)
+}
