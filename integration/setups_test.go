@@ -17,7 +17,7 @@ type setup struct {
 	dialect tokenauth.Dialect
 	dsn     func(t testing.TB) string
 	nodes   func(t testing.TB) []string // in place of dsn: all are written to
-	load    bool                        // whether the usual run puts it under load; a long one all
+	load    bool                        // whether it is put under load
 }
 
 // open returns the handles of a setup.

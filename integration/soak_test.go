@@ -13,7 +13,7 @@ import (
 // it will ever have: no error but 503, no lost or doubled token.
 func TestLoad(t *testing.T) {
 	for _, s := range setups {
-		if !s.load && !long() {
+		if !s.load {
 			continue
 		}
 		t.Run(s.name, func(t *testing.T) {

@@ -79,7 +79,7 @@ func TestCoalesced(t *testing.T) {
 		synctest.Wait()
 		_, calls, _ := rows.seen()
 		require.Empty(t, calls)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		written, calls, _ := rows.seen()
 		require.Equal(t, []int{3}, calls)
