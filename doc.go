@@ -46,7 +46,8 @@
 // # Concurrency
 //
 // All types are safe for concurrent use, unless their documentation says
-// otherwise. No function starts a goroutine that outlives its call.
+// otherwise. No function starts a goroutine that outlives its call, but
+// a timer of a Manager's writes last uses.
 //
 // # Testing
 //

@@ -14,6 +14,8 @@ type EventKind string
 // The kinds of events, and what of an [Event] they fill beside its Kind.
 const (
 	EventIssued         EventKind = "issued"           // Token
+	EventImported       EventKind = "imported"         // Count; also of those that were there already
+	EventUpdated        EventKind = "updated"          // Token, as it is now
 	EventRotated        EventKind = "rotated"          // Token, as it is now
 	EventRevoked        EventKind = "revoked"          // Token's UserID, its ID unless it was all of the user's, Count
 	EventPruned         EventKind = "pruned"           // Count
@@ -40,8 +42,9 @@ const (
 )
 
 // An Event is something that happened to a token, or a request that was rejected.
-// It holds no key. A request causes at most one for its key; one without credentials,
-// and one whose client gave up before the store answered, cause none.
+// It holds no key. A request causes at most one for its key, and one more if it uses a
+// retired key and then lacks a scope behind [Authenticator.Require]; without credentials,
+// and when its client gave up before the store answered, it causes none.
 type Event struct {
 	Kind   EventKind
 	Reason Reason

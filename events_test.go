@@ -177,6 +177,12 @@ func TestEventsOfChanges(t *testing.T) {
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
 		require.Empty(t, events.take(), "nothing happened")
 
+		token, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"a", "b"}})
+		require.NoError(t, err)
+		require.Equal(t, token, one(tokenauth.EventUpdated).Token)
+		_, err = m.Import(ctx, tokenauth.ImportSpec{UserID: "v", Name: "old", Origin: "drf", Digest: tokenauth.DigestOf("old")})
+		require.NoError(t, err)
+		require.Equal(t, 1, one(tokenauth.EventImported).Count)
 		_, token, err = m.Rotate(ctx, "u", token.ID, 0)
 		require.NoError(t, err)
 		require.Equal(t, token, one(tokenauth.EventRotated).Token)

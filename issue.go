@@ -163,6 +163,9 @@ func (m *Manager) revokeExpired(ctx context.Context, t Token, now time.Time) err
 	if isAny(err, ErrNotFound, ErrConflict) {
 		return nil
 	}
+	if err == nil {
+		m.tell(ctx, Event{Kind: EventRevoked, Token: t, Count: 1})
+	}
 	return err
 }
 
@@ -221,6 +224,7 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 	if err := m.store.Create(ctx, records...); err != nil {
 		return nil, err
 	}
+	m.tell(ctx, Event{Kind: EventImported, Count: len(tokens)})
 	return tokens, nil
 }
 

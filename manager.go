@@ -142,7 +142,11 @@ func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token
 	if err := m.store.Update(ctx, userID, id, p, now); err != nil {
 		return Token{}, err
 	}
-	return m.Get(ctx, userID, id)
+	t, err := m.Get(ctx, userID, id)
+	if err == nil {
+		m.tell(ctx, Event{Kind: EventUpdated, Token: t.clone()})
+	}
+	return t, err
 }
 
 // checked returns what check makes of a value that is given.
@@ -159,8 +163,8 @@ func checked[T any](value *T, check func(T) (T, error)) (*T, error) {
 // token's expiry; a grace of zero ends it at once. A key that an earlier
 // rotation replaced ends at once, so that at most two are good at a time.
 //
-// [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired or
-// another rotation came first, [ErrInvalidSpec] for a negative or endless grace.
+// [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired, was
+// unused for too long, or another rotation came first, [ErrInvalidSpec] for a negative or endless grace.
 // After any other error the key may have been replaced: rotate again.
 func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Duration) (Key, Token, error) {
 	now := m.options.Now()
@@ -176,6 +180,9 @@ func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Dura
 	if !t.RevokedAt.IsZero() {
 		return Key{}, Token{}, ErrNotFound
 	}
+	if m.options.IdleTimeout > 0 && m.isIdle(&t, now) {
+		return Key{}, Token{}, ErrConflict // the new key would be refused
+	}
 	if t.ExpiredAt(until) {
 		until = t.ExpiresAt
 	}
@@ -186,7 +193,7 @@ func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Dura
 	}
 	t.Generation++
 	t.Hint = rotation.Hint
-	m.tell(ctx, Event{Kind: EventRotated, Token: t})
+	m.tell(ctx, Event{Kind: EventRotated, Token: t.clone()})
 	return key, t, nil
 }
 

@@ -41,8 +41,10 @@ type Options struct {
 
 	// IdleTimeout is how long a token may go unused before its key is refused. It
 	// counts from the latest of CreatedAt, LastUsedAt and the uses that this
-	// process has not written yet. At least twice TouchEvery, which must not be
-	// off. Zero: no limit.
+	// process has not written yet; so a cache in front of the store must be stale for
+	// less, and where uses were not recorded before, only for tokens that are younger
+	// does it not end them at once. At least twice TouchEvery, which must not be off.
+	// Zero: no limit.
 	IdleTimeout time.Duration
 
 	// OnEvent is told what happens to tokens and which keys are refused; see

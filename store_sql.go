@@ -71,22 +71,27 @@ func (s *SQLStore) CheckSchema(ctx context.Context) error { return s.table.Check
 // statement: on SQLite 2,000 records at a time.
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	return s.table.Run(ctx, "create", func(ctx context.Context) error {
+		pending, failure := records, error(nil)
 		if len(records) == 1 && records[0].Retired == nil {
-			if done, err := s.table.InsertOne(ctx, rowOf(&records[0])); done || err != nil {
+			done, err := s.table.InsertOne(ctx, rowOf(&records[0]))
+			if done || sqldb.IsUndone(err) {
 				return err
 			}
+			failure = err
 		}
 		// Several rows are all or nothing only as an insert that fails. No constraint
 		// spans current and retired digests, so the table is asked before.
-		pending, failure := records, error(nil)
-		for {
+		for len(records) > 0 {
 			rivals, err := s.rivals(ctx, failure != nil, rowsOf(pending)...)
 			if err != nil {
 				return cmp.Or(failure, err)
 			}
 			before := len(pending)
-			if pending, err = rivals.addNew(pending); err != nil || len(pending) == 0 {
+			if pending, err = rivals.addNew(pending); err != nil {
 				return err
+			}
+			if len(pending) == 0 { // all are there already
+				return s.table.Confirm(ctx, records[0].Token.UserID)
 			}
 			if failure != nil && len(pending) == before {
 				return failure // none is in the way
@@ -95,6 +100,7 @@ func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 				return failure
 			}
 		}
+		return ctx.Err()
 	})
 }
 

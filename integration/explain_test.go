@@ -120,13 +120,14 @@ func scansOnPostgres(table string, plan []string) []string {
 
 // scansOnMariaDB returns what of a plan reads a table, or an index of it, from end to
 // end. Of an index in the order that is asked for it reads as much as the limit says.
+// A sort_union reads all that two conditions select before the first row, whatever the limit.
 func scansOnMariaDB(table string, plan []string) []string {
 	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
 		const selectType, name, how, key, rows = 1, 2, 3, 5, 8
 		f := strings.Split(line, " | ")
 		limited := f[how] == "index" && f[key] == table+"_created" && len(f[rows]) < 3
 		return f[selectType] == "INSERT" || !slices.Contains([]string{table, "t", "other"}, f[name]) ||
-			f[how] != "ALL" && f[how] != "index" || limited
+			f[how] != "ALL" && f[how] != "index" && !strings.Contains(line, "sort_union") || limited
 	})
 }
 
@@ -233,65 +234,74 @@ type storeCall struct {
 	do   func(context.Context, tokenauth.Store) error
 }
 
-// calls returns calls of all methods that succeed, on rows that populate has made.
+// calls returns calls of all methods that succeed, on rows that populate has made: on
+// others where they are made again.
 func calls(again bool) []storeCall {
-	now := time.Now()
-	token := func(i int) (user, id string) { return fmt.Sprint(i / 10), fmt.Sprintf("T%025d", i) }
-	first := 7
+	n, now := 7, time.Now()
 	if again {
-		first = 1007
+		n = 1007
 	}
-	user, id := token(first)
-	expiredUser, expiredID := token(first - 7 + 18_555)
-	record := func(name string) tokenauth.Record {
-		name += fmt.Sprint(first)
-		return tokenauth.Record{Slot: 1, Digest: tokenauth.DigestOf("of " + name), Token: tokenauth.Token{
-			ID: "new" + name, UserID: "of " + name, Name: name, Hint: "x7Qf", Generation: 1, CreatedAt: now,
-		}}
-	}
+	user, id := rowOf(n)
+	halfway := tokenauth.Cursor{CreatedAt: time.UnixMicro(1772366400000000 + 10_000*1e6), ID: "T"}
 	list := func(q tokenauth.Query) func(context.Context, tokenauth.Store) error {
 		return func(ctx context.Context, s tokenauth.Store) error { _, err := s.List(ctx, q); return err }
 	}
-	halfway := tokenauth.Cursor{CreatedAt: time.UnixMicro(1772366400000000 + 10_000*1e6), ID: "T"}
-	name, later := fmt.Sprint("renamed ", first), now.Add(time.Hour)
-	return []storeCall{
+	record := func(name string) tokenauth.Record {
+		r := newRecord("of "+name, name+fmt.Sprint(n))
+		r.Token.ID, r.Digest, r.Slot = r.Token.Name, tokenauth.DigestOf(r.Token.Name), 1
+		return r
+	}
+	create := func(names ...string) func(context.Context, tokenauth.Store) error {
+		var all []tokenauth.Record
+		for _, name := range names {
+			all = append(all, record(name+fmt.Sprint(n)))
+		}
+		return func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, all...) }
+	}
+	return append([]storeCall{
 		{"Find", func(ctx context.Context, s tokenauth.Store) error {
-			_, err := s.Find(ctx, tokenauth.DigestOf(fmt.Sprint(first)))
+			_, err := s.Find(ctx, tokenauth.DigestOf(fmt.Sprint(n)))
 			return err
 		}},
-		{"Create", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, record("a")) }},
-		{"Create again", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, record("a")) }},
-		{"Create of several", func(ctx context.Context, s tokenauth.Store) error {
-			return s.Create(ctx, record("a"), record("b"), record("c"))
-		}},
+		{"Create", create("a")},
+		{"Create again", create("a")},
+		{"Create of several", create("a", "b", "c")},
 		{"List", list(tokenauth.Query{UserID: user})},
 		{"List of a page", list(tokenauth.Query{UserID: user, Revoked: true, Limit: 10, After: halfway})},
 		{"List of one", list(tokenauth.Query{UserID: user, ID: id, Revoked: true, Limit: 1})},
 		{"List of all, first page", list(tokenauth.Query{AllUsers: true, Limit: 10})},
 		{"List of all, with the revoked", list(tokenauth.Query{AllUsers: true, Revoked: true, Limit: 10})},
 		{"List of all, a page", list(tokenauth.Query{AllUsers: true, Limit: 10, After: halfway})},
-		{"Update", func(ctx context.Context, s tokenauth.Store) error {
-			return s.Update(ctx, user, id, tokenauth.Patch{Name: &name, Scopes: &[]string{"x"}, ExpiresAt: &later}, now)
-		}},
-		{"Update again", func(ctx context.Context, s tokenauth.Store) error {
-			return s.Update(ctx, user, id, tokenauth.Patch{Name: &name}, now)
-		}},
-		{"Rotate", func(ctx context.Context, s tokenauth.Store) error {
-			return s.Rotate(ctx, user, id, tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("new" + id), Hint: "new1", GraceUntil: now}, now)
-		}},
-		{"Touch", func(ctx context.Context, s tokenauth.Store) error {
-			var uses []tokenauth.Use
-			for i := range 16 {
-				_, id := token(first + 100*i)
-				uses = append(uses, tokenauth.Use{ID: id, At: now})
-			}
-			return s.Touch(ctx, uses...)
-		}},
+	}, changes(n, now)...)
+}
+
+// rowOf returns whose token a row of populate's is, and its ID.
+func rowOf(i int) (user, id string) { return fmt.Sprint(i / 10), fmt.Sprintf("T%025d", i) }
+
+// changes returns calls that change the row with a number, and some others.
+func changes(n int, now time.Time) []storeCall {
+	user, id := rowOf(n)
+	expiredUser, expiredID := rowOf(n - 7 + 18_555)
+	name, later := fmt.Sprint("renamed ", n), now.Add(time.Hour)
+	rotation := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("new" + id), Hint: "new1", GraceUntil: now}
+	var uses []tokenauth.Use
+	for i := range 16 {
+		_, id := rowOf(n + 100*i)
+		uses = append(uses, tokenauth.Use{ID: id, At: now})
+	}
+	patch := tokenauth.Patch{Name: &name, Scopes: &[]string{"x"}, ExpiresAt: &later}
+	revoke := func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, now) }
+	return []storeCall{
+		{"Update", func(ctx context.Context, s tokenauth.Store) error { return s.Update(ctx, user, id, patch, now) }},
+		{"Update again", func(ctx context.Context, s tokenauth.Store) error { return s.Update(ctx, user, id, patch, now) }},
+		{"Rotate", func(ctx context.Context, s tokenauth.Store) error { return s.Rotate(ctx, user, id, rotation, now) }},
+		{"Rotate again", func(ctx context.Context, s tokenauth.Store) error { return s.Rotate(ctx, user, id, rotation, now) }},
+		{"Touch", func(ctx context.Context, s tokenauth.Store) error { return s.Touch(ctx, uses...) }},
 		{"RevokeExpired", func(ctx context.Context, s tokenauth.Store) error {
 			return s.RevokeExpired(ctx, expiredUser, expiredID, now)
 		}},
-		{"Revoke", func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, now) }},
-		{"Revoke again", func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, now) }},
+		{"Revoke", revoke},
+		{"Revoke again", revoke},
 		{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error { _, err := s.RevokeAll(ctx, user, now); return err }},
 		{"Prune", func(ctx context.Context, s tokenauth.Store) error {
 			_, err := s.Prune(ctx, now.Add(-time.Hour), 5)

@@ -193,3 +193,41 @@ func TestFailoverAsynchronous(t *testing.T) {
 	require.Positive(t, f.lost, "issued tokens that are lost")
 	require.Positive(t, f.undone, "ends of keys that came undone")
 }
+
+// What was answered must outlive the primary, also where a change was repeated that the
+// first time had been committed, but not yet been received by the standby.
+func TestRepeatedChangeOutlivesThePrimary(t *testing.T) {
+	for name, repeat := range map[string]func(s tokenauth.Store, r tokenauth.Record) error{
+		"revoke": func(s tokenauth.Store, r tokenauth.Record) error {
+			return s.Revoke(t.Context(), r.Token.UserID, r.Token.ID, time.Now())
+		},
+		"revoke all": func(s tokenauth.Store, r tokenauth.Record) error {
+			_, err := s.RevokeAll(t.Context(), r.Token.UserID, time.Now())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			primary := closing(t, startPostgres)
+			replica := closing(t, primary.Replica)
+			onPrimary, on := onReplica(t, primary, replica, time.Second)
+			r := newRecord("anna", "laptop")
+			require.NoError(t, onPrimary.Create(t.Context(), r))
+			require.NoError(t, primary.Set("synchronous_standby_names", "*"))
+			require.NoError(t, primary.Set("synchronous_commit", "remote_apply"))
+			until(t, "the standby has the token", func() bool {
+				_, err := on.Find(t.Context(), r.Digest)
+				return err == nil
+			})
+			require.NoError(t, replica.Set("primary_conninfo", "")) // cut off
+			requireNoAnswer(t, repeat(onPrimary, r), name)
+			again := repeat(onPrimary, r)
+			require.NoError(t, primary.Kill())
+			require.NoError(t, replica.Promote())
+			got, err := on.Find(t.Context(), r.Digest)
+			require.NoError(t, err)
+			if again == nil {
+				require.NotZero(t, got.Token.RevokedAt, "an answered revoke is undone")
+			}
+		})
+	}
+}

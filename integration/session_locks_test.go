@@ -203,15 +203,21 @@ func (c conflict) provoke(t *testing.T, tx *sql.Tx, db *sql.DB, table string) {
 	}
 	until(t, "the call waits for the rival", func() bool {
 		if c.setup.dialect == tokenauth.MySQL {
-			var kind, name, status string
-			require.NoError(t, db.QueryRow("SHOW ENGINE INNODB STATUS").Scan(&kind, &name, &status))
-			return regexp.MustCompile("of table `t`.`" + table + "` .* waiting").MatchString(status)
+			return waitsOnMariaDB(t, db, table)
 		}
 		var n int
 		require.NoError(t, db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1", table).Scan(&n))
 		return n > 0
 	})
 	c.update(t, tx, table, c.wants)
+}
+
+// waitsOnMariaDB reports whether somebody waits for a lock on a table.
+func waitsOnMariaDB(t *testing.T, db *sql.DB, table string) bool {
+	t.Helper()
+	var kind, name, status string
+	require.NoError(t, db.QueryRow("SHOW ENGINE INNODB STATUS").Scan(&kind, &name, &status))
+	return regexp.MustCompile("of table `t`.`" + table + "` .* waiting").MatchString(status)
 }
 
 // A service prunes while it serves: lookups must go on, and only what is dead may go.

@@ -28,8 +28,8 @@ type Options struct {
 	// kept, and every Find asks the store.
 	MaxStale time.Duration
 
-	// MaxEntries is how many keys are kept, those asked for last; each costs some
-	// 200 bytes beside its record. Zero or negative: 10,000.
+	// MaxEntries is how many keys are kept, those fetched last; each costs some 200
+	// bytes beside its record. Zero or negative: 10,000.
 	MaxEntries int
 }
 

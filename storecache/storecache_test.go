@@ -132,6 +132,35 @@ func TestC2EveryChangeIsSeenAtOnce(t *testing.T) {
 	}
 }
 
+// A lookup while a change is on its way may see what was before; it must not be kept,
+// whether the change is answered or not.
+func TestLookupsDuringAWrite(t *testing.T) {
+	t.Parallel()
+	for _, failure := range []error{nil, errors.New("no answer, outcome unknown")} {
+		inner := &slowRevoke{Store: tokenauth.NewMemoryStore(), failure: failure}
+		c := storecache.New(inner, nil)
+		inner.meanwhile = func(d tokenauth.Digest) { _, _ = c.Find(ctx, d) }
+		r := record("laptop")
+		require.NoError(t, c.Create(ctx, r))
+		require.ErrorIs(t, c.Revoke(ctx, "u", "laptop", start), failure)
+		got, err := c.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.NotZero(t, got.Token.RevokedAt)
+	}
+}
+
+// A slowRevoke lets a lookup come before it revokes, and then answers as it is told.
+type slowRevoke struct {
+	tokenauth.Store
+	meanwhile func(tokenauth.Digest)
+	failure   error
+}
+
+func (s *slowRevoke) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+	s.meanwhile(record(id).Digest)
+	return errors.Join(s.Store.Revoke(ctx, userID, id, at), s.failure)
+}
+
 // C2, C9, C14: what others change is seen after MaxStale, which counts from the start
 // of the query; the store's being down changes nothing of that.
 func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {

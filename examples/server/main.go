@@ -160,7 +160,7 @@ func serve(ctx context.Context, ln net.Listener, handler http.Handler, logger *s
 	go func() { failed <- server.Serve(ln) }()
 	select {
 	case err := <-failed:
-		return err
+		return errors.Join(err, server.Close())
 	case <-ctx.Done():
 	}
 	logger.Info("shutting down")

@@ -103,7 +103,9 @@ func (t *Table) Change(ctx context.Context, c Change, ask func(ctx context.Conte
 	}
 	return t.Run(ctx, c.doing, func(ctx context.Context) error {
 		if askFirst {
-			if done, err := ask(ctx, false); done || err != nil {
+			// That it seems done already proves nothing in a transaction, which may see
+			// what was there when it began.
+			if _, err := ask(ctx, false); err != nil {
 				return err
 			}
 		}
@@ -116,11 +118,25 @@ func (t *Table) Change(ctx context.Context, c Change, ask func(ctx context.Conte
 		}
 		done, err := ask(ctx, true)
 		switch {
-		case done || t.isAnswer(err):
+		case done:
+			return t.Confirm(ctx, c.Target.Token.UserID)
+		case t.isAnswer(err):
 			return err
 		case err != nil:
-			return fmt.Errorf("%w (%w)", failure, err)
+			return fmt.Errorf("%w (%v)", failure, err) // what failed is the change
 		}
 		return failure
 	})
+}
+
+// Confirm returns when what the table shows of a user is as safe as what the call
+// itself has written. PostgreSQL answers a write when the standby has it, and with
+// it all that was committed before; but it shows at once what another call has
+// committed and gave up waiting for, and that may be lost with the server.
+func (t *Table) Confirm(ctx context.Context, userID string) error {
+	if t.engine.confirm == "" {
+		return nil
+	}
+	_, err := t.exec(ctx, t.engine.confirm, userID)
+	return err
 }

@@ -23,7 +23,7 @@ var (
 	// The statement broke a unique key.
 	takenCodes = []string{"23505", "1062", "unique"}
 	// The server went away while it worked.
-	lostCodes = []string{"57P01", "57P02", "57P03", "1053", "1180"}
+	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180"}
 )
 
 // IsUndone reports whether the database undid a statement that will do when it is

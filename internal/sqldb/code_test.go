@@ -47,6 +47,7 @@ func TestRepeatJudgesErrors(t *testing.T) {
 		{name: "MySQL, no such table", err: errors.New("Error 1146 (42S02): Table 't' doesn't exist"), want: once},
 		{name: "MySQL, cluster without quorum", err: errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), want: once},
 		{name: "PostgreSQL, shut down", err: stateError("57P01"), want: once, unknown: true},
+		{name: "PostgreSQL, nobody knows", err: stateError("40003"), want: once, unknown: true},
 		{name: "Galera, at commit", err: errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), want: once, unknown: true},
 		{name: "lost connection", err: errors.New("invalid connection"), want: once, unknown: true},
 		{name: "bad connection", err: driver.ErrBadConn, want: once, unknown: true},

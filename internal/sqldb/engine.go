@@ -17,6 +17,10 @@ type engine struct {
 	// have committed since that began.
 	latest string
 
+	// confirm is a statement, for a user's ID, that writes one of the user's rows
+	// again as it is; empty where that proves nothing.
+	confirm string
+
 	touch func(uses int) string // a statement with so many pairs of ID and time
 	prune string                // a statement with two times and a limit
 }
@@ -42,6 +46,7 @@ var engines = map[string]*engine{
 		numbered: true, // and nothing is prepared: pgx does that by itself, and poolers can't
 		guard:    true,
 		latest:   "%s",
+		confirm:  "UPDATE {table} SET id = id WHERE id IN (SELECT id FROM {table} WHERE user_id = ? LIMIT 1)",
 		// Rows are locked in one order, or else two calls wait for each other.
 		touch: func(uses int) string {
 			return `WITH uses (id, at) AS (VALUES ` + marks("(CAST(? AS text), CAST(? AS bigint))", uses) + `),

@@ -90,7 +90,8 @@ func (t *Table) repeat(ctx context.Context, doing string, f func(context.Context
 // isLost reports whether err comes from the way to the database, not from it.
 func (t *Table) isLost(err error) bool {
 	c := code(err)
-	return errors.Is(err, driver.ErrBadConn) || t.engine.remote && c == "" || slices.Contains(lostCodes, c)
+	return errors.Is(err, driver.ErrBadConn) || t.engine.remote && c == "" || slices.Contains(lostCodes, c) ||
+		t.engine.numbered && strings.HasPrefix(c, "08") // a SQLSTATE: connection exception; poolers too
 }
 
 // pause waits up to 10 ms after the first attempt, twice that after the second,

@@ -18,6 +18,7 @@ const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
 func (t *Table) Find(ctx context.Context, digest [32]byte) (row *Row, err error) {
 	err = t.Run(ctx, "find", func(ctx context.Context) error {
 		rows, err := t.find.query(ctx, digest[:], digest[:])
+		row = nil // of an attempt that was undone
 		if len(rows) > 0 {
 			row = &rows[0]
 		}
@@ -136,8 +137,15 @@ func (t *Table) Insert(ctx context.Context, rows ...Row) error {
 const setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = NULL"
 
 // RevokeAll revokes the live rows of a user and returns their number.
-func (t *Table) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
-	return t.write(ctx, "revoke all", setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", micros(at), userID)
+func (t *Table) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+	err = t.Run(ctx, "revoke all", func(ctx context.Context) (err error) {
+		n, err = t.exec(ctx, setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", micros(at), userID)
+		if err == nil && n == 0 {
+			err = t.Confirm(ctx, userID)
+		}
+		return err
+	})
+	return n, err
 }
 
 // Touch sets the last uses of rows, by ID, where they are later.

@@ -4,6 +4,7 @@ package uses
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -129,13 +130,23 @@ func (t *Tracker) Flush(ctx context.Context) error {
 		if len(latest) == 0 {
 			return nil
 		}
-		err := t.write(ctx, latest)
+		err := t.safely(ctx, latest)
 		t.written(err == nil)
 		if err != nil {
 			t.failed(err)
 			return err
 		}
 	}
+}
+
+// safely is write, whose panic would end the process, since nobody waits for it.
+func (t *Tracker) safely(ctx context.Context, latest map[string]time.Time) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("tokenauth: the store panicked with a %T", p)
+		}
+	}()
+	return t.write(ctx, latest)
 }
 
 // take moves a batch from pending to writing, and returns a copy.

@@ -164,6 +164,25 @@ func TestFailure(t *testing.T) {
 	})
 }
 
+// A bug in a store must not end the process, nor lose what it was to write.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	broken := true
+	var written map[string]time.Time
+	uses := New(time.Minute, func(_ context.Context, latest map[string]time.Time) error {
+		if broken {
+			panic("a store's bug")
+		}
+		written = latest
+		return nil
+	}, func(error) {})
+	uses.Note(new("a"), time.Unix(1, 0))
+	require.ErrorContains(t, uses.Flush(ctx), "panicked")
+	broken = false
+	require.NoError(t, uses.Flush(ctx))
+	require.Contains(t, written, "a")
+}
+
 // At shutdown nothing may be lost, nor may a table that hangs hold it up.
 func TestFlush(t *testing.T) {
 	t.Parallel()

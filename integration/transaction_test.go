@@ -1,0 +1,379 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// What a store does inside a transaction of the service's own.
+
+// transactional are the sessions that services begin transactions in.
+var transactional = []string{
+	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PostgreSQL serializable, pgx", "PgBouncer, pgx",
+	"MariaDB", "MariaDB, interpolateParams", "MariaDB, read committed", "MariaDB, serializable", "MariaDB, snapshot isolation",
+}
+
+// A shop is a store beside a table of the service's own.
+type shop struct {
+	setup
+	db     *sql.DB
+	store  *tokenauth.SQLStore
+	orders string
+}
+
+func newShop(t *testing.T, name string) shop {
+	t.Helper()
+	s := setupNamed(t, name)
+	opts := newTable()
+	db := s.open(t)[0]
+	shop := shop{s, db, newStore(t, db, s.dialect, opts), "orders" + opts.Table}
+	_, err := db.Exec("CREATE TABLE " + shop.orders + " (id INTEGER NOT NULL PRIMARY KEY)")
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = db.ExecContext(context.Background(), "DROP TABLE "+shop.orders) })
+	return shop
+}
+
+func (s shop) begin(t *testing.T) (*sql.Tx, *tokenauth.SQLStore) {
+	t.Helper()
+	tx, err := s.db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return tx, s.store.With(tx)
+}
+
+// order adds a row of the service's own.
+func (s shop) order(t *testing.T, tx *sql.Tx, id int) {
+	t.Helper()
+	_, err := tx.Exec(fmt.Sprintf("INSERT INTO %s VALUES (%d)", s.orders, id))
+	require.NoError(t, err, "the transaction goes on")
+}
+
+func (s shop) countOrders(t *testing.T) (n int) {
+	t.Helper()
+	require.NoError(t, s.db.QueryRow("SELECT count(*) FROM "+s.orders).Scan(&n))
+	return n
+}
+
+// liveNames returns the names of the live tokens, in the order of their making.
+func liveNames(t *testing.T, s tokenauth.Store) (names []string) {
+	t.Helper()
+	for _, r := range everything(t, s) {
+		if r.Token.RevokedAt.IsZero() {
+			names = append(names, r.Token.Name)
+		}
+	}
+	return names
+}
+
+// A service must never have a row of its own without the token, or a token without the row.
+func TestTransaction(t *testing.T) {
+	t.Parallel()
+	for _, name := range transactional {
+		for end, commit := range map[string]bool{"commit": true, "rollback": false} {
+			t.Run(name+"/"+end, func(t *testing.T) {
+				t.Parallel()
+				s := newShop(t, name)
+				m := tokenauth.New(s.store, "acme", nil)
+				before, token, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "before"})
+				require.NoError(t, err)
+				tx, in := s.begin(t)
+				key, _, err := m.WithStore(in).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
+				require.NoError(t, err)
+				require.NoError(t, m.WithStore(in).Revoke(t.Context(), "anna", token.ID))
+				s.order(t, tx, 1)
+				_, err = m.WithStore(in).Authenticate(t.Context(), key.Reveal())
+				require.NoError(t, err, "inside")
+				_, err = m.WithStore(in).Authenticate(t.Context(), before.Reveal())
+				require.ErrorIs(t, err, tokenauth.ErrRevoked, "inside")
+
+				want, orders := []string{"before"}, 0
+				if commit {
+					require.NoError(t, tx.Commit())
+					want, orders = []string{"laptop"}, 1
+				} else {
+					require.NoError(t, tx.Rollback())
+				}
+				require.Equal(t, want, liveNames(t, s.store))
+				require.Equal(t, orders, s.countOrders(t))
+				_, err = in.Find(t.Context(), tokenauth.DigestOf(key.Reveal()))
+				requireNoAnswer(t, err, "the transaction is over")
+			})
+		}
+	}
+}
+
+// inTheWay returns tokens of anna's that are in the way of others, and those others.
+func inTheWay() (rival, mine tokenauth.Record, others map[string]tokenauth.Record) {
+	rival, mine = newRecord("anna", "taken"), newRecord("anna", "mine")
+	rival.Slot, mine.Slot = 1, 2
+	others = map[string]tokenauth.Record{}
+	for _, what := range []string{"name", "digest", "slot"} {
+		others[what] = newRecord("anna", "another "+what)
+	}
+	change := func(what string, f func(*tokenauth.Record)) { r := others[what]; f(&r); others[what] = r }
+	change("name", func(r *tokenauth.Record) { r.Token.Name = rival.Token.Name })
+	change("digest", func(r *tokenauth.Record) { r.Digest = rival.Digest })
+	change("slot", func(r *tokenauth.Record) { r.Slot = rival.Slot })
+	return rival, mine, others
+}
+
+// refusals are calls that a token in the way refuses, and the answer to each.
+func refusals(ctx context.Context) (rival, mine tokenauth.Record, calls []refusal) {
+	rival, mine, others := inTheWay()
+	third, taken := newRecord("anna", "third"), rival.Token.Name
+	rotation := tokenauth.Rotation{Replaces: 1, Digest: rival.Digest, Hint: "new1", GraceUntil: time.Now()}
+	return rival, mine, []refusal{
+		{"name", tokenauth.ErrNameTaken, func(s tokenauth.Store) error { return s.Create(ctx, others["name"]) }},
+		{"digest", tokenauth.ErrKeyTaken, func(s tokenauth.Store) error { return s.Create(ctx, others["digest"]) }},
+		{"slot", tokenauth.ErrSlotTaken, func(s tokenauth.Store) error { return s.Create(ctx, others["slot"]) }},
+		{"one of several", tokenauth.ErrNameTaken, func(s tokenauth.Store) error { return s.Create(ctx, third, others["name"]) }},
+		{"rename", tokenauth.ErrNameTaken, func(s tokenauth.Store) error {
+			return s.Update(ctx, "anna", mine.Token.ID, tokenauth.Patch{Name: &taken}, time.Now())
+		}},
+		{"rotation", tokenauth.ErrKeyTaken, func(s tokenauth.Store) error {
+			return s.Rotate(ctx, "anna", mine.Token.ID, rotation, time.Now())
+		}},
+	}
+}
+
+type refusal struct {
+	name string
+	want error
+	call func(tokenauth.Store) error
+}
+
+// A name that is taken must be told to the user, and not cost the service the rest of
+// its transaction.
+func TestTransactionLivesOnAfterConflict(t *testing.T) {
+	t.Parallel()
+	for _, name := range transactional {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, name)
+			rival, mine, calls := refusals(t.Context())
+			require.NoError(t, s.store.Create(t.Context(), rival))
+			require.NoError(t, s.store.Create(t.Context(), mine))
+			tx, in := s.begin(t)
+			for i, c := range calls {
+				require.ErrorIs(t, c.call(in), c.want, c.name)
+				s.order(t, tx, i)
+			}
+			require.ErrorIs(t, in.Revoke(t.Context(), "anna", "unknown", time.Now()), tokenauth.ErrNotFound)
+			require.ErrorIs(t, in.RevokeExpired(t.Context(), "anna", mine.Token.ID, time.Now()), tokenauth.ErrConflict)
+			require.NoError(t, in.Create(t.Context(), newRecord("anna", "good")))
+			require.NoError(t, tx.Commit())
+			require.Equal(t, len(calls), s.countOrders(t))
+			require.ElementsMatch(t, []string{"taken", "mine", "good"}, liveNames(t, s.store))
+		})
+	}
+}
+
+// The same where the other token came after the transaction's snapshot, which doesn't
+// show it: it is told all the same, or the transaction is told to be lost.
+func TestTransactionWithOlderSnapshot(t *testing.T) {
+	t.Parallel()
+	for name, told := range map[string]bool{
+		"PostgreSQL, pgx": true, "PostgreSQL, lib-pq": true, "PostgreSQL repeatable read, pgx": false, "PostgreSQL serializable, pgx": false,
+		"MariaDB": true, "MariaDB, interpolateParams": true, "MariaDB, read committed": true,
+		"MariaDB, snapshot isolation": false,
+	} {
+		_, _, calls := refusals(t.Context())
+		for i := range calls {
+			t.Run(name+"/"+calls[i].name, func(t *testing.T) {
+				t.Parallel()
+				s := newShop(t, name)
+				rival, mine, calls := refusals(t.Context())
+				c := calls[i]
+				require.NoError(t, s.store.Create(t.Context(), mine))
+				tx, in := s.begin(t)
+				require.Equal(t, []string{"mine"}, liveNames(t, in))
+				require.NoError(t, s.store.Create(t.Context(), rival))
+
+				err := c.call(in)
+				if told {
+					require.ErrorIs(t, err, c.want)
+					s.order(t, tx, 1)
+					require.NoError(t, in.Create(t.Context(), newRecord("anna", "good")))
+					require.NoError(t, tx.Commit())
+					require.Equal(t, 1, s.countOrders(t))
+					require.ElementsMatch(t, []string{"taken", "mine", "good"}, liveNames(t, s.store))
+					return
+				}
+				t.Log(err)
+				requireNoAnswer(t, err, c.name)
+				require.NoError(t, tx.Rollback())
+				_, in = s.begin(t)
+				require.ErrorIs(t, c.call(in), c.want, "in a new one")
+			})
+		}
+	}
+}
+
+// A limit must hold in a transaction too, though its snapshot doesn't show the token
+// that takes the last place; and that must be an answer, not an outage.
+func TestTransactionHoldsLimit(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"PostgreSQL, pgx", "MariaDB", "MariaDB, read committed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, name)
+			m := tokenauth.New(s.store, "acme", &tokenauth.Options{MaxPerUser: 1})
+			tx, in := s.begin(t)
+			require.Empty(t, liveNames(t, in))
+			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
+			require.NoError(t, err)
+			_, _, err = m.WithStore(in).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "phone"})
+			require.Equal(t, 409, tokenauth.StatusCode(err), "%v", err)
+			t.Log(err)
+			s.order(t, tx, 1)
+			require.NoError(t, tx.Commit())
+			require.Equal(t, []string{"laptop"}, liveNames(t, s.store))
+		})
+	}
+}
+
+// Where the rival isn't committed yet, the transaction waits for it. On PostgreSQL a
+// rename then costs the transaction, and a service must learn that from the error.
+func TestTransactionWaitsForRival(t *testing.T) {
+	t.Parallel()
+	for name, renames := range map[string]bool{"PostgreSQL, pgx": false, "PostgreSQL, lib-pq": false, "MariaDB": true} {
+		for what, rename := range map[string]bool{"create": false, "rename": true} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				t.Parallel()
+				s := newShop(t, name)
+				rival, mine, calls := refusals(t.Context())
+				require.NoError(t, s.store.Create(t.Context(), mine))
+				other, theirs := s.begin(t)
+				require.NoError(t, theirs.Create(t.Context(), rival))
+				tx, in := s.begin(t)
+				call := calls[0].call
+				if rename {
+					call = calls[4].call
+				}
+				done := make(chan error, 1)
+				go func() { done <- call(in) }()
+				until(t, "the call waits", func() bool { return waits(t, s) })
+				require.NoError(t, other.Commit())
+				err := <-done
+				if rename && !renames {
+					requireNoAnswer(t, err, what)
+					require.Error(t, tx.Commit())
+					return
+				}
+				require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+				s.order(t, tx, 1)
+				require.NoError(t, tx.Commit())
+				require.Equal(t, 1, s.countOrders(t))
+			})
+		}
+	}
+}
+
+// waits reports whether a statement on the shop's table waits for another's lock.
+func waits(t *testing.T, s shop) bool {
+	t.Helper()
+	table := s.orders[len("orders"):]
+	var n int
+	if s.dialect == tokenauth.PostgreSQL {
+		require.NoError(t, s.db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '% "+table+" %'").Scan(&n))
+		return n > 0
+	}
+	return waitsOnMariaDB(t, s.db, table)
+}
+
+// Of two transactions on different nodes that change one token, one must learn that it
+// has lost: a revoke that is answered and isn't there would be found by an attacker.
+func TestGaleraTransactions(t *testing.T) {
+	n := onNodes(t, started(t, galera), time.Minute, "wsrep_sync_wait=7")
+	digest := tokenauth.DigestOf("new")
+	name, at, told := "renamed", time.Now(), map[string]int{}
+	for what, call := range map[string]func(context.Context, tokenauth.Store, tokenauth.Record) error{
+		"commit": func(context.Context, tokenauth.Store, tokenauth.Record) error { return nil },
+		"create": func(ctx context.Context, s tokenauth.Store, _ tokenauth.Record) error {
+			return s.Create(ctx, newRecord("anna", "another"))
+		},
+		"create again": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error { return s.Create(ctx, r) },
+		"create of several": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			return s.Create(ctx, newRecord("anna", "b"), newRecord("anna", "c"))
+		},
+		"find": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			_, err := s.Find(ctx, r.Digest)
+			return err
+		},
+		"list": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			_, err := s.List(ctx, tokenauth.Query{UserID: "anna"})
+			return err
+		},
+		"update": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			return s.Update(ctx, "anna", r.Token.ID, tokenauth.Patch{Name: &name}, at)
+		},
+		"rotate": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			return s.Rotate(ctx, "anna", r.Token.ID, tokenauth.Rotation{Replaces: 1, Digest: digest, Hint: "new1", GraceUntil: at}, at)
+		},
+		"revoke": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			return s.Revoke(ctx, "anna", r.Token.ID, at)
+		},
+		"revoke all": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			_, err := s.RevokeAll(ctx, "anna", at)
+			return err
+		},
+		"touch": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			return s.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: at})
+		},
+		"prune": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
+			_, err := s.Prune(ctx, at, 10)
+			return err
+		},
+	} {
+		for range shortOrLong(3, 30) {
+			where := loseTo(t, n, call)
+			told[what+": "+where]++
+		}
+	}
+	t.Log("GALERA LOSER TOLD AT:", told)
+	n.requireSameRows(t)
+}
+
+// loseTo has a transaction on one node lose to one on another, before it makes a call
+// and commits. It returns where it was told.
+func loseTo(t *testing.T, n galeraNodes, call func(context.Context, tokenauth.Store, tokenauth.Record) error) (where string) {
+	t.Helper()
+	ctx := t.Context()
+	r := newRecord("anna", "laptop")
+	require.NoError(t, n.stores[0].Create(ctx, r))
+	winner, err := n.dbs[0].BeginTx(ctx, nil)
+	require.NoError(t, err)
+	loser, err := n.dbs[1].BeginTx(ctx, nil)
+	require.NoError(t, err)
+	in := n.stores[1].(*tokenauth.SQLStore).With(loser)
+	require.NoError(t, in.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: r.Token.CreatedAt.Add(time.Hour)}))
+	require.NoError(t, n.stores[0].(*tokenauth.SQLStore).With(winner).Revoke(ctx, "anna", r.Token.ID, r.Token.CreatedAt))
+	require.NoError(t, winner.Commit())
+	found, err := n.stores[1].Find(ctx, r.Digest) // waits until the node has it, so that the other has lost
+	require.NoError(t, err)
+	require.False(t, found.Token.RevokedAt.IsZero())
+
+	if err := call(ctx, in, r); err != nil {
+		requireNoAnswer(t, err, "the first statement after it")
+		require.Equal(t, "1213", errorNumber(err))
+		require.NoError(t, loser.Rollback())
+		where = "call"
+	} else {
+		require.Equal(t, "1213", errorNumber(loser.Commit()))
+		where = "commit"
+	}
+	for _, store := range n.stores {
+		found, err := store.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.Equal(t, r.Token.CreatedAt, found.Token.RevokedAt)
+		require.Zero(t, found.Token.LastUsedAt)
+	}
+	return where
+}
