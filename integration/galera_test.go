@@ -139,7 +139,7 @@ func (p *prober) longestGap(after time.Time) (longest time.Duration) {
 // await calls done until it returns nil, and returns how long that took since a moment.
 func await(t *testing.T, since time.Time, what string, done func(context.Context) error) time.Duration {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // other work may share the machine
 	defer cancel()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()

@@ -21,13 +21,13 @@ func looseTable(t *testing.T, db *sql.DB, d tokenauth.Dialect) (*tokenauth.SQLSt
 	store, err := tokenauth.NewSQLStore(db, d, opts)
 	require.NoError(t, err)
 	schema := store.Schema()
-	for pattern, replacement := range map[string]string{
-		`,\n *CHECK \(.*\)`:                   "",
-		` CHECK \(octet_length\(.*?\) = 32\)`: "",
-		`NOT NULL( UNIQUE)?(,| *\n)`:          "$1$2",
-		`BINARY\(32\)`:                        "VARBINARY(64)",
+	for _, edit := range []struct{ pattern, replacement string }{ // in this order
+		{`,\n *CHECK \(.*\)`, ""},
+		{` CHECK \(octet_length\(.*?\) = 32\)`, ""},
+		{`NOT NULL( UNIQUE)?(,| *\n)`, "$1$2"},
+		{`BINARY\(32\)`, "VARBINARY(64)"},
 	} {
-		schema = regexp.MustCompile(pattern).ReplaceAllString(schema, replacement)
+		schema = regexp.MustCompile(edit.pattern).ReplaceAllString(schema, edit.replacement)
 	}
 	require.NotContains(t, schema, "CHECK")
 	for statement := range strings.SplitSeq(schema, ";") {
