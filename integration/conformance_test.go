@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -14,14 +15,16 @@ import (
 // A difference between two engines that a user could see is a bug.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	for range shortOrLong(1, 5) {
-		for _, s := range setups {
-			t.Run(s.name, func(t *testing.T) {
-				t.Parallel()
-				dbs := s.open(t)
-				storetest.Run(t, func(t *testing.T) tokenauth.Store { return s.newStore(t, dbs) })
-			})
-		}
+	for round := range shortOrLong(1, 5) {
+		t.Run(fmt.Sprint("round ", round+1), func(t *testing.T) { // which ends before the next
+			for _, s := range setups {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					dbs := s.open(t)
+					storetest.Run(t, func(t *testing.T) tokenauth.Store { return s.newStore(t, dbs) })
+				})
+			}
+		})
 	}
 }
 

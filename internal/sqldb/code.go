@@ -21,7 +21,8 @@ var (
 		"locked",
 	}
 	// The statement broke a unique key.
-	takenCodes = []string{"23505", "1062", "unique", "42P07"} // the last: a table, by two CREATE IF NOT EXISTS
+	takenCodes = []string{"23505", "1062", "unique",
+		"42P07", "42710"} // a table or its type, by two CREATE IF NOT EXISTS at once
 	// The server went away while it worked.
 	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180"}
 )
