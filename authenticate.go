@@ -106,8 +106,8 @@ func (m *Manager) isIdle(t *Token, now time.Time) bool {
 // token, and at most one event.
 func (m *Manager) settle(ctx context.Context, p presentation, err error) {
 	if err == nil {
-		if m.uses != nil && p.at.Sub(p.token.LastUsedAt) >= m.options.TouchEvery/2 {
-			m.uses.Note(&p.token.ID, p.at)
+		if m.uses != nil {
+			m.uses.Note(&p.token.ID, p.token.LastUsedAt, p.at)
 		}
 		if p.retired {
 			m.tell(ctx, Event{Kind: EventRetiredKeyUsed, Token: p.token.clone()})

@@ -259,6 +259,7 @@ func (s *MemoryStore) Touch(ctx context.Context, uses ...Use) error {
 // Prune implements [Store].
 func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	before = micros(before)
+	seen := 0
 	err = s.locked(ctx, func() error {
 		for _, r := range s.byID {
 			if n >= limit {
@@ -267,6 +268,11 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 			if r.Token.Origin == "" && (isBefore(r.Token.RevokedAt, before) || isBefore(r.Token.ExpiresAt, before)) {
 				s.remove(r)
 				n++
+			}
+			// A range allows for changes of its map. So others need not wait for its end.
+			if seen++; seen%1000 == 0 {
+				s.mu.Unlock()
+				s.mu.Lock()
 			}
 		}
 		return nil

@@ -119,14 +119,14 @@ func scansOnPostgres(table string, plan []string) []string {
 }
 
 // scansOnMariaDB returns what of a plan reads a table, or an index of it, from end to
-// end. Of an index in the order that is asked for it reads as much as the limit says.
+// end, or merges what it found in two. Of an index in the order that is asked for it reads as much as the limit says.
 func scansOnMariaDB(table string, plan []string) []string {
 	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
 		const selectType, name, how, key, rows = 1, 2, 3, 5, 8
 		f := strings.Split(line, " | ")
 		limited := f[how] == "index" && f[key] == table+"_created" && len(f[rows]) < 3
 		return f[selectType] == "INSERT" || !slices.Contains([]string{table, "t", "other"}, f[name]) ||
-			f[how] != "ALL" && f[how] != "index" || limited
+			!slices.Contains([]string{"ALL", "index", "index_merge"}, f[how]) || limited
 	})
 }
 

@@ -40,13 +40,14 @@ func onNodes(t *testing.T, c *servers.GaleraCluster, timeout time.Duration, para
 	return n
 }
 
-// ownGalera starts a cluster for a test that breaks it.
-func ownGalera(t *testing.T) *servers.GaleraCluster {
-	t.Helper()
-	c := closing(t, servers.Galera)
-	require.NoError(t, c.Nodes[0].CreateDatabase("t"))
-	return c
-}
+// fragile is a cluster for the tests that break one. They mend it.
+var fragile = sync.OnceValues(func() (*servers.GaleraCluster, error) {
+	c, err := servers.Galera()
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Nodes[0].CreateDatabase("t")
+})
 
 // calm returns the stores for a load.
 func (n galeraNodes) calm() (all []tokenauth.Store) {
@@ -173,7 +174,7 @@ func (l *load) answers200(i int) func(context.Context) error {
 // A service that writes to all nodes must lose nothing, and lock nobody out, when one
 // of them dies under load and comes back.
 func TestGaleraNodeKilled(t *testing.T) {
-	c := ownGalera(t)
+	c := started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 16, n.calm()...)
 	p := startProber(t, l.managers[0])
@@ -198,7 +199,7 @@ func TestGaleraNodeKilled(t *testing.T) {
 // Without a majority nothing can be answered: that must be 503, also for keys that
 // are good, and end by itself once the majority is there again.
 func TestGaleraQuorum(t *testing.T) {
-	c := ownGalera(t)
+	c := started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 16, n.calm()...)
 	p := startProber(t, l.managers[0])
@@ -210,7 +211,8 @@ func TestGaleraQuorum(t *testing.T) {
 	digest := tokenauth.DigestOf(l.steady[0].key)
 	noticed := await(t, lost, "the survivor says that it has no majority", func(ctx context.Context) error {
 		_, err := n.stores[0].Find(ctx, digest)
-		if errorNumber(err) == "1047" {
+		// With wsrep_sync_wait it is 1205 in one case of five or so: a wait that failed.
+		if number := errorNumber(err); number == "1047" || number == "1205" {
 			return nil
 		}
 		return fmt.Errorf("answered %w", err)
@@ -267,9 +269,10 @@ func TestGaleraStaleReads(t *testing.T) {
 		fresh, writes bool // whether reads, and what a write looks for, are never stale
 	}{{"0", false, false}, {"1", true, false}, {"7", true, true}} {
 		t.Run("wsrep_sync_wait="+s.wait, func(t *testing.T) {
+			t.Parallel() // with the others of these
 			n := onNodes(t, c, time.Minute, "wsrep_sync_wait="+s.wait)
 			missing, live := measure(t, n.stores[0], n.stores[1], rounds)
-			update, revoke := writeElsewhere(t, n.stores[0], n.stores[1], rounds)
+			update, revoke := writeElsewhere(t, n.stores[0], n.stores[1], shortOrLong(rounds/2, rounds))
 			survived := revokeAllElsewhere(t, n.stores[0], n.stores[1], rounds)
 			t.Logf("GALERA STALE wsrep_sync_wait=%s: fresh token missing: %v; revoked token live: %v; update not found: %v; revoke not found: %v; RevokeAll missed a fresh token: %d of %d",
 				s.wait, missing, live, update, revoke, survived, rounds)

@@ -22,6 +22,17 @@ const (
 
 	digits  = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	noDigit = 0xff
+
+	eachByte = 0x0101010101010101 // times b: eight times the byte b
+)
+
+// Eight characters at a time are cheaper than a table of all.
+const (
+	highBits = 0x80 * eachByte
+	caseBits = 0x20 * eachByte
+	// What is added to a byte below 0x80 to get its high bit if it is at least that.
+	from0, after9 = (0x80 - '0') * eachByte, (0x80 - '9' - 1) * eachByte
+	fromA, afterZ = (0x80 - 'a') * eachByte, (0x80 - 'z' - 1) * eachByte
 )
 
 var valueOf = func() (table [256]byte) {
@@ -104,22 +115,30 @@ func (f *Form) Matches(key string) bool {
 		return false
 	}
 	random, check := key[len(f.start):len(key)-checkLength], key[len(key)-checkLength:]
-	sum, all := f.sum, byte(0)
+	sum, allDigits := f.sum, true
 	for ; len(random) >= 8; random = random[8:] {
-		for i := range 8 {
-			all |= valueOf[random[i]]
-		}
-		sum ^= uint32(random[0]) | uint32(random[1])<<8 | uint32(random[2])<<16 | uint32(random[3])<<24
-		sum = crcTables[7][byte(sum)] ^ crcTables[6][byte(sum>>8)] ^ crcTables[5][byte(sum>>16)] ^ crcTables[4][sum>>24] ^
-			crcTables[3][random[4]] ^ crcTables[2][random[5]] ^ crcTables[1][random[6]] ^ crcTables[0][random[7]]
+		b := uint64(random[0]) | uint64(random[1])<<8 | uint64(random[2])<<16 | uint64(random[3])<<24 |
+			uint64(random[4])<<32 | uint64(random[5])<<40 | uint64(random[6])<<48 | uint64(random[7])<<56
+		allDigits = allDigits && areDigits(b)
+		b ^= uint64(sum)
+		sum = crcTables[7][byte(b)] ^ crcTables[6][byte(b>>8)] ^ crcTables[5][byte(b>>16)] ^ crcTables[4][byte(b>>24)] ^
+			crcTables[3][byte(b>>32)] ^ crcTables[2][byte(b>>40)] ^ crcTables[1][byte(b>>48)] ^ crcTables[0][b>>56]
 	}
-	want := uint64(0)
+	want, all := uint64(0), byte(0)
 	for i := range len(check) {
 		value := valueOf[check[i]]
 		all |= value
 		want = 62*want + uint64(value)
 	}
-	return all < 0x80 && want == uint64(^sum) // noDigit was not among them
+	return allDigits && all != noDigit && want == uint64(^sum)
+}
+
+// areDigits reports whether each of the eight bytes of b is one of digits.
+func areDigits(b uint64) bool {
+	low := b &^ highBits // so that no sum runs over into the next byte
+	letter := low | caseBits
+	number := (low + from0) &^ (low + after9)
+	return (number|(letter+fromA)&^(letter+afterZ))&^b&highBits == highBits
 }
 
 // crcTables take eight bytes at a time: table k is for a byte with k bytes behind it.

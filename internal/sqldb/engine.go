@@ -22,7 +22,7 @@ type engine struct {
 	confirm string
 
 	touch func(uses int) string // a statement with so many pairs of ID and time
-	prune string                // a statement with two times and a limit
+	prune string                // a format: of a statement with a time that a column is before, and a limit
 }
 
 // engines are the ones known, by name.
@@ -38,7 +38,7 @@ var engines = map[string]*engine{
 				WHERE {table}.id = uses_of_{table}.id AND (last_used_at IS NULL OR last_used_at < max(uses_of_{table}.at, created_at))`
 		},
 		prune: `DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
-			WHERE origin = '' AND (revoked_at < ? OR expires_at < ?) LIMIT ?)`,
+			WHERE origin = '' AND %s < ? LIMIT ?)`,
 	},
 	"postgresql": {
 		schema:   "postgresql.sql",
@@ -58,7 +58,7 @@ var engines = map[string]*engine{
 		},
 		// The array is made once; a subquery might run again, and delete more.
 		prune: `DELETE FROM {table} WHERE id = ANY (ARRAY(SELECT id FROM {table}
-			WHERE origin = '' AND (revoked_at < ? OR expires_at < ?) LIMIT ? FOR UPDATE SKIP LOCKED))`,
+			WHERE origin = '' AND %s < ? LIMIT ? FOR UPDATE SKIP LOCKED))`,
 	},
 	// InnoDB locks the gap where a guard finds nothing, and writers that hold such
 	// locks wait for each other: so what a guard would ask is asked before.
@@ -72,7 +72,7 @@ var engines = map[string]*engine{
 				STRAIGHT_JOIN {table} t ON t.id = uses.id SET t.last_used_at = greatest(uses.at, t.created_at)
 				WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(uses.at, t.created_at)`
 		},
-		prune: `DELETE FROM {table} WHERE origin = '' AND (revoked_at < ? OR expires_at < ?) LIMIT ?`,
+		prune: `DELETE FROM {table} WHERE origin = '' AND %s < ? LIMIT ?`,
 	},
 }
 

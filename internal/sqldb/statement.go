@@ -162,10 +162,23 @@ func (t *Table) Touch(ctx context.Context, uses map[string]time.Time) error {
 }
 
 // Prune deletes rows that expired or were revoked before a time, at most limit of
-// them and none that was imported, and returns their number.
-func (t *Table) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
+// them and none that was imported, and returns their number, also with an error.
+//
+// One statement for both columns would, of all that is left to delete, read the
+// indexes from end to end each time.
+func (t *Table) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	if limit <= 0 { // some databases take it for no limit
 		return 0, ctx.Err()
 	}
-	return t.write(ctx, "prune", t.engine.prune, micros(before), micros(before), limit)
+	for _, column := range []string{"revoked_at", "expires_at"} {
+		if n == limit {
+			break
+		}
+		deleted, err := t.write(ctx, "prune", fmt.Sprintf(t.engine.prune, column), micros(before), limit-n)
+		n += deleted
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }

@@ -48,8 +48,9 @@ func New(delay time.Duration, write func(ctx context.Context, latest map[string]
 	return &Tracker{delay: delay, write: write, failed: failed, running: make(chan struct{}, 1), pending: map[string]time.Time{}}
 }
 
-// Note remembers a use, to the second.
-func (t *Tracker) Note(id *string, at time.Time) {
+// Note remembers a use, to the second, unless the last one that is written down was
+// less than the delay before it.
+func (t *Tracker) Note(id *string, last, at time.Time) {
 	if *id == "" {
 		return
 	}
@@ -58,6 +59,9 @@ func (t *Tracker) Note(id *string, at time.Time) {
 		if now := at.UnixMicro(); now-u.at.Load() >= time.Second.Microseconds() {
 			u.at.Store(now)
 		}
+		return
+	}
+	if last.After(at.Add(-t.delay)) { // at.Sub(last) is slow where it overflows
 		return
 	}
 	t.mu.Lock()

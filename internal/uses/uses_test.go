@@ -71,7 +71,7 @@ func TestCoalesced(t *testing.T) {
 		uses, rows := newTracker(time.Minute)
 		begin := time.Now()
 		for i := range 1000 {
-			uses.Note(new(fmt.Sprint(i%3)), begin.Add(time.Duration(i%7)))
+			uses.Note(new(fmt.Sprint(i%3)), time.Time{}, begin.Add(time.Duration(i%7)))
 		}
 		require.Equal(t, begin.Add(6), uses.Latest("1"))
 		require.Zero(t, uses.Latest("unknown"))
@@ -92,6 +92,21 @@ func TestCoalesced(t *testing.T) {
 	})
 }
 
+// What is written down already must not be written once more in the same while.
+func TestNotDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		uses, rows := newTracker(time.Minute)
+		now := time.Now()
+		uses.Note(new("fresh"), now.Add(1-time.Minute), now)
+		uses.Note(new("ahead"), now.Add(time.Hour), now)
+		uses.Note(new("due"), now.Add(-time.Minute), now)
+		require.NoError(t, uses.Flush(t.Context()))
+		written, _, _ := rows.seen()
+		require.Equal(t, map[string]time.Time{"due": now}, written)
+	})
+}
+
 // A busy token whose row stays in memory must not cost a lock a request, nor be
 // forgotten because it was seen before.
 func TestSameRow(t *testing.T) {
@@ -101,17 +116,17 @@ func TestSameRow(t *testing.T) {
 		id := "a"
 		for range 3 {
 			at := time.Now()
-			uses.Note(&id, at)
-			uses.Note(&id, at.Add(time.Second))
-			uses.Note(&id, at.Add(time.Second+1))
-			uses.Note(new("A"), at)
-			uses.Note(new("!"), at) // has the place of A
+			uses.Note(&id, time.Time{}, at)
+			uses.Note(&id, time.Time{}, at.Add(time.Second))
+			uses.Note(&id, time.Time{}, at.Add(time.Second+1))
+			uses.Note(new("A"), time.Time{}, at)
+			uses.Note(new("!"), time.Time{}, at) // has the place of A
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			written, _, _ := rows.seen()
 			require.True(t, at.Add(time.Second).Equal(written["a"]), "%v", written["a"])
 		}
-		uses.Note(new(""), time.Now()) // of a store that makes none
+		uses.Note(new(""), time.Time{}, time.Now()) // of a store that makes none
 		time.Sleep(time.Hour)
 		_, calls, _ := rows.seen()
 		require.Equal(t, []int{3, 3, 3}, calls)
@@ -124,7 +139,7 @@ func TestManyTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		uses, rows := newTracker(time.Minute)
 		for i := range 1234 {
-			uses.Note(new(fmt.Sprint(i)), time.Now())
+			uses.Note(new(fmt.Sprint(i)), time.Time{}, time.Now())
 		}
 		synctest.Wait()
 		written, calls, _ := rows.seen()
@@ -144,7 +159,7 @@ func TestFailure(t *testing.T) {
 		begin := time.Now()
 		rows.fail(errors.New("read-only"))
 		for i := range most + 1000 {
-			uses.Note(new(fmt.Sprint(i)), begin)
+			uses.Note(new(fmt.Sprint(i)), time.Time{}, begin)
 		}
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
@@ -153,7 +168,7 @@ func TestFailure(t *testing.T) {
 		require.Less(t, told, 10, "it must not hammer a table that is down")
 		require.Equal(t, begin, uses.Latest("0"))
 
-		uses.Note(new("0"), begin.Add(time.Hour))
+		uses.Note(new("0"), time.Time{}, begin.Add(time.Hour))
 		rows.fail(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -176,7 +191,7 @@ func TestPanic(t *testing.T) {
 		written = latest
 		return nil
 	}, func(error) {})
-	uses.Note(new("a"), time.Unix(1, 0))
+	uses.Note(new("a"), time.Time{}, time.Unix(1, 0))
 	require.ErrorContains(t, uses.Flush(ctx), "panicked")
 	broken = false
 	require.NoError(t, uses.Flush(ctx))
@@ -194,12 +209,12 @@ func TestFlush(t *testing.T) {
 			return rows.write(ctx, latest)
 		}, rows.failed)
 		begin := time.Now()
-		uses.Note(new("a"), begin)
+		uses.Note(new("a"), time.Time{}, begin)
 		first := make(chan error, 1)
 		go func() { first <- uses.Flush(ctx) }()
 		synctest.Wait()
 		require.Equal(t, begin, uses.Latest("a"), "while it is being written")
-		uses.Note(new("b"), begin)
+		uses.Note(new("b"), time.Time{}, begin)
 
 		impatient, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
@@ -224,7 +239,7 @@ func TestConcurrent(t *testing.T) {
 	for g := range 64 {
 		noting.Go(func() {
 			for i := range 200 {
-				uses.Note(new(fmt.Sprint(g*i%700)), time.Unix(int64(i), 0))
+				uses.Note(new(fmt.Sprint(g*i%700)), time.Time{}, time.Unix(int64(i), 0))
 				_ = uses.Latest(fmt.Sprint(i))
 			}
 		})
