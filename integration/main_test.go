@@ -56,6 +56,18 @@ var (
 		// Crash safety costs an fsync a commit, which proves nothing here.
 		return servers.Postgres("fsync=off", "max_connections=400")
 	})
+	// A primary with a synchronous standby that shows at once what is answered.
+	twoHosts = sync.OnceValues(func() (string, error) {
+		primary, err := servers.Postgres("fsync=off", "max_connections=100", "synchronous_standby_names='*'", "synchronous_commit=remote_apply")
+		if err != nil {
+			return "", err
+		}
+		standby, err := primary.Replica()
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write", standby.Addr(), primary.Addr()), nil
+	})
 	pgBouncer = sync.OnceValues(func() (*servers.PgBouncerServer, error) {
 		pg, err := postgres()
 		if err != nil {

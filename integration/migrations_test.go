@@ -191,7 +191,11 @@ func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, strin
 	before, after, ok := strings.Cut(store.Schema(), "    user_id ")
 	_, after, ok2 := strings.Cut(after, ",\n")
 	require.True(t, ok && ok2)
-	schema := fmt.Sprintf("%s    user_id %s NOT NULL REFERENCES %s (id) ON DELETE CASCADE,\n%s", before, number, userTable, after)
+	reference := ""
+	if s.dialect == tokenauth.MySQL {
+		reference = ", FOREIGN KEY (user_id)" // MySQL ignores a reference within a column
+	}
+	schema := fmt.Sprintf("%s    user_id %s NOT NULL%s REFERENCES %s (id) ON DELETE CASCADE,\n%s", before, number, reference, userTable, after)
 	for statement := range strings.SplitSeq("CREATE TABLE "+userTable+" (id "+number+" NOT NULL PRIMARY KEY);"+
 		"INSERT INTO "+userTable+" VALUES (1), (42), (9007199254740992), (9007199254740993);"+schema, ";") {
 		if strings.TrimSpace(statement) != "" {

@@ -72,6 +72,8 @@ var setups = []setup{
 		dsn: onPostgres("default_transaction_isolation=serializable")},
 	{name: "PostgreSQL repeatable read, pgx", driver: "pgx", dialect: tokenauth.PostgreSQL,
 		dsn: onPostgres("default_transaction_isolation=repeatable%20read")},
+	{name: "PostgreSQL and standby, pgx", driver: "pgx", dialect: tokenauth.PostgreSQL,
+		dsn: func(t testing.TB) string { return started(t, twoHosts) }},
 	{name: "PgBouncer, pgx", load: true, driver: "pgx", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("default_query_exec_mode=exec")},
 	{name: "PgBouncer, lib-pq", driver: "postgres", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("binary_parameters=yes")},
 
