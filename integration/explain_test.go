@@ -225,7 +225,10 @@ func TestPruneNeedsItsTimes(t *testing.T) {
 	}
 	plans, err := lines(t.Context(), conn, "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement LIKE 'DELETE%'")
 	require.NoError(t, err)
-	require.Equal(t, []string{"50 | 0"}, plans)
+	require.Len(t, plans, 2) // of what was revoked, and of what expired
+	for _, plan := range plans {
+		require.True(t, strings.HasSuffix(plan, " | 0"), plan)
+	}
 }
 
 type storeCall struct {

@@ -40,6 +40,12 @@ func (c slotColumn) Scan(value any) error {
 	return err
 }
 
+// The times of the years 1 to 9999, but for the zero time.
+var (
+	earliest = time.Time{}.UnixMicro() + 1
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
+)
+
 // A timeColumn reads a stored time. NULL alone means never: whatever else is no
 // time of the years 1 to 9999 is an error.
 type timeColumn struct{ to *time.Time }
@@ -51,10 +57,10 @@ func (c timeColumn) Scan(value any) error {
 		return errors.New("not a time")
 	}
 	if *c.to = (time.Time{}); ok {
-		*c.to = time.UnixMicro(n).UTC()
-		if year := c.to.Year(); year < 1 || year > 9999 || c.to.IsZero() {
+		if n < earliest || n > latest {
 			return errors.New("time out of range")
 		}
+		*c.to = time.UnixMicro(n).UTC()
 	}
 	return nil
 }
