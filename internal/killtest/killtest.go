@@ -1,0 +1,168 @@
+// Package killtest kills a process, by SIGKILL, in the middle of its changes to a
+// store, and compares what is left with what the changes that were answered make.
+package killtest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"reflect"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A step is the i-th change of a user's tokens. What it writes follows from user and i.
+type step func(ctx context.Context, s tokenauth.Store, user string, i int) error
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func record(user string, i int) tokenauth.Record {
+	return tokenauth.Record{Digest: digest(user, i), Token: tokenauth.Token{
+		ID: fmt.Sprintf("%s-%d", user, i), UserID: user, Name: fmt.Sprint("token ", i), Scopes: []string{"read", "write"},
+		Hint: hint(i), Generation: 1, CreatedAt: start.Add(time.Duration(i) * time.Second),
+	}}
+}
+
+func digest(user string, i int) tokenauth.Digest {
+	return tokenauth.DigestOf(fmt.Sprintf("key %d of %s", i, user))
+}
+
+func hint(i int) string { return fmt.Sprintf("%04d", i) }
+
+const imported = 10 // in one step
+
+var steps = map[string]step{
+	"create": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
+		return s.Create(ctx, record(user, i))
+	},
+	"import": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
+		var records []tokenauth.Record
+		for n := range imported {
+			r := record(user, imported*i+n)
+			r.Token.Generation, r.Token.Origin = 0, "drf"
+			records = append(records, r)
+		}
+		return s.Create(ctx, records...)
+	},
+	// One token, again and again.
+	"rotate": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
+		if i == 0 {
+			return s.Create(ctx, record(user, 0))
+		}
+		at := start.Add(time.Duration(i) * time.Minute)
+		return s.Rotate(ctx, user, record(user, 0).Token.ID, tokenauth.Rotation{
+			Replaces: i, Digest: digest(user, i), Hint: hint(i), GraceUntil: at.Add(time.Hour),
+		}, at)
+	},
+	// Tokens of one name and one slot, which are free again when one is revoked.
+	"revoke": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
+		r := record(user, i/2)
+		if i%2 == 1 {
+			return s.Revoke(ctx, user, r.Token.ID, start.Add(time.Duration(i)*time.Minute))
+		}
+		r.Token.Name, r.Slot = "laptop", 1
+		return s.Create(ctx, r)
+	},
+}
+
+// Kinds returns the changes that Child makes.
+func Kinds() []string { return slices.Sorted(maps.Keys(steps)) }
+
+// Child makes changes of one kind to a user's tokens until it is killed.
+func Child(s tokenauth.Store, kind, user string) error {
+	return Steps(func(i int) error { return steps[kind](context.Background(), s, user, i) })
+}
+
+// Steps calls step with 0, 1, 2 and so on until the process is killed, or a step
+// fails. It acknowledges each step before the next.
+func Steps(step func(i int) error) error {
+	acks := os.NewFile(uintptr(syscall.Stdout), "acks") // os.Stdout may be a pipe of our own, which dies with us
+	for i := 0; ; i++ {
+		if err := step(i); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(acks, i); err != nil {
+			return err // nobody is there any more to kill us
+		}
+	}
+}
+
+// Kill runs a test of this binary, which calls Child or Steps, as a process of its
+// own, kills that at random, and returns how many steps were acknowledged.
+func Kill(t testing.TB, test string, env ...string) (acked int) {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run", "^"+test+"$")
+	child.Env = append(os.Environ(), env...)
+	child.Stderr = os.Stderr
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var kill *time.Timer
+	out := bufio.NewScanner(stdout)
+	for ; out.Scan(); acked++ {
+		if out.Text() != strconv.Itoa(acked) {
+			t.Errorf("the child says %q after %d steps", out.Text(), acked)
+			break
+		}
+		if kill == nil {
+			kill = time.AfterFunc(rand.N(30*time.Millisecond), func() { _ = child.Process.Kill() })
+		}
+	}
+	_ = child.Process.Kill()
+	var exit *exec.ExitError
+	if err := child.Wait(); acked == 0 || !errors.As(err, &exit) || exit.Exited() {
+		t.Fatalf("the child was not killed, after %d steps: %v", acked, err)
+	}
+	return acked
+}
+
+// Require requires that a store shows a user's tokens as so many steps of a kind leave
+// them, or one more: the one that was not acknowledged. Each step is whole or not there.
+func Require(t testing.TB, s tokenauth.Store, kind, user string, acked int) {
+	t.Helper()
+	ctx := t.Context()
+	all := tokenauth.Query{UserID: user, Revoked: true}
+	got, err := s.List(ctx, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := tokenauth.NewMemoryStore()
+	var want [2][]tokenauth.Record
+	for i := range acked + 1 {
+		want[0] = want[1]
+		if err := steps[kind](ctx, model, user, i); err != nil {
+			t.Fatal(err)
+		}
+		if want[1], err = model.List(ctx, all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !reflect.DeepEqual(got, want[0]) && !reflect.DeepEqual(got, want[1]) {
+		t.Fatalf("%s: after %d acknowledged steps\n%+v\nis neither\n%+v\nnor, one step later,\n%+v", kind, acked, got, want[0], want[1])
+	}
+	for i := range got {
+		digests := []tokenauth.Digest{got[i].Digest}
+		if got[i].Retired != nil {
+			digests = append(digests, got[i].Retired.Digest)
+		}
+		for _, d := range digests {
+			if found, err := s.Find(ctx, d); err != nil || !reflect.DeepEqual(*found, got[i]) {
+				t.Fatalf("%s: by its key the token is %+v, %v; in the list %+v", kind, found, err, got[i])
+			}
+		}
+	}
+}

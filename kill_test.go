@@ -1,0 +1,122 @@
+package tokenauth_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/killtest"
+)
+
+// A process that dies in the middle of a change, by SIGKILL as of the kernel that
+// needs memory: what it had answered must be there, and nothing by halves.
+
+const (
+	killedFile = "TOKENAUTH_TEST_KILLED_FILE"
+	killedKind = "TOKENAUTH_TEST_KILLED_KIND"
+	killedUser = "TOKENAUTH_TEST_KILLED_USER"
+
+	migration = "migration"
+)
+
+// kills returns how often a process is killed in the middle of each change.
+func kills() int {
+	if os.Getenv("TOKENAUTH_LONG") != "" {
+		return 200
+	}
+	return 10
+}
+
+// TestKilledChild is the process that is killed.
+func TestKilledChild(t *testing.T) {
+	path := os.Getenv(killedFile)
+	if path == "" {
+		t.Skip("run by the tests of F10")
+	}
+	db := openSQLiteFile(t, path)
+	if os.Getenv(killedKind) == migration {
+		require.NoError(t, killtest.Steps(func(i int) error { return migrated(t, db, i).CreateSchema(ctx) }))
+	}
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+	require.NoError(t, err)
+	require.NoError(t, killtest.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
+}
+
+// F10: after a kill each token is wholly old or wholly new, in a file that each process
+// finds as the one before left it. No client is locked out or let in again.
+func TestF10Killed(t *testing.T) {
+	t.Parallel()
+	for _, kind := range killtest.Kinds() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "tokens.db")
+			newSQLiteStore(t, openSQLiteFile(t, path), nil)
+			steps := 0
+			for n := range kills() {
+				user := fmt.Sprint("user", n)
+				acked := killtest.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+kind, killedUser+"="+user)
+				steps += acked
+				requireWhole(t, path, func(db *sql.DB) {
+					store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+					require.NoError(t, store.CheckSchema(ctx))
+					killtest.Require(t, store, kind, user, acked)
+				})
+			}
+			t.Logf("%s: killed %d times, after %d steps in all", kind, kills(), steps)
+		})
+	}
+}
+
+// requireWhole opens a file anew for f, and looks past the library at what is there.
+func requireWhole(t *testing.T, path string, f func(*sql.DB)) {
+	t.Helper()
+	db := openSQLiteFile(t, path)
+	defer func() { require.NoError(t, db.Close()) }()
+	f(db)
+	var integrity string
+	require.NoError(t, db.QueryRow("PRAGMA integrity_check").Scan(&integrity))
+	require.Equal(t, "ok", integrity)
+	var halves int
+	require.NoError(t, db.QueryRow(`SELECT count(*) FROM tokenauth_tokens WHERE coalesce(length(digest), 0) <> 32
+		OR id = '' OR user_id = '' OR hint = '' OR (generation > 1) <> (retired_digest IS NOT NULL)
+		OR (retired_digest IS NULL) <> (retired_until IS NULL) OR (live_name IS NULL) <> (revoked_at IS NOT NULL)
+		OR slot IS NOT NULL AND revoked_at IS NOT NULL`).Scan(&halves))
+	require.Zero(t, halves, "rows with one half of a change")
+}
+
+// migrated returns a store on the i-th table.
+func migrated(t *testing.T, db *sql.DB, i int) *tokenauth.SQLStore {
+	t.Helper()
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Table: fmt.Sprintf("t%04d", i), Timeout: time.Minute})
+	require.NoError(t, err)
+	return store
+}
+
+// F10: a migration that was killed is completed by the next start.
+func TestF10KilledMigration(t *testing.T) {
+	t.Parallel()
+	for range kills() {
+		path := filepath.Join(t.TempDir(), "tokens.db")
+		acked := killtest.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+migration)
+		db := openSQLiteFile(t, path)
+		require.NoError(t, migrated(t, db, acked-1).CheckSchema(ctx))
+		store := migrated(t, db, acked)
+		require.NoError(t, store.CreateSchema(ctx))
+		require.NoError(t, store.CheckSchema(ctx))
+		require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
+		_, err := store.Find(ctx, sqlRecord("laptop").Digest)
+		require.NoError(t, err)
+		const objects = "SELECT count(*) FROM sqlite_master WHERE tbl_name = ?"
+		var whole, completed int
+		require.NoError(t, db.QueryRow(objects, fmt.Sprintf("t%04d", acked-1)).Scan(&whole))
+		require.NoError(t, db.QueryRow(objects, fmt.Sprintf("t%04d", acked)).Scan(&completed))
+		require.Equal(t, whole, completed, "the table and its indexes")
+		require.NoError(t, db.Close())
+	}
+}
