@@ -1,0 +1,209 @@
+package tokenauth_test
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// Clocks that jump, stand still or differ; and the end of a service.
+
+const day = 24 * time.Hour
+
+// F12: expiry, grace and idleness follow the wall clock, also where it jumps a day ahead
+// or back; a last use never goes back with it.
+func TestF12ClockJumps(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := newClock()
+		m := newManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: 2 * time.Hour, MaxTTL: 30 * day})
+		short, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "an hour", ExpiresAt: start.Add(time.Hour)})
+		old, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "rotated", ExpiresAt: start.Add(3 * day)})
+		next, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+		require.NoError(t, err)
+		at := func(offset time.Duration) []bool {
+			clock.Set(start.Add(offset))
+			accepted := accepts(m, short, old, next.Reveal())
+			require.NoError(t, m.Flush(ctx))
+			return accepted
+		}
+		require.Equal(t, []bool{true, true, true}, at(0))
+		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond))
+		require.Equal(t, []bool{false, false, false}, at(day), "expired, grace over, idle")
+		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond), "back again")
+		require.Equal(t, []bool{true, true, true}, at(-day), "before they were made")
+		require.Equal(t, start.Add(time.Hour-time.Microsecond), lastUse(t, store, token.ID))
+
+		// What is done while the clock is a day behind counts for all that.
+		behind, made := issue(t, m, tokenauth.Spec{UserID: "u", Name: "made a day ago", ExpiresAt: start.Add(-day + time.Hour)})
+		require.Equal(t, []bool{true}, accepts(m, behind))
+		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(2 * time.Hour))})
+		require.NoError(t, err)
+		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "an hour"})
+		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+		pruned, err := m.Prune(ctx, start.Add(day))
+		require.NoError(t, err)
+		require.Zero(t, pruned, "by a clock that is behind")
+		require.NoError(t, m.Revoke(ctx, "u", token.ID))
+		require.Equal(t, []bool{true, false, false}, at(0))
+		require.Equal(t, []bool{false}, accepts(m, behind))
+		_, _, err = m.Rotate(ctx, "u", made.ID, time.Hour)
+		require.ErrorIs(t, err, tokenauth.ErrConflict, "expired is final")
+	})
+}
+
+// F12: a clock that stands still, as in a virtual machine that was suspended, holds up
+// no last use: when it is written is told by another one.
+func TestF12ClockStandsStill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &touchedStore{Store: tokenauth.NewMemoryStore()}
+		clock := newClock()
+		m := newManager(store, &tokenauth.Options{Now: clock.Now})
+		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		for range 3 {
+			require.Equal(t, []bool{true}, accepts(m, key))
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			require.Equal(t, start, lastUse(t, store, token.ID))
+		}
+		require.EqualValues(t, 1, store.calls.Load(), "the same instant is written once")
+
+		clock.Set(start.Add(-day)) // and a use then is none that matters
+		require.Equal(t, []bool{true}, accepts(m, key))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, start, lastUse(t, store, token.ID))
+	})
+}
+
+// F12: two instances whose clocks differ by 61 s, on one store. Each judges by its own;
+// neither undoes what the other has written, nor is any key good for longer than that.
+func TestF12SkewedInstances(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		const skew = 61 * time.Second
+		clock := newClock()
+		behind := newManager(store, &tokenauth.Options{Now: clock.Now, MaxTTL: time.Hour, IdleTimeout: 2 * time.Minute})
+		ahead := newManager(store, &tokenauth.Options{Now: func() time.Time { return clock.Now().Add(skew) }, MaxTTL: time.Hour, IdleTimeout: 2 * time.Minute})
+		both := func(key string) [2]bool { return [2]bool{accepts(behind, key)[0], accepts(ahead, key)[0]} }
+
+		minute, _ := issue(t, behind, tokenauth.Spec{UserID: "u", Name: "a minute", ExpiresAt: start.Add(time.Minute)})
+		require.Equal(t, [2]bool{true, false}, both(minute))
+		fresh, token := issue(t, ahead, tokenauth.Spec{UserID: "u", Name: "from the future"})
+		require.Equal(t, [2]bool{true, true}, both(fresh))
+		require.NoError(t, behind.Flush(ctx))
+		require.Equal(t, start.Add(skew), lastUse(t, store, token.ID), "no use is before the token was made")
+		clock.Advance(time.Minute)
+		require.Equal(t, [2]bool{true, true}, both(fresh))
+		require.NoError(t, ahead.Flush(ctx))
+		require.NoError(t, behind.Flush(ctx))
+		require.Equal(t, start.Add(time.Minute+skew), lastUse(t, store, token.ID), "an earlier use came later")
+
+		next, _, err := behind.Rotate(ctx, "u", token.ID, time.Minute)
+		require.NoError(t, err)
+		require.Equal(t, [2]bool{true, false}, both(fresh), "the grace")
+		require.Equal(t, [2]bool{true, true}, both(next.Reveal()))
+		require.NoError(t, ahead.Revoke(ctx, "u", token.ID))
+		require.Equal(t, [2]bool{false, false}, both(next.Reveal()), "at once, though for one of them in the future")
+		clock.Advance(-day)
+		require.Equal(t, [2]bool{false, false}, both(next.Reveal()))
+	})
+}
+
+// A slowTouch holds up what is written of last uses.
+type slowTouch struct {
+	tokenauth.Store
+	begun, end chan struct{}
+}
+
+func (s *slowTouch) Touch(ctx context.Context, uses ...tokenauth.Use) error {
+	s.begun <- struct{}{}
+	select {
+	case <-s.end:
+		return s.Store.Touch(ctx, uses...)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// F16: the end of a service takes no longer than it is given, loses no last use that
+// could be written, and leaves no goroutine behind: else this test ends in a deadlock.
+func TestF16Flush(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowTouch{tokenauth.NewMemoryStore(), make(chan struct{}, 100), make(chan struct{})}
+		var events recorder
+		m := newManager(store, &tokenauth.Options{OnEvent: events.tell})
+		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		require.Equal(t, []bool{true}, accepts(m, key))
+		used := time.Now()
+		events.take()
+
+		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		var calls sync.WaitGroup
+		for range 3 { // of which one writes
+			calls.Go(func() { require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded) })
+		}
+		<-store.begun
+		require.Equal(t, []bool{true}, accepts(m, key), "requests go on meanwhile")
+		calls.Wait()
+		require.Equal(t, used.Add(5*time.Second), time.Now())
+		require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded, "there is no time left")
+		require.Zero(t, lastUse(t, store, token.ID))
+		for _, e := range events.take() {
+			require.Equal(t, tokenauth.EventFlushFailed, e.Kind)
+		}
+
+		close(store.end)
+		require.NoError(t, m.Flush(ctx))
+		require.NoError(t, m.Flush(ctx), "a second time")
+		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond)
+		time.Sleep(time.Hour)
+		require.Equal(t, []bool{true}, accepts(m, key), "a straggler")
+		used = time.Now()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond, "whose use is written all the same")
+	})
+}
+
+// F16: store and database may be closed in either order, and twice. Who comes after that
+// is told to try again, and is no wrong key.
+func TestF16Close(t *testing.T) { // alone: goroutines are counted
+	for name, databaseFirst := range map[string]bool{"store first": false, "database first": true} {
+		goroutines := runtime.NumGoroutine()
+		db := openSQLite(t)
+		store := newSQLiteStore(t, db, nil)
+		var events recorder
+		m := newManager(store, &tokenauth.Options{OnEvent: events.tell})
+		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, name)
+		require.NoError(t, m.Flush(ctx))
+		require.NotZero(t, lastUse(t, store, token.ID))
+		if !databaseFirst {
+			require.NoError(t, store.Close())
+			require.NoError(t, store.Close())
+			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, "only the prepared statement was closed")
+		}
+		require.NoError(t, db.Close())
+		require.NoError(t, store.Close())
+		require.NoError(t, store.Close())
+		events.take()
+		require.Equal(t, http.StatusServiceUnavailable, get(h, "Bearer "+key).Code, name)
+		require.Len(t, events.take(), 1)
+		requireUnavailable(t, m.Revoke(ctx, "u", token.ID), name)
+		require.NoError(t, m.Flush(ctx), "nothing is left to be written")
+		await(t, "no more goroutines than before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	}
+}
