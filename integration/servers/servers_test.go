@@ -15,18 +15,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(abandon) != "" {
 		startAndAbandon()
 	}
-	code := m.Run()
+	leaktest.Main(andStopServers{m})
+}
+
+type andStopServers struct{ *testing.M }
+
+func (m andStopServers) Run() int {
+	code := m.M.Run()
 	if err := servers.StopAll(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		code = 1
+		return 1
 	}
-	os.Exit(code)
+	return code
 }
 
 // skipIfMissing skips the test of a server whose package isn't installed, but fails

@@ -1,0 +1,90 @@
+package leaktest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	plantOf = "LEAKTEST_PLANT" // set in the process that a test starts
+	secret  = "planted_secret"
+)
+
+var (
+	digest = sha256.Sum256([]byte(secret))
+	kept   any // so that nothing is collected
+)
+
+// plants are all that a run may leave, and what is said of it.
+var plants = map[string]struct {
+	plant func()
+	want  string // empty: nothing is wrong
+}{
+	"nothing":               {func() {}, ""},
+	"a key that is unknown": {func() { fmt.Println("another_secret") }, ""},
+	"X1 on stdout":          {func() { fmt.Println("x", secret, "y") }, "found a key in clear, ending in cret"},
+	"X1 on stderr":          {func() { fmt.Fprintln(os.Stderr, "x", secret, "y") }, "found a key in clear"},
+	"X1 in the log":         {func() { log.Print(secret) }, "found a key in clear"},
+	"X1 in a debug line":    {func() { slog.Debug("x", "key", secret) }, "found a key in clear"},
+	"X1 in a response":      {func() { _, _ = fmt.Fprint(&Default, secret) }, "found a key in clear"},
+	"X2 in hex":             {func() { fmt.Printf("%x", digest) }, "found a digest in hex"},
+	"X2 in capital hex":     {func() { fmt.Printf("%X", digest) }, "found a digest in hex"},
+	"X2 in base64":          {func() { fmt.Print(base64.StdEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
+	"X2 in base64 for URLs": {func() { fmt.Print(base64.RawURLEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
+	"X2 as numbers":         {func() { fmt.Print(struct{ D [32]byte }{digest}) }, "found a digest as numbers"},
+	"X2 as it is":           {func() { fmt.Printf("%s", digest[:]) }, "found a digest as it is"},
+	"X3 a goroutine":        {func() { go func() { select {} }() }, "left goroutine "},
+	"X3 an open file":       {func() { kept, _ = os.Open(os.DevNull) }, ": " + os.DevNull},
+	"X3 an open listener":   {func() { kept, _ = net.Listen("tcp", "127.0.0.1:0") }, ": socket:["},
+	"X3 one about to end":   {func() { go time.Sleep(time.Millisecond) }, ""},
+}
+
+type runner func()
+
+func (r runner) Run() int { r(); return 0 }
+
+func TestMain(m *testing.M) {
+	if p, ok := plants[os.Getenv(plantOf)]; ok {
+		patience = 50 * time.Millisecond
+		if p.want == "" {
+			patience = time.Minute
+		}
+		Default.Secret(secret)
+		Main(runner(p.plant))
+	}
+	Main(m)
+}
+
+// A check that finds nothing would let every leak pass.
+func TestMainFindsWhatIsPlanted(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	for name, p := range plants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			command := exec.CommandContext(t.Context(), self)
+			command.Env = append(os.Environ(), plantOf+"="+name)
+			output, err := command.CombinedOutput()
+			if p.want == "" {
+				require.NoError(t, err, string(output))
+				return
+			}
+			var exit *exec.ExitError
+			require.True(t, errors.As(err, &exit) && exit.ExitCode() == 1, "%v\n%s", err, output)
+			require.Contains(t, string(output), "leaktest: FAIL: ")
+			require.Contains(t, string(output), p.want)
+		})
+	}
+}
