@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
 )
@@ -46,10 +47,11 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.redacted) }
 // what [Key.Reveal] returns.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.redacted), nil }
 
-// hint returns what may be kept of the secret.
+// hint returns what may be kept of the secret: a copy, since a part of a string keeps
+// all of it in memory.
 func (k Key) hint() string {
 	secret := k.Reveal()
-	return secret[max(0, len(secret)-hintLength):]
+	return strings.Clone(secret[max(0, len(secret)-hintLength):])
 }
 
 func generateKey(prefix string) Key {
