@@ -3,6 +3,7 @@ package examples_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
 var curlLine = regexp.MustCompile(`^curl -H 'Authorization: (Bearer acme_[0-9A-Za-z]{38})' (http://127\.0\.0\.1:\d+)/me\n$`)
@@ -21,6 +24,7 @@ func TestQuickstart(t *testing.T) {
 	require.NoError(t, err, string(output))
 
 	command := exec.Command(binary, "-addr", "127.0.0.1:0")
+	command.Stderr = &leaktest.Default
 	stdout, err := command.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
@@ -33,6 +37,7 @@ func TestQuickstart(t *testing.T) {
 	found := curlLine.FindStringSubmatch(line)
 	require.Len(t, found, 3, "the first line is not the curl command")
 	authorization, url := found[1], found[2]
+	leaktest.Default.Secret(authorization[len("Bearer "):])
 
 	tests := []struct {
 		name, method, path, authorization string
@@ -56,6 +61,7 @@ func TestQuickstart(t *testing.T) {
 			defer func() { _ = response.Body.Close() }()
 			body, err := io.ReadAll(response.Body)
 			require.NoError(t, err)
+			_, _ = fmt.Fprint(&leaktest.Default, response.Header, string(body))
 			require.Equal(t, tt.status, response.StatusCode)
 			if tt.body != "" {
 				require.Equal(t, tt.body, string(body))

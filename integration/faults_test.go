@@ -43,8 +43,7 @@ func issued(t *testing.T, store tokenauth.Store, name string) (string, tokenauth
 	t.Helper()
 	key, token, err := tokenauth.New(store, "acme", nil).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: name})
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
-	return key.Reveal(), token
+	return revealed(key), token
 }
 
 // requireNoAnswer requires an error that says that the store did not answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -153,6 +154,10 @@ func (l *load) send(ctx context.Context, url, key string) (status int, err error
 	if took := int64(time.Since(began)); took > l.slowest.Load() {
 		l.slowest.Store(took)
 	}
+	if response.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(response.Body)
+		_, _ = fmt.Fprint(&leaktest.Default, response.Header, string(body))
+	}
 	return response.StatusCode, response.Body.Close()
 }
 
@@ -198,7 +203,7 @@ func (l *load) write(ctx context.Context, m *tokenauth.Manager, store tokenauth.
 	case dice < 8:
 		if key, _, err := m.Rotate(ctx, token.userID, token.id, 0); l.judge(ctx, "rotate", err) {
 			l.end(token.key)
-			token.key = key.Reveal()
+			token.key = revealed(key)
 			token.generation++
 			l.put(token)
 		}
@@ -240,13 +245,10 @@ func (l *load) issue(ctx context.Context, m *tokenauth.Manager) {
 			return
 		}
 	}
-	if n < 500 {
-		leaktest.Default.Secret(key.Reveal())
-	}
 	l.mu.Lock()
 	l.issued[token.ID] = true
 	l.mu.Unlock()
-	l.put(liveToken{key: key.Reveal(), userID: token.UserID, id: token.ID, generation: 1})
+	l.put(liveToken{key: revealed(key), userID: token.UserID, id: token.ID, generation: 1})
 }
 
 func ignore(err, target error) error {

@@ -39,6 +39,12 @@ func (m andStopServers) Run() int {
 	return code
 }
 
+// revealed returns a key, for which all output is searched at the end.
+func revealed(k tokenauth.Key) string {
+	leaktest.Default.Secret(k.Reveal())
+	return k.Reveal()
+}
+
 // long reports whether the soaks take their time.
 func long() bool { return os.Getenv("TOKENAUTH_LONG") != "" }
 

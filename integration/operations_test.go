@@ -107,7 +107,7 @@ func fill(t testing.TB, s tokenauth.Store, n int) (key string) {
 			require.NoError(t, m.Revoke(t.Context(), token.UserID, token.ID))
 		}
 		if i%5 != 2 {
-			key = k.Reveal()
+			key = revealed(k)
 		}
 	}
 	return key

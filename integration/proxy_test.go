@@ -254,7 +254,7 @@ func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore,
 	if goesDown || err != nil {
 		requireUnknown(t, err)
 	} else {
-		_, err = m.Authenticate(t.Context(), key.Reveal())
+		_, err = m.Authenticate(t.Context(), revealed(key))
 		require.NoError(t, err)
 	}
 	_, _, err = m.Issue(t.Context(), spec)

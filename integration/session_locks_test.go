@@ -301,7 +301,7 @@ func TestS26ManyWritersAndReaders(t *testing.T) {
 			ctx := context.Background()
 			for n := range 10 {
 				if i >= writers {
-					_, err := m.Authenticate(ctx, read.Reveal())
+					_, err := m.Authenticate(ctx, revealed(read))
 					_, listErr := m.List(ctx, tokenauth.Query{UserID: "u", Limit: 10})
 					errs[i] = errors.Join(errs[i], err, listErr)
 					continue

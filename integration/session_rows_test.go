@@ -114,12 +114,12 @@ func TestS13SpoiltRows(t *testing.T) {
 					require.NoError(t, err, set)
 					set = rest
 				} else {
-					_, err = m.Authenticate(t.Context(), key.Reveal())
+					_, err = m.Authenticate(t.Context(), revealed(key))
 					require.NoError(t, err)
 				}
 				_, err = db.Exec("UPDATE " + table + " SET " + set + " WHERE id = '" + token.ID + "'")
 				require.NoError(t, err, set)
-				requireNotAccepted(t, store, m, key.Reveal(), set)
+				requireNotAccepted(t, store, m, revealed(key), set)
 			}
 		})
 	}
@@ -148,17 +148,17 @@ func TestS13RetiredKeyWithoutEnd(t *testing.T) {
 		require.NoError(t, err)
 		key, _, err := m.Rotate(t.Context(), "u", token.ID, time.Hour)
 		require.NoError(t, err)
-		_, err = m.Authenticate(t.Context(), old.Reveal())
+		_, err = m.Authenticate(t.Context(), revealed(old))
 		require.NoError(t, err)
 		for _, until := range []string{"NULL", "0", "-62135596800000000", "9223372036854775807"} {
 			_, err = db.Exec("UPDATE " + table + " SET retired_until = " + until)
 			require.NoError(t, err)
-			_, err = m.Authenticate(t.Context(), old.Reveal())
+			_, err = m.Authenticate(t.Context(), revealed(old))
 			require.Error(t, err, until)
 		}
 		_, err = db.Exec("UPDATE " + table + " SET retired_until = NULL")
 		require.NoError(t, err)
-		_, err = m.Authenticate(t.Context(), key.Reveal())
+		_, err = m.Authenticate(t.Context(), revealed(key))
 		require.NoError(t, err)
 	}
 }

@@ -86,7 +86,7 @@ func requireRoundTrip(t *testing.T, m *tokenauth.Manager, spec tokenauth.Spec) {
 	require.NoError(t, err, "%q", spec.UserID+"/"+spec.Name)
 	require.Equal(t, spec.UserID, token.UserID)
 	require.Equal(t, strings.TrimSpace(spec.Name), token.Name)
-	got, err := m.Authenticate(t.Context(), key.Reveal())
+	got, err := m.Authenticate(t.Context(), revealed(key))
 	require.NoError(t, err)
 	require.Equal(t, token, got)
 	got, err = m.Get(t.Context(), spec.UserID, token.ID)

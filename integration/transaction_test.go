@@ -88,9 +88,9 @@ func TestTransaction(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, m.WithStore(in).Revoke(t.Context(), "anna", token.ID))
 				s.order(t, tx, 1)
-				_, err = m.WithStore(in).Authenticate(t.Context(), key.Reveal())
+				_, err = m.WithStore(in).Authenticate(t.Context(), revealed(key))
 				require.NoError(t, err, "inside")
-				_, err = m.WithStore(in).Authenticate(t.Context(), before.Reveal())
+				_, err = m.WithStore(in).Authenticate(t.Context(), revealed(before))
 				require.ErrorIs(t, err, tokenauth.ErrRevoked, "inside")
 
 				want, orders := []string{"before"}, 0
@@ -102,7 +102,7 @@ func TestTransaction(t *testing.T) {
 				}
 				require.Equal(t, want, liveNames(t, s.store))
 				require.Equal(t, orders, s.countOrders(t))
-				_, err = in.Find(t.Context(), tokenauth.DigestOf(key.Reveal()))
+				_, err = in.Find(t.Context(), tokenauth.DigestOf(revealed(key)))
 				requireNoAnswer(t, err, "the transaction is over")
 			})
 		}

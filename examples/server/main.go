@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	pruning.Go(func() { pruneEachHour(untilStop, tokens, *prune, logger) })
 	defer pruning.Wait() // before the database is closed
 	defer stop()
-	err = serve(ctx, ln, newHandler(db, tokens, logger), logger)
+	err = serve(ctx, ln, newServer(newHandler(db, tokens, logger), logger), logger)
 	return errors.Join(err, flush(ctx, tokens))
 }
 
@@ -145,9 +145,9 @@ func issueKey(ctx context.Context, tokens *tokenauth.Manager) (tokenauth.Key, er
 
 const shutdownTimeout = 10 * time.Second
 
-// serve answers requests until ctx is done, and then those that are under way.
-func serve(ctx context.Context, ln net.Listener, handler http.Handler, logger *slog.Logger) error {
-	server := &http.Server{
+// newServer bounds what a client can take of time and memory.
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -156,6 +156,10 @@ func serve(ctx context.Context, ln net.Listener, handler http.Handler, logger *s
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
+}
+
+// serve answers requests until ctx is done, and then those that are under way.
+func serve(ctx context.Context, ln net.Listener, server *http.Server, logger *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()
 	select {

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -20,7 +22,7 @@ type Search struct {
 // Default is the Search of the running test binary.
 var Default Search
 
-// Secret remembers a key that must be seen nowhere.
+// Secret remembers a key that must be seen nowhere. It must have 8 bytes or more.
 func (s *Search) Secret(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,29 +44,42 @@ func (s *Search) Write(text []byte) (int, error) {
 func (s *Search) Leaks() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := s.texts.String()
-	lower := strings.ToLower(text) // hex may be in either case
-	var leaks []string
+	exact, anyCase := index{}, index{}
 	for secret := range s.secrets {
 		sum := sha256.Sum256([]byte(secret))
-		base := base64.RawStdEncoding.EncodeToString(sum[:])
-		url := base64.RawURLEncoding.EncodeToString(sum[:])
-		found := ""
-		switch {
-		case strings.Contains(text, secret):
-			found = "a key in clear"
-		case strings.Contains(lower, hex.EncodeToString(sum[:])):
-			found = "a digest in hex"
-		case strings.Contains(text, base), strings.Contains(text, url):
-			found = "a digest in base64"
-		case strings.Contains(text, strings.Trim(fmt.Sprint(sum), "[]")):
-			found = "a digest as numbers"
-		case strings.Contains(text, string(sum[:])):
-			found = "a digest as it is"
-		}
-		if found != "" {
-			leaks = append(leaks, found+", ending in "+secret[max(0, len(secret)-4):])
+		exact.add(secret, "a key in clear", secret)
+		exact.add(base64.RawStdEncoding.EncodeToString(sum[:]), "a digest in base64", secret)
+		exact.add(base64.RawURLEncoding.EncodeToString(sum[:]), "a digest in base64", secret)
+		exact.add(strings.Trim(fmt.Sprint(sum), "[]"), "a digest as numbers", secret)
+		exact.add(string(sum[:]), "a digest as it is", secret)
+		anyCase.add(hex.EncodeToString(sum[:]), "a digest in hex", secret)
+	}
+	leaks := map[string]bool{}
+	exact.find(s.texts.Bytes(), leaks)
+	anyCase.find(bytes.ToLower(s.texts.Bytes()), leaks)
+	return slices.Sorted(maps.Keys(leaks))
+}
+
+// An index has what is searched for by its last bytes, so that a text is read once
+// and not once for each secret.
+type index map[[ending]byte][]form
+
+const ending = 8
+
+// A form is how a secret may show, and what is then said.
+type form struct{ text, leak string }
+
+func (x index) add(text, found, secret string) {
+	end := [ending]byte([]byte(text[len(text)-ending:]))
+	x[end] = append(x[end], form{text, found + ", ending in " + secret[len(secret)-4:]})
+}
+
+func (x index) find(text []byte, leaks map[string]bool) {
+	for i := ending; i <= len(text); i++ {
+		for _, f := range x[[ending]byte(text[i-ending:i])] {
+			if bytes.HasSuffix(text[:i], []byte(f.text)) {
+				leaks[f.leak] = true
+			}
 		}
 	}
-	return leaks
 }

@@ -30,10 +30,11 @@ func TakeStock() Stock {
 		stacks = make([]byte, 2*len(stacks))
 	}
 	for _, stack := range strings.Split(string(stacks), "\n\n")[1:] { // the first is the caller's
-		if !strings.Contains(stack, "os/signal.signal_recv") { // which nothing ends
-			id, _, _ := strings.Cut(stack, " [")
-			s[id] = stack
+		if strings.Contains(stack, "os/signal.signal_recv") || strings.Contains(stack, ", locked to thread]") {
+			continue // nothing ends the first, and with the second a thread would end, which is kept on purpose
 		}
+		id, _, _ := strings.Cut(stack, " [")
+		s[id] = stack
 	}
 	const dir = "/proc/self/fd"
 	files, _ := os.ReadDir(dir)

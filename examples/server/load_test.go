@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// A countedListener counts what the server reads of all its connections.
+type countedListener struct {
+	net.Listener
+	read atomic.Int64
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return countedConn{c, &l.read}, err
+}
+
+type countedConn struct {
+	net.Conn
+	read *atomic.Int64
+}
+
+func (c countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+// startServer serves with the program's own limits, but for a change to them, and
+// counts the calls of the handler.
+func startServer(t *testing.T, change func(*http.Server)) (ln *countedListener, calls *atomic.Int64) {
+	t.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ln, calls = &countedListener{Listener: inner}, new(atomic.Int64)
+	logger := slog.New(slog.NewTextHandler(&leaktest.Default, nil))
+	server := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }), logger)
+	change(server)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, ln, server, logger) }()
+	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
+	return ln, calls
+}
+
+// connections is how many clients misbehave at once.
+func connections() int {
+	if os.Getenv("TOKENAUTH_LONG") != "" {
+		return 2_000
+	}
+	return 50
+}
+
+// sendAll writes a request that is no good on many connections at once, and returns what
+// the server answered on each before it closed it.
+func sendAll(t *testing.T, addr string, request io.WriterTo) (answers map[string]int) {
+	t.Helper()
+	answers = map[string]int{}
+	var mu sync.Mutex
+	var clients sync.WaitGroup
+	for range connections() {
+		clients.Go(func() {
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			written := make(chan struct{})
+			go func() { defer close(written); _, _ = request.WriteTo(conn) }() // until the server closes
+			answer, err := io.ReadAll(conn)
+			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+				t.Error("the server does not close")
+			}
+			_ = conn.Close()
+			<-written
+			line, _, _ := strings.Cut(string(answer), "\r\n")
+			mu.Lock()
+			defer mu.Unlock()
+			answers[line]++
+		})
+	}
+	clients.Wait()
+	return answers
+}
+
+// A text is a request, as it is.
+type text string
+
+func (s text) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, string(s))
+	return int64(n), err
+}
+
+// Q5: headers without end must cost no more memory than MaxHeaderBytes a connection,
+// and reach nothing.
+func TestQ5BigHeaders(t *testing.T) {
+	ln, calls := startServer(t, func(*http.Server) {})
+	const buffers = 4<<10 + 4<<10 // what net/http allows beyond, and its reader
+	big := text("GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + strings.Repeat("a", 1<<20) + "\r\n\r\n")
+	answers := sendAll(t, ln.Addr().String(), big)
+	const refusal = "HTTP/1.1 431 Request Header Fields Too Large"
+	require.Positive(t, answers[refusal])
+	require.Equal(t, connections(), answers[refusal]+answers[""], "%v", answers) // empty: reset before it was read
+	require.Zero(t, calls.Load())
+	require.LessOrEqual(t, ln.read.Load(), int64(connections()*(16<<10+buffers)), "bytes read")
+
+	small := text("GET /me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + strings.Repeat("a", 15<<10) + "\r\n\r\n")
+	require.Equal(t, map[string]int{"HTTP/1.1 200 OK": connections()}, sendAll(t, ln.Addr().String(), small))
+}
+
+// Q5: clients that never finish their headers must not hold connections for ever, nor
+// keep others out.
+func TestQ5Slowloris(t *testing.T) {
+	limits := newServer(nil, slog.New(slog.DiscardHandler))
+	for name, limit := range map[string]time.Duration{
+		"ReadHeaderTimeout": limits.ReadHeaderTimeout, "ReadTimeout": limits.ReadTimeout,
+		"WriteTimeout": limits.WriteTimeout, "IdleTimeout": limits.IdleTimeout,
+	} {
+		require.True(t, 0 < limit && limit <= time.Minute, "%s: %v", name, limit)
+	}
+	require.Equal(t, 16<<10, limits.MaxHeaderBytes)
+
+	ln, calls := startServer(t, func(s *http.Server) { s.ReadHeaderTimeout = 300 * time.Millisecond })
+	answered := make(chan error, 1)
+	go func() {
+		response, err := http.Get("http://" + ln.Addr().String())
+		if err == nil && response.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s", response.Status)
+		}
+		answered <- err
+		if response != nil {
+			_ = response.Body.Close()
+		}
+	}()
+	sendAll(t, ln.Addr().String(), text("GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bear"))
+	require.NoError(t, <-answered)
+	require.EqualValues(t, 1, calls.Load(), "of the handler, by the client that behaves")
+}

@@ -1,0 +1,348 @@
+package tokenauth_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// What a service meets at its worst, made small; in full with TOKENAUTH_LONG, where
+// the times are told that docs/performance.md speaks of. No time is judged.
+
+// shortOrLong returns the first in the usual run, the second in a long one.
+func shortOrLong[T any](short, inLong T) T {
+	if os.Getenv("TOKENAUTH_LONG") != "" {
+		return inLong
+	}
+	return short
+}
+
+// A countedStore counts what reads it is asked for.
+type countedStore struct {
+	tokenauth.Store
+	finds, lists atomic.Int64
+}
+
+func (s *countedStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+	s.finds.Add(1)
+	return s.Store.Find(ctx, d)
+}
+
+func (s *countedStore) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	s.lists.Add(1)
+	return s.Store.List(ctx, q)
+}
+
+// fillStore creates n tokens, of which change may change each, and returns the keys.
+func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tokenauth.Token)) []string {
+	t.Helper()
+	var keys []string
+	for batch := range slices.Chunk(make([]tokenauth.Record, n), 500) {
+		for i := range batch {
+			key := tokenauth.GenerateKey("acme")
+			token := tokenauth.Token{
+				ID: fmt.Sprintf("T%025d", len(keys)), UserID: fmt.Sprint(len(keys) / 10), Name: fmt.Sprint(len(keys)),
+				Hint: key[len(key)-4:], Generation: 1, CreatedAt: start,
+			}
+			change(len(keys), &token)
+			batch[i] = tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: token}
+			keys = append(keys, key)
+		}
+		require.NoError(t, s.Create(ctx, batch...))
+	}
+	return keys
+}
+
+// eachIdleStore is eachStore one after the other, with nothing else running.
+func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
+	t.Run("memory", func(t *testing.T) { f(t, tokenauth.NewMemoryStore()) })
+	t.Run("sqlite", func(t *testing.T) { f(t, newPatientStore(t, "")) })
+}
+
+// A tally is how requests were answered.
+type tally struct {
+	mu       sync.Mutex
+	statuses map[int]int
+	took     []time.Duration // of the last of each client
+}
+
+// String tells what no test judges.
+func (a *tally) String() string {
+	slices.Sort(a.took)
+	n := len(a.took)
+	return fmt.Sprintf("%v; half took %v or less, 99 of 100 %v", a.statuses, a.took[n/2], a.took[n*99/100])
+}
+
+// bombard has clients send requests with the keys in turns, each at least one, until
+// done is closed.
+func bombard(h http.Handler, clients int, keys []string, done <-chan struct{}) *tally {
+	all := &tally{statuses: map[int]int{}}
+	var workers sync.WaitGroup
+	for c := range clients {
+		workers.Go(func() {
+			var took [4096]time.Duration
+			statuses, n := map[int]int{}, 0
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			for {
+				r.Header["Authorization"] = []string{"Bearer " + keys[(c+n*clients)%len(keys)]}
+				w := &statusOnly{header: http.Header{}, status: http.StatusOK}
+				begin := time.Now()
+				h.ServeHTTP(w, r)
+				took[n%len(took)] = time.Since(begin)
+				statuses[w.status]++
+				n++
+				select {
+				case <-done:
+					all.mu.Lock()
+					defer all.mu.Unlock()
+					for status, count := range statuses {
+						all.statuses[status] += count
+					}
+					all.took = append(all.took, took[:min(n, len(took))]...)
+					return
+				default:
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return all
+}
+
+// statusOnly keeps no more of a response, so that what grows is the library's.
+type statusOnly struct {
+	header http.Header
+	status int
+}
+
+func (w *statusOnly) Header() http.Header         { return w.header }
+func (w *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
+func (w *statusOnly) WriteHeader(status int)      { w.status = status }
+
+const someBytes = 8 << 20 // of growth may come from anything
+
+// Q1: a service that runs for days must not grow, nor ever refuse a good key.
+func TestQ1SustainedLoad(t *testing.T) {
+	eachIdleStore(t, func(t *testing.T, store tokenauth.Store) {
+		keys := fillStore(t, store, shortOrLong(200, 100_000), func(int, *tokenauth.Token) {})
+		m := tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: 100 * time.Millisecond})
+		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		run := func(d time.Duration) *tally {
+			ctx, cancel := context.WithTimeout(ctx, d)
+			defer cancel()
+			return bombard(h, 8, keys, ctx.Done())
+		}
+		duration := shortOrLong(time.Second/2, 30*time.Second)
+		run(duration / 4) // until pools and maps have their size
+		require.NoError(t, m.Flush(ctx))
+		before, goroutines := heap(), runtime.NumGoroutine()
+		var memory [2]runtime.MemStats
+		runtime.ReadMemStats(&memory[0])
+		got := run(duration)
+		runtime.ReadMemStats(&memory[1])
+		require.NoError(t, m.Flush(ctx))
+		require.Len(t, got.statuses, 1, "%v", got.statuses)
+		require.Positive(t, got.statuses[http.StatusOK])
+		after := heap()
+		require.Less(t, after, before+someBytes)
+		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+1 }, 10*time.Second, time.Millisecond) // and that of Eventually
+		t.Logf("%v; %d allocations a request, of which the client makes 4; heap %d KiB, then %d KiB",
+			got, (memory[1].Mallocs-memory[0].Mallocs)/uint64(got.statuses[http.StatusOK]), before>>10, after>>10)
+	})
+}
+
+// A hungTouchStore answers no Touch until it is told to.
+type hungTouchStore struct {
+	tokenauth.Store
+	calls  atomic.Int64
+	called chan struct{} // closed at the first call
+	answer chan struct{}
+}
+
+func (s *hungTouchStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
+	if s.calls.Add(1) == 1 {
+		close(s.called)
+	}
+	<-s.answer
+	return s.Store.Touch(ctx, uses...)
+}
+
+// Q3: 256 connections with one key must not wait for each other, nor for the write of
+// its last use, even if the database does not answer it.
+func TestQ3OneKeyManyConnections(t *testing.T) {
+	t.Parallel()
+	for name, inner := range map[string]tokenauth.Store{"memory": tokenauth.NewMemoryStore(), "sqlite": newPatientStore(t, "")} {
+		t.Run(name, func(t *testing.T) {
+			store := &hungTouchStore{Store: inner, called: make(chan struct{}), answer: make(chan struct{})}
+			m := newManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})
+			key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+			_, err := m.Authenticate(ctx, key)
+			require.NoError(t, err)
+			<-store.called
+
+			const connections = 256
+			var inside sync.WaitGroup
+			inside.Add(connections)
+			s := httptest.NewServer(tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/first" {
+					inside.Done()
+					inside.Wait() // for all others: a request that another holds up would never end
+				}
+			})))
+			defer s.Close()
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: time.Minute}
+			defer client.CloseIdleConnections()
+			var clients sync.WaitGroup
+			for range connections {
+				clients.Go(func() {
+					for _, path := range []string{"/first", "/next"} {
+						if status, err := ask(client, s.URL+path, key); err != nil || status != http.StatusOK {
+							t.Errorf("%d, %v", status, err)
+						}
+					}
+				})
+			}
+			clients.Wait()
+			require.EqualValues(t, 1, store.calls.Load(), "writes of last use at a time")
+			close(store.answer)
+			require.NoError(t, m.Flush(ctx))
+			require.NotZero(t, lastUse(t, store, token.ID))
+		})
+	}
+}
+
+func ask(client *http.Client, url, key string) (status int, err error) {
+	r, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	response, err := client.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
+}
+
+// Q4: a flood of bad keys must cost nothing where the checksum tells, one question
+// to the store where it does not, and no memory; good users are served meanwhile.
+func TestQ4FloodOfBadKeys(t *testing.T) {
+	eachIdleStore(t, func(t *testing.T, inner tokenauth.Store) {
+		store := &countedStore{Store: inner}
+		m := newManager(store, nil)
+		good, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		send := func(key string) int {
+			w := &statusOnly{header: http.Header{}, status: http.StatusOK}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header["Authorization"] = []string{"Bearer " + key}
+			h.ServeHTTP(w, r)
+			return w.status
+		}
+		n := shortOrLong(10_000, 1_000_000)
+		if _, slow := inner.(*tokenauth.SQLStore); slow {
+			n /= 20
+		}
+		for _, c := range []struct {
+			name  string
+			key   func() string
+			finds int // for each
+		}{
+			{"a wrong checksum", func() string { return swapped(tokenauth.GenerateKey("acme"))[20] }, 0},
+			{"another prefix", func() string { return tokenauth.GenerateKey("other") }, 0},
+			{"well-formed", func() string { return tokenauth.GenerateKey("acme") }, 1},
+		} {
+			send(c.key()) // which may make what is kept for good
+			before := heap()
+			store.finds.Store(0)
+			store.lists.Store(0)
+			for i := range n {
+				if status := send(c.key()); status != http.StatusUnauthorized {
+					t.Fatalf("%s: %d", c.name, status)
+				}
+				if i%100 == 0 {
+					require.Equal(t, http.StatusOK, send(good))
+				}
+			}
+			require.EqualValues(t, n*c.finds+n/100, store.finds.Load(), c.name)
+			require.Zero(t, store.lists.Load(), c.name)
+			require.Less(t, heap(), before+max(uint64(n)*32, 128<<10), "not a digest is kept of %s", c.name)
+		}
+	})
+}
+
+// Q6: a user with many tokens must not pay for them at each request.
+func TestQ6UserWithManyTokens(t *testing.T) {
+	eachIdleStore(t, func(t *testing.T, inner tokenauth.Store) {
+		store := &countedStore{Store: inner}
+		n := shortOrLong(500, 100_000)
+		keys := fillStore(t, store, n, func(i int, token *tokenauth.Token) {
+			token.UserID = "many"
+			if i == 0 {
+				token.UserID = "one"
+			}
+		})
+		m := newManager(store, &tokenauth.Options{TouchEvery: -1})
+		allocations := func(key string) float64 {
+			return testing.AllocsPerRun(100, func() {
+				if _, err := m.Authenticate(ctx, key); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		of1, ofMany := allocations(keys[0]), allocations(keys[n/2])
+		require.EqualValues(t, 2*(1+100), store.finds.Load())
+		require.Zero(t, store.lists.Load())
+		require.InDelta(t, of1, ofMany, 2) // the driver's pools
+	})
+}
+
+// Q7: a service is not closed while old tokens are deleted.
+func TestQ7LookupsWhilePruning(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		const good = 50
+		n := shortOrLong(1_200, 1_000_000) // more than one batch
+		clock := newClock()
+		keys := fillStore(t, store, good+n, func(i int, token *tokenauth.Token) {
+			if i >= good {
+				token.ExpiresAt = start.Add(time.Second)
+			}
+		})[:good]
+		clock.Set(start.Add(time.Hour))
+		m := tokenauth.New(store, "acme", &tokenauth.Options{Now: clock.Now, TouchEvery: 20 * time.Millisecond})
+		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		done := make(chan struct{})
+		pruned := 0
+		var err error
+		go func() {
+			defer close(done)
+			pruned, err = m.Prune(ctx, clock.Now())
+		}()
+		got := bombard(h, 2, keys, done)
+		require.NoError(t, err)
+		require.Equal(t, n, pruned)
+		require.Len(t, got.statuses, 1, "%v", got.statuses)
+		require.Positive(t, got.statuses[http.StatusOK])
+		left, err := m.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+		require.NoError(t, err)
+		require.Len(t, left, good)
+		require.NoError(t, m.Flush(ctx))
+		t.Log(got)
+	})
+}

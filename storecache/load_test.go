@@ -1,0 +1,256 @@
+package storecache_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/storecache"
+)
+
+// newService returns a handler behind a cache, and keys of n tokens.
+func newService(t *testing.T, c *storecache.Cache, n int) (h http.Handler, keys []string) {
+	t.Helper()
+	m := tokenauth.New(c, "acme", &tokenauth.Options{TouchEvery: -1, MaxPerUser: -1})
+	for i := range n {
+		key, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+		require.NoError(t, err)
+		leaktest.Default.Secret(key.Reveal())
+		keys = append(keys, key.Reveal())
+	}
+	anyUser := func(_ context.Context, id string) (string, error) { return id, nil }
+	return tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), keys
+}
+
+func statusOf(ctx context.Context, h http.Handler, key string) int {
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+key)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	_, _ = fmt.Fprint(&leaktest.Default, w.Header(), w.Body)
+	return w.Code
+}
+
+// Q2: fifty times as many clients at once, and nothing cached, must cost one query a
+// key: nobody is taken for a stranger, who waits too long is told to come again, and
+// as soon as the store answers in time all is well.
+func TestQ2SpikeOnAColdCache(t *testing.T) {
+	t.Parallel()
+	const usual, spike = 20, 50 * 20
+	const deadline, maxStale = time.Second, 10 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newCache(&storecache.Options{MaxStale: maxStale})
+		h, keys := newService(t, c, usual)
+		latency := 100 * time.Millisecond
+		var mu sync.Mutex
+		running, most := map[tokenauth.Digest]int{}, 0
+		note := func(d tokenauth.Digest, change int) {
+			mu.Lock()
+			defer mu.Unlock()
+			running[d] += change
+			most = max(most, running[d])
+		}
+		s.findBy(func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+			note(d, 1)
+			defer note(d, -1)
+			time.Sleep(latency)
+			return s.Store.Find(ctx, d)
+		})
+		clients := func() map[int]int {
+			statuses := map[int]int{}
+			var calls sync.WaitGroup
+			for i := range spike {
+				calls.Go(func() {
+					ctx, cancel := context.WithTimeout(ctx, deadline)
+					defer cancel()
+					status := statusOf(ctx, h, keys[i%usual])
+					mu.Lock()
+					defer mu.Unlock()
+					statuses[status]++
+				})
+			}
+			calls.Wait()
+			return statuses
+		}
+		require.Equal(t, map[int]int{200: spike}, clients())
+		require.EqualValues(t, usual, s.finds.Load(), "queries")
+		require.Equal(t, map[int]int{200: spike}, clients())
+		require.EqualValues(t, usual, s.finds.Load(), "queries of a warm cache")
+
+		time.Sleep(maxStale) // cold again
+		latency = 3 * deadline
+		require.Equal(t, map[int]int{503: spike}, clients(), "past the deadline")
+		require.EqualValues(t, 2*usual, s.finds.Load(), "queries")
+		latency = 100 * time.Millisecond
+		time.Sleep(2*deadline + time.Millisecond) // those that ran have their answers
+		require.Equal(t, map[int]int{200: spike}, clients())
+		require.EqualValues(t, 2*usual, s.finds.Load(), "what came late to its client was kept")
+		require.Equal(t, 1, most, "queries for one key at a time")
+	})
+}
+
+// Q4: a flood of well-formed but unknown keys must push out no good entry and leave no
+// memory behind.
+func TestQ4FloodOfUnknownKeys(t *testing.T) {
+	const good = 100
+	n := 20_000
+	if os.Getenv("TOKENAUTH_LONG") != "" {
+		n = 1_000_000
+	}
+	c, s := newCache(&storecache.Options{MaxEntries: good, MaxStale: 24 * time.Hour})
+	h, keys := newService(t, c, good)
+	serveAll := func() {
+		for _, key := range keys {
+			require.Equal(t, http.StatusOK, statusOf(ctx, h, key))
+		}
+	}
+	flood := func(from, to int) {
+		var senders sync.WaitGroup
+		for g := range 8 {
+			senders.Go(func() {
+				for i := from + g; i < to; i += 8 {
+					if r, err := c.Find(ctx, tokenauth.DigestOf(fmt.Sprint("unknown ", i))); r != nil || err != tokenauth.ErrNotFound {
+						t.Errorf("%v, %v", r, err)
+					}
+				}
+			})
+		}
+		senders.Wait()
+	}
+	serveAll()
+	flood(0, n/10)
+	before := heap()
+	flood(n/10, n)
+	require.Less(t, heap(), before+1<<20)
+	require.Equal(t, good, c.Len())
+	require.EqualValues(t, good+n, s.finds.Load(), "queries")
+	serveAll()
+	require.EqualValues(t, good+n, s.finds.Load(), "unknown keys pushed out good ones")
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// C13: a service that lets a cache read from a replica, as docs/databases.md advises
+// against, sees a revoke late by the replica's lag and by MaxStale, never later; what
+// reads where it writes sees it at once.
+func TestC13ReadsThatLag(t *testing.T) {
+	t.Parallel()
+	const lag, maxStale = 3 * time.Second, 10 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newCache(&storecache.Options{MaxStale: maxStale})
+		r := record("laptop")
+		require.NoError(t, c.Create(ctx, r))
+		before := r
+		revokedAt := time.Now()
+		require.NoError(t, c.Revoke(ctx, "u", "laptop", start))
+		got, err := c.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.NotZero(t, got.Token.RevokedAt, "by default")
+
+		s.findBy(func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+			if time.Since(revokedAt) < lag {
+				return &before, nil
+			}
+			return s.Store.Find(ctx, d)
+		})
+		c.Invalidate("laptop")
+		late := time.Duration(0)
+		for time.Since(revokedAt) < time.Minute {
+			time.Sleep(100 * time.Millisecond)
+			got, err := c.Find(ctx, r.Digest)
+			require.NoError(t, err)
+			if got.Token.RevokedAt.IsZero() {
+				late = time.Since(revokedAt)
+			}
+		}
+		require.Positive(t, late, "a stale record is kept")
+		require.Less(t, late, lag+maxStale)
+	})
+	page, err := os.ReadFile("../docs/databases.md")
+	require.NoError(t, err)
+	require.Regexp(t, `lookups on a replica \| \*\*no\*\*`, string(page))
+}
+
+// C10, X7: who gets hold of a dump of a service's memory must not find in it the keys
+// of the hours before. That a key is gone at once is not promised: so nearly all are.
+func TestC10HeapDump(t *testing.T) {
+	const n = 100
+	kept := map[string]bool{} // what a careless cache would do
+	for _, careless := range []bool{false, true} {
+		c, s := newCache(&storecache.Options{MaxStale: time.Hour})
+		m := tokenauth.New(c, "acme", &tokenauth.Options{MaxPerUser: -1})
+		masked := make([][]byte, n)
+		use := func(i int) {
+			key, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+			require.NoError(t, err)
+			for range 2 {
+				_, err = m.Authenticate(ctx, key.Reveal())
+				require.NoError(t, err)
+			}
+			masked[i] = mask(strings.Clone(key.Reveal()))
+			if careless {
+				kept["access:"+key.Reveal()] = true
+			}
+		}
+		for i := range n {
+			use(i)
+		}
+		require.EqualValues(t, n, s.finds.Load(), "all are cached")
+		dump := heapDump(t)
+		found := 0
+		for _, key := range masked {
+			if strings.Contains(dump, string(mask(string(key)))) {
+				found++
+			}
+		}
+		runtime.KeepAlive(m)
+		runtime.KeepAlive(kept)
+		if careless {
+			require.Equal(t, n, found, "the search finds what is there")
+		} else {
+			require.Less(t, found, n/10)
+		}
+	}
+}
+
+// mask turns a text into something else, and back.
+func mask(text string) []byte {
+	masked := slices.Clone([]byte(text))
+	for i := range masked {
+		masked[i] ^= 0xff
+	}
+	return masked
+}
+
+func heapDump(t *testing.T) string {
+	t.Helper()
+	runtime.GC()
+	runtime.GC()
+	file, err := os.Create(filepath.Join(t.TempDir(), "heap"))
+	require.NoError(t, err)
+	debug.WriteHeapDump(file.Fd())
+	require.NoError(t, file.Close())
+	dump, err := os.ReadFile(file.Name())
+	require.NoError(t, err)
+	return string(dump)
+}
