@@ -1,0 +1,111 @@
+package databases
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"sync/atomic"
+)
+
+// A connector opens connections that count.
+type connector struct {
+	driver driver.Driver
+	dsn    string
+	n      *atomic.Int64
+}
+
+func (c *connector) Driver() driver.Driver { return c.driver }
+
+func (c *connector) Connect(context.Context) (driver.Conn, error) {
+	inner, err := c.driver.Open(c.dsn)
+	if err != nil {
+		return nil, err
+	}
+	able, ok := inner.(capable)
+	if !ok {
+		return nil, errors.Join(errors.New("the driver's connection lacks a method"), inner.Close())
+	}
+	return &conn{able, c.n}, nil
+}
+
+// capable is what the connections of all our drivers can do.
+type capable interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+}
+
+type conn struct {
+	capable
+	n *atomic.Int64
+}
+
+// CheckNamedValue converts an argument as the driver does, if it has a way of its own.
+func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
+	if checker, ok := c.capable.(driver.NamedValueChecker); ok {
+		return checker.CheckNamedValue(v)
+	}
+	return driver.ErrSkip
+}
+
+// ResetSession does what the driver does before a connection is used again.
+func (c *conn) ResetSession(ctx context.Context) error {
+	if resetter, ok := c.capable.(driver.SessionResetter); ok {
+		return resetter.ResetSession(ctx)
+	}
+	return nil
+}
+
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.capable.ExecContext(ctx, query, args)
+	c.count(err)
+	return result, err
+}
+
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.capable.QueryContext(ctx, query, args)
+	c.count(err)
+	return rows, err
+}
+
+// count leaves out what database/sql will run as a prepared statement.
+func (c *conn) count(err error) {
+	if err != driver.ErrSkip {
+		c.n.Add(1)
+	}
+}
+
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	inner, err := c.capable.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	able, ok := inner.(capableStmt)
+	if !ok {
+		return nil, errors.Join(errors.New("the driver's statement lacks a method"), inner.Close())
+	}
+	return &stmt{able, c.n}, nil
+}
+
+type capableStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+type stmt struct {
+	capableStmt
+	n *atomic.Int64
+}
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	s.n.Add(1)
+	return s.capableStmt.ExecContext(ctx, args)
+}
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	s.n.Add(1)
+	return s.capableStmt.QueryContext(ctx, args)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
+	"github.com/go-tokenauth/tokenauth/storecache"
+)
+
+// measureHits sends one good key again and again. Its last use is always pending,
+// which is the dearest that a hit can be.
+func (r *report) measureHits(context.Context) error {
+	p := chains.NewPopulation(1, 1)
+	results, err := r.compare(cpuClock, []*chains.Chain{
+		p.Limit(), p.Bare(),
+		p.Tokenauth("tokenauth, memory store", p.Memory(), nil),
+		p.Tokenauth("tokenauth, storecache over memory", storecache.New(p.Memory(), nil), nil),
+		p.Tokenauth("tokenauth, otter over memory", chains.NewOtter(p.Memory()), nil),
+		p.Tokenauth("without last use", p.Memory(), &tokenauth.Options{TouchEvery: -1}),
+	})
+	if err != nil {
+		return err
+	}
+	memory, cache, without := results[2], results[3], results[5]
+	r.set(lineHit, memory.times)
+	r.set(lineHitAllocs, memory.cost.allocs)
+	r.set(lineCacheHit, cache.times)
+	r.set(lineTouch, memory.ns/without.ns)
+	r.addChains(true, results[2:5]...)
+	r.chains = append(results[:2:2], r.chains...)
+	return nil
+}
+
+func (r *report) addChains(ours bool, results ...chainResult) {
+	for _, c := range results {
+		c.ours = ours
+		r.chains = append(r.chains, c)
+	}
+}
+
+func (r *report) measurePeers(context.Context) error {
+	p := chains.NewPopulation(1, 1)
+	peers, err := p.Peers()
+	if err != nil {
+		return err
+	}
+	results, err := r.compare(cpuClock, append([]*chains.Chain{p.Limit()}, peers...))
+	if err != nil {
+		return err
+	}
+	r.addChains(false, results[1:]...)
+	return nil
+}
+
+// rejects are what is refused without asking a store.
+var rejects = []struct {
+	name   string
+	values func(good string) []string
+}{
+	{"no header", func(string) []string { return nil }},
+	{"malformed header", func(string) []string { return []string{"Bearer a b"} }},
+	{"another system's key", func(string) []string { return []string{"Bearer 9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b"} }},
+	{"bad checksum", func(good string) []string { return []string{"Bearer " + good[:len(good)-1] + other(good[len(good)-1])} }},
+	{"wrong character", func(good string) []string { return []string{"Bearer " + good[:len(good)-1] + "!"} }},
+	{"longer than 1 KiB", func(string) []string { return []string{"Bearer " + strings.Repeat("x", 8000)} }},
+}
+
+// other returns another character of keys.
+func other(c byte) string {
+	if c == '0' {
+		return "1"
+	}
+	return "0"
+}
+
+// unreachable is a store that panics when it is asked.
+type unreachable struct{ tokenauth.Store }
+
+func (r *report) measureRejects(ctx context.Context) error {
+	p := chains.NewPopulation(1, 1)
+	auth := chains.Authenticator(unreachable{})
+	calls := []func(){p.Limit().Requester()}
+	most := 0.0
+	for _, reject := range rejects {
+		h := http.Header{}
+		if values := reject.values(p.Keys[0]); values != nil {
+			h["Authorization"] = values
+		}
+		decide := func() {
+			if _, _, err := auth.Authenticate(ctx, h); err == nil {
+				panic("not rejected")
+			}
+		}
+		calls = append(calls, decide)
+		most = max(most, costOf(decide).allocs)
+	}
+	ns := fastest(r.plan.each, cpuClock, calls...)
+	for i, reject := range rejects {
+		r.set(lineReject(reject.name), ns[i+1]/ns[0])
+	}
+	r.set(lineRejectAllocs, most)
+	return nil
+}

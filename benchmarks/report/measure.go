@@ -1,0 +1,132 @@
+package main
+
+import (
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A clock reads a time that has passed since some beginning. A round is as long as is
+// good for it.
+type clock struct {
+	now   func() time.Duration
+	round time.Duration
+}
+
+// cpuClock is for what waits for nobody. Other processes, which take turns with this
+// one on a busy machine, do not count; so a round can be long enough for some
+// collections of its own garbage: in a short one, chance would decide who pays.
+var cpuClock = clock{cpuTime, 20 * time.Millisecond}
+
+func cpuTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
+		panic(err)
+	}
+	return time.Duration(t.Nano())
+}
+
+// wallClock is for what waits for a server. A round is short, so that some are not
+// disturbed.
+var wallClock = clock{func() time.Duration { return time.Since(started) }, 3 * time.Millisecond}
+
+var started = time.Now()
+
+// fastest calls the functions in turns, for so long each, and returns the
+// nanoseconds a call of the fastest round of each.
+func fastest(each time.Duration, c clock, calls ...func()) []float64 {
+	best := make([]float64, len(calls))
+	inRound := make([]int, len(calls))
+	for i, call := range calls {
+		best[i] = math.Inf(1)
+		inRound[i] = callsIn(c, call)
+	}
+	runtime.GC()
+	for begin := c.now(); c.now()-begin < each*time.Duration(len(calls)); {
+		for i, call := range calls {
+			best[i] = min(best[i], float64(timed(inRound[i], c.now, call))/float64(inRound[i]))
+		}
+	}
+	return best
+}
+
+func timed(n int, now func() time.Duration, call func()) time.Duration {
+	begin := now()
+	for range n {
+		call()
+	}
+	return now() - begin
+}
+
+// callsIn returns how many calls fill a round, one at least.
+func callsIn(c clock, call func()) int {
+	for n := 1; ; n *= 2 {
+		if took := timed(n, c.now, call); took > c.round/4 {
+			return max(1, int(float64(n)*float64(c.round)/float64(took)))
+		}
+	}
+}
+
+// A cost is what one call allocates.
+type cost struct{ bytes, allocs float64 }
+
+// costOf returns the least of three measurements, since goroutines in the background
+// allocate too.
+func costOf(call func()) cost {
+	const n = 200
+	least := cost{math.Inf(1), math.Inf(1)}
+	call()
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range n {
+			call()
+		}
+		runtime.ReadMemStats(&after)
+		// Whole ones, as testing.B reports them.
+		least.bytes = min(least.bytes, math.Floor(float64(after.TotalAlloc-before.TotalAlloc)/n))
+		least.allocs = min(least.allocs, math.Floor(float64(after.Mallocs-before.Mallocs)/n))
+	}
+	return least
+}
+
+// onAllCPUs calls f with all processors at work; everything else has one.
+func onAllCPUs(f func()) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.NumCPU()))
+	f()
+}
+
+// throughput returns the calls a second of so many goroutines, each with a function
+// of its own.
+func throughput(d time.Duration, goroutines int, newCall func() func()) float64 {
+	var done atomic.Bool
+	var total atomic.Int64
+	var wg sync.WaitGroup
+	begin := time.Now()
+	for range goroutines {
+		call := newCall()
+		wg.Go(func() {
+			n := int64(0)
+			for ; !done.Load(); n++ {
+				call()
+			}
+			total.Add(n)
+		})
+	}
+	timer := time.AfterFunc(d, func() { done.Store(true) })
+	defer timer.Stop()
+	wg.Wait()
+	return float64(total.Load()) / time.Since(begin).Seconds()
+}
+
+// heap returns how many bytes are in use.
+func heap() float64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapAlloc)
+}

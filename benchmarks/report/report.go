@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
+	"github.com/go-tokenauth/tokenauth/benchmarks/databases"
+)
+
+// What the budgets name.
+var (
+	tableSizes  = []int{1_000, 100_000}
+	tokenCounts = []int{1_000, 100_000, 1_000_000}
+	usersTokens = []int{1, 10} // of one user
+)
+
+// A report is what was measured.
+type report struct {
+	plan   plan
+	dir    string // for database files
+	lines  []line
+	chains []chainResult
+	finds  []findResult
+	prunes []pruneResult
+	grid   []gridResult
+}
+
+// A plan says how much is measured.
+type plan struct {
+	each   time.Duration // for each function in a comparison
+	rows   int           // in a table, at most
+	tokens int           // in memory, at most
+	memory bool          // how much a million tokens take
+	load   bool          // many goroutines on many tokens, and lookups beside Prune
+}
+
+var (
+	fullPlan  = plan{each: 2 * time.Second, rows: 100_000, tokens: 1_000_000, memory: true, load: true}
+	quickPlan = plan{each: 300 * time.Millisecond, rows: 1_000, tokens: 100_000}
+)
+
+// A chainResult is what a request costs.
+type chainResult struct {
+	name       string
+	ours       bool
+	ns, times  float64 // and that beside the limit's, measured in the same rounds
+	cost       cost
+	statements float64 // a request; negative: there is no database
+}
+
+func (r *report) set(name string, measured float64) { r.line(name).measured = measured }
+
+// raise sets the worst of several measurements.
+func (r *report) raise(name string, measured float64) {
+	if l := r.line(name); math.IsNaN(l.measured) || measured > l.measured {
+		l.measured = measured
+	}
+}
+
+func (r *report) line(name string) *line {
+	for i := range r.lines {
+		if r.lines[i].name == name {
+			return &r.lines[i]
+		}
+	}
+	panic("no line " + name)
+}
+
+// measure takes all measurements of the plan. Databases that are not installed are
+// left out.
+func (r *report) measure(ctx context.Context) error {
+	stages := []stage{
+		{"hits", r.measureHits},
+		{"peers", r.measurePeers},
+		{"rejects", r.measureRejects},
+		{"tokens", r.measureTokens},
+		{"memory", r.measureMemory},
+		{"parallel", r.measureParallel},
+	}
+	for _, name := range databases.Names {
+		stages = append(stages, stage{name, func(ctx context.Context) error { return r.measureDatabase(ctx, name) }})
+	}
+	stages = append(stages, stage{"grid", r.measureGrid}, stage{"prune", r.measurePruneMemory})
+	for _, s := range stages {
+		begin := time.Now()
+		if err := s.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		fmt.Fprintf(os.Stderr, "%s: %.1f s\n", s.name, time.Since(begin).Seconds())
+	}
+	return nil
+}
+
+type stage struct {
+	name string
+	run  func(context.Context) error
+}
+
+// compare measures chains in turns with the limit, which comes first, and appends
+// what they cost.
+func (r *report) compare(by clock, all []*chains.Chain) ([]chainResult, error) {
+	calls := make([]func(), len(all))
+	for i, c := range all {
+		if err := c.Check(); err != nil {
+			return nil, err
+		}
+		calls[i] = c.Requester()
+		for range c.Good { // statements are prepared, and caches full
+			calls[i]()
+		}
+	}
+	ns := fastest(r.plan.each, by, calls...)
+	results := make([]chainResult, len(all))
+	for i, c := range all {
+		results[i] = chainResult{name: c.Name, ns: ns[i], times: ns[i] / ns[0], cost: costOf(calls[i]), statements: -1}
+	}
+	return results, nil
+}
