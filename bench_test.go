@@ -152,7 +152,7 @@ func BenchmarkHit(b *testing.B) {
 	compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
 }
 
-// The same at more tokens. Budget: 1.3 × the limit at the same number.
+// Q8: the same at more tokens. Budget: 1.3 × the limit at the same number.
 func BenchmarkTokens(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -232,7 +232,7 @@ func BenchmarkSQLiteFind(b *testing.B) {
 	})
 }
 
-// 256 goroutines on one key: how much faster than one, beside how much faster the
+// Q8: 256 goroutines on one key: how much faster than one, beside how much faster the
 // limit gets. Budget: 0.9 × the limit's speed-up.
 func BenchmarkParallel(b *testing.B) {
 	p := newPopulation(b, 1)

@@ -76,6 +76,7 @@ func TestIssueEndsTheTest(t *testing.T) {
 			kit := tokenauthtest.New(tb, &tokenauth.Options{Scopes: []string{"a"}})
 			kit.Store.Fail(tt.failure)
 			require.Panics(t, func() { kit.Issue(tt.user, tt.scope) })
+			_, _ = fmt.Fprint(&leaktest.Default, tb.message)
 			require.Contains(t, tb.message, tt.want)
 		})
 	}
@@ -136,6 +137,8 @@ func TestClock(t *testing.T) {
 func TestSetKey(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	first, second := kit.Issue("42"), kit.Issue("42")
+	leaktest.Default.Secret(first.Reveal())
+	leaktest.Default.Secret(second.Reveal())
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	tokenauthtest.SetKey(r, first)
 	tokenauthtest.SetKey(r, second)
@@ -193,6 +196,7 @@ func TestConcurrentUse(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	failure := errors.New("down")
 	key := kit.Issue("42")
+	leaktest.Default.Secret(key.Reveal())
 	var callers sync.WaitGroup
 	for range 4 {
 		callers.Go(func() {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
 // An answer is what a client sees, in the words of HTTP.
@@ -65,6 +67,7 @@ func check(t *testing.T, start func(t *testing.T, a *app) ask) {
 				a.kit.Store.Fail(errors.New("dial tcp db.internal: connection refused"))
 			}
 			got := call(t, c.write, authorization...)
+			_, _ = fmt.Fprint(&leaktest.Default, got)
 			require.Equal(t, c.status, got.status, got.text)
 			if c.status == http.StatusOK {
 				require.Equal(t, c.text, got.text)

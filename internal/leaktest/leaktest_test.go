@@ -5,11 +5,15 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,3 +92,24 @@ func TestMainFindsWhatIsPlanted(t *testing.T) {
 		})
 	}
 }
+
+// A package whose tests are not checked may leak what no other shows.
+func TestEveryPackageIsChecked(t *testing.T) {
+	t.Parallel()
+	checked := map[string]bool{} // by folder
+	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		dir := filepath.Dir(path)
+		checked[dir] = checked[dir] || callsMain.Match(text)
+		return err
+	}))
+	require.Greater(t, len(checked), 10)
+	for dir, ok := range checked {
+		require.True(t, ok, "no TestMain in %s calls leaktest.Main", dir)
+	}
+}
+
+var callsMain = regexp.MustCompile(`(?m)^func TestMain\(m \*testing\.M\) \{(\n|.)*?\b(leaktest\.)?Main\(`)
