@@ -6,6 +6,7 @@ import (
 	"errors"
 	"expvar"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -76,18 +77,6 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
-	// What many services have around their handlers.
-	recovering := func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer func() {
-				if p := recover(); p != nil {
-					_, _ = fmt.Fprintf(&out, "%v %+v\n%s", p, p, runtimedebug.Stack())
-					w.WriteHeader(http.StatusInternalServerError)
-				}
-			}()
-			next.ServeHTTP(w, r)
-		})
-	}
 	statuses := map[int]bool{}
 	for _, faults := range [][3]func() error{
 		{none, none, tells}, {fails, none, none}, {panics, none, none}, {none, fails, none}, {none, panics, none}, {none, none, fails}, {none, none, panics},
@@ -98,7 +87,7 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 				for _, header := range []http.Header{{"Authorization": {"Bearer " + k}}, {"Authorization": {k}}, {"X-Api-Key": {k}}} {
 					r := httptest.NewRequest(http.MethodGet, "/", nil)
 					r.Header = header
-					w := serve(recovering(protected), r)
+					w := serve(recovering(protected, &out), r)
 					statuses[w.Code] = true
 					_, _ = fmt.Fprint(&out, w.Header(), w.Body)
 				}
@@ -109,6 +98,19 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 	require.Empty(t, out.Leaks())
 	_, _ = fmt.Fprint(&out, "token ", token.ID, " key ", key)
 	require.NotEmpty(t, out.Leaks(), "the search finds what is there")
+}
+
+// recovering is what many services have around their handlers.
+func recovering(next http.Handler, log io.Writer) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				_, _ = fmt.Fprintf(log, "%v %+v\n%s", p, p, runtimedebug.Stack())
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // X3: a service that closes what it opened, or drops what has no Close, is left with

@@ -61,7 +61,7 @@ func startServer(t *testing.T, change func(*http.Server)) (ln *countedListener, 
 // connections is how many clients misbehave at once.
 func connections() int {
 	if os.Getenv("TOKENAUTH_LONG") != "" {
-		return 2_000
+		return 1_000
 	}
 	return 50
 }
