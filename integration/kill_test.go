@@ -1,0 +1,67 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/killtest"
+)
+
+const (
+	killedDriver  = "TOKENAUTH_TEST_KILLED_DRIVER"
+	killedDSN     = "TOKENAUTH_TEST_KILLED_DSN"
+	killedDialect = "TOKENAUTH_TEST_KILLED_DIALECT"
+	killedTable   = "TOKENAUTH_TEST_KILLED_TABLE"
+	killedKind    = "TOKENAUTH_TEST_KILLED_KIND"
+	killedUser    = "TOKENAUTH_TEST_KILLED_USER"
+)
+
+// TestKilledChild is the process that is killed.
+func TestKilledChild(t *testing.T) {
+	driver := os.Getenv(killedDriver)
+	if driver == "" {
+		t.Skip("run by TestF10Killed")
+	}
+	opts := newTable()
+	opts.Table = os.Getenv(killedTable)
+	store, err := tokenauth.NewSQLStore(open(t, driver, os.Getenv(killedDSN)), tokenauth.Dialect(os.Getenv(killedDialect)), opts)
+	require.NoError(t, err)
+	require.NoError(t, killtest.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
+}
+
+// F10: an instance of a service that is killed in the middle of a change leaves each
+// token wholly old or wholly new, and whatever it had answered holds.
+func TestF10Killed(t *testing.T) {
+	for _, e := range engines(t) {
+		if e.name != "pgx" && e.name != "MariaDB" { // the others would test the same servers
+			continue
+		}
+		for _, kind := range killtest.Kinds() {
+			t.Run(e.name+", "+kind, func(t *testing.T) {
+				db := open(t, e.driver, e.dsn)
+				db.SetMaxOpenConns(1) // all others are the child's
+				opts := newTable()
+				store := newStore(t, db, e.dialect, opts)
+				kills, steps := shortOrLong(5, 200), 0
+				for n := range kills {
+					user := fmt.Sprint("user", n)
+					acked := killtest.Kill(t, "TestKilledChild", killedDriver+"="+e.driver, killedDSN+"="+e.dsn,
+						killedDialect+"="+string(e.dialect), killedTable+"="+opts.Table, killedKind+"="+kind, killedUser+"="+user)
+					steps += acked
+					until(t, "the server has done with the child's last statement", func() bool {
+						var left int
+						err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM ("+e.connections+") others").Scan(&left)
+						require.NoError(t, err)
+						return left == 0
+					})
+					killtest.Require(t, store, kind, user, acked)
+				}
+				t.Logf("%s, %s: killed %d times, after %d steps in all", e.name, kind, kills, steps)
+			})
+		}
+	}
+}

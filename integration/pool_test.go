@@ -1,0 +1,172 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+)
+
+// Connections that there are none of: all in use, too many for the server, or refused.
+
+// F5: while a transaction has the only connection each call ends by its deadline, in no
+// deadlock; and no call needs a second one, inside of it or out of it.
+func TestF5PoolExhausted(t *testing.T) {
+	for _, e := range engines(t) {
+		t.Run(e.name, func(t *testing.T) {
+			db := open(t, e.driver, e.dsn)
+			opts := newTable()
+			patient := newStore(t, db, e.dialect, opts)
+			key, _ := issued(t, patient, "laptop")
+			db.SetMaxOpenConns(1)
+			store, err := tokenauth.NewSQLStore(db, e.dialect, &tokenauth.SQLOptions{Table: opts.Table, Timeout: 20 * time.Millisecond})
+			require.NoError(t, err)
+
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			for _, call := range calls(false) {
+				err := call.do(t.Context(), store)
+				requireNoAnswer(t, err, call.name)
+				require.ErrorIs(t, err, context.DeadlineExceeded, call.name)
+			}
+			require.Equal(t, http.StatusServiceUnavailable, statusOf(store, key))
+			answered := func(s tokenauth.Store, where string) {
+				for _, call := range calls(false) {
+					if err := call.do(t.Context(), s); err != nil { // as "no such token"
+						require.NotEqual(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s, %s: %v", call.name, where, err)
+					}
+				}
+			}
+			answered(patient.With(tx), "inside")
+			require.NoError(t, tx.Rollback())
+			answered(patient, "after it")
+			require.Equal(t, http.StatusOK, statusOf(patient, key))
+		})
+	}
+}
+
+// A login is how a service signs in to its database.
+type login struct {
+	driver   string
+	dialect  tokenauth.Dialect
+	dsn      func(password string) string
+	admin    string   // the DSN of who may do all
+	prepare  []string // statements, in which TABLE is the table
+	password string   // a statement that sets the password PASSWORD
+}
+
+// newPostgresLogin starts a server that asks all but its owner for a password, and has
+// room for few.
+func newPostgresLogin(t *testing.T) login {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) // the server's user is not root
+	hba := filepath.Join(dir, "pg_hba.conf")
+	const lines = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	require.NoError(t, os.WriteFile(hba, []byte(lines), 0o644))
+	pg := closing(t, func() (*servers.PostgresServer, error) {
+		return servers.Postgres("fsync=off", "hba_file='"+hba+"'", "max_connections=10")
+	})
+	return login{
+		driver: "pgx", dialect: tokenauth.PostgreSQL, admin: pg.DSN("postgres"),
+		dsn: func(password string) string {
+			return strings.Replace(pg.DSN("postgres"), "postgres@", "service:"+password+"@", 1)
+		},
+		prepare:  []string{"CREATE ROLE service LOGIN", "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE TO service"},
+		password: "ALTER ROLE service PASSWORD 'PASSWORD'",
+	}
+}
+
+func newMariaDBLogin(t *testing.T) login {
+	t.Helper()
+	m := started(t, mariaDB)
+	return login{
+		driver: "mysql", dialect: tokenauth.MySQL, admin: m.DSN("t"),
+		dsn:      func(password string) string { return strings.Replace(m.DSN("t"), "root@", "service:"+password+"@", 1) },
+		prepare:  []string{"CREATE USER service@'%'", "GRANT SELECT, INSERT, UPDATE, DELETE ON t.TABLE TO service@'%'"},
+		password: "SET PASSWORD FOR service@'%' = PASSWORD('PASSWORD')",
+	}
+}
+
+// F14: a wrong password is told at start; one that is changed under a running service
+// costs 503 and no more, and is told to nobody.
+func TestF14WrongPassword(t *testing.T) {
+	for name, newLogin := range map[string]func(*testing.T) login{"PostgreSQL": newPostgresLogin, "MariaDB": newMariaDBLogin} {
+		t.Run(name, func(t *testing.T) {
+			l := newLogin(t)
+			admin := open(t, l.driver, l.admin)
+			opts := newTable()
+			key, _ := issued(t, newStore(t, admin, l.dialect, opts), "laptop")
+			do := func(statement string) {
+				t.Helper()
+				_, err := admin.ExecContext(t.Context(), strings.NewReplacer("TABLE", opts.Table).Replace(statement))
+				require.NoError(t, err)
+			}
+			setPassword := func(password string) { do(strings.Replace(l.password, "'PASSWORD'", "'"+password+"'", 1)) }
+			for _, statement := range l.prepare {
+				do(statement)
+			}
+			setPassword("right")
+			on := func(password string) (*sql.DB, *tokenauth.SQLStore) {
+				db := open(t, l.driver, l.dsn(password))
+				store, err := tokenauth.NewSQLStore(db, l.dialect, opts)
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = store.Close() })
+				return db, store
+			}
+			_, wrong := on("rather-secret")
+			err := wrong.CheckSchema(t.Context())
+			requireNoAnswer(t, err, "check")
+			require.NotContains(t, err.Error(), "rather-secret")
+			t.Logf("wrong password, %s: %v", name, err)
+			require.Equal(t, http.StatusServiceUnavailable, statusOf(wrong, key))
+
+			db, store := on("right")
+			require.NoError(t, store.CheckSchema(t.Context()))
+			require.Equal(t, http.StatusOK, statusOf(store, key))
+			setPassword("changed")
+			db.SetMaxIdleConns(-1) // what was open is closed
+			require.Equal(t, http.StatusServiceUnavailable, statusOf(store, key))
+			setPassword("right")
+			require.Equal(t, http.StatusOK, statusOf(store, key), "and it goes on by itself")
+			if l.dialect == tokenauth.PostgreSQL {
+				testServerFull(t, l, opts, key)
+			}
+		})
+	}
+}
+
+// testServerFull has others take all connections of the server: F5.
+func testServerFull(t *testing.T, l login, opts *tokenauth.SQLOptions, key string) {
+	t.Helper()
+	others, db := open(t, l.driver, l.dsn("right")), open(t, l.driver, l.dsn("right"))
+	store, err := tokenauth.NewSQLStore(db, l.dialect, opts)
+	require.NoError(t, err)
+	var held []*sql.Conn
+	for err == nil {
+		require.Less(t, len(held), 20)
+		var conn *sql.Conn
+		if conn, err = others.Conn(t.Context()); err == nil {
+			held = append(held, conn)
+		}
+	}
+	require.Equal(t, "53300", sqlState(err))
+	_, err = store.Find(t.Context(), tokenauth.DigestOf(key))
+	requireNoAnswer(t, err, "find")
+	require.Equal(t, "53300", sqlState(err))
+	require.Equal(t, http.StatusServiceUnavailable, statusOf(store, key))
+	for _, conn := range held {
+		require.NoError(t, conn.Close())
+	}
+	require.NoError(t, others.Close())
+	until(t, "there is room again", func() bool { return statusOf(store, key) == http.StatusOK })
+}
