@@ -125,7 +125,8 @@ func (s *begunStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.R
 }
 
 // F4: a client that goes away while the database is slow is no wrong key, in no log and
-// no count; its query ends with it, and nothing of that is kept for the next client.
+// no count. Its query ends with it, or goes on for others who wait for the same; the next
+// client gets its own answer.
 func TestF4ClientGoesAway(t *testing.T) {
 	t.Parallel()
 	for name, cached := range map[string]bool{"store": false, "cache": true} {
