@@ -7,7 +7,8 @@
 // What it is worth, and what it costs: a revocation, rotation or any other change
 // that another process makes, or that is made in a transaction, by
 // [tokenauth.SQLStore.With], is seen at the latest [Options].MaxStale after it was
-// committed. What is changed through the [Cache] itself is seen at once.
+// committed. What is changed through the [Cache] itself is seen at once. In front of a
+// replica, a revoked token may be kept once more: it ends MaxStale after the replica has it.
 package storecache
 
 import (

@@ -123,6 +123,9 @@ func (t *Tracker) Latest(id string) time.Time {
 
 // Flush writes all that is remembered. It waits for a flush that runs.
 func (t *Tracker) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err // select would choose at random
+	}
 	select {
 	case t.running <- struct{}{}:
 		defer func() { <-t.running }()
