@@ -1,0 +1,355 @@
+package tokenapi_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+// The life of a token, as its owner sees it: the key comes twice, when it is made.
+func TestA1_OnlyCreateAndRotateAnswerWithTheKey(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	ada := as("ada")
+
+	w := send(t, s.mux, "POST", "/api/tokens", `{"name":" laptop ","scopes":["b","a","b"],"expires_at":"2026-04-01T02:00:00+02:00"}`, ada)
+	require.Equal(t, http.StatusCreated, w.Code, w.Body)
+	made := decode[token](t, w)
+	require.Equal(t, "laptop", made.Name)
+	require.Equal(t, []string{"a", "b"}, made.Scopes)
+	require.Equal(t, "2026-04-01T00:00:00Z", *made.ExpiresAt)
+	require.True(t, s.works(made.Key))
+
+	base, err := url.Parse("https://example.test/api/tokens")
+	require.NoError(t, err)
+	location, err := base.Parse(w.Header().Get("Location"))
+	require.NoError(t, err)
+	require.Equal(t, "/api/tokens/"+made.ID, location.Path)
+
+	for _, request := range [][3]string{
+		{"GET", "/api/tokens", ""},
+		{"GET", location.Path, ""},
+		{"PATCH", location.Path, `{"name":"old laptop"}`},
+		{"POST", "/api/tokens", `{"name":"old laptop"}`}, // 409
+		{"PATCH", location.Path, `{"name":""}`},          // 400
+	} {
+		w := send(t, s.mux, request[0], request[1], request[2], ada)
+		require.Empty(t, keyIn(w), request)
+		require.NotContains(t, w.Body.String(), made.Key, request)
+	}
+
+	w = send(t, s.mux, "POST", location.Path+"/rotate", `{"grace_seconds":60}`, ada)
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	rotated := decode[token](t, w)
+	require.Equal(t, made.ID, rotated.ID)
+	require.Equal(t, 2, rotated.Generation)
+	require.True(t, s.works(made.Key), "the key before has a grace")
+	require.True(t, s.works(rotated.Key))
+	s.Clock.Advance(time.Minute)
+	require.False(t, s.works(made.Key), "the grace is over")
+	require.True(t, s.works(rotated.Key))
+
+	require.Equal(t, http.StatusNoContent, send(t, s.mux, "DELETE", location.Path, "", ada).Code)
+	require.False(t, s.works(rotated.Key))
+	require.NotNil(t, decode[token](t, send(t, s.mux, "GET", location.Path, "", ada)).RevokedAt)
+}
+
+// What stores keep beside a token, and whose it is, stays inside.
+func TestA2_AnswersHoldNoInternals(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "user-0042", Name: "laptop"})
+	for _, target := range []string{"/api/tokens", "/api/tokens/" + made.ID} {
+		body := send(t, s.mux, "GET", target, "", as("user-0042")).Body.String()
+		require.Contains(t, body, made.ID)
+		for _, internal := range []string{"user-0042", "digest", "slot", "retired", key, fmt.Sprintf("%x", tokenauth.DigestOf(key))} {
+			require.NotContains(t, strings.ToLower(body), internal)
+		}
+	}
+}
+
+func TestA3_AnotherUsersTokenIsNotFound(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	for _, request := range [][3]string{
+		{"GET", "", ""},
+		{"PATCH", "", `{"name":"mine","scopes":["admin"]}`},
+		{"DELETE", "", ""},
+		{"POST", "/rotate", `{}`},
+	} {
+		foreign := send(t, s.mux, request[0], "/api/tokens/"+made.ID+request[1], request[2], as("eve"))
+		none := send(t, s.mux, request[0], "/api/tokens/NOSUCHTOKEN"+request[1], request[2], as("eve"))
+		require.Equal(t, http.StatusNotFound, foreign.Code, request)
+		require.Equal(t, none.Code, foreign.Code, request)
+		require.Equal(t, none.Body.String(), foreign.Body.String(), request)
+	}
+	now, err := s.Manager.Get(context.Background(), "ada", made.ID)
+	require.NoError(t, err)
+	require.Equal(t, made, now, "untouched")
+}
+
+// Each route of which /tokens/ID is one is refused before its body is read.
+func TestA4_WithoutSignInNothingIsServed(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{manageScope}})
+	for path, methods := range tokenapi.Routes(tokenapi.New(s.Manager, signedIn, nil)) {
+		if !strings.HasPrefix(path, "/tokens") {
+			continue
+		}
+		for _, method := range methods {
+			target := "/api" + strings.Replace(path, "{id}", made.ID, 1)
+			w := send(t, s.mux, method, target, "not read")
+			require.Equal(t, http.StatusUnauthorized, w.Code, "%s %s", method, target)
+			require.Len(t, w.Header()["Www-Authenticate"], 2)
+			require.Equal(t, http.StatusForbidden, send(t, s.mux, method, target, "not read", with(key)).Code, "by token: %s %s", method, target)
+			require.Equal(t, http.StatusForbidden, send(t, s.mux, method, target, "not read", with(key), as("ada")).Code, "by both")
+			require.Equal(t, http.StatusServiceUnavailable, send(t, s.mux, method, target, "not read", as("broken")).Code)
+			require.Equal(t, http.StatusServiceUnavailable, send(t, s.mux, method, target, "not read", as("a\x01b")).Code, "an impossible ID")
+		}
+	}
+	require.True(t, s.works(key))
+	require.ErrorIs(t, s.told[0], errInternal)
+}
+
+func TestA9_TakenNameIsAConflict(t *testing.T) {
+	t.Parallel()
+	s := newService(t, &tokenauth.Options{MaxPerUser: 2}, tokenapi.Options{})
+	s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	_, other := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "phone"})
+	for _, request := range [][2]string{{"POST", "/api/tokens"}, {"PATCH", "/api/tokens/" + other.ID}} {
+		w := send(t, s.mux, request[0], request[1], `{"name":"laptop"}`, as("ada"))
+		require.Equal(t, http.StatusConflict, w.Code)
+		require.Equal(t, "#/name", field(t, w))
+		require.NotContains(t, strings.ToLower(w.Body.String()), "unique")
+	}
+	w := send(t, s.mux, "POST", "/api/tokens", `{"name":"tablet"}`, as("ada"))
+	require.Equal(t, http.StatusConflict, w.Code, "the limit")
+	require.Contains(t, w.Body.String(), "as many tokens as allowed")
+	_, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "soon over", ExpiresAt: s.Clock.Now().Add(time.Second)})
+	s.Clock.Advance(time.Second)
+	for _, request := range [][3]string{{"PATCH", "", `{"name":"x"}`}, {"POST", "/rotate", `{}`}} {
+		w := send(t, s.mux, request[0], "/api/tokens/"+eves.ID+request[1], request[2], as("eve"))
+		require.Equal(t, http.StatusConflict, w.Code, "an expired token is final")
+	}
+}
+
+func TestA10_PathsAndMethods(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	for _, c := range []struct {
+		name, method, target string
+		status               int
+		allow                string
+	}{
+		{"wrong method", "PUT", "/api/tokens", 405, "DELETE, GET, POST"},
+		{"wrong method", "POST", "/api/tokens/ID", 405, "DELETE, GET, PATCH"},
+		{"wrong method", "GET", "/api/tokens/ID/rotate", 405, "POST"},
+		{"wrong method", "GET", "/api/logout", 405, "POST"},
+		{"unknown method", "get", "/api/tokens", 405, "DELETE, GET, POST"},
+		{"preflight", "OPTIONS", "/api/tokens", 405, "DELETE, GET, POST"},
+		{"HEAD as GET", "HEAD", "/api/tokens", 200, ""},
+		{"trailing slash", "DELETE", "/api/tokens/", 404, ""}, // and not all tokens
+		{"trailing slash", "GET", "/api/tokens/ID/", 404, ""},
+		{"unknown", "GET", "/api/", 404, ""},
+		{"unknown", "GET", "/api/token", 404, ""},
+		{"unknown", "GET", "/api/tokens/ID/x", 404, ""},
+		{"a pattern", "GET", "/api/tokens/{id}", 404, ""},
+		{"letter case", "GET", "/api/Tokens", 404, ""},
+		{"escaped dots", "DELETE", "/api/tokens/ID/%2e%2e", 404, ""},
+		{"escaped slash", "POST", "/api/tokens/ID%2Frotate", 404, ""},
+		{"escaped slash", "DELETE", "/api/tokens/x%2F..", 404, ""},
+		{"NUL", "GET", "/api/tokens/ID%00", 404, ""},
+	} {
+		w := send(t, s.mux, c.method, c.target, "", as("ada"))
+		require.Equal(t, c.status, w.Code, "%s: %s %s", c.name, c.method, c.target)
+		require.Equal(t, c.allow, w.Header().Get("Allow"), c.name)
+		if c.method == "HEAD" {
+			require.Empty(t, w.Body.String())
+		}
+	}
+}
+
+// A cookie is sent from any page, so a page of another origin must change nothing.
+func TestA12_OtherOriginsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "app"})
+	for _, c := range []struct {
+		line    header
+		refused bool
+	}{
+		{header{"Sec-Fetch-Site", "cross-site"}, true},
+		{header{"Sec-Fetch-Site", "same-site"}, true},
+		{header{"Origin", "null"}, true},
+		{header{"Origin", "https://evil.test"}, true},
+		{header{"Sec-Fetch-Site", "same-origin"}, false},
+		{header{"Sec-Fetch-Site", "none"}, false},
+		{header{"Origin", "https://example.com"}, false},
+		{header{"X-None", "a client that is no browser"}, false},
+	} {
+		want := map[bool]int{true: http.StatusForbidden, false: http.StatusOK}[c.refused]
+		require.Equal(t, want, send(t, s.mux, "DELETE", "/api/tokens", "", as("eve"), c.line).Code, c.line)
+		require.Equal(t, http.StatusOK, send(t, s.mux, "GET", "/api/tokens", "", as("eve"), c.line).Code, c.line)
+		require.Equal(t, want, send(t, s.mux, "DELETE", "/staff/tokens?user_id=eve", "", as("root"), c.line).Code, c.line)
+	}
+	w := send(t, s.mux, "POST", "/api/logout", "", with(key), header{"Sec-Fetch-Site", "cross-site"})
+	require.Equal(t, http.StatusNoContent, w.Code, "a key is not sent by itself")
+}
+
+// A client that lost the answer repeats its request, and finds the same state.
+func TestA13_DeleteCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	var revokedAt []string
+	for range 2 {
+		require.Equal(t, http.StatusNoContent, send(t, s.mux, "DELETE", "/api/tokens/"+made.ID, "", as("ada")).Code)
+		require.False(t, s.works(key))
+		revokedAt = append(revokedAt, *decode[token](t, send(t, s.mux, "GET", "/api/tokens/"+made.ID, "", as("ada"))).RevokedAt)
+		s.Clock.Advance(time.Minute)
+	}
+	require.Equal(t, revokedAt[0], revokedAt[1])
+	require.Equal(t, http.StatusNotFound, send(t, s.mux, "PATCH", "/api/tokens/"+made.ID, `{"name":"x"}`, as("ada")).Code)
+	s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	for _, n := range []int{1, 0} {
+		w := send(t, s.mux, "DELETE", "/api/tokens", "", as("ada"))
+		require.JSONEq(t, fmt.Sprintf(`{"revoked":%d}`, n), w.Body.String())
+	}
+}
+
+type page struct {
+	Tokens []token
+	Next   *string
+}
+
+// collect follows the cursors of a list.
+func collect(t *testing.T, s *service, target string, by header) (tokens []token, pages int) {
+	t.Helper()
+	next := ""
+	for {
+		p := decode[page](t, send(t, s.mux, "GET", target+next, "", by))
+		tokens = append(tokens, p.Tokens...)
+		pages++
+		if p.Next == nil {
+			return tokens, pages
+		}
+		require.Less(t, pages, 100, "no end")
+		next = "&cursor=" + *p.Next
+	}
+}
+
+func TestA14_Pages(t *testing.T) {
+	t.Parallel()
+	s := newService(t, &tokenauth.Options{MaxPerUser: -1}, tokenapi.Options{})
+	for i := range 501 {
+		s.Clock.Advance(time.Duration(i%2) * time.Second) // some at the same time
+		_, _, err := s.Manager.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: fmt.Sprint(i)})
+		require.NoError(t, err) // too many keys to search for
+	}
+	_, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "eve's"})
+	require.NoError(t, s.Manager.Revoke(context.Background(), "eve", eves.ID))
+
+	for limit, want := range map[string]int{"1": 1, "7": 7, "500": 500, "501": 500, "1000000000": 500} {
+		p := decode[page](t, send(t, s.mux, "GET", "/api/tokens?limit="+limit, "", as("ada")))
+		require.Len(t, p.Tokens, want, limit)
+	}
+	all, pages := collect(t, s, "/api/tokens?", as("ada"))
+	require.Equal(t, 6, pages, "100 each without a limit")
+	require.Len(t, all, 501)
+	require.True(t, slices.IsSortedFunc(all, func(a, b token) int { return strings.Compare(a.CreatedAt, b.CreatedAt) }))
+	exact, pages := collect(t, s, "/api/tokens?limit=167", as("ada"))
+	require.Equal(t, 3, pages, "no empty last page")
+	require.Equal(t, all, exact)
+
+	require.Equal(t, "[]", string(decode[struct{ Tokens json.RawMessage }](t, send(t, s.mux, "GET", "/api/tokens", "", as("eve"))).Tokens))
+	history := decode[page](t, send(t, s.mux, "GET", "/api/tokens?revoked=true", "", as("eve")))
+	require.Len(t, history.Tokens, 1)
+
+	for _, query := range []string{
+		"limit=-1", "limit=0", "limit=", "limit=x", "limit=1.5", "limit=99999999999999999999", "limit=1&limit=2",
+		"revoked=maybe", "cursor=", "cursor=!", "cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1")),
+		"cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1.' OR 1=1")),
+	} {
+		w := send(t, s.mux, "GET", "/api/tokens?"+query, "", as("ada"))
+		require.Equal(t, http.StatusBadRequest, w.Code, query)
+		require.Equal(t, strings.Split(query, "=")[0], field(t, w), query)
+	}
+	for _, query := range []string{"Limit=1", "user_id=eve", "x=1", "%zz", "limit=1;x"} {
+		require.Equal(t, http.StatusBadRequest, send(t, s.mux, "GET", "/api/tokens?"+query, "", as("ada")).Code, query)
+	}
+	forged := base64.RawURLEncoding.EncodeToString([]byte("-9000000000000000000." + eves.ID))
+	require.NotContains(t, send(t, s.mux, "GET", "/api/tokens?limit=500&cursor="+forged, "", as("ada")).Body.String(), eves.ID)
+	foreign := decode[page](t, send(t, s.mux, "GET", "/api/tokens?limit=1", "", as("ada"))).Next
+	require.Empty(t, decode[page](t, send(t, s.mux, "GET", "/api/tokens?cursor="+*foreign, "", as("eve"))).Tokens)
+}
+
+// A store that is down is 503 for every route, and only the log learns why.
+func TestStoreFailureIs503(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	s.Store.Fail(errInternal)
+	for _, request := range [][3]string{
+		{"GET", "/api/tokens", ""},
+		{"POST", "/api/tokens", `{"name":"x"}`},
+		{"DELETE", "/api/tokens", ""},
+		{"GET", "/api/tokens/" + made.ID, ""},
+		{"PATCH", "/api/tokens/" + made.ID, `{"name":"x"}`},
+		{"DELETE", "/api/tokens/" + made.ID, ""},
+		{"POST", "/api/tokens/" + made.ID + "/rotate", `{}`},
+	} {
+		w := send(t, s.mux, request[0], request[1], request[2], as("ada"))
+		require.Equal(t, http.StatusServiceUnavailable, w.Code, request)
+		require.Equal(t, "2", w.Header().Get("Retry-After"))
+	}
+	require.Len(t, s.told, 7)
+	for _, err := range s.told {
+		require.ErrorIs(t, err, errInternal)
+	}
+}
+
+// An error of the service's own that wraps one of this library's is no verdict.
+func TestErrorOfUserIDIsNeverAnAnswer(t *testing.T) {
+	t.Parallel()
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	h := http.StripPrefix("/api", tokenapi.New(m, func(*http.Request) (string, error) {
+		return "", errors.Join(errInternal, tokenauth.ErrNotFound)
+	}, nil))
+	require.Equal(t, http.StatusServiceUnavailable, send(t, h, "GET", "/api/tokens", "").Code)
+}
+
+func TestConstructorsPanicOnMistakes(t *testing.T) {
+	t.Parallel()
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}})
+	isStaff := func(*http.Request) (bool, error) { return true, nil }
+	check := func(context.Context, string, string) (string, error) { return "", nil }
+	for name, f := range map[string]func(){
+		"no manager":        func() { tokenapi.New(nil, signedIn, nil) },
+		"no userID":         func() { tokenapi.New(m, nil, nil) },
+		"malformed scope":   func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a b"}) },
+		"unknown scope":     func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "b"}) },
+		"staff: no manager": func() { tokenapi.NewStaff(nil, isStaff, nil) },
+		"staff: no isStaff": func() { tokenapi.NewStaff(m, nil, nil) },
+		"staff by token":    func() { tokenapi.NewStaff(m, isStaff, &tokenapi.Options{ManageScope: "a"}) },
+		"login: no manager": func() { tokenapi.NewLogin(nil, check, nil) },
+		"login: no check":   func() { tokenapi.NewLogin(m, nil, nil) },
+	} {
+		require.Panics(t, f, name)
+	}
+	require.NotPanics(t, func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a"}) })
+}

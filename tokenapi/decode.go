@@ -1,0 +1,166 @@
+package tokenapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
+)
+
+const (
+	maxBody  = 64 << 10 // bytes
+	typeJSON = "application/json"
+	typeForm = "application/x-www-form-urlencoded"
+)
+
+// members are those that a body may have, with a pointer each to where its value
+// goes: to a string, a []string, a pointer to one of these, an int64 or an expiry.
+type members map[string]any
+
+// An expiry is a time, or null for never.
+type expiry struct {
+	given bool
+	at    time.Time // zero: never
+}
+
+func (e *expiry) never() bool { return e.given && e.at.IsZero() }
+
+func (e *expiry) UnmarshalJSON(text []byte) error {
+	e.given = true
+	if string(text) == "null" {
+		return nil
+	}
+	if err := json.Unmarshal(text, &e.at); err != nil {
+		return err
+	}
+	if e.at.IsZero() { // which would be taken for never
+		return errors.New("the year 1")
+	}
+	return nil
+}
+
+// readJSON reads the body of a request, which must be one JSON object.
+func readJSON(w http.ResponseWriter, r *http.Request, m members) error {
+	_, body, err := readBody(w, r, typeJSON)
+	if err != nil {
+		return err
+	}
+	return decodeJSON(body, m)
+}
+
+// readBody returns the media type, which is one of those accepted, and the body.
+func readBody(w http.ResponseWriter, r *http.Request, accepted ...string) (string, []byte, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	for _, a := range accepted {
+		if err != nil || mediaType != a || r.Header.Get("Content-Encoding") != "" {
+			continue
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		var tooLarge *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLarge):
+			return "", nil, refuse(http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB.")
+		case err != nil:
+			return "", nil, refuse(http.StatusBadRequest, "The body did not arrive whole.")
+		}
+		return mediaType, body, nil
+	}
+	return "", nil, refuse(http.StatusUnsupportedMediaType, "The body must be "+strings.Join(accepted, " or ")+".")
+}
+
+// decodeJSON is stricter than encoding/json, which takes members in any letter
+// case and the last of those given twice: then two readers of one body, such as a
+// filter in front of the service, would see two different requests.
+func decodeJSON(body []byte, m members) error {
+	if !utf8.Valid(body) || !json.Valid(body) {
+		return refuse(http.StatusBadRequest, "The body is not valid JSON.")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+		return refuse(http.StatusBadRequest, "The body must be a JSON object.")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		name, err := d.Token()
+		var value json.RawMessage
+		if err == nil {
+			err = d.Decode(&value)
+		}
+		if err != nil {
+			return refuse(http.StatusBadRequest, "The body is not valid JSON.")
+		}
+		member := name.(string) // as it must be in valid JSON
+		if err := m.take(member, seen); err != nil {
+			return err
+		}
+		_, nullable := m[member].(*expiry)
+		if string(value) == "null" && !nullable || json.Unmarshal(value, m[member]) != nil {
+			return badMember(member, "must be "+wanted(m[member]))
+		}
+	}
+	return nil
+}
+
+// decodeForm takes scopes as one list with spaces (RFC 6749 section 3.3).
+func decodeForm(body []byte, m members) error {
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return refuse(http.StatusBadRequest, "The body is not a valid form.")
+	}
+	for name, values := range form {
+		for _, value := range values {
+			if err := m.take(name, map[string]bool{name: len(values) > 1}); err != nil {
+				return err
+			}
+			bad := !utf8.ValidString(value)
+			switch to := m[name].(type) {
+			case *string:
+				*to = value
+			case *[]string:
+				*to = strings.Fields(value)
+			case *expiry:
+				to.given = true
+				to.at, err = time.Parse(time.RFC3339, value)
+				bad = err != nil || to.at.IsZero()
+			}
+			if bad {
+				return badMember(name, "must be "+wanted(m[name]))
+			}
+		}
+	}
+	return nil
+}
+
+// take refuses a member that is unknown or was seen before.
+func (m members) take(name string, seen map[string]bool) error {
+	switch {
+	case m[name] == nil && syntax.IsWord(name):
+		return badMember(name, "unknown")
+	case m[name] == nil: // not to be repeated
+		return refuse(http.StatusBadRequest, "The body has an unknown member.")
+	case seen[name]:
+		return badMember(name, "given more than once")
+	}
+	seen[name] = true
+	return nil
+}
+
+func wanted(to any) string {
+	switch to.(type) {
+	case *[]string, **[]string:
+		return "an array of strings"
+	case *expiry:
+		return "a time as of RFC 3339, or null"
+	case *int64:
+		return "a whole number"
+	}
+	return "a string"
+}

@@ -1,0 +1,206 @@
+package tokenapi_test
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+type object = map[string]any
+
+var document = func() (doc object) {
+	if err := json.Unmarshal(tokenapi.Document, &doc); err != nil {
+		panic(err)
+	}
+	return doc
+}()
+
+// resolved follows references in the document.
+func resolved(t testing.TB, v any) object {
+	t.Helper()
+	o := v.(object)
+	ref, ok := o["$ref"].(string)
+	if !ok {
+		return o
+	}
+	var at any = document
+	for _, name := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+		require.Contains(t, at, name, ref)
+		at = at.(object)[name]
+	}
+	return resolved(t, at)
+}
+
+// pathOf returns the path in the document that a request's path is an instance of.
+func pathOf(target string) string {
+	_, path, _ := strings.Cut(strings.TrimPrefix(target, "/"), "/") // without where it is mounted
+	parts := strings.Split("/"+path, "/")
+	for documented := range document["paths"].(object) {
+		if slices.EqualFunc(strings.Split(documented, "/"), parts, func(want, got string) bool {
+			return want == got || want == "{id}" && got != "" && !strings.ContainsAny(got, "%.")
+		}) {
+			return documented
+		}
+	}
+	return ""
+}
+
+// requireDocumented checks a response against the document. What is not there at
+// all must be 404, and what is there with other methods 405.
+func requireDocumented(t testing.TB, r *http.Request, w *httptest.ResponseRecorder) {
+	t.Helper()
+	path := pathOf(r.URL.EscapedPath())
+	if path == "" || strings.HasPrefix(r.URL.Path, "/staff/log") {
+		require.Equal(t, http.StatusNotFound, w.Code, r.URL)
+		return
+	}
+	method := strings.ToLower(r.Method)
+	if method == "head" {
+		method = "get"
+	}
+	operation, ok := document["paths"].(object)[path].(object)[method].(object)
+	if !ok || r.Method != strings.ToUpper(r.Method) {
+		require.Equal(t, http.StatusMethodNotAllowed, w.Code, "%s %s", method, path)
+		return
+	}
+	responses := operation["responses"].(object)
+	require.Contains(t, responses, strconv.Itoa(w.Code), "%s %s", method, path)
+	response := resolved(t, responses[strconv.Itoa(w.Code)])
+	if headers, ok := response["headers"].(object); ok {
+		for name := range headers {
+			require.NotEmpty(t, w.Header().Get(name), "%s of %s %s", name, method, path)
+		}
+	}
+	content, ok := response["content"].(object)
+	if !ok {
+		require.Empty(t, w.Body.String())
+		return
+	}
+	require.Contains(t, content, w.Header().Get("Content-Type"), "%s %s", method, path)
+	if r.Method == http.MethodHead {
+		return
+	}
+	var body any
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
+	requireSchema(t, path, content[w.Header().Get("Content-Type")].(object)["schema"], body)
+}
+
+// requireSchema checks a value against as much of JSON Schema as the document uses.
+func requireSchema(t testing.TB, at string, schema, value any) {
+	t.Helper()
+	s := resolved(t, schema)
+	types, ok := s["type"].([]any)
+	if !ok {
+		types = []any{s["type"]}
+	}
+	kind := "null"
+	switch v := value.(type) {
+	case string:
+		kind = "string"
+		if s["format"] == "date-time" {
+			_, err := time.Parse(time.RFC3339, v)
+			require.NoError(t, err, at)
+			require.True(t, strings.HasSuffix(v, "Z"), "%s is not in UTC", at)
+		}
+	case float64:
+		kind = "integer"
+		require.Equal(t, float64(int64(v)), v, at)
+	case []any:
+		kind = "array"
+		for _, item := range v {
+			requireSchema(t, at+"[]", s["items"], item)
+		}
+	case object:
+		kind = "object"
+		properties, ok := s["properties"].(object)
+		if !ok {
+			break // any
+		}
+		for name, member := range v {
+			require.Contains(t, properties, name, "%s is not documented", at)
+			requireSchema(t, at+"."+name, properties[name], member)
+		}
+		for _, name := range s["required"].([]any) {
+			require.Contains(t, v, name, "%s lacks what is documented", at)
+		}
+	}
+	require.Contains(t, types, kind, at)
+}
+
+// A client made from the document finds all that is served, and nothing else.
+func TestDocumentHasEveryRoute(t *testing.T) {
+	t.Parallel()
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	users := tokenapi.Routes(tokenapi.New(m, signedIn, nil))
+	staff := tokenapi.Routes(tokenapi.NewStaff(m, func(*http.Request) (bool, error) { return true, nil }, nil))
+
+	documented := map[string][]string{}
+	for path, operations := range document["paths"].(object) {
+		for method := range operations.(object) {
+			if method != "parameters" {
+				documented[path] = append(documented[path], strings.ToUpper(method))
+			}
+		}
+		slices.Sort(documented[path])
+	}
+	require.Equal(t, []string{http.MethodPost}, documented["/login"]) // which NewLogin serves
+	delete(documented, "/login")
+	require.Equal(t, documented, users)
+
+	delete(documented, "/logout")
+	delete(documented, "/logout-all")
+	require.Equal(t, documented, staff)
+}
+
+// Each reference leads somewhere, and each component is used.
+func TestDocumentReferences(t *testing.T) {
+	t.Parallel()
+	used := map[string]bool{}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, item := range v {
+				walk(item)
+			}
+		case object:
+			if ref, ok := v["$ref"].(string); ok {
+				resolved(t, v)
+				parts := strings.Split(ref, "/")
+				used[parts[2]+"/"+parts[3]] = true
+			}
+			for _, member := range v {
+				walk(member)
+			}
+		}
+	}
+	walk(document)
+	components := document["components"].(object)
+	for _, kind := range slices.Sorted(maps.Keys(components)) {
+		if kind == "securitySchemes" {
+			continue
+		}
+		for name := range components[kind].(object) {
+			require.True(t, used[kind+"/"+name], "%s/%s is not used", kind, name)
+		}
+	}
+}
+
+func TestDocumentIsServed(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	w := send(t, s.mux, "GET", "/api/openapi.json", "") // by anybody
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, "3.1.0", decode[object](t, w)["openapi"])
+}

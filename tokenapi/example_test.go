@@ -1,0 +1,76 @@
+package tokenapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+// A service where people sign in with a password for a token of a device, and see
+// their tokens in a browser, where a session of the service's own says who they are.
+func Example() {
+	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	find := func(_ context.Context, userID string) (string, error) { return "user " + userID, nil }
+	auth := tokenauth.NewAuthenticator(tokens, find, nil)
+
+	sessionUserID := func(r *http.Request) (string, error) {
+		cookie, err := r.Cookie("session")
+		if err != nil || cookie.Value != "ada's session" {
+			return "", nil // nobody
+		}
+		return "42", nil
+	}
+	checkPassword := func(_ context.Context, username, password string) (string, error) {
+		if username == "ada" && password == "lovelace" { // compare hashes
+			return "42", nil
+		}
+		return "", nil
+	}
+
+	mux := http.NewServeMux()
+	api := tokenapi.New(tokens, sessionUserID, nil)
+	mux.Handle("/api/", http.StripPrefix("/api", auth.Optional(api)))
+	mux.Handle("/api/login", tokenapi.NewLogin(tokens, checkPassword, nil))
+
+	serve := func(method, target, body, name, value string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("User-Agent", "acme-app/1.0")
+		r.Header.Set(name, value)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w
+	}
+
+	w := serve("POST", "/api/login", `{"username":"ada","password":"lovelace"}`, "Accept", "*/*")
+	var login struct{ Name, Token string }
+	_ = json.Unmarshal(w.Body.Bytes(), &login)
+	fmt.Println("login:", w.Code, login.Name)
+
+	w = serve("POST", "/api/tokens", `{"name":"build server"}`, "Cookie", "session=ada's session")
+	fmt.Println("create:", w.Code)
+
+	w = serve("GET", "/api/tokens", "", "Cookie", "session=ada's session")
+	var list struct{ Tokens []struct{ Name string } }
+	_ = json.Unmarshal(w.Body.Bytes(), &list)
+	fmt.Println("list:", w.Code, list.Tokens)
+
+	w = serve("GET", "/api/tokens", "", "Authorization", "Bearer "+login.Token)
+	fmt.Println("list with a token:", w.Code)
+
+	w = serve("POST", "/api/logout", "", "Authorization", "Bearer "+login.Token)
+	fmt.Println("logout:", w.Code)
+
+	// Output:
+	// login: 200 acme-app/1.0
+	// create: 201
+	// list: 200 [{acme-app/1.0} {build server}]
+	// list with a token: 403
+	// logout: 204
+}

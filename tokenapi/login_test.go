@@ -1,0 +1,559 @@
+package tokenapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
+)
+
+// A loginService knows ada and bob, whose password is "right", and oscar, who may
+// not sign in. Time is that of synctest's bubble: nothing waits.
+type loginService struct {
+	*tokenauthtest.Kit
+	mux    *http.ServeMux
+	login  http.Handler
+	checks atomic.Int64
+	slow   time.Duration // how long it takes to hash
+	check  func() error
+}
+
+func newLoginService(t testing.TB, managerOpts *tokenauth.Options, opts *tokenapi.LoginOptions) *loginService {
+	t.Helper()
+	s := &loginService{Kit: tokenauthtest.New(t, managerOpts), mux: http.NewServeMux(), check: func() error { return nil }}
+	s.login = tokenapi.NewLogin(s.Manager, func(_ context.Context, username, password string) (string, error) {
+		s.checks.Add(1)
+		if err := s.check(); err != nil {
+			return "", err
+		}
+		switch username {
+		case "oscar":
+			return "", tokenauth.ErrNoUser
+		case "ada", "bob":
+		default:
+			if !strings.HasPrefix(username, "user") {
+				return "", nil // and without hashing anything
+			}
+		}
+		time.Sleep(s.slow)
+		if password != "right" {
+			return "", nil
+		}
+		return username + "'s ID", nil
+	}, opts)
+	s.mux.Handle("/api/login", s.login)
+	return s
+}
+
+// post logs in from an address.
+func (s *loginService) post(t testing.TB, address, username, password string, headers ...header) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest("POST", "/api/login", strings.NewReader(fmt.Sprintf(`{"username":%q,"password":%q}`, username, password)))
+	r.Header.Set("Content-Type", "application/json")
+	r.RemoteAddr = address
+	for _, line := range headers {
+		r.Header.Set(line.name, line.value)
+	}
+	return sendRequest(t, s.mux, r)
+}
+
+// bubble runs f where time passes only when everybody waits for it.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Parallel()
+	synctest.Test(t, f)
+}
+
+const home, elsewhere = "192.0.2.1:1234", "198.51.100.7:1234"
+
+func retryAfter(t testing.TB, w *httptest.ResponseRecorder) time.Duration {
+	t.Helper()
+	seconds, err := strconv.Atoi(w.Header().Get("Retry-After"))
+	require.NoError(t, err)
+	require.Positive(t, seconds)
+	return time.Duration(seconds) * time.Second
+}
+
+func TestLoginAnswersAsDRFAndKnoxDo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, &tokenauth.Options{DefaultTTL: time.Hour}, nil)
+		w := s.post(t, home, "ada", "right", header{"User-Agent", "curl/8.5.0"})
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+		got := decode[struct {
+			token
+			Token string
+		}](t, w)
+		require.Equal(t, "2026-03-01T13:00:00Z", *got.Expiry)
+		require.Equal(t, *got.Expiry, *got.ExpiresAt)
+		require.Equal(t, "curl/8.5.0", got.Name)
+		made, err := s.Manager.Authenticate(context.Background(), got.Token)
+		require.NoError(t, err)
+		require.Equal(t, "ada's ID", made.UserID)
+		require.Equal(t, got.ID, made.ID)
+		require.NotContains(t, w.Body.String(), "ada", "the service's own ID of the user")
+	})
+}
+
+// Whoever tries usernames learns nothing from an answer nor from its time, even
+// where the service forgets to hash for a user who does not exist.
+func TestL1_OneAnswerInOneTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.slow = 100 * time.Millisecond
+		var bodies []string
+		for _, username := range []string{"ada", "nobody", "oscar"} {
+			begin := time.Now()
+			w := s.post(t, home, username, "wrong")
+			require.Equal(t, 250*time.Millisecond, time.Since(begin), username)
+			require.Equal(t, http.StatusBadRequest, w.Code)
+			bodies = append(bodies, w.Body.String())
+		}
+		require.Equal(t, bodies[0], bodies[1])
+		require.Equal(t, bodies[0], bodies[2])
+		require.JSONEq(t, `{"title":"Bad Request","status":400,"detail":"Unable to log in with provided credentials.",
+			"non_field_errors":["Unable to log in with provided credentials."]}`, bodies[0])
+	})
+}
+
+// NIST SP 800-63B-4 allows 100 failures in a row.
+func TestL2_FailuresOnOneAccount(t *testing.T) {
+	for _, username := range []string{"ada", "nobody"} {
+		t.Run(username, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newLoginService(t, nil, nil)
+				failures, begin := 0, time.Now()
+				var waits []time.Duration
+				for failures < 100 { // by an attacker of a new address each time, who waits as told
+					w := s.post(t, fmt.Sprintf("10.0.%d.%d:1", len(waits), failures), username, "wrong")
+					if w.Code == http.StatusTooManyRequests {
+						waits = append(waits, retryAfter(t, w))
+						time.Sleep(waits[len(waits)-1])
+						continue
+					}
+					require.Equal(t, http.StatusBadRequest, w.Code)
+					failures++
+				}
+				require.Equal(t, 95, len(waits), "five are free")
+				require.IsNonDecreasing(t, waits)
+				require.Equal(t, time.Second, waits[0])
+				require.Equal(t, time.Hour, waits[94])
+				require.Greater(t, time.Since(begin), 3*24*time.Hour)
+				require.EqualValues(t, 100, s.checks.Load(), "a refusal checks nothing")
+
+				w := s.post(t, home, username, "wrong")
+				require.Equal(t, http.StatusTooManyRequests, w.Code)
+				require.Equal(t, 24*time.Hour, retryAfter(t, w))
+				w = s.post(t, home, strings.ToUpper(" "+username+" "), "wrong")
+				require.Equal(t, http.StatusTooManyRequests, w.Code, "the same account in another spelling")
+			})
+		})
+	}
+}
+
+func TestL3_AccountsAndAddressesCountApart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for i := range 20 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, home, fmt.Sprint("user", i), "wrong").Code)
+		}
+		w := s.post(t, home, "ada", "right")
+		require.Equal(t, http.StatusTooManyRequests, w.Code, "one address, many accounts")
+		require.Equal(t, http.StatusOK, s.post(t, elsewhere, "ada", "right").Code)
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user1", "wrong").Code, "one failure is nothing")
+
+		time.Sleep(time.Second)
+		for range 4 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, home, "bob", "wrong").Code)
+			w := s.post(t, home, "bob", "wrong")
+			require.Equal(t, http.StatusTooManyRequests, w.Code)
+			time.Sleep(retryAfter(t, w))
+		}
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "bob", "wrong").Code, "refusals of an address do not count on the account")
+	})
+}
+
+// An hour of quiet, or a month on an account, and the past is forgotten.
+func TestL3_FailuresAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for i := range 20 {
+			s.post(t, home, fmt.Sprint("user", i%4), "wrong")
+		}
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "bob", "wrong").Code)
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, elsewhere, "user3", "wrong").Code)
+		time.Sleep(time.Hour + time.Second)
+		require.Equal(t, http.StatusBadRequest, s.post(t, home, "bob", "wrong").Code)
+		require.Equal(t, http.StatusBadRequest, s.post(t, home, "bob", "wrong").Code)
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user3", "wrong").Code)
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, elsewhere, "user3", "wrong").Code)
+		time.Sleep(31 * 24 * time.Hour)
+		for range 5 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user3", "wrong").Code)
+		}
+	})
+}
+
+func TestL4_ForwardedAddressesNeedATrustedProxy(t *testing.T) {
+	attack := func(t *testing.T, s *loginService) int {
+		for i := range 20 {
+			s.post(t, home, fmt.Sprint("user", i), "wrong", header{"X-Forwarded-For", fmt.Sprint("203.0.113.", i)},
+				header{"Forwarded", "for=203.0.113.9"}, header{"X-Real-IP", fmt.Sprint("203.0.113.", i)})
+		}
+		return s.post(t, home, "ada", "wrong", header{"X-Forwarded-For", "203.0.113.99"}).Code
+	}
+	t.Run("direct", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			require.Equal(t, http.StatusTooManyRequests, attack(t, newLoginService(t, nil, nil)))
+		})
+	})
+	t.Run("behind a proxy", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			byProxy := &tokenapi.LoginOptions{Address: func(r *http.Request) string { return r.Header.Get("X-Forwarded-For") }}
+			require.Equal(t, http.StatusBadRequest, attack(t, newLoginService(t, nil, byProxy)))
+		})
+	})
+}
+
+func TestL4_WhatOfAnAddressCounts(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"192.0.2.1:80": "192.0.2.1", "192.0.2.1": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1",
+		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64", "2001:db8:1:2::ffff": "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:80": "fe80::/64", "@": "@", "": "", "unknown": "unknown",
+	} {
+		require.Equal(t, want, tokenapi.AddressOf(given), given)
+	}
+}
+
+// Through the mux that the service serves, and over a real connection.
+func TestL5_TheThrottleIsMounted(t *testing.T) {
+	t.Parallel()
+	s := newLoginService(t, nil, nil)
+	server := httptest.NewServer(s.mux)
+	defer server.Close()
+	var status int
+	for range 6 {
+		response, err := http.PostForm(server.URL+"/api/login", url.Values{"username": {"ada"}, "password": {"wrong"}})
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		status = response.StatusCode
+	}
+	require.Equal(t, http.StatusTooManyRequests, status)
+}
+
+// An attacker makes the victim wait, but not for long, and not for ever.
+func TestL6_AVictimCanSignInAfterTheWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for range 200 {
+			if w := s.post(t, elsewhere, "ada", "wrong"); w.Code == http.StatusTooManyRequests {
+				time.Sleep(retryAfter(t, w) / 2)
+			}
+		}
+		w := s.post(t, home, "ada", "right")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.LessOrEqual(t, retryAfter(t, w), time.Hour)
+		time.Sleep(retryAfter(t, w))
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		require.Equal(t, http.StatusOK, s.post(t, home, "bob", "right").Code, "others never noticed")
+	})
+}
+
+func TestL7_SuccessResetsTheAccount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for range 3 {
+			for range 4 {
+				require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
+			}
+			require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		}
+		// But the address: else an attacker's own account would reset it.
+		for range 2 {
+			for range 4 {
+				require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
+			}
+			w := s.post(t, home, "ada", "right")
+			if w.Code == http.StatusTooManyRequests {
+				return
+			}
+			require.Equal(t, http.StatusOK, w.Code)
+		}
+		t.Fatal("20 failures of one address, and no wait")
+	})
+}
+
+// A password that could not be checked is no failure, so an outage locks nobody
+// out; a client that hangs up does not escape the count.
+func TestL7_WhatCouldNotBeCheckedDoesNotCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var told []error
+		s := newLoginService(t, nil, &tokenapi.LoginOptions{OnError: func(_ *http.Request, err error) { told = append(told, err) }})
+		s.check = func() error { return errInternal }
+		for range 30 {
+			w := s.post(t, home, "ada", "right")
+			require.Equal(t, http.StatusServiceUnavailable, w.Code)
+			retryAfter(t, w)
+		}
+		require.Len(t, told, 30)
+		require.ErrorIs(t, told[0], errInternal)
+		s.check = func() error { return nil }
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+
+		s.Store.Fail(errInternal)
+		require.Equal(t, http.StatusServiceUnavailable, s.post(t, home, "ada", "right").Code)
+		s.Store.Fail(nil)
+
+		ctx, hangUp := context.WithCancel(context.Background())
+		hangUp()
+		s.check = ctx.Err
+		for range 5 {
+			r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"guess"}`)).WithContext(ctx)
+			r.Header.Set("Content-Type", "application/json")
+			s.mux.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		s.check = func() error { return nil }
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "right").Code)
+	})
+}
+
+// A panic of the service's check reaches net/http, and is not the end of all logins.
+func TestL7_PanicInCheck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.check = func() error { panic("check") }
+		for i := range 2 * runtime.GOMAXPROCS(0) {
+			require.Panics(t, func() { s.post(t, home, fmt.Sprint("user", i), "right") })
+		}
+		s.check = func() error { return nil }
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+	})
+}
+
+func TestL8_HostileBodies(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		form := header{"Content-Type", "application/x-www-form-urlencoded"}
+		for _, c := range []struct {
+			name, body string
+			header     header
+			status     int
+			field      string
+		}{
+			{"10 MiB password", `{"username":"ada","password":"` + strings.Repeat("x", 10<<20) + `"}`, header{}, 413, ""},
+			{"10 MiB form", "username=ada&password=" + strings.Repeat("x", 10<<20), form, 413, ""},
+			{"NUL", `{"username":"ada","password":"right\u0000"}`, header{}, 400, "#/password"},
+			{"NUL, form", "username=ada%00&password=right", form, 400, "#/username"},
+			{"invalid UTF-8", "{\"username\":\"ada\",\"password\":\"right\xff\"}", header{}, 400, ""},
+			{"invalid UTF-8, form", "username=ada&password=right%ff", form, 400, "#/password"},
+			{"malformed form", "username=ada&password=%zz", form, 400, ""},
+			{"semicolons", "username=ada;password=right", form, 400, ""},
+			{"empty", `{}`, header{}, 400, "#/username"},
+			{"empty form", "", form, 400, "#/username"},
+			{"no password", `{"username":"ada"}`, header{}, 400, "#/password"},
+			{"blank", `{"username":" ","password":"right"}`, header{}, 400, "#/username"},
+			{"null", `{"username":"ada","password":null}`, header{}, 400, "#/password"},
+			{"number", `{"username":"ada","password":1}`, header{}, 400, "#/password"},
+			{"twice", `{"username":"ada","password":"wrong","password":"right"}`, header{}, 400, "#/password"},
+			{"twice, form", "username=ada&password=wrong&password=right", form, 400, "#/password"},
+			{"unknown", `{"username":"ada","password":"right","user_id":"eve"}`, header{}, 400, "#/user_id"},
+			{"unknown, form", "username=ada&password=right&admin=1", form, 400, "#/admin"},
+			{"bad expiry, form", "username=ada&password=right&expires_at=soon", form, 400, "#/expires_at"},
+			{"past expiry", `{"username":"ada","password":"right","expires_at":"2020-01-01T00:00:00Z"}`, header{}, 400, "#/expires_at"},
+			{"bad name", `{"username":"ada","password":"right","name":"a\nb"}`, header{}, 400, "#/name"},
+			{"text", "username=ada&password=right", header{"Content-Type", "text/plain"}, 415, ""},
+			{"multipart", "", header{"Content-Type", "multipart/form-data; boundary=x"}, 415, ""},
+		} {
+			w := send(t, s.mux, "POST", "/api/login", c.body, append([]header{}, c.header)[:min(1, len(c.header.name))]...)
+			require.Equal(t, c.status, w.Code, "%s: %.300s", c.name, w.Body)
+			require.Equal(t, c.field, field(t, w), c.name)
+		}
+		require.Equal(t, int64(2), s.checks.Load(), "only where username and password were there")
+	})
+}
+
+// Hashing takes a processor: few do so at once, and nobody waits for long.
+func TestL8_ManyLoginsAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.slow = 100 * time.Millisecond
+		begin := time.Now()
+		var running, most atomic.Int64
+		s.check = func() error {
+			most.Store(max(most.Load(), running.Add(1)))
+			time.Sleep(s.slow)
+			running.Add(-1)
+			return nil
+		}
+		var mu sync.Mutex
+		statuses := map[int]int{}
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() {
+				w := s.post(t, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), fmt.Sprint("user", i), "right")
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[w.Code]++
+			})
+		}
+		all.Wait()
+		require.LessOrEqual(t, most.Load(), int64(max(1, runtime.GOMAXPROCS(0)/2)))
+		require.Equal(t, 1000, statuses[http.StatusOK]+statuses[http.StatusServiceUnavailable], statuses)
+		require.Positive(t, statuses[http.StatusOK])
+		require.Less(t, time.Since(begin), 6*time.Second)
+	})
+}
+
+// Guesses that come at once are counted as they come, not when they are answered.
+func TestL8_ManyGuessesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.slow = 100 * time.Millisecond
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() { s.post(t, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), "ada", fmt.Sprint("guess", i)) })
+		}
+		all.Wait()
+		require.EqualValues(t, 5, s.checks.Load())
+	})
+}
+
+// What is remembered is bounded, and junk does not push out who is under attack.
+func TestL8_MemoryIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		tokenapi.KeepAttempts(s.login, 50)
+		for range 5 {
+			s.post(t, elsewhere, "ada", "wrong")
+		}
+		for i := range 500 {
+			s.post(t, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), fmt.Sprint("nobody", i), "wrong")
+		}
+		accounts, addresses := tokenapi.Attempts(s.login)
+		require.Equal(t, []int{50, 50}, []int{accounts, addresses})
+		s.post(t, home, "ada", "wrong")
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "wrong").Code, "the sixth failure")
+	})
+}
+
+func TestL9_EachLoginMakesANamedToken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, &tokenauth.Options{MaxPerUser: 4}, nil)
+		agent := header{"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+		var keys []string
+		for _, want := range []string{"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101", "… (2)", "… (3)"} {
+			w := s.post(t, home, "ada", "right", agent)
+			require.Equal(t, http.StatusOK, w.Code, w.Body)
+			require.Equal(t, strings.Replace(want, "…", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101", 1), decode[token](t, w).Name)
+			keys = append(keys, keyIn(w))
+		}
+		w := send(t, s.mux, "POST", "/api/login", `{"username":"ada","password":"right","name":"phone","scopes":["b","a"],"expires_at":null}`)
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, []string{"a", "b"}, decode[token](t, w).Scopes)
+		keys = append(keys, keyIn(w))
+
+		w = send(t, s.mux, "POST", "/api/login", `{"username":"ada","password":"right","name":"phone"}`)
+		require.Equal(t, http.StatusConflict, w.Code, "a given name gets no number")
+		require.Equal(t, "#/name", field(t, w))
+		w = s.post(t, home, "ada", "right", agent)
+		require.Equal(t, http.StatusConflict, w.Code, "the limit")
+		require.Empty(t, keyIn(w))
+		for _, key := range keys {
+			_, err := s.Manager.Authenticate(context.Background(), key)
+			require.NoError(t, err, "no other token is touched")
+		}
+	})
+}
+
+func TestL9_DefaultNames(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for agent, want := range map[string]string{
+			"app/1.2 (iPhone)":                "app/1.2 (iPhone)",
+			"":                                "login",
+			" \t ":                            "login (2)",
+			"\u202eevil\u200b\x00\n":          "evil",
+			"\xff\xfe":                        "login (3)",
+			strings.Repeat("ä", 1000):         strings.Repeat("ä", 56),
+			strings.Repeat("x ", 28) + "tail": strings.TrimSpace(strings.Repeat("x ", 28)),
+		} {
+			w := s.post(t, home, "ada", "right", header{"User-Agent", agent})
+			require.Equal(t, http.StatusOK, w.Code, "%q", agent)
+			got := decode[token](t, w).Name
+			if strings.HasPrefix(want, "login") {
+				want, got = "login", strings.Fields(got)[0]
+			}
+			require.Equal(t, want, got, "%q", agent)
+		}
+	})
+}
+
+// Logins of one device at once each get a number of their own.
+func TestL9_SameNameAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newLoginService(t, nil, nil)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() { s.post(t, home, "ada", "right", header{"User-Agent", "app"}) })
+	}
+	all.Wait()
+	tokens, err := s.Manager.List(context.Background(), tokenauth.Query{UserID: "ada's ID"})
+	require.NoError(t, err)
+	var names []string
+	for _, made := range tokens {
+		names = append(names, made.Name)
+	}
+	require.ElementsMatch(t, []string{"app", "app (2)", "app (3)", "app (4)"}, names)
+}
+
+func TestL10_PostAndBodyOnly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		const body = `{"username":"ada","password":"right"}`
+		for _, method := range []string{"GET", "HEAD", "PUT", "OPTIONS"} {
+			w := send(t, s.mux, method, "/api/login?username=ada&password=right", body)
+			require.Equal(t, http.StatusMethodNotAllowed, w.Code)
+			require.Equal(t, "POST", w.Header().Get("Allow"))
+		}
+		require.Equal(t, http.StatusBadRequest, send(t, s.mux, "POST", "/api/login?username=ada&password=right", "{}").Code)
+		require.Equal(t, http.StatusBadRequest, send(t, s.mux, "POST", "/api/login?next=/", body).Code)
+		for _, line := range []header{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.test"}} {
+			require.Equal(t, http.StatusForbidden, send(t, s.mux, "POST", "/api/login", body, line).Code)
+		}
+		require.Zero(t, s.checks.Load())
+		require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/api/login", body).Code)
+		w := send(t, s.mux, "POST", "/api/login", "username=+ada+&password=right&name=my+phone&scopes=b+a&expires_at=2026-04-01T00:00:00Z",
+			header{"Content-Type", "application/x-www-form-urlencoded"})
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+		got := decode[token](t, w)
+		require.Equal(t, "my phone", got.Name)
+		require.Equal(t, []string{"a", "b"}, got.Scopes)
+		require.Equal(t, "2026-04-01T00:00:00Z", *got.Expiry)
+	})
+}
+
+// A service that names a user in a way that no store takes is broken; its client is not told.
+func TestLoginOfAnImpossibleUserID(t *testing.T) {
+	t.Parallel()
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	var told error
+	h := tokenapi.NewLogin(m, func(context.Context, string, string) (string, error) { return "a\x00b", nil },
+		&tokenapi.LoginOptions{OnError: func(_ *http.Request, err error) { told = err }})
+	w := send(t, h, "POST", "/api/login", `{"username":"ada","password":"x"}`)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Error(t, told)
+}

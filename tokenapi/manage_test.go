@@ -1,0 +1,157 @@
+package tokenapi_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+// A leaked token that manages tokens must be worth no more than itself.
+func TestA5_ATokenGrantsNoMoreThanItHas(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
+	tomorrow := s.Clock.Now().Add(24 * time.Hour)
+	key, own := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "manager", Scopes: []string{manageScope, "read"}, ExpiresAt: tomorrow})
+	_, weaker := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "weaker", Scopes: []string{"read"}, ExpiresAt: tomorrow})
+	_, broader := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "broader", Scopes: []string{"read", "write"}, ExpiresAt: tomorrow})
+	_, longer := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "longer"})
+	_, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "eve's"})
+
+	for _, c := range []struct {
+		name, method, target, body string
+		status                     int
+	}{
+		{"more scopes", "POST", "", `{"name":"x","scopes":["read","write"]}`, 403},
+		{"longer life", "POST", "", `{"name":"x","expires_at":"2026-03-02T12:00:00.000001Z"}`, 403},
+		{"endless life", "POST", "", `{"name":"x","expires_at":null}`, 403},
+		{"own scopes and life", "POST", "", `{"name":"x","scopes":["read","tokens:manage"],"expires_at":"2026-03-02T12:00:00Z"}`, 201},
+		{"more scopes for itself", "PATCH", own.ID, `{"scopes":["read","write","tokens:manage"]}`, 403},
+		{"longer life for itself", "PATCH", own.ID, `{"expires_at":"2026-03-03T00:00:00Z"}`, 403},
+		{"endless life for itself", "PATCH", own.ID, `{"expires_at":null}`, 403},
+		{"a name for itself", "PATCH", own.ID, `{"name":"m"}`, 200},
+		{"its own key", "POST", own.ID + "/rotate", `{"grace_seconds":3600}`, 200},
+		{"more scopes for a weaker", "PATCH", weaker.ID, `{"scopes":["write"]}`, 403},
+		{"longer life for a weaker", "PATCH", weaker.ID, `{"expires_at":null}`, 403},
+		{"fewer scopes for a weaker", "PATCH", weaker.ID, `{"scopes":[]}`, 200},
+		{"the key of a weaker", "POST", weaker.ID + "/rotate", `{}`, 200},
+		{"the key of a broader", "POST", broader.ID + "/rotate", `{}`, 403},
+		{"a change to a broader", "PATCH", broader.ID, `{"scopes":["read"]}`, 403},
+		{"the key of one that lives longer", "POST", longer.ID + "/rotate", `{}`, 403},
+		{"read a broader", "GET", broader.ID, "", 200},
+		{"revoke a broader", "DELETE", broader.ID, "", 204},
+		{"another user's", "GET", eves.ID, "", 404},
+		{"another user's", "PATCH", eves.ID, `{"name":"x"}`, 404},
+		{"another user's", "POST", eves.ID + "/rotate", `{}`, 404},
+		{"another user's", "DELETE", eves.ID, "", 404},
+	} {
+		target := "/api/tokens"
+		if c.target != "" {
+			target += "/" + c.target
+		}
+		// Who is signed in beside does not matter: the token is the weaker one.
+		w := send(t, s.mux, c.method, target, c.body, with(key), as("eve"))
+		require.Equal(t, c.status, w.Code, "%s: %s", c.name, w.Body)
+	}
+	w := send(t, s.mux, "POST", "/api/tokens", `{"name":"no expiry given"}`, with(key))
+	require.Equal(t, "2026-03-02T12:00:00Z", *decode[token](t, w).ExpiresAt, "it ends with the token that made it")
+	require.Equal(t, http.StatusForbidden, send(t, s.mux, "GET", "/staff/tokens", "", with(key), as("root")).Code)
+
+	now, err := s.Manager.Get(context.Background(), "ada", own.ID)
+	require.NoError(t, err)
+	require.Equal(t, own.Scopes, now.Scopes)
+	require.Equal(t, own.ExpiresAt, now.ExpiresAt)
+	_, err = s.Manager.Get(context.Background(), "eve", eves.ID)
+	require.NoError(t, err)
+}
+
+func TestA5_ATokenWithoutTheScopeManagesNothing(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
+	key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "ci", Scopes: []string{"read"}})
+	w := send(t, s.mux, "GET", "/api/tokens", "", with(key))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Equal(t, `Bearer realm="api", error="insufficient_scope", scope="tokens:manage"`, w.Header().Get("WWW-Authenticate"))
+}
+
+// A token without an end may make others without one.
+func TestA5_AnEndlessToken(t *testing.T) {
+	t.Parallel()
+	s := newService(t, &tokenauth.Options{DefaultTTL: time.Hour}, tokenapi.Options{ManageScope: manageScope})
+	key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "manager", Scopes: []string{manageScope}, NoExpiry: true})
+	endless := decode[token](t, send(t, s.mux, "POST", "/api/tokens", `{"name":"a","expires_at":null}`, with(key)))
+	require.Nil(t, endless.ExpiresAt)
+	byPolicy := decode[token](t, send(t, s.mux, "POST", "/api/tokens", `{"name":"b"}`, with(key)))
+	require.Equal(t, "2026-03-01T13:00:00Z", *byPolicy.ExpiresAt)
+}
+
+// Staff reaches everybody's tokens, and must say whose.
+func TestStaff(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	_, adas := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	s.Clock.Advance(time.Second)
+	evesKey, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "laptop"})
+	root := as("root")
+
+	for _, user := range []string{"", "ada"} {
+		require.Equal(t, http.StatusForbidden, send(t, s.mux, "GET", "/staff/tokens", "", as(user)).Code)
+	}
+	require.Equal(t, http.StatusServiceUnavailable, send(t, s.mux, "GET", "/staff/tokens", "", as("broken")).Code)
+	all, _ := collect(t, s, "/staff/tokens?limit=1", root)
+	require.Equal(t, []string{"ada", "eve"}, []string{all[0].UserID, all[1].UserID})
+	require.Len(t, decode[page](t, send(t, s.mux, "GET", "/staff/tokens?user_id=eve", "", root)).Tokens, 1)
+
+	// Without a user nothing is reached, least of all everybody's.
+	for _, request := range [][3]string{
+		{"GET", "/staff/tokens?user_id=", ""},
+		{"GET", "/staff/tokens?user_id=a&user_id=b", ""},
+		{"POST", "/staff/tokens", `{"name":"x"}`},
+		{"DELETE", "/staff/tokens", ""},
+		{"DELETE", "/staff/tokens?user_id=", ""},
+		{"GET", "/staff/tokens/" + adas.ID, ""},
+		{"DELETE", "/staff/tokens/" + adas.ID, ""},
+	} {
+		w := send(t, s.mux, request[0], request[1], request[2], root)
+		require.Equal(t, http.StatusBadRequest, w.Code, request)
+		require.Equal(t, "user_id", field(t, w), request)
+	}
+	require.Equal(t, http.StatusNotFound, send(t, s.mux, "DELETE", "/staff/tokens/"+adas.ID+"?user_id=eve", "", root).Code)
+
+	w := send(t, s.mux, "POST", "/staff/tokens?user_id=eve", `{"name":"made by staff"}`, root)
+	require.Equal(t, http.StatusCreated, w.Code)
+	require.Equal(t, "eve", decode[token](t, w).UserID)
+	eve := "?user_id=eve"
+	require.Equal(t, http.StatusOK, send(t, s.mux, "PATCH", "/staff/tokens/"+eves.ID+eve, `{"name":"x"}`, root).Code)
+	require.Equal(t, http.StatusOK, send(t, s.mux, "GET", "/staff/tokens/"+eves.ID+eve, "", root).Code)
+	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/staff/tokens/"+eves.ID+"/rotate"+eve, `{}`, root).Code)
+	require.False(t, s.works(evesKey))
+	require.JSONEq(t, `{"revoked":2}`, send(t, s.mux, "DELETE", "/staff/tokens"+eve, "", root).Body.String())
+	require.Equal(t, http.StatusNotFound, send(t, s.mux, "POST", "/staff/logout", "", root).Code)
+	_, err := s.Manager.Get(context.Background(), "ada", adas.ID)
+	require.NoError(t, err)
+}
+
+func TestLogout(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{}) // managing by token is off
+	var keys []string
+	for _, name := range []string{"laptop", "phone", "tablet"} {
+		key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: name})
+		keys = append(keys, key)
+	}
+	evesKey, _ := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "laptop"})
+
+	for _, target := range []string{"/api/logout", "/api/logout-all"} {
+		require.Equal(t, http.StatusUnauthorized, send(t, s.mux, "POST", target, "", as("ada")).Code, "no token to log out")
+	}
+	require.Equal(t, http.StatusNoContent, send(t, s.mux, "POST", "/api/logout", "", with(keys[0]), as("eve")).Code)
+	require.Equal(t, []bool{false, true, true, true}, []bool{s.works(keys[0]), s.works(keys[1]), s.works(keys[2]), s.works(evesKey)})
+	require.Equal(t, http.StatusNoContent, send(t, s.mux, "POST", "/api/logout-all", "", with(keys[1])).Code)
+	require.Equal(t, []bool{false, false, true}, []bool{s.works(keys[1]), s.works(keys[2]), s.works(evesKey)})
+}
