@@ -1,6 +1,8 @@
 package tokenapi
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -120,44 +122,49 @@ func respond(w http.ResponseWriter, r *http.Request, a answer, err error, onErro
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Add("Vary", "Cookie")
+	var body []byte
+	if err == nil && a.body != nil {
+		body, err = json.Marshal(a.body) // fails on times that no Manager gives, but a store may
+	}
 	if err != nil {
 		p := problemOf(err)
-		if p.cause != nil && onError != nil {
+		if p.cause != nil && onError != nil && r.Context().Err() != context.Canceled { // else the client gave up
 			onError(r, p.cause)
 		}
-		switch name, value := p.header[0], p.header[1]; name {
-		case "":
-		case authenticate:
-			for _, scheme := range bearer.Schemes {
-				header.Add(name, scheme+` realm="api"`+value)
-			}
-		default:
-			header.Set(name, value)
-		}
-		write(w, r, p.Status, "application/problem+json", p)
+		refuseWith(w, r, p)
 		return
 	}
 	if a.location != "" {
 		header.Set("Location", a.location)
 	}
-	if a.body == nil {
-		w.WriteHeader(a.status)
-		return
+	if body != nil {
+		header.Set("Content-Type", typeJSON)
 	}
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	write(w, r, a.status, typeJSON, a.body)
+	write(w, r, cmp.Or(a.status, http.StatusOK), body)
 }
 
-func write(w http.ResponseWriter, r *http.Request, status int, mediaType string, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic("tokenapi: " + err.Error()) // a Manager gives nothing that JSON can't hold
+func refuseWith(w http.ResponseWriter, r *http.Request, p *problem) {
+	header := w.Header()
+	switch name, value := p.header[0], p.header[1]; name {
+	case "":
+	case authenticate:
+		for _, scheme := range bearer.Schemes {
+			header.Add(name, scheme+` realm="api"`+value)
+		}
+	default:
+		header.Set(name, value)
 	}
-	w.Header().Set("Content-Type", mediaType)
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic("tokenapi: " + err.Error()) // strings and a number
+	}
+	header.Set("Content-Type", "application/problem+json")
+	write(w, r, p.Status, body)
+}
+
+func write(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
+	if body != nil && r.Method != http.MethodHead {
 		_, _ = w.Write(append(body, '\n')) // where the client is gone there is nobody to tell
 	}
 }

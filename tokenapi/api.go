@@ -1,6 +1,7 @@
 package tokenapi
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -49,8 +50,13 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 			panic("tokenapi: New: malformed or unknown ManageScope")
 		}
 	}
-	h.routes["/logout"] = map[string]endpoint{http.MethodPost: h.presented(logout)}
-	h.routes["/logout-all"] = map[string]endpoint{http.MethodPost: h.presented(logoutAll)}
+	h.routes["/logout"] = map[string]endpoint{http.MethodPost: presented(func(ctx context.Context, t tokenauth.Token) error {
+		return m.Revoke(ctx, t.UserID, t.ID)
+	})}
+	h.routes["/logout-all"] = map[string]endpoint{http.MethodPost: presented(func(ctx context.Context, t tokenauth.Token) error {
+		_, err := m.RevokeAll(ctx, t.UserID)
+		return err
+	})}
 	return h
 }
 
@@ -180,13 +186,13 @@ func (h *handler) managed(serve func(http.ResponseWriter, *call) (answer, error)
 }
 
 // presented is an endpoint for the token that a request presents.
-func (h *handler) presented(serve func(*tokenauth.Manager, *http.Request, tokenauth.Token) error) endpoint {
+func presented(serve func(context.Context, tokenauth.Token) error) endpoint {
 	return func(_ http.ResponseWriter, r *http.Request, _ string) (answer, error) {
 		t, ok := tokenauth.TokenFrom(r.Context())
 		if !ok {
 			return answer{}, unauthorized("Present the key of the token to log out.")
 		}
-		return answer{status: http.StatusNoContent}, serve(h.manager, r, t)
+		return answer{status: http.StatusNoContent}, serve(r.Context(), t)
 	}
 }
 

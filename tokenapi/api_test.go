@@ -2,13 +2,9 @@ package tokenapi_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,126 +226,4 @@ func TestA13_DeleteCanBeRepeated(t *testing.T) {
 		w := send(t, s.mux, "DELETE", "/api/tokens", "", as("ada"))
 		require.JSONEq(t, fmt.Sprintf(`{"revoked":%d}`, n), w.Body.String())
 	}
-}
-
-type page struct {
-	Tokens []token
-	Next   *string
-}
-
-// collect follows the cursors of a list.
-func collect(t *testing.T, s *service, target string, by header) (tokens []token, pages int) {
-	t.Helper()
-	next := ""
-	for {
-		p := decode[page](t, send(t, s.mux, "GET", target+next, "", by))
-		tokens = append(tokens, p.Tokens...)
-		pages++
-		if p.Next == nil {
-			return tokens, pages
-		}
-		require.Less(t, pages, 100, "no end")
-		next = "&cursor=" + *p.Next
-	}
-}
-
-func TestA14_Pages(t *testing.T) {
-	t.Parallel()
-	s := newService(t, &tokenauth.Options{MaxPerUser: -1}, tokenapi.Options{})
-	for i := range 501 {
-		s.Clock.Advance(time.Duration(i%2) * time.Second) // some at the same time
-		_, _, err := s.Manager.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: fmt.Sprint(i)})
-		require.NoError(t, err) // too many keys to search for
-	}
-	_, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "eve's"})
-	require.NoError(t, s.Manager.Revoke(context.Background(), "eve", eves.ID))
-
-	for limit, want := range map[string]int{"1": 1, "7": 7, "500": 500, "501": 500, "1000000000": 500} {
-		p := decode[page](t, send(t, s.mux, "GET", "/api/tokens?limit="+limit, "", as("ada")))
-		require.Len(t, p.Tokens, want, limit)
-	}
-	all, pages := collect(t, s, "/api/tokens?", as("ada"))
-	require.Equal(t, 6, pages, "100 each without a limit")
-	require.Len(t, all, 501)
-	require.True(t, slices.IsSortedFunc(all, func(a, b token) int { return strings.Compare(a.CreatedAt, b.CreatedAt) }))
-	exact, pages := collect(t, s, "/api/tokens?limit=167", as("ada"))
-	require.Equal(t, 3, pages, "no empty last page")
-	require.Equal(t, all, exact)
-
-	require.Equal(t, "[]", string(decode[struct{ Tokens json.RawMessage }](t, send(t, s.mux, "GET", "/api/tokens", "", as("eve"))).Tokens))
-	history := decode[page](t, send(t, s.mux, "GET", "/api/tokens?revoked=true", "", as("eve")))
-	require.Len(t, history.Tokens, 1)
-
-	for _, query := range []string{
-		"limit=-1", "limit=0", "limit=", "limit=x", "limit=1.5", "limit=99999999999999999999", "limit=1&limit=2",
-		"revoked=maybe", "cursor=", "cursor=!", "cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1")),
-		"cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1.' OR 1=1")),
-	} {
-		w := send(t, s.mux, "GET", "/api/tokens?"+query, "", as("ada"))
-		require.Equal(t, http.StatusBadRequest, w.Code, query)
-		require.Equal(t, strings.Split(query, "=")[0], field(t, w), query)
-	}
-	for _, query := range []string{"Limit=1", "user_id=eve", "x=1", "%zz", "limit=1;x"} {
-		require.Equal(t, http.StatusBadRequest, send(t, s.mux, "GET", "/api/tokens?"+query, "", as("ada")).Code, query)
-	}
-	forged := base64.RawURLEncoding.EncodeToString([]byte("-9000000000000000000." + eves.ID))
-	require.NotContains(t, send(t, s.mux, "GET", "/api/tokens?limit=500&cursor="+forged, "", as("ada")).Body.String(), eves.ID)
-	foreign := decode[page](t, send(t, s.mux, "GET", "/api/tokens?limit=1", "", as("ada"))).Next
-	require.Empty(t, decode[page](t, send(t, s.mux, "GET", "/api/tokens?cursor="+*foreign, "", as("eve"))).Tokens)
-}
-
-// A store that is down is 503 for every route, and only the log learns why.
-func TestStoreFailureIs503(t *testing.T) {
-	t.Parallel()
-	s := newService(t, nil, tokenapi.Options{})
-	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
-	s.Store.Fail(errInternal)
-	for _, request := range [][3]string{
-		{"GET", "/api/tokens", ""},
-		{"POST", "/api/tokens", `{"name":"x"}`},
-		{"DELETE", "/api/tokens", ""},
-		{"GET", "/api/tokens/" + made.ID, ""},
-		{"PATCH", "/api/tokens/" + made.ID, `{"name":"x"}`},
-		{"DELETE", "/api/tokens/" + made.ID, ""},
-		{"POST", "/api/tokens/" + made.ID + "/rotate", `{}`},
-	} {
-		w := send(t, s.mux, request[0], request[1], request[2], as("ada"))
-		require.Equal(t, http.StatusServiceUnavailable, w.Code, request)
-		require.Equal(t, "2", w.Header().Get("Retry-After"))
-	}
-	require.Len(t, s.told, 7)
-	for _, err := range s.told {
-		require.ErrorIs(t, err, errInternal)
-	}
-}
-
-// An error of the service's own that wraps one of this library's is no verdict.
-func TestErrorOfUserIDIsNeverAnAnswer(t *testing.T) {
-	t.Parallel()
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	h := http.StripPrefix("/api", tokenapi.New(m, func(*http.Request) (string, error) {
-		return "", errors.Join(errInternal, tokenauth.ErrNotFound)
-	}, nil))
-	require.Equal(t, http.StatusServiceUnavailable, send(t, h, "GET", "/api/tokens", "").Code)
-}
-
-func TestConstructorsPanicOnMistakes(t *testing.T) {
-	t.Parallel()
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}})
-	isStaff := func(*http.Request) (bool, error) { return true, nil }
-	check := func(context.Context, string, string) (string, error) { return "", nil }
-	for name, f := range map[string]func(){
-		"no manager":        func() { tokenapi.New(nil, signedIn, nil) },
-		"no userID":         func() { tokenapi.New(m, nil, nil) },
-		"malformed scope":   func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a b"}) },
-		"unknown scope":     func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "b"}) },
-		"staff: no manager": func() { tokenapi.NewStaff(nil, isStaff, nil) },
-		"staff: no isStaff": func() { tokenapi.NewStaff(m, nil, nil) },
-		"staff by token":    func() { tokenapi.NewStaff(m, isStaff, &tokenapi.Options{ManageScope: "a"}) },
-		"login: no manager": func() { tokenapi.NewLogin(nil, check, nil) },
-		"login: no check":   func() { tokenapi.NewLogin(m, nil, nil) },
-	} {
-		require.Panics(t, f, name)
-	}
-	require.NotPanics(t, func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a"}) })
 }

@@ -66,6 +66,9 @@ func BenchmarkList(b *testing.B) {
 		}
 		api := tokenapi.New(m, func(*http.Request) (string, error) { return "ada", nil }, nil)
 		for name, after := range map[string]tokenauth.Cursor{"first": {}, "last": last} {
+			if name == "last" && after.ID == "" {
+				continue // it is the first
+			}
 			b.Run(fmt.Sprintf("%s of %d", name, n), func(b *testing.B) {
 				query := ""
 				if after.ID != "" {

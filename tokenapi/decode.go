@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -59,21 +60,18 @@ func readJSON(w http.ResponseWriter, r *http.Request, m members) error {
 // readBody returns the media type, which is one of those accepted, and the body.
 func readBody(w http.ResponseWriter, r *http.Request, accepted ...string) (string, []byte, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	for _, a := range accepted {
-		if err != nil || mediaType != a || r.Header.Get("Content-Encoding") != "" {
-			continue
-		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		var tooLarge *http.MaxBytesError
-		switch {
-		case errors.As(err, &tooLarge):
-			return "", nil, refuse(http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB.")
-		case err != nil:
-			return "", nil, refuse(http.StatusBadRequest, "The body did not arrive whole.")
-		}
-		return mediaType, body, nil
+	if err != nil || !slices.Contains(accepted, mediaType) || r.Header.Get("Content-Encoding") != "" {
+		return "", nil, refuse(http.StatusUnsupportedMediaType, "The body must be "+strings.Join(accepted, " or ")+", not compressed.")
 	}
-	return "", nil, refuse(http.StatusUnsupportedMediaType, "The body must be "+strings.Join(accepted, " or ")+".")
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return "", nil, refuse(http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB.")
+	case err != nil:
+		return "", nil, refuse(http.StatusBadRequest, "The body did not arrive whole.")
+	}
+	return mediaType, body, nil
 }
 
 // decodeJSON is stricter than encoding/json, which takes members in any letter
@@ -98,9 +96,10 @@ func decodeJSON(body []byte, m members) error {
 			return refuse(http.StatusBadRequest, "The body is not valid JSON.")
 		}
 		member := name.(string) // as it must be in valid JSON
-		if err := m.take(member, seen); err != nil {
+		if err := m.check(member, seen[member]); err != nil {
 			return err
 		}
+		seen[member] = true
 		_, nullable := m[member].(*expiry)
 		if string(value) == "null" && !nullable || json.Unmarshal(value, m[member]) != nil {
 			return badMember(member, "must be "+wanted(m[member]))
@@ -116,40 +115,38 @@ func decodeForm(body []byte, m members) error {
 		return refuse(http.StatusBadRequest, "The body is not a valid form.")
 	}
 	for name, values := range form {
-		for _, value := range values {
-			if err := m.take(name, map[string]bool{name: len(values) > 1}); err != nil {
-				return err
-			}
-			bad := !utf8.ValidString(value)
-			switch to := m[name].(type) {
-			case *string:
-				*to = value
-			case *[]string:
-				*to = strings.Fields(value)
-			case *expiry:
-				to.given = true
-				to.at, err = time.Parse(time.RFC3339, value)
-				bad = err != nil || to.at.IsZero()
-			}
-			if bad {
-				return badMember(name, "must be "+wanted(m[name]))
-			}
+		if err := m.check(name, len(values) > 1); err != nil {
+			return err
+		}
+		value := values[0]
+		bad := !utf8.ValidString(value)
+		switch to := m[name].(type) {
+		case *string:
+			*to = value
+		case *[]string:
+			*to = strings.Fields(value)
+		case *expiry:
+			to.given = true
+			to.at, err = time.Parse(time.RFC3339, value)
+			bad = err != nil || to.at.IsZero()
+		}
+		if bad {
+			return badMember(name, "must be "+wanted(m[name]))
 		}
 	}
 	return nil
 }
 
-// take refuses a member that is unknown or was seen before.
-func (m members) take(name string, seen map[string]bool) error {
+// check refuses a member that is unknown or given twice.
+func (m members) check(name string, again bool) error {
 	switch {
 	case m[name] == nil && syntax.IsWord(name):
 		return badMember(name, "unknown")
 	case m[name] == nil: // not to be repeated
 		return refuse(http.StatusBadRequest, "The body has an unknown member.")
-	case seen[name]:
+	case again:
 		return badMember(name, "given more than once")
 	}
-	seen[name] = true
 	return nil
 }
 

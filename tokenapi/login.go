@@ -18,7 +18,8 @@ import (
 // LoginOptions are settings of [NewLogin]. Every zero field is the safe default.
 type LoginOptions struct {
 	// Address returns the address that a request comes from, as a trusted proxy
-	// tells it. Nil: that of the peer of the connection, whatever headers say.
+	// tells it. Nil: that of the peer of the connection, whatever headers say; behind
+	// a proxy all clients then count as one.
 	Address func(*http.Request) string
 
 	// OnError is told of each error that is answered 503, for the log. Nil:

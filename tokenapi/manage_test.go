@@ -126,6 +126,7 @@ func TestStaff(t *testing.T) {
 	w := send(t, s.mux, "POST", "/staff/tokens?user_id=eve", `{"name":"made by staff"}`, root)
 	require.Equal(t, http.StatusCreated, w.Code)
 	require.Equal(t, "eve", decode[token](t, w).UserID)
+	require.Equal(t, http.StatusOK, send(t, s.mux, "GET", "/staff/"+w.Header().Get("Location"), "", root).Code)
 	eve := "?user_id=eve"
 	require.Equal(t, http.StatusOK, send(t, s.mux, "PATCH", "/staff/tokens/"+eves.ID+eve, `{"name":"x"}`, root).Code)
 	require.Equal(t, http.StatusOK, send(t, s.mux, "GET", "/staff/tokens/"+eves.ID+eve, "", root).Code)

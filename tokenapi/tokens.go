@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -142,8 +143,11 @@ func (h *handler) create(w http.ResponseWriter, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, invalidSpec(h.manager, err, &name, scopes)
 	}
-	// Relative, so that no prefix and no proxy makes it wrong.
-	return answer{status: http.StatusCreated, location: "tokens/" + t.ID, body: keyView{h.view(&t), key.Reveal()}}, nil
+	location := "tokens/" + t.ID // relative, so that no prefix and no proxy makes it wrong
+	if h.staff {
+		location += "?" + url.Values{"user_id": {t.UserID}}.Encode()
+	}
+	return answer{status: http.StatusCreated, location: location, body: keyView{h.view(&t), key.Reveal()}}, nil
 }
 
 func (h *handler) read(_ http.ResponseWriter, c *call) (answer, error) {
@@ -208,15 +212,6 @@ func (h *handler) revokeAll(_ http.ResponseWriter, c *call) (answer, error) {
 	return answer{body: struct {
 		Revoked int `json:"revoked"`
 	}{n}}, err
-}
-
-func logout(m *tokenauth.Manager, r *http.Request, t tokenauth.Token) error {
-	return m.Revoke(r.Context(), t.UserID, t.ID)
-}
-
-func logoutAll(m *tokenauth.Manager, r *http.Request, t tokenauth.Token) error {
-	_, err := m.RevokeAll(r.Context(), t.UserID)
-	return err
 }
 
 // mayChange refuses what a token may not do to another: its new key, or a longer

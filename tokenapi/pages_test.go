@@ -1,0 +1,112 @@
+package tokenapi_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+type page struct {
+	Tokens []token
+	Next   *string
+}
+
+// collect follows the cursors of a list.
+func collect(t *testing.T, s *service, target string, by header) (tokens []token, pages int) {
+	t.Helper()
+	next := ""
+	for {
+		p := decode[page](t, send(t, s.mux, "GET", target+next, "", by))
+		tokens = append(tokens, p.Tokens...)
+		pages++
+		if p.Next == nil {
+			return tokens, pages
+		}
+		require.Less(t, pages, 100, "no end")
+		next = "&cursor=" + *p.Next
+	}
+}
+
+func TestA14_Pages(t *testing.T) {
+	t.Parallel()
+	s := newService(t, &tokenauth.Options{MaxPerUser: -1}, tokenapi.Options{})
+	for i := range 501 {
+		s.Clock.Advance(time.Duration(i%2) * time.Second) // some at the same time
+		_, _, err := s.Manager.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: fmt.Sprint(i)})
+		require.NoError(t, err) // too many keys to search for
+	}
+	_, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "eve's"})
+	require.NoError(t, s.Manager.Revoke(context.Background(), "eve", eves.ID))
+
+	for limit, want := range map[string]int{"1": 1, "7": 7, "500": 500, "501": 500, "1000000000": 500} {
+		p := decode[page](t, send(t, s.mux, "GET", "/api/tokens?limit="+limit, "", as("ada")))
+		require.Len(t, p.Tokens, want, limit)
+	}
+	all, pages := collect(t, s, "/api/tokens?", as("ada"))
+	require.Equal(t, 6, pages, "100 each without a limit")
+	require.Len(t, all, 501)
+	require.True(t, slices.IsSortedFunc(all, func(a, b token) int { return strings.Compare(a.CreatedAt, b.CreatedAt) }))
+	exact, pages := collect(t, s, "/api/tokens?limit=167", as("ada"))
+	require.Equal(t, 3, pages, "no empty last page")
+	require.Equal(t, all, exact)
+
+	require.Equal(t, "[]", string(decode[struct{ Tokens json.RawMessage }](t, send(t, s.mux, "GET", "/api/tokens", "", as("eve"))).Tokens))
+	history := decode[page](t, send(t, s.mux, "GET", "/api/tokens?revoked=true", "", as("eve")))
+	require.Len(t, history.Tokens, 1)
+
+	for _, query := range []string{
+		"limit=-1", "limit=0", "limit=", "limit=x", "limit=1.5", "limit=99999999999999999999", "limit=1&limit=2",
+		"revoked=maybe", "cursor=", "cursor=!", "cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1")),
+		"cursor=" + base64.RawURLEncoding.EncodeToString([]byte("1.' OR 1=1")),
+	} {
+		w := send(t, s.mux, "GET", "/api/tokens?"+query, "", as("ada"))
+		require.Equal(t, http.StatusBadRequest, w.Code, query)
+		require.Equal(t, strings.Split(query, "=")[0], field(t, w), query)
+	}
+	for _, query := range []string{"Limit=1", "user_id=eve", "x=1", "%zz", "limit=1;x"} {
+		require.Equal(t, http.StatusBadRequest, send(t, s.mux, "GET", "/api/tokens?"+query, "", as("ada")).Code, query)
+	}
+	forged := base64.RawURLEncoding.EncodeToString([]byte("-9000000000000000000." + eves.ID))
+	require.NotContains(t, send(t, s.mux, "GET", "/api/tokens?limit=500&cursor="+forged, "", as("ada")).Body.String(), eves.ID)
+	foreign := decode[page](t, send(t, s.mux, "GET", "/api/tokens?limit=1", "", as("ada"))).Next
+	require.Empty(t, decode[page](t, send(t, s.mux, "GET", "/api/tokens?cursor="+*foreign, "", as("eve"))).Tokens)
+}
+
+// On a database a cursor becomes a number in a statement.
+func TestA14_PagesOnSQLite(t *testing.T) {
+	t.Parallel()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "tokens.db")+"?_pragma=busy_timeout(60000)")
+	require.NoError(t, err)
+	defer db.Close()
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+	require.NoError(t, err)
+	require.NoError(t, store.CreateSchema(t.Context()))
+	m := tokenauth.New(store, "acme", nil)
+	for i := range 5 {
+		_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: fmt.Sprint(i)})
+		require.NoError(t, err)
+	}
+	s := &service{mux: http.NewServeMux()}
+	s.mux.Handle("/api/", http.StripPrefix("/api", tokenapi.New(m, signedIn, nil)))
+	all, pages := collect(t, s, "/api/tokens?limit=2", as("ada"))
+	require.Len(t, all, 5)
+	require.Equal(t, 3, pages)
+	for _, at := range []string{"-9223372036854775808", "0", "9223372036854775807"} {
+		forged := base64.RawURLEncoding.EncodeToString([]byte(at + "." + all[0].ID))
+		require.Equal(t, http.StatusOK, send(t, s.mux, "GET", "/api/tokens?cursor="+forged, "", as("ada")).Code, at)
+	}
+}

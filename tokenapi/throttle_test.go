@@ -1,0 +1,308 @@
+package tokenapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+func retryAfter(t testing.TB, w *httptest.ResponseRecorder) time.Duration {
+	t.Helper()
+	seconds, err := strconv.Atoi(w.Header().Get("Retry-After"))
+	require.NoError(t, err)
+	require.Positive(t, seconds)
+	return time.Duration(seconds) * time.Second
+}
+
+// NIST SP 800-63B-4 allows 100 failures in a row.
+func TestL2_FailuresOnOneAccount(t *testing.T) {
+	for _, username := range []string{"ada", "nobody"} {
+		t.Run(username, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newLoginService(t, nil, nil)
+				failures, begin := 0, time.Now()
+				var waits []time.Duration
+				for failures < 100 { // by an attacker of a new address each time, who waits as told
+					w := s.post(t, fmt.Sprintf("10.0.%d.%d:1", len(waits), failures), username, "wrong")
+					if w.Code == http.StatusTooManyRequests {
+						waits = append(waits, retryAfter(t, w))
+						time.Sleep(waits[len(waits)-1])
+						continue
+					}
+					require.Equal(t, http.StatusBadRequest, w.Code)
+					failures++
+				}
+				require.Equal(t, 95, len(waits), "five are free")
+				require.IsNonDecreasing(t, waits)
+				require.Equal(t, time.Second, waits[0])
+				require.Equal(t, time.Hour, waits[94])
+				require.Greater(t, time.Since(begin), 3*24*time.Hour)
+				require.EqualValues(t, 100, s.checks.Load(), "a refusal checks nothing")
+
+				w := s.post(t, home, username, "wrong")
+				require.Equal(t, http.StatusTooManyRequests, w.Code)
+				require.Equal(t, 24*time.Hour, retryAfter(t, w))
+				w = s.post(t, home, strings.ToUpper(" "+username+" "), "wrong")
+				require.Equal(t, http.StatusTooManyRequests, w.Code, "the same account in another spelling")
+			})
+		})
+	}
+}
+
+func TestL3_AccountsAndAddressesCountApart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for i := range 20 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, home, fmt.Sprint("user", i), "wrong").Code)
+		}
+		w := s.post(t, home, "ada", "right")
+		require.Equal(t, http.StatusTooManyRequests, w.Code, "one address, many accounts")
+		require.Equal(t, http.StatusOK, s.post(t, elsewhere, "ada", "right").Code)
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user1", "wrong").Code, "one failure is nothing")
+
+		time.Sleep(time.Second)
+		for range 4 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, home, "bob", "wrong").Code)
+			w := s.post(t, home, "bob", "wrong")
+			require.Equal(t, http.StatusTooManyRequests, w.Code)
+			time.Sleep(retryAfter(t, w))
+		}
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "bob", "wrong").Code, "refusals of an address do not count on the account")
+	})
+}
+
+// An hour of quiet, or a month on an account, and the past is forgotten.
+func TestL3_FailuresAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for i := range 20 {
+			s.post(t, home, fmt.Sprint("user", i%4), "wrong")
+		}
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "bob", "wrong").Code)
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, elsewhere, "user3", "wrong").Code)
+		time.Sleep(time.Hour + time.Second)
+		require.Equal(t, http.StatusBadRequest, s.post(t, home, "bob", "wrong").Code)
+		require.Equal(t, http.StatusBadRequest, s.post(t, home, "bob", "wrong").Code)
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user3", "wrong").Code)
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, elsewhere, "user3", "wrong").Code)
+		time.Sleep(31 * 24 * time.Hour)
+		for range 5 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user3", "wrong").Code)
+		}
+	})
+}
+
+func TestL4_ForwardedAddressesNeedATrustedProxy(t *testing.T) {
+	attack := func(t *testing.T, s *loginService) int {
+		for i := range 20 {
+			s.post(t, home, fmt.Sprint("user", i), "wrong", header{"X-Forwarded-For", fmt.Sprint("203.0.113.", i)},
+				header{"Forwarded", "for=203.0.113.9"}, header{"X-Real-IP", fmt.Sprint("203.0.113.", i)})
+		}
+		return s.post(t, home, "ada", "wrong", header{"X-Forwarded-For", "203.0.113.99"}).Code
+	}
+	t.Run("direct", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			require.Equal(t, http.StatusTooManyRequests, attack(t, newLoginService(t, nil, nil)))
+		})
+	})
+	t.Run("behind a proxy", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			byProxy := &tokenapi.LoginOptions{Address: func(r *http.Request) string { return r.Header.Get("X-Forwarded-For") }}
+			require.Equal(t, http.StatusBadRequest, attack(t, newLoginService(t, nil, byProxy)))
+		})
+	})
+}
+
+func TestL4_WhatOfAnAddressCounts(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"192.0.2.1:80": "192.0.2.1", "192.0.2.1": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1",
+		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64", "2001:db8:1:2::ffff": "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:80": "fe80::/64", "@": "@", "": "", "unknown": "unknown",
+	} {
+		require.Equal(t, want, tokenapi.AddressOf(given), given)
+	}
+}
+
+// Through the mux that the service serves, and over a real connection.
+func TestL5_TheThrottleIsMounted(t *testing.T) {
+	t.Parallel()
+	s := newLoginService(t, nil, nil)
+	server := httptest.NewServer(s.mux)
+	defer server.Close()
+	var status int
+	for range 6 {
+		response, err := http.PostForm(server.URL+"/api/login", url.Values{"username": {"ada"}, "password": {"wrong"}})
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		status = response.StatusCode
+	}
+	require.Equal(t, http.StatusTooManyRequests, status)
+}
+
+// An attacker makes the victim wait, but not for long, and not for ever.
+func TestL6_AVictimCanSignInAfterTheWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for range 200 {
+			if w := s.post(t, elsewhere, "ada", "wrong"); w.Code == http.StatusTooManyRequests {
+				time.Sleep(retryAfter(t, w) / 2)
+			}
+		}
+		w := s.post(t, home, "ada", "right")
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.LessOrEqual(t, retryAfter(t, w), time.Hour)
+		time.Sleep(retryAfter(t, w))
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		require.Equal(t, http.StatusOK, s.post(t, home, "bob", "right").Code, "others never noticed")
+	})
+}
+
+func TestL7_SuccessResetsTheAccount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		for range 3 {
+			for range 4 {
+				require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
+			}
+			require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		}
+		// But the address: else an attacker's own account would reset it.
+		for range 2 {
+			for range 4 {
+				require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
+			}
+			w := s.post(t, home, "ada", "right")
+			if w.Code == http.StatusTooManyRequests {
+				return
+			}
+			require.Equal(t, http.StatusOK, w.Code)
+		}
+		t.Fatal("20 failures of one address, and no wait")
+	})
+}
+
+// A password that could not be checked is no failure, so an outage locks nobody
+// out; a client that hangs up does not escape the count.
+func TestL7_WhatCouldNotBeCheckedDoesNotCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var told []error
+		s := newLoginService(t, nil, &tokenapi.LoginOptions{OnError: func(_ *http.Request, err error) { told = append(told, err) }})
+		s.check = func() error { return errInternal }
+		for range 30 {
+			w := s.post(t, home, "ada", "right")
+			require.Equal(t, http.StatusServiceUnavailable, w.Code)
+			retryAfter(t, w)
+		}
+		require.Len(t, told, 30)
+		require.ErrorIs(t, told[0], errInternal)
+		s.check = func() error { return nil }
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+
+		s.Store.Fail(errInternal)
+		require.Equal(t, http.StatusServiceUnavailable, s.post(t, home, "ada", "right").Code)
+		s.Store.Fail(nil)
+
+		ctx, hangUp := context.WithCancel(context.Background())
+		hangUp()
+		s.check = ctx.Err
+		for range 5 {
+			r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"guess"}`)).WithContext(ctx)
+			r.Header.Set("Content-Type", "application/json")
+			s.mux.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		s.check = func() error { return nil }
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "right").Code)
+		require.Len(t, told, 31, "a client that gave up is no news")
+	})
+}
+
+// A panic of the service's check reaches net/http, and is not the end of all logins.
+func TestL7_PanicInCheck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.check = func() error { panic("check") }
+		for i := range 2 * runtime.GOMAXPROCS(0) {
+			require.Panics(t, func() { s.post(t, home, fmt.Sprint("user", i), "right") })
+		}
+		s.check = func() error { return nil }
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+	})
+}
+
+// Hashing takes a processor: few do so at once, and nobody waits for long.
+func TestL8_ManyLoginsAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.slow = 100 * time.Millisecond
+		begin := time.Now()
+		var running, most atomic.Int64
+		s.check = func() error {
+			most.Store(max(most.Load(), running.Add(1)))
+			time.Sleep(s.slow)
+			running.Add(-1)
+			return nil
+		}
+		var mu sync.Mutex
+		statuses := map[int]int{}
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() {
+				w := s.post(t, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), fmt.Sprint("user", i), "right")
+				mu.Lock()
+				defer mu.Unlock()
+				statuses[w.Code]++
+			})
+		}
+		all.Wait()
+		require.LessOrEqual(t, most.Load(), int64(max(1, runtime.GOMAXPROCS(0)/2)))
+		require.Equal(t, 1000, statuses[http.StatusOK]+statuses[http.StatusServiceUnavailable], statuses)
+		require.Positive(t, statuses[http.StatusOK])
+		require.Less(t, time.Since(begin), 6*time.Second)
+	})
+}
+
+// Guesses that come at once are counted as they come, not when they are answered.
+func TestL8_ManyGuessesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.slow = 100 * time.Millisecond
+		var all sync.WaitGroup
+		for i := range 1000 {
+			all.Go(func() { s.post(t, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), "ada", fmt.Sprint("guess", i)) })
+		}
+		all.Wait()
+		require.EqualValues(t, 5, s.checks.Load())
+	})
+}
+
+// What is remembered is bounded, and junk does not push out who is under attack.
+func TestL8_MemoryIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		tokenapi.KeepAttempts(s.login, 50)
+		for range 5 {
+			s.post(t, elsewhere, "ada", "wrong")
+		}
+		for i := range 500 {
+			s.post(t, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), fmt.Sprint("nobody", i), "wrong")
+		}
+		accounts, addresses := tokenapi.Attempts(s.login)
+		require.Equal(t, []int{50, 50}, []int{accounts, addresses})
+		s.post(t, home, "ada", "wrong")
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "wrong").Code, "the sixth failure")
+	})
+}
