@@ -67,7 +67,7 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.note(*id, at) && len(t.pending) == batch {
-		t.timer.Reset(0)
+		go t.flushFull()
 	}
 	if _, ok := t.pending[*id]; ok {
 		t.settle(place.Load())
@@ -95,19 +95,37 @@ func (t *Tracker) note(id string, at time.Time) bool {
 		return false
 	}
 	t.pending[id] = at
-	if t.timer == nil {
-		t.timer = time.AfterFunc(t.delay, t.flushLater)
-	}
+	t.arm()
 	return !ok
 }
 
+func (t *Tracker) arm() {
+	if t.timer == nil {
+		t.timer = time.AfterFunc(t.delay, t.flushLater)
+	}
+}
+
+// flushLater writes what has waited for long enough, and leaves what comes meanwhile
+// to the next timer: else a busy service would write a few at a time without end.
 func (t *Tracker) flushLater() {
 	t.mu.Lock()
 	t.timer = nil
 	t.mu.Unlock()
+	t.flushBehind(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.pending) > 0 {
+		t.arm()
+	}
+}
+
+// flushFull writes full batches before their time.
+func (t *Tracker) flushFull() { t.flushBehind(batch) }
+
+func (t *Tracker) flushBehind(least int) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	_ = t.Flush(ctx) // failed was told
+	_ = t.flush(ctx, least, batch) // failed was told
 }
 
 // Latest returns the latest use that is remembered and not known to be written; a
@@ -122,7 +140,10 @@ func (t *Tracker) Latest(id string) time.Time {
 }
 
 // Flush writes all that is remembered. It waits for a flush that runs.
-func (t *Tracker) Flush(ctx context.Context) error {
+func (t *Tracker) Flush(ctx context.Context) error { return t.flush(ctx, 1, 1) }
+
+// flush writes a batch if at least so many are pending, and others while more are.
+func (t *Tracker) flush(ctx context.Context, first, others int) error {
 	if err := ctx.Err(); err != nil {
 		return err // select would choose at random
 	}
@@ -132,8 +153,8 @@ func (t *Tracker) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	for {
-		latest := t.take()
+	for least := first; ; least = others {
+		latest := t.take(least)
 		if len(latest) == 0 {
 			return nil
 		}
@@ -156,10 +177,14 @@ func (t *Tracker) safely(ctx context.Context, latest map[string]time.Time) (err 
 	return t.write(ctx, latest)
 }
 
-// take moves a batch from pending to writing, and returns a copy.
-func (t *Tracker) take() map[string]time.Time {
+// take moves a batch from pending to writing, if at least so many are pending, and
+// returns a copy.
+func (t *Tracker) take(least int) map[string]time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.pending) < least {
+		return nil
+	}
 	for i := range t.recent {
 		t.settle(t.recent[i].Swap(nil))
 	}

@@ -150,6 +150,27 @@ func TestManyTokens(t *testing.T) {
 	})
 }
 
+// While tokens keep coming, the database must not be written to for a few at a time.
+func TestFullBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{rows: map[string]time.Time{}}
+		uses := New(time.Minute, func(ctx context.Context, latest map[string]time.Time) error {
+			time.Sleep(5 * time.Millisecond) // in which others come
+			return rows.write(ctx, latest)
+		}, rows.failed)
+		const tokens = 20_000 // in 80 seconds
+		for i := range tokens {
+			uses.Note(new(fmt.Sprint(i)), time.Now())
+			time.Sleep(4 * time.Millisecond)
+		}
+		time.Sleep(2 * time.Minute)
+		written, calls, _ := rows.seen()
+		require.Len(t, written, tokens)
+		require.LessOrEqual(t, len(calls), tokens/500+3, "one more at each end of the delay")
+	})
+}
+
 // While the table can't be written to, uses are kept, up to a bound, and tried again:
 // nobody who uses a token is taken for idle.
 func TestFailure(t *testing.T) {
