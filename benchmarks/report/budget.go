@@ -37,7 +37,7 @@ const (
 	timesOthers = "× the limit's"
 	allocations = "allocations"
 	bytes       = "bytes"
-	statements  = "statements"
+	statements  = "statement"
 )
 
 // The names of lines that are set in more than one place, or by a number.

@@ -16,8 +16,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"syscall"
 
 	"github.com/go-tokenauth/tokenauth/benchmarks/databases"
 )
@@ -55,7 +58,15 @@ func run(p plan, docs string) (ok bool, err error) {
 	if r.dir, err = os.MkdirTemp("", "tokenauth-benchmarks-"); err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, databases.Stop(), os.RemoveAll(r.dir)) }()
+	cleanUp := sync.OnceValue(func() error { return errors.Join(databases.Stop(), os.RemoveAll(r.dir)) })
+	defer func() { err = errors.Join(err, cleanUp()) }()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		_ = cleanUp() // the status says that something went wrong
+		os.Exit(1)
+	}()
 	runtime.GOMAXPROCS(1)
 	if err := r.measure(context.Background()); err != nil {
 		return false, err
