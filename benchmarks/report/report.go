@@ -38,7 +38,7 @@ type plan struct {
 }
 
 var (
-	fullPlan  = plan{each: time.Second, rows: 100_000, tokens: 1_000_000, load: true}
+	fullPlan  = plan{each: 800 * time.Millisecond, rows: 100_000, tokens: 1_000_000, load: true}
 	quickPlan = plan{each: 300 * time.Millisecond, rows: 1_000, tokens: 100_000}
 )
 
@@ -75,14 +75,13 @@ func (r *report) measure(ctx context.Context) error {
 	stages := []stage{
 		{"memory", r.measureMemory}, // before a Manager's timer keeps a store for a while
 		{"hits", r.measureHits},
-		{"peers", r.measurePeers},
 		{"rejects", r.measureRejects},
 		{"parallel", r.measureParallel},
 	}
 	for _, name := range databases.Names {
 		stages = append(stages, stage{name, func(ctx context.Context) error { return r.measureDatabase(ctx, name) }})
 	}
-	stages = append(stages, stage{"tokens", r.measureTokens}, stage{"grid", r.measureGrid}, stage{"prune", r.measurePruneMemory})
+	stages = append(stages, stage{"peers", r.measurePeers}, stage{"tokens", r.measureTokens}, stage{"grid", r.measureGrid}, stage{"prune", r.measurePruneMemory})
 	for _, s := range stages {
 		begin := time.Now()
 		if err := s.run(ctx); err != nil {

@@ -154,6 +154,7 @@ func TestPicture(t *testing.T) {
 		require.Contains(t, text.String(), want)
 	}
 	require.NotContains(t, text.String(), "no authentication")
+	require.Contains(t, picture, `y1="48" y2="128"`, "the lines behind the bars have a length")
 }
 
 func TestBarLength(t *testing.T) {
