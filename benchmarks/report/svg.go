@@ -55,7 +55,7 @@ func (r *report) picture() string {
 			break
 		}
 		x := labelWidth + barLength(ns, slowest)
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%[1].1f" y1="%[2]d" y2="%[3]d"/>`+"\n", x, headHeight-8, height-8)
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1[1]f" y1="%[2]d" y2="%[3]d"/>`+"\n", x, headHeight-8, height-8)
 		fmt.Fprintf(&b, `<text class="axis" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x, headHeight-14, unit)
 	}
 	for i, c := range bars {
