@@ -161,7 +161,7 @@ func TestFullBatches(t *testing.T) {
 		}, rows.failed)
 		const tokens = 20_000 // in 80 seconds
 		for i := range tokens {
-			uses.Note(new(fmt.Sprint(i)), time.Now())
+			uses.Note(new(fmt.Sprint(i)), time.Time{}, time.Now())
 			time.Sleep(4 * time.Millisecond)
 		}
 		time.Sleep(2 * time.Minute)
