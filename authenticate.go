@@ -14,38 +14,40 @@ import (
 // [ErrRevoked], which wrap it. Malformed keys are refused without asking the
 // store.
 func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, error) {
-	p, err := m.authenticate(ctx, presented)
-	m.settle(ctx, p, err)
+	var p presentation
+	err := m.authenticate(ctx, presented, &p)
+	m.settle(ctx, &p, err)
 	if err != nil {
 		return Token{}, err
 	}
 	return p.token.clone(), nil
 }
 
-// A presentation is what is known of a key that was presented.
+// A presentation is what is known of a key that was presented. It is filled in place:
+// to hand it from call to call would be felt.
 type presentation struct {
 	token   *Token // the store's own, not to be changed; nil: the key is no token's
 	retired bool   // whether the key is the one that a rotation replaced
 	at      time.Time
 }
 
-func (m *Manager) authenticate(ctx context.Context, presented string) (p presentation, err error) {
+func (m *Manager) authenticate(ctx context.Context, presented string, p *presentation) error {
 	d, origin, ok := m.recognize(presented)
 	if !ok {
-		return p, errMalformedKey
+		return errMalformedKey
 	}
 	r, err := m.store.Find(ctx, d)
 	if err != nil {
 		if errors.Is(err, ErrNotFound) {
-			return p, errUnknownKey
+			return errUnknownKey
 		}
-		return p, &unavailableError{findingToken, err}
+		return &unavailableError{findingToken, err}
 	}
 	if r == nil {
-		return p, &unavailableError{findingToken, errors.New("the store returned neither a record nor an error")}
+		return &unavailableError{findingToken, errors.New("the store returned neither a record nor an error")}
 	}
 	p.at = m.options.Now()
-	return p, m.judge(r, &d, origin, &p)
+	return m.judge(r, &d, origin, p)
 }
 
 // recognize returns the digest to look for, and the origin that the token must
@@ -104,7 +106,7 @@ func (m *Manager) isIdle(t *Token, now time.Time) bool {
 
 // settle is what follows from how a request with a key ended, by err: the use of its
 // token, and at most one event.
-func (m *Manager) settle(ctx context.Context, p presentation, err error) {
+func (m *Manager) settle(ctx context.Context, p *presentation, err error) {
 	if err == nil {
 		if m.uses != nil {
 			m.uses.Note(&p.token.ID, p.token.LastUsedAt, p.at)

@@ -130,7 +130,7 @@ func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bo
 			r = &fresh.request
 		} else if !hasScopes(known.token.Scopes, need) {
 			err := newScopeError(need)
-			a.manager.settle(r.Context(), presentation{token: known.token}, err)
+			a.manager.settle(r.Context(), &presentation{token: known.token}, err)
 			a.WriteError(w, r, err)
 			return
 		}
@@ -156,44 +156,44 @@ func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, scop
 
 // identify decides, and settles what follows but for the response.
 func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, need []string, id *identity[U]) error {
-	p, err := a.decide(ctx, h, need, id)
-	a.manager.settle(ctx, p, err)
+	var p presentation
+	err := a.decide(ctx, h, need, id, &p)
+	a.manager.settle(ctx, &p, err)
 	return err
 }
 
-func (a *Authenticator[U]) decide(ctx context.Context, h http.Header, need []string, id *identity[U]) (p presentation, err error) {
+func (a *Authenticator[U]) decide(ctx context.Context, h http.Header, need []string, id *identity[U], p *presentation) error {
 	key, err := bearer.Key(h, a.options.KeyHeader)
 	switch err {
 	case nil:
 	case bearer.ErrNone:
-		return p, ErrNoKey
+		return ErrNoKey
 	case bearer.ErrTooLong:
-		return p, errMalformedKey
+		return errMalformedKey
 	default:
-		return p, ErrInvalidRequest
+		return ErrInvalidRequest
 	}
-	p, err = a.manager.authenticate(ctx, key)
-	if err != nil {
+	if err := a.manager.authenticate(ctx, key, p); err != nil {
 		// Only what is not accepted is looked at again: a good key has no such bytes.
 		if err == errMalformedKey && !bearer.IsKey(key) {
-			return p, ErrInvalidRequest
+			return ErrInvalidRequest
 		}
-		return p, err
+		return err
 	}
 	if id.user, err = a.find(ctx, p.token.UserID); err != nil {
 		if errors.Is(err, ErrNoUser) {
-			return p, err
+			return err
 		}
-		return p, &unavailableError{findingUser, err}
+		return &unavailableError{findingUser, err}
 	}
 	if isNil(reflect.ValueOf(&id.user).Elem()) {
-		return p, ErrNoUser
+		return ErrNoUser
 	}
 	if !hasScopes(p.token.Scopes, need) {
-		return p, newScopeError(need)
+		return newScopeError(need)
 	}
 	id.token, id.by = p.token, a
-	return p, nil
+	return nil
 }
 
 // isNil reports whether a user can be nil, and is.

@@ -115,11 +115,11 @@ func (f *Form) Matches(key string) bool {
 		return false
 	}
 	random, check := key[len(f.start):len(key)-checkLength], key[len(key)-checkLength:]
-	sum, allDigits := f.sum, true
+	sum, valid := f.sum, uint64(highBits)
 	for ; len(random) >= 8; random = random[8:] {
 		b := uint64(random[0]) | uint64(random[1])<<8 | uint64(random[2])<<16 | uint64(random[3])<<24 |
 			uint64(random[4])<<32 | uint64(random[5])<<40 | uint64(random[6])<<48 | uint64(random[7])<<56
-		allDigits = allDigits && areDigits(b)
+		valid &= areDigits(b)
 		b ^= uint64(sum)
 		sum = crcTables[7][byte(b)] ^ crcTables[6][byte(b>>8)] ^ crcTables[5][byte(b>>16)] ^ crcTables[4][byte(b>>24)] ^
 			crcTables[3][byte(b>>32)] ^ crcTables[2][byte(b>>40)] ^ crcTables[1][byte(b>>48)] ^ crcTables[0][b>>56]
@@ -130,15 +130,15 @@ func (f *Form) Matches(key string) bool {
 		all |= value
 		want = 62*want + uint64(value)
 	}
-	return allDigits && all != noDigit && want == uint64(^sum)
+	return valid == highBits && all != noDigit && want == uint64(^sum)
 }
 
-// areDigits reports whether each of the eight bytes of b is one of digits.
-func areDigits(b uint64) bool {
+// areDigits returns the high bit of each of the eight bytes of b that is one of digits.
+func areDigits(b uint64) uint64 {
 	low := b &^ highBits // so that no sum runs over into the next byte
 	letter := low | caseBits
 	number := (low + from0) &^ (low + after9)
-	return (number|(letter+fromA)&^(letter+afterZ))&^b&highBits == highBits
+	return (number | (letter+fromA)&^(letter+afterZ)) &^ b & highBits
 }
 
 // crcTables take eight bytes at a time: table k is for a byte with k bytes behind it.
