@@ -1,0 +1,19 @@
+// The copy button of the page that shows a key. Without a script the key can be
+// selected in its field.
+{
+  const key = document.getElementById("tp-key");
+  const button = document.getElementById("tp-copy");
+  const status = document.getElementById("tp-copy-status");
+
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(key.value); // only over TLS, and on localhost
+    } catch {
+      key.select();
+      copied = document.execCommand("copy");
+    }
+    status.textContent = copied ? button.dataset.copied : button.dataset.failed;
+  });
+}

@@ -1,0 +1,184 @@
+package tokenpage
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
+)
+
+const day = 24 * time.Hour
+
+// Expiries on offer, in days, and the one that is preselected, if it is allowed.
+var presets = []int{7, 30, 90}
+
+const preset = 90
+
+// What the field "expires" may say, beside a number of days.
+const (
+	expiresDate    = "date"
+	expiresNever   = "never"
+	expiresLongest = "longest"
+)
+
+// IDs of the elements that errors point to.
+const (
+	fieldName    = "tp-name"
+	fieldScope   = "tp-scope-0"
+	fieldExpires = "tp-expires-0"
+	fieldDate    = "tp-date"
+	fieldGrace   = "tp-grace-0"
+)
+
+// fieldErrors are what is wrong with a form, in the order of its fields.
+type fieldErrors []fieldError
+
+type fieldError struct {
+	Field string // the ID of an element; empty: the whole form
+	Text  string
+}
+
+// Of returns what is wrong with a field, or "".
+func (e fieldErrors) Of(field string) string {
+	for _, one := range e {
+		if one.Field == field {
+			return one.Text
+		}
+	}
+	return ""
+}
+
+// A choice is a checkbox or a radio button.
+type choice struct {
+	Value, Label, Text string
+	Checked            bool
+}
+
+// A createView is the form for a new token.
+type createView struct {
+	User             string // who it was made for
+	Name             string
+	Scopes, Expiries []choice
+	Date             string
+	MinDate, MaxDate string
+	Latest           *moment // the last day allowed; nil: any
+	Errors           fieldErrors
+}
+
+func (x *exchange) newToken() {
+	x.showCreate(http.StatusOK, url.Values{"expires": {x.preselected()}}, nil)
+}
+
+func (x *exchange) create() {
+	form := x.r.PostForm
+	if form.Get("user") != x.whose.UserID {
+		x.problem(http.StatusConflict, x.texts.OtherUser)
+		return
+	}
+	spec, wrong := x.spec(form)
+	if len(wrong) > 0 {
+		x.showCreate(http.StatusUnprocessableEntity, form, wrong)
+		return
+	}
+	key, token, err := x.manager.Issue(x.r.Context(), spec)
+	switch {
+	case err == nil:
+		x.show(http.StatusOK, "key", x.texts.KeyTitle, keyView{Key: key.Reveal(), Token: x.tokenView(token)})
+	case errors.Is(err, tokenauth.ErrNameTaken):
+		x.showCreate(http.StatusConflict, form, fieldErrors{{fieldName, x.texts.NameTaken}})
+	case errors.Is(err, tokenauth.ErrTooManyTokens):
+		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TooMany}})
+	case errors.Is(err, tokenauth.ErrConflict):
+		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TryAgain}})
+	case errors.Is(err, tokenauth.ErrInvalidSpec): // all but the expiry was checked here
+		x.showCreate(http.StatusUnprocessableEntity, form, fieldErrors{x.badExpiry(form)})
+	default:
+		x.fail(err, x.texts.Uncertain)
+	}
+}
+
+// spec reads the form, and says what is wrong with it.
+func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
+	spec := tokenauth.Spec{UserID: x.whose.UserID, Scopes: form["scope"]}
+	var wrong fieldErrors
+	var err error
+	if spec.Name, err = syntax.Name(form.Get("name")); err != nil {
+		wrong = append(wrong, fieldError{fieldName, x.texts.NameInvalid})
+	}
+	if slices.ContainsFunc(spec.Scopes, func(s string) bool { return !slices.Contains(x.scopes, s) }) {
+		wrong = append(wrong, fieldError{fieldScope, x.texts.ScopeInvalid})
+	}
+	switch choice := form.Get("expires"); choice {
+	case expiresNever:
+		spec.NoExpiry = true
+	case expiresLongest: // as the Manager says
+	case expiresDate:
+		last, err := time.Parse(time.DateOnly, form.Get("date"))
+		if spec.ExpiresAt = last.Add(day); err != nil {
+			wrong = append(wrong, x.badExpiry(form))
+		}
+	default:
+		days, err := strconv.Atoi(choice)
+		if spec.ExpiresAt = x.now.Add(time.Duration(days) * day); err != nil || !slices.Contains(presets, days) {
+			wrong = append(wrong, x.badExpiry(form))
+		}
+	}
+	return spec, wrong
+}
+
+func (x *exchange) badExpiry(form url.Values) fieldError {
+	if form.Get("expires") == expiresDate {
+		return fieldError{fieldDate, x.texts.DateInvalid}
+	}
+	return fieldError{fieldExpires, x.texts.ExpiryInvalid}
+}
+
+// allows reports whether the policy lets a token last that long.
+func (x *exchange) allows(ttl time.Duration) bool {
+	return x.options.MaxTTL <= 0 || ttl <= x.options.MaxTTL
+}
+
+func (x *exchange) preselected() string {
+	for _, days := range slices.Backward(presets) {
+		if days <= preset && x.allows(time.Duration(days)*day) {
+			return strconv.Itoa(days)
+		}
+	}
+	return expiresLongest
+}
+
+func (x *exchange) showCreate(status int, form url.Values, wrong fieldErrors) {
+	v := createView{
+		User: x.whose.UserID, Name: visible(form.Get("name")), Date: visible(form.Get("date")), Errors: wrong,
+		MinDate: x.now.UTC().Format(time.DateOnly),
+	}
+	for _, scope := range x.scopes {
+		v.Scopes = append(v.Scopes, choice{scope, scope, x.options.Scopes[scope], slices.Contains(form["scope"], scope)})
+	}
+	expiry := func(value, label, text string) {
+		v.Expiries = append(v.Expiries, choice{value, label, text, form.Get("expires") == value})
+	}
+	if x.preselected() == expiresLongest {
+		expiry(expiresLongest, x.texts.Longest, "")
+	}
+	for _, days := range presets {
+		if ttl := time.Duration(days) * day; x.allows(ttl) {
+			expiry(strconv.Itoa(days), x.texts.Relative(ttl), x.texts.Date(x.now.Add(ttl).UTC()))
+		}
+	}
+	if x.allows(2 * day) { // so that at least one whole day is
+		expiry(expiresDate, x.texts.OnDate, "")
+	}
+	if x.options.MaxTTL > 0 {
+		last := x.now.Add(x.options.MaxTTL - day).UTC()
+		v.MaxDate, v.Latest = last.Format(time.DateOnly), x.moment(last)
+	} else {
+		expiry(expiresNever, x.texts.NeverExpires, x.texts.NeverHint)
+	}
+	x.showForm(status, "create", x.texts.New, v, wrong)
+}

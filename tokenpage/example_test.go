@@ -1,0 +1,51 @@
+package tokenpage_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+// signedInUser asks the service's own session who sent a request.
+func signedInUser(r *http.Request) (string, error) {
+	cookie, err := r.Cookie("session")
+	if err != nil {
+		return "", nil // nobody
+	}
+	return strings.TrimPrefix(cookie.Value, "session of user "), nil
+}
+
+func Example() {
+	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}})
+	page := tokenpage.New(tokens, signedInUser, &tokenpage.Options{
+		Scopes: map[string]string{
+			"orders:read":  "See your orders",
+			"orders:write": "Place and cancel orders",
+		},
+		SignInURL: "/sign-in",
+		CSS:       ":root { --tp-accent: #00695c; }",
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/account/tokens/", http.StripPrefix("/account/tokens", page))
+
+	r := httptest.NewRequest("GET", "/account/tokens/", nil)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println("nobody:", w.Code, w.Header().Get("Location"))
+
+	form := url.Values{"user": {"42"}, "name": {"laptop"}, "scope": {"orders:read"}, "expires": {"90"}}
+	r = httptest.NewRequest("POST", "/account/tokens/new", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.AddCookie(&http.Cookie{Name: "session", Value: "session of user 42"})
+	w = httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println("user 42:", w.Code, "key shown:", strings.Contains(w.Body.String(), ">acme_"))
+	// Output:
+	// nobody: 303 /sign-in
+	// user 42: 200 key shown: true
+}

@@ -1,0 +1,290 @@
+package tokenpage_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+func TestCreateWithScopesAndExpiry(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		form   url.Values
+		expiry time.Time
+		scopes []string
+	}{
+		"preset":           {url.Values{"expires": {"7"}}, noon.Add(7 * day), nil},
+		"another preset":   {url.Values{"expires": {"90"}, "date": {"2026-04-01"}}, noon.Add(90 * day), nil},
+		"today":            {url.Values{"expires": {"date"}, "date": {"2026-03-01"}}, time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), nil},
+		"a date":           {url.Values{"expires": {"date"}, "date": {"2027-12-31"}}, time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC), nil},
+		"never":            {url.Values{"expires": {"never"}}, time.Time{}, nil},
+		"scopes":           {url.Values{"expires": {"never"}, "scope": {"b", "a"}}, time.Time{}, []string{"a", "b"}},
+		"default is a day": {url.Values{"expires": {"longest"}}, noon.Add(day), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, &tokenauth.Options{Scopes: []string{"a", "b", "c"}, DefaultTTL: day}, nil)
+			test.form.Set("name", " laptop ")
+			require.Equal(t, http.StatusOK, s.create(test.form).Code)
+			token := s.tokens("anna")[0]
+			require.Equal(t, "laptop", token.Name)
+			require.Equal(t, test.expiry, token.ExpiresAt)
+			require.Equal(t, test.scopes, token.Scopes)
+		})
+	}
+}
+
+// Each mistake is told above the form and at its field, and all else is kept.
+func TestCreateWithMistakes(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		form   url.Values
+		status int
+		field  string // that the error points to
+		says   string
+	}{
+		"no name":          {url.Values{"name": {""}}, http.StatusUnprocessableEntity, "tp-name", "Enter a name"},
+		"name taken":       {url.Values{"name": {"laptop"}}, http.StatusConflict, "tp-name", "already have a token"},
+		"unknown scope":    {url.Values{"scope": {"a", "admin"}}, http.StatusUnprocessableEntity, "tp-scope-0", "Choose only"},
+		"no expiry":        {url.Values{"expires": {""}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
+		"own expiry":       {url.Values{"expires": {"8"}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
+		"huge expiry":      {url.Values{"expires": {"9999999999999"}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
+		"no date":          {url.Values{"expires": {"date"}}, http.StatusUnprocessableEntity, "tp-date", "Enter a day"},
+		"not a date":       {url.Values{"expires": {"date"}, "date": {"31.3.2026"}}, http.StatusUnprocessableEntity, "tp-date", "Enter a day"},
+		"yesterday":        {url.Values{"expires": {"date"}, "date": {"2026-02-28"}}, http.StatusUnprocessableEntity, "tp-date", "Enter a day"},
+		"too late":         {url.Values{"expires": {"date"}, "date": {"9999-12-31"}}, http.StatusUnprocessableEntity, "tp-date", "Enter a day"},
+		"against a policy": {url.Values{"expires": {"never"}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// The page does not know of the policy: the Manager decides.
+			s := newSite(t, &tokenauth.Options{Scopes: []string{"a", "b"}, MaxTTL: 365 * day}, nil)
+			s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+			form := url.Values{"name": {"phone"}, "scope": {"b"}, "expires": {"30"}}
+			for field, values := range test.form {
+				form[field] = values
+			}
+			p := s.create(form)
+			require.Equal(t, test.status, p.Code)
+			require.Len(t, s.tokens("anna"), 1)
+			require.Equal(t, "Error: New token – API tokens", p.title)
+			require.Contains(t, p.element(t, `role="alert"`), "autofocus")
+			p.element(t, "<a ", `href="#`+test.field+`"`)
+			require.Equal(t, 2, strings.Count(p.text(), test.says), "above the form and at the field")
+			p.element(t, "-error", "aria-describedby")
+			if test.field != "tp-scope-0" {
+				p.element(t, `aria-invalid="true"`)
+			}
+			require.Equal(t, form.Get("name"), p.fields().Get("name"))
+			require.Equal(t, form.Get("date"), p.fields().Get("date"))
+			require.Contains(t, p.fields()["scope"], form["scope"][0])
+		})
+	}
+}
+
+func TestCreateBeyondTheLimit(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &tokenauth.Options{MaxPerUser: 1}, nil)
+	s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	p := s.create(url.Values{"name": {"phone"}})
+	require.Equal(t, http.StatusConflict, p.Code)
+	require.Contains(t, p.text(), "Revoke one that you no longer need")
+	require.Equal(t, "phone", p.fields().Get("name"))
+}
+
+// Where others take the last places meanwhile, the form says so.
+func TestCreateWhileOthersDo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.Store.Fail(tokenauth.ErrConflict)
+	p := s.create(url.Values{"name": {"phone"}})
+	require.Equal(t, http.StatusConflict, p.Code)
+	require.Contains(t, p.text(), "Nothing was created. Try again.")
+}
+
+// No expiry is offered that the policy does not allow, and what is preselected works.
+func TestExpiriesOnOffer(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		maxTTL      time.Duration
+		offered     []string
+		preselected string
+		maxDate     string
+	}{
+		"no limit": {0, []string{"7", "30", "90", "date", "never"}, "90", ""},
+		"a year":   {365 * day, []string{"7", "30", "90", "date"}, "90", "2027-02-28"},
+		"90 days":  {90 * day, []string{"7", "30", "90", "date"}, "90", "2026-05-29"},
+		"31 days":  {31 * day, []string{"7", "30", "date"}, "30", "2026-03-31"},
+		"a week":   {7 * day, []string{"7", "date"}, "7", "2026-03-07"},
+		"two days": {2 * day, []string{"longest", "date"}, "longest", "2026-03-02"},
+		"an hour":  {time.Hour, []string{"longest"}, "longest", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, &tokenauth.Options{MaxTTL: test.maxTTL}, &tokenpage.Options{MaxTTL: test.maxTTL})
+			p := s.get("new")
+			for _, value := range []string{"longest", "7", "30", "90", "date", "never"} {
+				radio := `name="expires" value="` + value + `"`
+				if !contains(test.offered, value) {
+					require.NotContains(t, p.body, radio)
+					continue
+				}
+				require.Contains(t, p.body, radio)
+				form := url.Values{"name": {"phone " + value}, "expires": {value}, "date": {test.maxDate}}
+				if value == "date" && test.maxDate == "" {
+					form.Set("date", "2026-03-01")
+				}
+				require.Equal(t, http.StatusOK, s.create(form).Code, value)
+			}
+			require.Equal(t, test.preselected, p.fields().Get("expires"))
+			if test.maxDate != "" {
+				require.Equal(t, test.maxDate, attribute(p.element(t, `type="date"`), "max"))
+			}
+			form := p.fields()
+			form.Set("name", "as it is")
+			require.Equal(t, http.StatusOK, s.create(form).Code)
+		})
+	}
+}
+
+func contains(list []string, s string) bool {
+	return strings.Contains(" "+strings.Join(list, " ")+" ", " "+s+" ")
+}
+
+func TestScopesOnOffer(t *testing.T) {
+	t.Parallel()
+	described := map[string]string{"b": "Bees"}
+	s := newSite(t, &tokenauth.Options{Scopes: []string{"a", "b"}}, &tokenpage.Options{Scopes: described})
+	require.Contains(t, s.get("new").text(), "needs. a b Bees")
+	s = newSite(t, nil, &tokenpage.Options{Scopes: described})
+	described["c"] = "changed later"
+	require.Contains(t, s.get("new").text(), "needs. b Bees Expires")
+	require.Equal(t, http.StatusUnprocessableEntity, s.create(url.Values{"name": {"x"}, "scope": {"c"}}).Code)
+	s = newSite(t, nil, nil)
+	require.NotContains(t, s.get("new").body, "checkbox")
+}
+
+func TestRename(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	key, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	_, short := s.issue(tokenauth.Spec{UserID: "anna", Name: "phone", ExpiresAt: s.Clock.Now().Add(day)})
+	p := s.post(token.ID+"/rename", url.Values{"name": {"phone"}})
+	require.Equal(t, http.StatusConflict, p.Code)
+	require.Equal(t, "phone", p.fields().Get("name"))
+	require.Contains(t, p.text(), "You already have a token with this name.")
+	require.Equal(t, http.StatusSeeOther, s.post(token.ID+"/rename", url.Values{"name": {" tablet "}}).Code)
+	require.Contains(t, s.get("").text(), "tablet No scopes")
+	require.True(t, s.works(key))
+	s.Clock.Advance(day)
+	p = s.post(short.ID+"/rename", url.Values{"name": {"old phone"}})
+	require.Equal(t, http.StatusConflict, p.Code)
+	require.Contains(t, p.text(), "The token has expired. Nothing was changed.")
+}
+
+func TestRotateWithGrace(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		grace string
+		lasts time.Duration
+		says  string
+	}{
+		"now":           {"0", 0, "The key before it no longer works."},
+		"an hour":       {"3600", time.Hour, "works until in 1 hour"},
+		"a day":         {"86400", day, "works until in 24 hours"},
+		"a week":        {"604800", 3 * day, "works until in 3 days"}, // not beyond the token's expiry
+		"never offered": {"60", -1, "Choose when"},
+		"negative":      {"-3600", -1, "Choose when"},
+		"overflow":      {"9223372036854775807", -1, "Choose when"},
+		"none":          {"", -1, "Choose when"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil, nil)
+			key, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop", ExpiresAt: s.Clock.Now().Add(3 * day)})
+			p := s.post(token.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {test.grace}})
+			require.Contains(t, p.text(), test.says)
+			if test.lasts < 0 {
+				require.Equal(t, http.StatusUnprocessableEntity, p.Code)
+				require.True(t, s.works(key))
+				return
+			}
+			require.True(t, s.works(p.key))
+			if test.lasts > 0 {
+				s.Clock.Advance(test.lasts - time.Second)
+				require.True(t, s.works(key))
+				s.Clock.Advance(time.Second)
+			}
+			require.False(t, s.works(key))
+		})
+	}
+}
+
+func TestRotateExpired(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop", ExpiresAt: s.Clock.Now().Add(day)})
+	form := s.get(token.ID + "/rotate").fields()
+	s.Clock.Advance(day)
+	p := s.post(token.ID+"/rotate", form)
+	require.Equal(t, http.StatusConflict, p.Code)
+	require.Contains(t, p.text(), "No new key was made")
+}
+
+func TestRevokeTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	for range 2 {
+		p := s.post(token.ID+"/revoke", nil)
+		require.Equal(t, http.StatusSeeOther, p.Code)
+		require.Equal(t, "../?done=revoke", p.Header().Get("Location"))
+	}
+	for _, action := range []string{"rename", "rotate", "revoke"} {
+		require.Equal(t, http.StatusNotFound, s.get(token.ID+"/"+action).Code)
+	}
+	require.Equal(t, http.StatusNotFound, s.post(token.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}).Code)
+}
+
+func TestListMarksWhatExpires(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	now := s.Clock.Now()
+	for name, expiry := range map[string]time.Time{"past": now.Add(time.Hour), "near": now.Add(8 * day), "far": now.Add(9*day + time.Hour), "endless": {}} {
+		s.issue(tokenauth.Spec{UserID: "anna", Name: name, ExpiresAt: expiry, NoExpiry: expiry.IsZero()})
+	}
+	s.Clock.Advance(day + time.Hour)
+	text := s.get("").text()
+	require.Contains(t, text, "past Expired No scopes")
+	require.Contains(t, text, "Expired 24 hours ago 1 Mar 2026")
+	require.Contains(t, text, "near Expires soon No scopes")
+	require.Contains(t, text, "Expires in 7 days 9 Mar 2026")
+	require.Contains(t, text, "far No scopes")
+	require.Contains(t, text, "Expires Never Last used Never")
+	require.NotContains(t, text, "Rotate past", "it would be refused")
+	require.Contains(t, text, "Revoke past")
+}
+
+func TestOneStoreCallForEachPage(t *testing.T) {
+	t.Parallel()
+	store := &counted{Store: tokenauth.NewMemoryStore()}
+	m := tokenauth.New(store, "acme", nil)
+	_, token, err := m.Issue(context.Background(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	require.NoError(t, err)
+	s := newSite(t, nil, nil)
+	s.Handler = http.StripPrefix(prefix, tokenpage.New(m, func(*http.Request) (string, error) { return "anna", nil }, nil))
+	for path, calls := range map[string]int{"": 1, "history": 1, "new": 0, token.ID + "/rename": 1, token.ID + "/rotate": 1, token.ID + "/revoke": 1} {
+		store.lists = 0
+		require.Equal(t, http.StatusOK, s.get(path).Code)
+		require.Equal(t, calls, store.lists, path)
+	}
+}

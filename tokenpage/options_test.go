@@ -1,0 +1,202 @@
+package tokenpage_test
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+// marked returns texts of which each is different and holds no letter, and their number.
+func marked() (tokenpage.Texts, int) {
+	n := 0
+	var mark func(v reflect.Value)
+	mark = func(v reflect.Value) {
+		for i := range v.NumField() {
+			switch field := v.Field(i); field.Kind() {
+			case reflect.Struct:
+				mark(field)
+			case reflect.String:
+				n++
+				field.SetString(fmt.Sprintf("[%d]", n))
+			}
+		}
+	}
+	var texts tokenpage.Texts
+	mark(reflect.ValueOf(&texts).Elem())
+	texts.Date = func(t time.Time) string { return fmt.Sprintf("[%d]", t.YearDay()) }
+	texts.Relative = func(d time.Duration) string { return fmt.Sprintf("[%d]", int(d.Hours())) }
+	return texts, n
+}
+
+// skip returns what stands before the main part of a page.
+func (p page) skip() string {
+	_, body, _ := strings.Cut(p.body, "<body")
+	before, _, _ := strings.Cut(body, "<main")
+	return page{body: "<main" + before}.text()
+}
+
+var attributeText = regexp.MustCompile(` (?:aria-label|title|alt|placeholder|lang|data-copied|data-failed)="([^"]*)"`)
+
+// Every text of every page comes from the table, and every entry of the table is used.
+func TestEveryTextIsReplaceable(t *testing.T) {
+	t.Parallel()
+	texts, n := marked()
+	s := newSite(t, &tokenauth.Options{MaxPerUser: 4}, &tokenpage.Options{Texts: texts, Scopes: map[string]string{"1": ""}, SignInURL: "2"})
+	seen := map[string]bool{}
+	look := func(p page) page {
+		t.Helper()
+		text := p.title + " " + p.skip() + " " + p.text()
+		for _, found := range attributeText.FindAllStringSubmatch(p.body, -1) {
+			text += " " + found[1]
+		}
+		text = strings.ReplaceAll(text, p.key, "")
+		require.NotRegexp(t, `\pL`, regexp.MustCompile(`Key ends in|\b[0-9A-Za-z]{4}\b`).ReplaceAllString(text, ""), "no text is left")
+		for _, mark := range regexp.MustCompile(`\[\d+\]`).FindAllString(text, -1) {
+			seen[mark] = true
+		}
+		return p
+	}
+	now := s.Clock.Now()
+	s.user = "7"
+	look(s.get(""))
+	look(s.get("history"))
+	look(s.get("new"))
+	look(s.create(url.Values{"name": {"1"}}))
+	look(s.create(url.Values{"name": {"1"}}))
+	look(s.create(url.Values{"name": {""}, "scope": {"x"}, "expires": {""}}))
+	look(s.create(url.Values{"name": {"2"}, "expires": {"date"}}))
+	look(s.create(url.Values{"name": {"2"}, "user": {"8"}}))
+	_, soon := s.issue(tokenauth.Spec{UserID: "7", Name: "2", ExpiresAt: now.Add(time.Hour)})
+	_, gone := s.issue(tokenauth.Spec{UserID: "7", Name: "3"})
+	_, kept := s.issue(tokenauth.Spec{UserID: "7", Name: "4"})
+	look(s.create(url.Values{"name": {"5"}}))
+	look(s.get(""))
+	for _, action := range []string{"rename", "rotate", "revoke"} {
+		look(s.get(kept.ID + "/" + action))
+	}
+	look(s.post(kept.ID+"/rename", url.Values{"name": {"3"}}))
+	look(s.post(kept.ID+"/rotate", nil))
+	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
+	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
+	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"2"}, "grace": {"0"}}))
+	s.post(gone.ID+"/revoke", nil)
+	look(s.get("?done=revoke"))
+	look(s.get("?done=rename"))
+	look(s.get("?after=1.1"))
+	look(s.get("history"))
+	s.Clock.Advance(time.Hour)
+	look(s.get(""))
+	look(s.post(soon.ID+"/rename", url.Values{"name": {"6"}}))
+	look(s.post(soon.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}))
+	look(s.get("nothing"))
+	look(s.get("?after=x"))
+	look(s.post("", nil))
+	cross := s.request(http.MethodPost, "new", nil)
+	cross.Header.Set("Sec-Fetch-Site", "cross-site")
+	look(s.send(cross))
+	large := httptest.NewRequest(http.MethodPost, prefix+"new", oversized())
+	large.Header = s.request(http.MethodPost, "new", nil).Header
+	look(s.send(large))
+	look(s.get("/staff/"))
+	s.Store.Fail(tokenauth.ErrConflict)
+	look(s.create(url.Values{"name": {"9"}}))
+	s.Store.Fail(errDown)
+	look(s.get(""))
+	look(s.create(url.Values{"name": {"9"}}))
+	s.Store.Fail(nil)
+	s.user = ""
+	look(s.post("new", nil))
+	s.user = "root"
+	look(s.get("/staff/?user=7"))
+	look(s.get("/staff/history"))
+
+	many := make([]tokenauth.ImportSpec, 101)
+	for i := range many {
+		many[i] = tokenauth.ImportSpec{UserID: "9", Name: fmt.Sprint(i), Origin: "1", Digest: tokenauth.DigestOf(fmt.Sprint(i))}
+	}
+	_, err := s.Manager.Import(t.Context(), many...)
+	require.NoError(t, err)
+	look(s.get("/staff/?user=9"))
+	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts, MaxTTL: 2 * day})
+	short.user = "7"
+	look(short.get("new"))
+	for i := range n {
+		require.True(t, seen[fmt.Sprintf("[%d]", i+1)], "text %d of the table is on no page", i+1)
+	}
+}
+
+func TestEnglishFillsTheGaps(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, &tokenpage.Options{Texts: tokenpage.Texts{Title: "Keys", NotFound: tokenpage.Problem{Title: "Gone"}}})
+	p := s.get("nothing")
+	require.Equal(t, "Gone – Keys", p.title)
+	require.Contains(t, p.text(), "There is no such page or token.")
+}
+
+func TestRelativeTimes(t *testing.T) {
+	t.Parallel()
+	for age, want := range map[time.Duration]string{
+		0: "just now", 59 * time.Second: "just now", time.Minute: "1 minute ago", 59*time.Minute + 59*time.Second: "59 minutes ago",
+		time.Hour: "1 hour ago", 47 * time.Hour: "47 hours ago", 2 * day: "2 days ago", 12*day + time.Hour: "12 days ago",
+		729 * day: "729 days ago", 730 * day: "2 years ago",
+	} {
+		s := newSite(t, nil, nil)
+		s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+		s.Clock.Advance(age)
+		require.Contains(t, s.get("").text(), "Created "+want+" ")
+	}
+}
+
+var frame = template.Must(template.New("").Parse(`<!DOCTYPE html>
+<html lang="{{.Lang}}"><head><title>{{.Title}} | Acme</title>{{.Head}}</head>
+<body><header>Hello, {{.User}}</header><main>{{.Main}}</main></body></html>`))
+
+func TestLayoutOfTheService(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, &tokenpage.Options{Layout: func(w io.Writer, r *http.Request, p tokenpage.Page) error {
+		if r.URL.Query().Has("broken") {
+			_, _ = io.WriteString(w, "half a page")
+			return errors.New("no such template")
+		}
+		return frame.Execute(w, struct {
+			tokenpage.Page
+			User string
+		}{p, "Anna"})
+	}})
+	p := s.get("")
+	require.Equal(t, "API tokens | Acme", p.title)
+	require.Contains(t, p.body, "<header>Hello, Anna</header><main><div class=\"tp\">")
+	require.Contains(t, p.Header().Get("Content-Security-Policy"), "img-src 'self'; font-src 'self'")
+	require.Equal(t, "Not found – API tokens | Acme", s.get("nothing").title)
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, s.request(http.MethodGet, "?broken", nil))
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	require.NotContains(t, w.Body.String(), "half a page")
+	require.Equal(t, []string{"no such template"}, s.logged)
+}
+
+func TestNewPanicsOnProgrammingMistakes(t *testing.T) {
+	t.Parallel()
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}})
+	userID := func(*http.Request) (string, error) { return "", nil }
+	isStaff := func(*http.Request) (bool, error) { return false, nil }
+	require.Panics(t, func() { tokenpage.New(nil, userID, nil) })
+	require.Panics(t, func() { tokenpage.New(m, nil, nil) })
+	require.Panics(t, func() { tokenpage.New(m, userID, &tokenpage.Options{Scopes: map[string]string{"b": "x"}}) })
+	require.Panics(t, func() { tokenpage.NewStaff(nil, isStaff, nil) })
+	require.Panics(t, func() { tokenpage.NewStaff(m, nil, nil) })
+}

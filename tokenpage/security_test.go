@@ -1,0 +1,492 @@
+package tokenpage_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+var nasty = []string{
+	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `javascript:alert(1)`, `{{.}}`, `' onfocus='alert(1)`,
+	`&lt;b&gt;`, `</textarea></title>`, strings.Repeat("W", 64), "عربي", "👩🏽‍💻",
+}
+
+func TestW1WhatPeopleTypeIsShownAsText(t *testing.T) {
+	t.Parallel()
+	for _, name := range nasty {
+		s := newSite(t, nil, nil)
+		s.user = "user " + name
+		answer := s.create(url.Values{"name": {name}})
+		require.Equal(t, http.StatusOK, answer.Code)
+		require.NotEmpty(t, answer.key)
+		id := s.tokens(s.user)[0].ID
+		for _, path := range []string{"", "history", id + "/rename", id + "/rotate", id + "/revoke"} {
+			p := s.get(path)
+			require.Equal(t, http.StatusOK, p.Code)
+			require.Contains(t, p.text(), name)
+			require.NotContains(t, p.title, name)
+		}
+		require.Equal(t, name, s.get(id+"/rename").fields().Get("name"))
+		staffed := "/staff/?user=" + url.QueryEscape(s.user)
+		s.user = "root"
+		require.Contains(t, s.get(staffed).text(), "user "+name)
+	}
+}
+
+// What is refused as a name is shown again in the field where it was typed.
+func TestW1RefusedNamesAreShownAsText(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	for name, again := range map[string]string{
+		"":                       "",
+		"\u202etxt.exe":          "\u202etxt.exe",
+		"a\x00b\x01c\x7f":        "abc",
+		"not \xff UTF-8":         "not  UTF-8",
+		strings.Repeat("x", 65):  strings.Repeat("x", 65),
+		`"><script>` + "\u200b":  `"><script>` + "\u200b",
+		strings.Repeat("<", 9e3): strings.Repeat("<", 9e3),
+	} {
+		for _, p := range []page{s.create(url.Values{"name": {name}}), s.post(token.ID+"/rename", url.Values{"name": {name}})} {
+			require.Equal(t, http.StatusUnprocessableEntity, p.Code)
+			require.Equal(t, again, p.fields().Get("name"))
+		}
+	}
+	require.Len(t, s.tokens("anna"), 1)
+}
+
+func TestW1OversizedForm(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	r := s.request(http.MethodPost, "new", nil)
+	r.Body = http.NoBody
+	long := httptest.NewRequest(http.MethodPost, r.URL.Path, oversized())
+	long.Header = r.Header
+	require.Equal(t, http.StatusRequestEntityTooLarge, s.send(long).Code)
+	broken := httptest.NewRequest(http.MethodPost, r.URL.Path, strings.NewReader("name=%zz"))
+	broken.Header = r.Header
+	require.Equal(t, http.StatusBadRequest, s.send(broken).Code)
+	require.Empty(t, s.tokens("anna"))
+}
+
+// send checks the headers of all that the other tests ask for.
+func TestW2HeadersOfAssets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, &tokenpage.Options{CSS: "\n:root { --tp-accent: #b00020; }\n"})
+	s.user = ""
+	css := s.get("tokens.css")
+	require.Equal(t, "text/css; charset=utf-8", css.Header().Get("Content-Type"))
+	require.True(t, strings.HasSuffix(css.body, "--tp-accent: #b00020; }\n"))
+	js := s.get("copy.js")
+	require.Equal(t, "text/javascript; charset=utf-8", js.Header().Get("Content-Type"))
+	for _, asset := range []page{css, js} {
+		require.Equal(t, http.StatusOK, asset.Code)
+		require.Equal(t, "public, max-age=86400", asset.Header().Get("Cache-Control"))
+		require.Empty(t, asset.Header().Get("Vary"))
+	}
+	s.user = "anna"
+	plain := newSite(t, nil, nil)
+	require.NotEqual(t, attribute(plain.get("").element(t, "<link"), "href"), attribute(s.get("").element(t, "<link"), "href"),
+		"a changed stylesheet has a URL of its own")
+}
+
+func TestW3FormsOfOtherSitesAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		headers map[string]string
+		signIn  string
+		status  int
+	}{
+		"same origin":                {map[string]string{"Sec-Fetch-Site": "same-origin"}, "anna", http.StatusOK},
+		"typed in":                   {map[string]string{"Sec-Fetch-Site": "none"}, "anna", http.StatusOK},
+		"cross-site":                 {map[string]string{"Sec-Fetch-Site": "cross-site"}, "anna", http.StatusForbidden},
+		"same-site":                  {map[string]string{"Sec-Fetch-Site": "same-site"}, "anna", http.StatusForbidden},
+		"null origin":                {map[string]string{"Origin": "null"}, "anna", http.StatusForbidden},
+		"other origin":               {map[string]string{"Origin": "https://evil.example"}, "anna", http.StatusForbidden},
+		"origin of another port":     {map[string]string{"Origin": "http://example.com:81"}, "anna", http.StatusForbidden},
+		"old browser":                {map[string]string{"Origin": "https://example.com"}, "anna", http.StatusOK},
+		"no browser":                 {nil, "anna", http.StatusOK},
+		"no browser and no session":  {nil, "", http.StatusUnauthorized},
+		"cross-site, not signed in":  {map[string]string{"Sec-Fetch-Site": "cross-site"}, "", http.StatusForbidden},
+		"same origin, not signed in": {map[string]string{"Sec-Fetch-Site": "same-origin"}, "", http.StatusUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil, nil)
+			s.user = test.signIn
+			_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+			for path, form := range map[string]url.Values{
+				"new":                {"user": {"anna"}, "name": {"phone"}, "expires": {"7"}},
+				token.ID + "/rename": {"name": {"tablet"}},
+				token.ID + "/rotate": {"generation": {"1"}, "grace": {"0"}},
+				token.ID + "/revoke": {},
+			} {
+				r := s.request(http.MethodPost, path, form)
+				r.Header.Del("Sec-Fetch-Site")
+				for name, value := range test.headers {
+					r.Header.Set(name, value)
+				}
+				status := s.send(r).Code
+				if status == http.StatusSeeOther || status == http.StatusNotFound { // revoked before, as the order may be
+					status = http.StatusOK
+				}
+				require.Equal(t, test.status, status, path)
+			}
+			tokens := s.tokens("anna")
+			if test.status != http.StatusOK {
+				require.Equal(t, []tokenauth.Token{token}, tokens, "nothing changed")
+			} else {
+				require.Len(t, tokens, 2)
+			}
+		})
+	}
+}
+
+func TestW4LookingChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	query := "?" + url.Values{"user": {"anna"}, "name": {"phone"}, "expires": {"7"}, "generation": {"1"}, "grace": {"0"}, "done": {"revoke"}}.Encode()
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions} {
+		for _, path := range []string{"", "history", "new", token.ID + "/rename", token.ID + "/rotate", token.ID + "/revoke"} {
+			p := s.send(s.request(method, path+query, nil))
+			if method == http.MethodGet || method == http.MethodHead {
+				require.Equal(t, http.StatusOK, p.Code)
+				continue
+			}
+			require.Equal(t, http.StatusMethodNotAllowed, p.Code)
+			want := "GET, HEAD, POST"
+			if path == "" || path == "history" {
+				want = "GET, HEAD"
+			}
+			require.Equal(t, want, p.Header().Get("Allow"))
+		}
+	}
+	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+	require.Equal(t, http.StatusMethodNotAllowed, s.post("", nil).Code)
+}
+
+func TestW5KeyIsShownOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	form := url.Values{"name": {"laptop"}}
+	created := s.create(form)
+	require.True(t, s.works(created.key))
+	require.Equal(t, 1, strings.Count(created.body, created.key), "in one place")
+	require.Contains(t, created.text(), "You will not see it again")
+	require.Contains(t, created.element(t, "<textarea"), "readonly")
+
+	again := s.create(form) // as by reloading the page
+	require.Equal(t, http.StatusConflict, again.Code)
+	require.Empty(t, again.key)
+	require.Contains(t, again.text(), "its key cannot be shown again")
+	require.Len(t, s.tokens("anna"), 1)
+	require.True(t, s.works(created.key))
+
+	id := s.tokens("anna")[0].ID
+	rotation := s.get(id + "/rotate").fields()
+	rotated := s.post(id+"/rotate", rotation)
+	require.Equal(t, http.StatusOK, rotated.Code)
+	require.NotEqual(t, created.key, rotated.key)
+	require.True(t, s.works(rotated.key))
+	require.Equal(t, 1, strings.Count(rotated.body, rotated.key))
+
+	again = s.post(id+"/rotate", rotation)
+	require.Equal(t, http.StatusConflict, again.Code)
+	require.Empty(t, again.key)
+	require.True(t, s.works(rotated.key))
+	require.Equal(t, 2, s.tokens("anna")[0].Generation)
+
+	third := s.post(id+"/rotate", again.fields()) // the form shown again may be meant
+	require.Equal(t, http.StatusOK, third.Code)
+	require.True(t, s.works(third.key))
+}
+
+func TestW6EveryControlNamesItsToken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	for _, name := range []string{"laptop", "phone"} {
+		s.issue(tokenauth.Spec{UserID: "anna", Name: name})
+	}
+	p := s.get("")
+	for i, token := range s.tokens("anna") {
+		for action, label := range map[string]string{"rename": "Rename ", "rotate": "Rotate ", "revoke": "Revoke "} {
+			require.Equal(t, prefix+token.ID+"/"+action, p.link(t, prefix, label+token.Name), i)
+		}
+	}
+	require.NotContains(t, p.body, "<script")
+}
+
+// The whole story, as a browser without script tells it: links are followed, forms sent.
+func TestW6WorksWithoutScript(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &tokenauth.Options{Scopes: []string{"notes:read", "notes:write"}},
+		&tokenpage.Options{Scopes: map[string]string{"notes:read": "Read your notes"}})
+	p := s.get("")
+	require.Contains(t, p.text(), "You have no tokens yet A token is like a password")
+	at := p.link(t, prefix, "New token")
+	p = s.get(at)
+	require.Contains(t, p.text(), "notes:read Read your notes")
+	require.Contains(t, p.text(), "in 90 days 30 May 2026")
+	form := p.fields()
+	require.Equal(t, url.Values{"user": {"anna"}, "name": {""}, "expires": {"90"}, "date": {""}}, form)
+	form.Set("name", "backup")
+	form.Set("scope", "notes:read")
+	p = s.post(at, form)
+	key := p.key
+	at = p.link(t, at, "Back to the tokens")
+	require.Equal(t, prefix, at)
+	s.Clock.Advance(time.Hour)
+	require.True(t, s.works(key))
+	require.NoError(t, s.Manager.Flush(t.Context()))
+	s.Clock.Advance(2 * time.Hour)
+	p = s.get(at)
+	hint := key[len(key)-4:]
+	require.Contains(t, p.text(), "backup notes:read Key ends in "+hint+" Created 3 hours ago 1 Mar 2026 Expires in 90 days 30 May 2026 Last used 2 hours ago 1 Mar 2026 Rename backup")
+
+	rename := p.link(t, at, "Rename backup")
+	form = s.get(rename).fields()
+	form.Set("name", "night backup")
+	done := s.post(rename, form)
+	require.Equal(t, http.StatusSeeOther, done.Code)
+	at = resolve(t, rename, done.Header().Get("Location"))
+	p = s.get(at)
+	require.Contains(t, p.text(), "The token was renamed.")
+
+	rotate := p.link(t, at, "Rotate night backup")
+	form = s.get(rotate).fields()
+	require.Equal(t, url.Values{"generation": {"1"}, "grace": {"86400"}}, form)
+	form.Set("grace", "3600")
+	p = s.post(rotate, form)
+	require.Contains(t, p.text(), "The key before it works until in 1 hour")
+	require.True(t, s.works(key))
+	require.True(t, s.works(p.key))
+	s.Clock.Advance(time.Hour)
+	require.False(t, s.works(key))
+	key = p.key
+
+	revoke := s.get(at).link(t, at, "Revoke night backup")
+	p = s.get(revoke)
+	require.Contains(t, p.text(), "Revoke this token? Its key stops working at once")
+	require.True(t, s.works(key))
+	done = s.post(revoke, p.fields())
+	require.False(t, s.works(key))
+	at = resolve(t, revoke, done.Header().Get("Location"))
+	p = s.get(at)
+	require.Contains(t, p.text(), "The token is revoked.")
+	require.Contains(t, p.text(), "You have no tokens yet")
+	p = s.get(p.link(t, at, "History"))
+	require.Contains(t, p.text(), "night backup Revoked")
+	require.NotContains(t, p.body, "/rotate")
+}
+
+func TestW7SessionChangesBetweenViewAndForm(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, &tokenpage.Options{SignInURL: "../../sign-in"})
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	forms := map[string]url.Values{"new": nil, token.ID + "/rename": nil, token.ID + "/rotate": nil, token.ID + "/revoke": nil}
+	for path := range forms {
+		forms[path] = s.get(path).fields()
+		forms[path].Set("name", "phone")
+	}
+	for user, status := range map[string]int{"": http.StatusUnauthorized, "ben": http.StatusNotFound} {
+		s.user = user
+		for path, form := range forms {
+			want := status
+			if path == "new" && user == "ben" {
+				want = http.StatusConflict
+			}
+			p := s.post(path, form)
+			require.Equal(t, want, p.Code, path)
+			require.Empty(t, p.key)
+			require.NotContains(t, p.body, "laptop")
+			if user == "" {
+				require.Contains(t, p.text(), "Nothing was changed. Sign in")
+			}
+		}
+		require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+		require.Empty(t, s.tokens("ben"))
+	}
+	s.user = ""
+	for path := range forms {
+		p := s.get(path)
+		require.Equal(t, http.StatusSeeOther, p.Code)
+		require.Equal(t, "../../sign-in", p.Header().Get("Location"))
+		require.Empty(t, p.body)
+	}
+}
+
+func TestW7NotSignedInWithoutSignIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.user = ""
+	p := s.get("")
+	require.Equal(t, http.StatusUnauthorized, p.Code)
+	require.Equal(t, "You are not signed in – API tokens", p.title)
+}
+
+// Another user's token and one that there is not look the same.
+func TestW7TokensOfOthers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	key, token := s.issue(tokenauth.Spec{UserID: "ben", Name: "laptop"})
+	for _, action := range []string{"rename", "rotate", "revoke"} {
+		for _, form := range []url.Values{nil, {"name": {"mine"}, "generation": {"1"}, "grace": {"0"}}} {
+			ask := func(id string) page {
+				if form == nil {
+					return s.get(id + "/" + action)
+				}
+				return s.post(id+"/"+action, form)
+			}
+			other, none := ask(token.ID), ask("NOSUCHTOKEN")
+			require.Equal(t, http.StatusNotFound, other.Code)
+			require.Equal(t, none.body, other.body)
+		}
+	}
+	require.True(t, s.works(key))
+	require.NotContains(t, s.get("?user=ben").body, "laptop", "only staff searches")
+	forged := strconv.FormatInt(token.CreatedAt.UnixMicro()-1, 10) + "." + token.ID
+	require.NotContains(t, s.get("?after="+forged).body, "laptop")
+}
+
+func TestW8ManyTokens(t *testing.T) {
+	t.Parallel()
+	const many = 10_000
+	s := newSite(t, &tokenauth.Options{MaxPerUser: -1}, nil)
+	specs := make([]tokenauth.ImportSpec, many)
+	for i := range specs {
+		specs[i] = tokenauth.ImportSpec{UserID: "anna", Name: "token " + strconv.Itoa(i), Origin: "old", Digest: tokenauth.DigestOf(strconv.Itoa(i)),
+			CreatedAt: s.Clock.Now().Add(time.Duration(i-many) * time.Second)}
+	}
+	_, err := s.Manager.Import(t.Context(), specs...)
+	require.NoError(t, err)
+	for at, i := prefix, 0; ; {
+		p := s.get(at)
+		for range 100 {
+			require.Contains(t, p.body, "<bdi>token "+strconv.Itoa(i)+"</bdi>")
+			i++
+		}
+		require.Less(t, len(p.body), 200<<10)
+		if i == many {
+			require.NotContains(t, p.body, "Next page")
+			require.Equal(t, prefix, p.link(t, at, "First page"))
+			return
+		}
+		if i == 300 {
+			i = many - 100 // the pages between are like the others
+			cursor := strconv.FormatInt(specs[i-1].CreatedAt.UnixMicro(), 10) + ".ZZZZ"
+			at = prefix + "?after=" + cursor
+			continue
+		}
+		at = p.link(t, at, "Next page")
+	}
+}
+
+func TestW8MalformedCursor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	for _, after := range []string{"x", "1", "1.", ".A", "1.%00", "1.a%20b", "99999999999999999999.A", "9223372036854775807.A", "-9223372036854775808.A", "1.A.B"} {
+		require.Equal(t, http.StatusBadRequest, s.get("?after="+after).Code, after)
+	}
+	require.Contains(t, s.get("?after=1800000000000000.A").text(), "There are no tokens here.")
+}
+
+var errDown = errors.New("dial tcp 10.0.0.7:5432: connection refused")
+
+func TestW9StoreIsDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	s.Store.Fail(errDown)
+	down := func(p page, says string) {
+		t.Helper()
+		require.Equal(t, http.StatusServiceUnavailable, p.Code)
+		require.NotEmpty(t, p.Header().Get("Retry-After"))
+		require.Contains(t, p.text(), says)
+		require.NotContains(t, p.body, "10.0.0.7")
+		require.Contains(t, s.logged[len(s.logged)-1], errDown.Error(), "the service is told why")
+	}
+	for _, path := range []string{"", "history", token.ID + "/rename", token.ID + "/rotate", token.ID + "/revoke"} {
+		down(s.get(path), "Nothing was changed.")
+	}
+	for _, action := range []string{"rename", "rotate", "revoke"} {
+		down(s.post(token.ID+"/"+action, nil), "Nothing was changed.")
+	}
+	down(s.create(url.Values{"name": {"phone"}}), "may or may not have been made")
+	s.Store.Fail(nil)
+	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+}
+
+func TestW9SignInCannotBeChecked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.user = "broken"
+	for _, path := range []string{"", "new", "/staff/"} {
+		p := s.get(path)
+		require.Equal(t, http.StatusServiceUnavailable, p.Code)
+		require.Equal(t, errSession.Error(), s.logged[len(s.logged)-1])
+	}
+	require.Equal(t, http.StatusServiceUnavailable, s.create(url.Values{"name": {"phone"}}).Code)
+}
+
+func TestW10UnderAPrefixBehindAProxy(t *testing.T) {
+	t.Parallel()
+	t.Run("redirects to the slash", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, nil, nil)
+		page := tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil)
+		for target, location := range map[string]string{"/account/tokens": "./tokens/", "/account/tokens?x=y": "./tokens/"} {
+			w := httptest.NewRecorder()
+			http.StripPrefix("/account/tokens", page).ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+			require.Equal(t, http.StatusPermanentRedirect, w.Code)
+			require.Equal(t, location, w.Header().Get("Location"))
+		}
+		for strip, target := range map[string]string{"/a/b/": "/a/b/", "/a/b": "/a/b/", "": "/"} {
+			w := httptest.NewRecorder()
+			http.StripPrefix(strip, page).ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+			require.Equal(t, http.StatusOK, w.Code)
+		}
+	})
+	t.Run("unknown paths find their way back", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, nil, nil)
+		for _, path := range []string{"nothing", "a/b", "a/b/c", "new/", "%6eew", "a%2Frename", "%2e%2e/revoke", "favicon.ico", "history/x"} {
+			p := s.get(path)
+			require.Equal(t, http.StatusNotFound, p.Code, path)
+			require.Equal(t, prefix, p.link(t, prefix+path, "Back to the tokens"), path)
+			require.Equal(t, prefix+"tokens.css", strings.Split(resolve(t, prefix+path, attribute(p.element(t, "<link"), "href")), "?")[0])
+		}
+	})
+	t.Run("proxy rewrites the host", func(t *testing.T) {
+		t.Parallel()
+		protection := http.NewCrossOriginProtection()
+		require.NoError(t, protection.AddTrustedOrigin("https://acme.example"))
+		for name, test := range map[string]struct {
+			header, value string
+			trusted       *http.CrossOriginProtection
+			status        int
+		}{
+			"browser":                       {"Sec-Fetch-Site", "same-origin", nil, http.StatusOK},
+			"old browser":                   {"Origin", "https://acme.example", nil, http.StatusForbidden},
+			"old browser, origin is known":  {"Origin", "https://acme.example", protection, http.StatusOK},
+			"other origin, origin is known": {"Origin", "https://evil.example", protection, http.StatusForbidden},
+		} {
+			s := newSite(t, nil, &tokenpage.Options{CrossOrigin: test.trusted})
+			r := s.request(http.MethodPost, "new", url.Values{"user": {"anna"}, "name": {"phone"}, "expires": {"7"}})
+			r.Host = "10.0.0.7:8080"
+			r.Header.Del("Sec-Fetch-Site")
+			r.Header.Set(test.header, test.value)
+			require.Equal(t, test.status, s.send(r).Code, name)
+		}
+	})
+}

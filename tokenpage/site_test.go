@@ -1,0 +1,232 @@
+package tokenpage_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+const (
+	day    = 24 * time.Hour
+	prefix = "/account/tokens/"
+)
+
+// A site is a service with the account page at /account/tokens/ and the staff's at
+// /staff/. The cookie "user" says who is signed in; "root" is staff.
+type site struct {
+	*tokenauthtest.Kit
+	http.Handler
+	t      *testing.T
+	user   string   // who is signed in; empty: nobody
+	logged []string // what OnError was told
+}
+
+var errSession = errors.New("session store is down")
+
+func newSite(t *testing.T, managerOptions *tokenauth.Options, opts *tokenpage.Options) *site {
+	s := &site{t: t, user: "anna", Kit: tokenauthtest.New(t, managerOptions)}
+	if opts == nil {
+		opts = &tokenpage.Options{}
+	}
+	opts.Now = s.Clock.Now
+	opts.OnError = func(_ *http.Request, err error) { s.logged = append(s.logged, err.Error()) }
+	userID := func(r *http.Request) (string, error) {
+		cookie, err := r.Cookie("user")
+		if err != nil {
+			return "", nil
+		}
+		if cookie.Value == "broken" {
+			return "ignored", errSession
+		}
+		return url.QueryUnescape(cookie.Value)
+	}
+	isStaff := func(r *http.Request) (bool, error) {
+		id, err := userID(r)
+		return id == "root", err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(prefix, http.StripPrefix("/account/tokens", tokenpage.New(s.Manager, userID, opts)))
+	mux.Handle("/staff/", http.StripPrefix("/staff", tokenpage.NewStaff(s.Manager, isStaff, opts)))
+	s.Handler = mux
+	return s
+}
+
+// issue makes a token and returns it as it is listed.
+func (s *site) issue(spec tokenauth.Spec) (string, tokenauth.Token) {
+	key, token, err := s.Manager.Issue(context.Background(), spec)
+	require.NoError(s.t, err)
+	leaktest.Default.Secret(key.Reveal())
+	return key.Reveal(), token
+}
+
+func (s *site) tokens(user string) []tokenauth.Token {
+	tokens, err := s.Manager.List(context.Background(), tokenauth.Query{UserID: user, Revoked: true})
+	require.NoError(s.t, err)
+	return tokens
+}
+
+func (s *site) request(method, path string, form url.Values) *http.Request {
+	if !strings.HasPrefix(path, "/") {
+		path = prefix + path
+	}
+	r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
+	if s.user != "" {
+		r.AddCookie(&http.Cookie{Name: "user", Value: url.QueryEscape(s.user)})
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	return r
+}
+
+func (s *site) get(path string) page { return s.send(s.request(http.MethodGet, path, nil)) }
+
+func (s *site) post(path string, form url.Values) page {
+	return s.send(s.request(http.MethodPost, path, form))
+}
+
+// create sends the form for a new token.
+func (s *site) create(form url.Values) page {
+	for name, value := range map[string]string{"user": s.user, "expires": "90"} {
+		if !form.Has(name) {
+			form.Set(name, value)
+		}
+	}
+	return s.post("new", form)
+}
+
+// A page is an answer, whose body was checked if it is HTML.
+type page struct {
+	*httptest.ResponseRecorder
+	body  string
+	title string
+	key   string // that it shows
+}
+
+var (
+	titleElement = regexp.MustCompile(`<title>([^<]*)</title>`)
+	keyElement   = regexp.MustCompile(`(<textarea [^>]*>)([^<]*)(</textarea>)`)
+)
+
+// send checks every page that is answered, and has all but the one place where a key
+// may be shown searched for keys.
+func (s *site) send(r *http.Request) page {
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	p := page{ResponseRecorder: w, body: w.Body.String()}
+	if found := keyElement.FindStringSubmatch(p.body); found != nil {
+		p.key = found[2]
+		leaktest.Default.Secret(p.key)
+	}
+	_, _ = fmt.Fprint(&leaktest.Default, w.Header(), keyElement.ReplaceAllString(p.body, "$1$3"), s.logged)
+	checkHeaders(s.t, w.Header())
+	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+		checkHTML(s.t, p.body)
+		p.title = titleElement.FindStringSubmatch(p.body)[1]
+	}
+	return p
+}
+
+// text returns what a reader sees of a page, with single spaces.
+func (p page) text() string {
+	_, main, _ := strings.Cut(p.body, "<main")
+	return strings.Join(strings.Fields(unescape(regexp.MustCompile(`<[^>]*>`).ReplaceAllString("<main"+main, " "))), " ")
+}
+
+func unescape(s string) string {
+	return strings.NewReplacer("&#34;", `"`, "&#39;", "'", "&lt;", "<", "&gt;", ">", "&#43;", "+", "&amp;", "&").Replace(s)
+}
+
+// element returns the first tag of a page that holds all of the given texts.
+func (p page) element(t *testing.T, holds ...string) string {
+	t.Helper()
+tags:
+	for _, tag := range regexp.MustCompile(`<[a-z][^>]*>`).FindAllString(p.body, -1) {
+		for _, text := range holds {
+			if !strings.Contains(tag, text) {
+				continue tags
+			}
+		}
+		return tag
+	}
+	require.Failf(t, "no such element", "%q in %s", holds, p.body)
+	return ""
+}
+
+// link returns where the link with the given label leads, from the page's own path.
+func (p page) link(t *testing.T, path, label string) string {
+	t.Helper()
+	for _, found := range regexp.MustCompile(`(?s)<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>`).FindAllStringSubmatch(p.body, -1) {
+		if strings.Join(strings.Fields(page{body: "<main>" + found[2]}.text()), " ") == label {
+			return resolve(t, path, unescape(found[1]))
+		}
+	}
+	require.Failf(t, "no such link", "%q in %s", label, p.text())
+	return ""
+}
+
+func resolve(t *testing.T, path, reference string) string {
+	t.Helper()
+	base, err := url.Parse(path)
+	require.NoError(t, err)
+	to, err := base.Parse(reference)
+	require.NoError(t, err)
+	return to.String()
+}
+
+// fields returns what the form of a page would send if it is sent as it is.
+func (p page) fields() url.Values {
+	form := url.Values{}
+	for _, tag := range regexp.MustCompile(`<input [^>]*>`).FindAllString(p.body, -1) {
+		choice := strings.Contains(tag, `type="radio"`) || strings.Contains(tag, `type="checkbox"`)
+		if !choice || strings.Contains(tag, " checked") {
+			form.Add(attribute(tag, "name"), attribute(tag, "value"))
+		}
+	}
+	return form
+}
+
+func attribute(tag, name string) string {
+	found := regexp.MustCompile(` ` + name + `="([^"]*)"`).FindStringSubmatch(tag)
+	if found == nil {
+		return ""
+	}
+	return unescape(found[1])
+}
+
+// works reports whether a key is accepted.
+func (s *site) works(key string) bool {
+	_, err := s.Manager.Authenticate(context.Background(), key)
+	return err == nil
+}
+
+// counted is a store that counts calls.
+type counted struct {
+	tokenauth.Store
+	lists int
+}
+
+func (c *counted) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	c.lists++
+	return c.Store.List(ctx, q)
+}
+
+func oversized() *bytes.Reader { return bytes.NewReader(bytes.Repeat([]byte("name=a&"), 100<<10)) }

@@ -1,0 +1,78 @@
+package tokenpage_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+func TestStaffSeesAndRevokesTokensOfAllUsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	key, token := s.issue(tokenauth.Spec{UserID: "anna & co", Name: "laptop"})
+	s.issue(tokenauth.Spec{UserID: "ben", Name: "phone"})
+	s.user = "root"
+	at := "/staff/"
+	p := s.get(at)
+	require.Contains(t, p.text(), "laptop No scopes User ID anna & co")
+	require.Contains(t, p.text(), "phone No scopes User ID ben")
+	require.NotContains(t, p.body, "New token")
+	require.NotContains(t, p.body, "/rotate")
+
+	form := p.element(t, "<form", `role="search"`)
+	at = resolve(t, at, attribute(form, "action")) + "?" + url.Values{"user": {" anna & co "}}.Encode()
+	p = s.get(at)
+	require.Equal(t, "anna & co", p.fields().Get("user"))
+	require.Contains(t, p.text(), "laptop")
+	require.NotContains(t, p.text(), "phone")
+	require.Equal(t, "/staff/", p.link(t, at, "Show all users"))
+	require.Equal(t, "/staff/?user=anna+%26+co", p.link(t, at, "anna & co"))
+	require.Equal(t, "/staff/history?user=anna+%26+co", p.link(t, at, "History"))
+
+	at = p.link(t, at, "Revoke laptop")
+	p = s.get(at)
+	require.Contains(t, p.text(), "User ID anna & co")
+	done := s.post(at, p.fields())
+	require.False(t, s.works(key))
+	at = resolve(t, at, done.Header().Get("Location"))
+	require.Equal(t, "/staff/?done=revoke&user=anna+%26+co", at)
+	p = s.get(at)
+	require.Contains(t, p.text(), "The token is revoked.")
+	require.Contains(t, p.text(), "There are no tokens here.")
+	require.Contains(t, s.get("/staff/history").text(), "laptop Revoked")
+
+	for _, action := range []string{"rename", "rotate"} {
+		require.Equal(t, http.StatusNotFound, s.get("/staff/"+token.ID+"/"+action).Code, "staff sees no key")
+	}
+	require.Equal(t, http.StatusNotFound, s.get("/staff/new").Code)
+	require.Equal(t, http.StatusNotFound, s.post("/staff/NOSUCHTOKEN/revoke", nil).Code)
+}
+
+func TestStaffSearchesForOddUsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.user = "root"
+	for _, user := range []string{"nobody", "a\x00b", "\xff", `"><script>`, string(make([]byte, 1000))} {
+		p := s.get("/staff/?user=" + url.QueryEscape(user))
+		require.Equal(t, http.StatusOK, p.Code)
+		require.Contains(t, p.text(), "There are no tokens here.")
+	}
+}
+
+func TestStaffPageIsForStaff(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	key, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	for _, user := range []string{"", "anna"} {
+		s.user = user
+		for _, p := range []page{s.get("/staff/"), s.get("/staff/history"), s.get("/staff/" + token.ID + "/revoke"), s.post("/staff/"+token.ID+"/revoke", nil)} {
+			require.Equal(t, http.StatusForbidden, p.Code)
+			require.NotContains(t, p.body, "laptop")
+		}
+	}
+	require.True(t, s.works(key))
+}

@@ -1,0 +1,212 @@
+package tokenpage
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"time"
+)
+
+// Texts are the words on the pages. A field that is empty is taken from English.
+type Texts struct {
+	Lang string // of these texts, as in "en" (BCP 47)
+
+	// Date tells a day, in UTC. Relative tells how far a time lies ahead, or back
+	// where d is negative, as in "in 12 days".
+	Date     func(t time.Time) string
+	Relative func(d time.Duration) string
+
+	Title, Intro, StaffTitle, StaffIntro string // of the lists
+	HistoryIntro                         string
+	Skip, Back, Cancel                   string // links
+	Views, Live, History                 string // of the list
+	Pages, FirstPage, NextPage           string
+	EmptyTitle, EmptyText                string // for those who have no token
+	NothingHere                          string
+
+	New, Rename, Rotate, Revoke string // what can be done with tokens
+
+	User, Find, ShowAll string // staff's search
+
+	KeyEndsIn, Scopes, NoScopes    string // of a token
+	Created, Expires, NeverExpires string
+	LastUsed, NeverUsed            string
+	ExpiresSoon, Expired, Revoked  string
+
+	Name, NameHint, ScopesHint           string // the form for a new token
+	OnDate, DateLabel, DateHint, Latest  string
+	Longest, NeverHint, Create           string
+	NameInvalid, NameTaken, ScopeInvalid string
+	ExpiryInvalid, DateInvalid           string
+	TooMany, TryAgain                    string
+
+	KeyTitle, KeyWarning, KeyCare string // the page that shows a key
+	Key, Copy, Copied, CopyFailed string
+	OldKeyUntil, OldKeyEnded      string
+
+	RotateTitle, RotateText, GraceLegend  string
+	GraceNow, GraceNowHint, RotateSubmit  string
+	GraceInvalid, RotatedAlready          string
+	RenameTitle, Save                     string
+	RenameTaken, NotChanged, Renamed      string
+	RevokeTitle, RevokeText, RevokeSubmit string
+	RevokeDone                            string
+	Error, ErrorsTitle                    string // above a form with something wrong in it
+	SignIn                                string // a link
+	SignedOut, OtherUser, NotStaff        Problem
+	NotFound, NotAllowed, CrossSite       Problem
+	BadRequest, TooLarge                  Problem
+	NotRotated                            Problem
+	Unavailable                           Problem // nothing was changed
+	Uncertain                             Problem // a change may have been made
+}
+
+// A Problem says why there is no other page.
+type Problem struct{ Title, Text string }
+
+// orEnglish returns a copy with every empty field filled in.
+func (t Texts) orEnglish() *Texts {
+	fill(reflect.ValueOf(&t).Elem(), reflect.ValueOf(english))
+	return &t
+}
+
+func fill(to, from reflect.Value) {
+	for i := range to.NumField() {
+		switch field := to.Field(i); {
+		case field.Kind() == reflect.Struct:
+			fill(field, from.Field(i))
+		case field.IsZero():
+			field.Set(from.Field(i))
+		}
+	}
+}
+
+var english = Texts{
+	Lang:     "en",
+	Date:     func(t time.Time) string { return t.Format("2 Jan 2006") },
+	Relative: relative,
+
+	Title:        "API tokens",
+	Intro:        "A token lets a program use your account. Give each program a token of its own, so that you can end one without disturbing the others.",
+	StaffTitle:   "API tokens of all users",
+	StaffIntro:   "The live tokens of every user, oldest first.",
+	HistoryIntro: "Every token, including revoked ones, oldest first.",
+	Skip:         "Skip to content",
+	Back:         "Back to the tokens",
+	Cancel:       "Cancel",
+	Views:        "Views",
+	Live:         "Live tokens",
+	History:      "History",
+	Pages:        "Pages",
+	FirstPage:    "First page",
+	NextPage:     "Next page",
+	EmptyTitle:   "You have no tokens yet",
+	EmptyText:    "A token is like a password for one program: a script, an app on your phone, a server. It does only what you allow it, ends when you choose, and can be revoked at any time without changing your password.",
+	NothingHere:  "There are no tokens here.",
+
+	New:    "New token",
+	Rename: "Rename",
+	Rotate: "Rotate",
+	Revoke: "Revoke",
+
+	User:    "User ID",
+	Find:    "Search",
+	ShowAll: "Show all users",
+
+	KeyEndsIn:    "Key ends in",
+	Scopes:       "Scopes",
+	NoScopes:     "No scopes",
+	Created:      "Created",
+	Expires:      "Expires",
+	NeverExpires: "Never",
+	LastUsed:     "Last used",
+	NeverUsed:    "Never",
+	ExpiresSoon:  "Expires soon",
+	Expired:      "Expired",
+	Revoked:      "Revoked",
+
+	Name:          "Name",
+	NameHint:      "The program or device that will use it, such as “backup script”.",
+	ScopesHint:    "What the token may do. Choose no more than the program needs.",
+	OnDate:        "on a date",
+	DateLabel:     "Last day",
+	DateHint:      "The token works until this day ends, in UTC.",
+	Latest:        "At the latest:",
+	Longest:       "as late as allowed",
+	NeverHint:     "Only if you will remember to revoke it.",
+	Create:        "Create token",
+	NameInvalid:   "Enter a name of 1 to 64 characters, none of them invisible.",
+	NameTaken:     "You already have a token with this name. If you have just created it, its key cannot be shown again: rotate that token to get a new key, or choose another name.",
+	ScopeInvalid:  "Choose only from these scopes.",
+	ExpiryInvalid: "Choose when the token expires.",
+	DateInvalid:   "Enter a day from today on that is not too far ahead.",
+	TooMany:       "You have as many tokens as you may have. Revoke one that you no longer need, then try again.",
+	TryAgain:      "Other changes were made at the same time. Nothing was created. Try again.",
+
+	KeyTitle:    "Your new key",
+	KeyWarning:  "Copy the key now. You will not see it again.",
+	KeyCare:     "Keep it as safe as a password: whoever has it can do what the token may do. If you lose it, rotate the token to get a new one.",
+	Key:         "Key",
+	Copy:        "Copy key",
+	Copied:      "Copied",
+	CopyFailed:  "Not copied: the key is selected, copy it yourself",
+	OldKeyUntil: "The key before it works until",
+	OldKeyEnded: "The key before it no longer works.",
+
+	RotateTitle:    "Rotate the key",
+	RotateText:     "The token gets a new key and keeps its name, scopes and expiry.",
+	GraceLegend:    "When does the present key stop working?",
+	GraceNow:       "now",
+	GraceNowHint:   "If somebody else may know it.",
+	RotateSubmit:   "Make a new key",
+	GraceInvalid:   "Choose when the present key stops working.",
+	RotatedAlready: "This token has got a new key since this form was made. A key is shown only once. To replace it again, send this form.",
+	RenameTitle:    "Rename the token",
+	Save:           "Save",
+	RenameTaken:    "You already have a token with this name.",
+	NotChanged:     "The token has expired. Nothing was changed.",
+	Renamed:        "The token was renamed.",
+	RevokeTitle:    "Revoke this token?",
+	RevokeText:     "Its key stops working at once, for good. This cannot be undone.",
+	RevokeSubmit:   "Revoke token",
+	RevokeDone:     "The token is revoked. Its key no longer works.",
+	Error:          "Error",
+	ErrorsTitle:    "There is a problem",
+	SignIn:         "Sign in",
+
+	SignedOut:   Problem{"You are not signed in", "Nothing was changed. Sign in, then try again."},
+	OtherUser:   Problem{"Somebody else is signed in", "The form was made for another user than the one who is signed in now. Nothing was created."},
+	NotStaff:    Problem{"Not for you", "Only staff may see this page."},
+	NotFound:    Problem{"Not found", "There is no such page or token. The token may have been revoked."},
+	NotAllowed:  Problem{"Not possible", "This page cannot be used in that way."},
+	CrossSite:   Problem{"Refused", "The form came from another site. Nothing was changed."},
+	BadRequest:  Problem{"Not understood", "The request is malformed. Nothing was changed."},
+	TooLarge:    Problem{"Too much", "The form is larger than this page accepts. Nothing was changed."},
+	NotRotated:  Problem{"No new key was made", "The token has expired, was unused for too long, or was changed at the same time."},
+	Unavailable: Problem{"Not available at the moment", "The tokens could not be read. Nothing was changed. Try again in a moment."},
+	Uncertain:   Problem{"The answer got lost", "The change may or may not have been made. Look at the tokens before you try again, and revoke any whose key you have not seen."},
+}
+
+// relative counts in the largest unit that says enough.
+func relative(d time.Duration) string {
+	n, unit := 0.0, ""
+	switch abs := d.Abs(); {
+	case abs < time.Minute:
+		return "just now"
+	case abs < time.Hour:
+		n, unit = math.Floor(abs.Minutes()), "minute"
+	case abs < 2*day:
+		n, unit = math.Floor(abs.Hours()), "hour"
+	case abs < 2*365*day:
+		n, unit = math.Round(abs.Hours()/24), "day"
+	default:
+		n, unit = math.Round(abs.Hours()/24/365), "year"
+	}
+	if n > 1 {
+		unit += "s"
+	}
+	if d < 0 {
+		return fmt.Sprintf("%v %s ago", n, unit)
+	}
+	return fmt.Sprintf("in %v %s", n, unit)
+}
