@@ -47,7 +47,7 @@ func (x *exchange) rename() {
 	_, err := x.manager.Update(x.r.Context(), t.UserID, t.ID, tokenauth.Patch{Name: &name})
 	switch {
 	case err == nil:
-		redirect(x.w, x.listURL("", "", "", doneRename), http.StatusSeeOther)
+		redirect(x.w, x.listURL(viewLive, "done", doneRename), http.StatusSeeOther)
 	case errors.Is(err, tokenauth.ErrNameTaken):
 		refuse(http.StatusConflict, name, fieldError{fieldName, x.texts.RenameTaken})
 	case errors.Is(err, tokenauth.ErrConflict):
@@ -132,7 +132,7 @@ func (x *exchange) revoke() {
 	if x.staff {
 		user = t.UserID
 	}
-	redirect(x.w, x.listURL("", user, "", doneRevoke), http.StatusSeeOther)
+	redirect(x.w, x.listURL(viewLive, "user", user, "done", doneRevoke), http.StatusSeeOther)
 }
 
 // A keyView is the only page that ever holds a key, in the answer to the form that made it.

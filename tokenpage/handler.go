@@ -25,6 +25,8 @@ type handler struct {
 	manager *tokenauth.Manager
 	options Options
 	texts   *Texts
+	title   string   // of the list
+	intro   string   // of its live tokens
 	scopes  []string // on offer
 	policy  string
 	assets  assets

@@ -92,11 +92,15 @@ func checkHTML(t *testing.T, html string) {
 			require.NotEmpty(t, attributes["src"], "inline script")
 		case "h1", "h2":
 			headings = append(headings, name)
-		case "label":
+		case "label": // either for a field, or around the one that follows
 			labels = append(labels, attributes["for"])
 		case "textarea", "input", "select":
-			if attributes["type"] != "hidden" {
-				fields = append(fields, attributes["id"])
+			if attributes["type"] == "hidden" {
+				continue
+			}
+			fields = append(fields, attributes["id"])
+			if n := len(labels); n > 0 && labels[n-1] == "" {
+				labels[n-1] = attributes["id"]
 			}
 		case "a":
 			require.NotEmpty(t, attributes["href"])

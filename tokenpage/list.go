@@ -3,6 +3,7 @@ package tokenpage
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,12 @@ const (
 	soon     = 7 * 24 * time.Hour // an expiry that is nearer is pointed out
 )
 
+// The views of the list, by the paths they are at.
+const (
+	viewLive    = ""
+	viewHistory = "history"
+)
+
 // What the list says was done, as the redirect to it tells.
 const (
 	doneRename = "rename"
@@ -24,13 +31,12 @@ const (
 
 // A listView is a page of tokens.
 type listView struct {
-	Staff, History  bool
-	Intro, Done     string
-	Tokens          []tokenView
-	Live, Past      string // URLs of the two views
-	First, Next     string // URLs; empty: there is none
-	User            string // that staff searches for
-	Search, Cleared string // URLs
+	Staff, History, Empty bool // Empty: the user has no live token
+	Intro, Done           string
+	Tokens                []tokenView
+	Live, Past            string // URLs of the views
+	First, Next           string // URLs of pages; empty: there is none
+	User, Search          string // whom staff searches for, and the URL where
 }
 
 // A tokenView is a token in words.
@@ -58,40 +64,39 @@ func (x *exchange) moment(t time.Time) *moment {
 func (x *exchange) tokenView(t tokenauth.Token) tokenView {
 	expired := t.ExpiredAt(x.now)
 	return tokenView{
-		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: x.listURL("", t.UserID, "", ""),
+		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: x.listURL(viewLive, "user", t.UserID),
 		Expired: expired, Soon: !expired && t.ExpiredAt(x.now.Add(soon)),
 		Created: x.moment(t.CreatedAt), Expires: x.moment(t.ExpiresAt),
 		LastUsed: x.moment(t.LastUsedAt), Revoked: x.moment(t.RevokedAt),
 	}
 }
 
-// listURL returns the relative URL of a list. Arguments that do not apply are empty.
-func (x *exchange) listURL(view, user, after, done string) string {
-	query := url.Values{}
-	for name, value := range map[string]string{"user": user, "after": after, "done": done} {
-		if value != "" {
-			query.Set(name, value)
+// listURL returns the relative URL of a view of the list, with those of the query's
+// names and values whose value is not empty.
+func (x *exchange) listURL(view string, query ...string) string {
+	values := url.Values{}
+	for pair := range slices.Chunk(query, 2) {
+		if pair[1] != "" {
+			values.Set(pair[0], pair[1])
 		}
 	}
-	u := url.URL{Path: x.root + view, RawQuery: query.Encode()}
+	u := url.URL{Path: x.root + view, RawQuery: values.Encode()}
 	return u.String()
 }
 
-func (x *exchange) list()    { x.showList(false) }
-func (x *exchange) history() { x.showList(true) }
+func (x *exchange) live()    { x.list(viewLive, x.intro) }
+func (x *exchange) history() { x.list(viewHistory, x.texts.HistoryIntro) }
 
-func (x *exchange) showList(history bool) {
+func (x *exchange) list(view, intro string) {
 	query := x.r.URL.Query()
+	after, user := query.Get("after"), ""
 	q := x.whose
-	q.Revoked, q.Limit = history, pageSize+1
-	user := ""
+	q.Revoked, q.Limit = view == viewHistory, pageSize+1
 	if x.staff {
-		user = strings.TrimSpace(query.Get("user"))
+		if user = strings.TrimSpace(query.Get("user")); user != "" {
+			q.UserID, q.AllUsers = user, false
+		}
 	}
-	if user != "" {
-		q.UserID, q.AllUsers = user, false
-	}
-	after := query.Get("after")
 	var ok bool
 	if q.After, ok = parseCursor(after); !ok {
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)
@@ -106,22 +111,16 @@ func (x *exchange) showList(history bool) {
 		}
 	}
 	v := listView{
-		Staff: x.staff, History: history, User: visible(user),
-		Live: x.listURL("", user, "", ""), Past: x.listURL("history", user, "", ""),
-	}
-	view := ""
-	if history {
-		view = "history"
-	}
-	if v.Search = x.listURL(view, "", "", ""); user != "" {
-		v.Cleared = v.Search
+		Staff: x.staff, History: view == viewHistory, Intro: intro, User: visible(user), Search: x.listURL(view),
+		Live: x.listURL(viewLive, "user", user), Past: x.listURL(viewHistory, "user", user),
+		Empty: view == viewLive && !x.staff && after == "" && len(tokens) == 0,
 	}
 	if after != "" {
-		v.First = x.listURL(view, user, "", "")
+		v.First = x.listURL(view, "user", user)
 	}
 	if len(tokens) > pageSize {
 		tokens = tokens[:pageSize]
-		v.Next = x.listURL(view, user, formatCursor(tokens[pageSize-1].Cursor()), "")
+		v.Next = x.listURL(view, "user", user, "after", formatCursor(tokens[pageSize-1].Cursor()))
 	}
 	for _, t := range tokens {
 		v.Tokens = append(v.Tokens, x.tokenView(t))
@@ -132,15 +131,7 @@ func (x *exchange) showList(history bool) {
 	case doneRevoke:
 		v.Done = x.texts.RevokeDone
 	}
-	title := x.texts.Title
-	v.Intro = x.texts.Intro
-	if x.staff {
-		title, v.Intro = x.texts.StaffTitle, x.texts.StaffIntro
-	}
-	if history {
-		v.Intro = x.texts.HistoryIntro
-	}
-	x.show(http.StatusOK, "list", title, v)
+	x.show(http.StatusOK, "list", x.title, v)
 }
 
 func formatCursor(c tokenauth.Cursor) string {

@@ -58,8 +58,8 @@ func (x *exchange) problem(status int, p Problem) {
 
 func (x *exchange) write(status int, name string, v view, prefix string) {
 	page := Page{Lang: x.texts.Lang, Title: prefix + v.Title}
-	if v.Title != x.texts.Title {
-		page.Title += " – " + x.texts.Title
+	if v.Title != x.title {
+		page.Title += " – " + x.title
 	}
 	head := struct{ Style, Script string }{Style: x.root + x.assets.style}
 	if name == "key" {

@@ -252,7 +252,7 @@ func TestW6WorksWithoutScript(t *testing.T) {
 	s.Clock.Advance(2 * time.Hour)
 	p = s.get(at)
 	hint := key[len(key)-4:]
-	require.Contains(t, p.text(), "backup notes:read Key ends in "+hint+" Created 3 hours ago 1 Mar 2026 Expires in 90 days 30 May 2026 Last used 2 hours ago 1 Mar 2026 Rename backup")
+	require.Contains(t, p.text(), "backup Scopes notes:read Key ends in "+hint+" Created 3 hours ago 1 Mar 2026 Expires in 90 days 30 May 2026 Last used 2 hours ago 1 Mar 2026 Rename backup")
 
 	rename := p.link(t, at, "Rename backup")
 	form = s.get(rename).fields()

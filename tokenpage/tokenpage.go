@@ -87,9 +87,9 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 		return tokenauth.Query{UserID: id}, err
 	}
 	h.pages = map[string]methods{
-		"":        {get: (*exchange).list},
-		"history": {get: (*exchange).history},
-		"new":     {get: (*exchange).newToken, post: (*exchange).create},
+		viewLive:    {get: (*exchange).live},
+		viewHistory: {get: (*exchange).history},
+		"new":       {get: (*exchange).newToken, post: (*exchange).create},
 	}
 	h.actions = map[string]methods{
 		"rename": {get: (*exchange).askName, post: (*exchange).rename},
@@ -110,13 +110,14 @@ func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), o
 	}
 	h := newHandler(m, opts)
 	h.staff = true
+	h.title, h.intro = h.texts.StaffTitle, h.texts.StaffIntro
 	h.whose = func(r *http.Request) (tokenauth.Query, error) {
 		ok, err := isStaff(r)
 		return tokenauth.Query{AllUsers: ok}, err
 	}
 	h.pages = map[string]methods{
-		"":        {get: (*exchange).list},
-		"history": {get: (*exchange).history},
+		viewLive:    {get: (*exchange).live},
+		viewHistory: {get: (*exchange).history},
 	}
 	h.actions = map[string]methods{
 		"revoke": {get: (*exchange).askRevoke, post: (*exchange).revoke},
@@ -152,6 +153,7 @@ func newHandler(m *tokenauth.Manager, opts *Options) *handler {
 		h.policy += layoutPolicy
 	}
 	h.texts = o.Texts.orEnglish()
+	h.title, h.intro = h.texts.Title, h.texts.Intro
 	h.assets = newAssets(o.CSS)
 	return h
 }
