@@ -28,7 +28,7 @@ func Example() {
 			"orders:write": "Place and cancel orders",
 		},
 		SignInURL: "/sign-in",
-		CSS:       ":root { --tp-accent: #00695c; }",
+		CSS:       ":root { --tp-brand: #00695c; }",
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/account/tokens/", http.StripPrefix("/account/tokens", page))

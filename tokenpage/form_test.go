@@ -166,7 +166,7 @@ func TestScopesOnOffer(t *testing.T) {
 	s := newSite(t, &tokenauth.Options{Scopes: []string{"a", "b"}}, &tokenpage.Options{Scopes: described})
 	require.Contains(t, s.get("new").text(), "needs. a b Bees")
 	s = newSite(t, nil, &tokenpage.Options{Scopes: described})
-	described["c"] = "changed later"
+	described["b"], described["c"] = "Wasps", "Changed later"
 	require.Contains(t, s.get("new").text(), "needs. b Bees Expires")
 	require.Equal(t, http.StatusUnprocessableEntity, s.create(url.Values{"name": {"x"}, "scope": {"c"}}).Code)
 	s = newSite(t, nil, nil)

@@ -82,11 +82,11 @@ func TestW1OversizedForm(t *testing.T) {
 // send checks the headers of all that the other tests ask for.
 func TestW2HeadersOfAssets(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil, &tokenpage.Options{CSS: "\n:root { --tp-accent: #b00020; }\n"})
+	s := newSite(t, nil, &tokenpage.Options{CSS: "\n:root { --tp-brand: #b00020; }\n"})
 	s.user = ""
 	css := s.get("tokens.css")
 	require.Equal(t, "text/css; charset=utf-8", css.Header().Get("Content-Type"))
-	require.True(t, strings.HasSuffix(css.body, "--tp-accent: #b00020; }\n"))
+	require.True(t, strings.HasSuffix(css.body, "--tp-brand: #b00020; }\n"))
 	js := s.get("copy.js")
 	require.Equal(t, "text/javascript; charset=utf-8", js.Header().Get("Content-Type"))
 	for _, asset := range []page{css, js} {

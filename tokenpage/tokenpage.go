@@ -11,7 +11,7 @@
 // # Appearance
 //
 // [Options].CSS overrides the custom properties at the top of the stylesheet, such
-// as --tp-accent, [Options].Layout puts the pages into the service's own frame, and
+// as --tp-brand, [Options].Layout puts the pages into the service's own frame, and
 // [Options].Texts replaces the words. For several languages, make a handler for each
 // and choose by request.
 //
