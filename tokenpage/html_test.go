@@ -53,8 +53,7 @@ func wellFormed(html string) string {
 // the page's own policy need of it.
 func checkHTML(t *testing.T, html string) {
 	t.Helper()
-	var ids, labels, fields, described, headings []string
-	count := map[string]int{}
+	d := document{t: t, count: map[string]int{}}
 	decoder := xml.NewDecoder(strings.NewReader(wellFormed(html)))
 	for {
 		token, err := decoder.Token()
@@ -62,65 +61,79 @@ func checkHTML(t *testing.T, html string) {
 			break
 		}
 		require.NoError(t, err, html)
-		element, ok := token.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		attributes := map[string]string{}
-		for _, a := range element.Attr {
-			name := a.Name.Local
-			require.NotContains(t, attributes, name, "repeated attribute")
-			require.False(t, name == "style" || strings.HasPrefix(name, "on"), "inline %s", name)
-			attributes[name] = a.Value
-		}
-		name := element.Name.Local
-		count[name]++
-		if id, ok := attributes["id"]; ok {
-			require.NotContains(t, ids, id)
-			ids = append(ids, id)
-		}
-		described = append(described, strings.Fields(attributes["aria-describedby"]+" "+attributes["aria-labelledby"])...)
-		for _, a := range []string{"href", "src", "action"} {
-			require.NotRegexp(t, absolute, attributes[a], "links are relative")
-		}
-		switch name {
-		case "html":
-			require.NotEmpty(t, attributes["lang"])
-		case "style":
-			require.Fail(t, "inline style")
-		case "script":
-			require.NotEmpty(t, attributes["src"], "inline script")
-		case "h1", "h2":
-			headings = append(headings, name)
-		case "label": // either for a field, or around the one that follows
-			labels = append(labels, attributes["for"])
-		case "textarea", "input", "select":
-			if attributes["type"] == "hidden" {
-				continue
-			}
-			fields = append(fields, attributes["id"])
-			if n := len(labels); n > 0 && labels[n-1] == "" {
-				labels[n-1] = attributes["id"]
-			}
-		case "a":
-			require.NotEmpty(t, attributes["href"])
-			if anchor, ok := strings.CutPrefix(attributes["href"], "#"); ok {
-				described = append(described, anchor)
-			}
-		case "form":
-			require.NotEmpty(t, attributes["action"])
-		case "nav":
-			require.NotEmpty(t, attributes["aria-label"])
+		if element, ok := token.(xml.StartElement); ok {
+			d.element(element)
 		}
 	}
-	require.Equal(t, []int{1, 1, 1, 1}, []int{count["html"], count["title"], count["main"], count["h1"]})
-	require.Equal(t, "h1", headings[0], "the first heading")
-	slices.Sort(labels)
-	slices.Sort(fields)
-	require.Equal(t, fields, labels, "each field has one label")
-	for _, id := range described {
-		require.Contains(t, ids, id, "refers to an element")
+	require.Equal(t, []int{1, 1, 1, 1}, []int{d.count["html"], d.count["title"], d.count["main"], d.count["h1"]})
+	require.Equal(t, "h1", d.headings[0], "the first heading")
+	slices.Sort(d.labels)
+	slices.Sort(d.fields)
+	require.Equal(t, d.fields, d.labels, "each field has one label")
+	for _, id := range d.references {
+		require.Contains(t, d.ids, id, "refers to an element")
 	}
 	require.NotContains(t, html, "ZgotmplZ")
 	require.NotContains(t, html, "no value")
+}
+
+// A document is what was read of one.
+type document struct {
+	t                        *testing.T
+	count                    map[string]int // of elements
+	ids, references          []string
+	labels, fields, headings []string
+}
+
+func (d *document) element(element xml.StartElement) {
+	d.t.Helper()
+	attributes := map[string]string{}
+	for _, a := range element.Attr {
+		name := a.Name.Local
+		require.NotContains(d.t, attributes, name, "repeated attribute")
+		require.False(d.t, name == "style" || strings.HasPrefix(name, "on"), "inline %s", name)
+		attributes[name] = a.Value
+	}
+	if id, ok := attributes["id"]; ok {
+		require.NotContains(d.t, d.ids, id)
+		d.ids = append(d.ids, id)
+	}
+	d.references = append(d.references, strings.Fields(attributes["aria-describedby"]+" "+attributes["aria-labelledby"])...)
+	for _, a := range []string{"href", "src", "action"} {
+		require.NotRegexp(d.t, absolute, attributes[a], "links are relative")
+	}
+	d.count[element.Name.Local]++
+	switch name := element.Name.Local; name {
+	case "html":
+		require.NotEmpty(d.t, attributes["lang"])
+	case "style":
+		require.Fail(d.t, "inline style")
+	case "script":
+		require.NotEmpty(d.t, attributes["src"], "inline script")
+	case "h1", "h2":
+		d.headings = append(d.headings, name)
+	case "label": // either for a field, or around the one that follows
+		d.labels = append(d.labels, attributes["for"])
+	case "textarea", "input":
+		d.field(attributes)
+	case "a":
+		require.NotEmpty(d.t, attributes["href"])
+		if anchor, ok := strings.CutPrefix(attributes["href"], "#"); ok {
+			d.references = append(d.references, anchor)
+		}
+	case "form":
+		require.NotEmpty(d.t, attributes["action"])
+	case "nav":
+		require.NotEmpty(d.t, attributes["aria-label"])
+	}
+}
+
+func (d *document) field(attributes map[string]string) {
+	if attributes["type"] == "hidden" {
+		return
+	}
+	d.fields = append(d.fields, attributes["id"])
+	if n := len(d.labels); n > 0 && d.labels[n-1] == "" {
+		d.labels[n-1] = attributes["id"]
+	}
 }

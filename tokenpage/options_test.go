@@ -73,67 +73,9 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 			seen[mark] = true
 		}
 	}
-	now := s.Clock.Now()
-	s.user = "7"
-	look(s.get(""))
-	look(s.get("history"))
-	look(s.get("new"))
-	look(s.create(url.Values{"name": {"1"}}))
-	look(s.create(url.Values{"name": {"1"}}))
-	look(s.create(url.Values{"name": {""}, "scope": {"x"}, "expires": {""}}))
-	look(s.create(url.Values{"name": {"2"}, "expires": {"date"}}))
-	look(s.create(url.Values{"name": {"2"}, "user": {"8"}}))
-	_, soon := s.issue(tokenauth.Spec{UserID: "7", Name: "2", ExpiresAt: now.Add(time.Hour)})
-	_, gone := s.issue(tokenauth.Spec{UserID: "7", Name: "3"})
-	_, kept := s.issue(tokenauth.Spec{UserID: "7", Name: "4"})
-	look(s.create(url.Values{"name": {"5"}}))
-	look(s.get(""))
-	for _, action := range []string{"rename", "rotate", "revoke"} {
-		look(s.get(kept.ID + "/" + action))
-	}
-	look(s.post(kept.ID+"/rename", url.Values{"name": {"3"}}))
-	look(s.post(kept.ID+"/rotate", nil))
-	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
-	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
-	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"2"}, "grace": {"0"}}))
-	s.post(gone.ID+"/revoke", nil)
-	look(s.get("?done=revoke"))
-	look(s.get("?done=rename"))
-	look(s.get("?after=1.1"))
-	look(s.get("history"))
-	s.Clock.Advance(time.Hour)
-	look(s.get(""))
-	look(s.post(soon.ID+"/rename", url.Values{"name": {"6"}}))
-	look(s.post(soon.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}))
-	look(s.get("nothing"))
-	look(s.get("?after=x"))
-	look(s.post("", nil))
-	cross := s.request(http.MethodPost, "new", nil)
-	cross.Header.Set("Sec-Fetch-Site", "cross-site")
-	look(s.send(cross))
-	large := httptest.NewRequest(http.MethodPost, prefix+"new", oversized())
-	large.Header = s.request(http.MethodPost, "new", nil).Header
-	look(s.send(large))
-	look(s.get("/staff/"))
-	s.Store.Fail(tokenauth.ErrConflict)
-	look(s.create(url.Values{"name": {"9"}}))
-	s.Store.Fail(errDown)
-	look(s.get(""))
-	look(s.create(url.Values{"name": {"9"}}))
-	s.Store.Fail(nil)
-	s.user = ""
-	look(s.post("new", nil))
-	s.user = "root"
-	look(s.get("/staff/?user=7"))
-	look(s.get("/staff/history"))
-
-	many := make([]tokenauth.ImportSpec, 101)
-	for i := range many {
-		many[i] = tokenauth.ImportSpec{UserID: "9", Name: fmt.Sprint(i), Origin: "1", Digest: tokenauth.DigestOf(fmt.Sprint(i))}
-	}
-	_, err := s.Manager.Import(t.Context(), many...)
-	require.NoError(t, err)
-	look(s.get("/staff/?user=9"))
+	visitForms(s, look)
+	visitLists(s, look)
+	visitProblems(s, look)
 	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts, MaxTTL: 2 * day})
 	short.user = "7"
 	look(short.get("new"))
@@ -142,12 +84,87 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	}
 }
 
+func visitForms(s *site, look func(page)) {
+	s.user = "7"
+	look(s.get("new"))
+	look(s.create(url.Values{"name": {"1"}}))
+	look(s.create(url.Values{"name": {"1"}}))
+	look(s.create(url.Values{"name": {""}, "scope": {"x"}, "expires": {""}}))
+	look(s.create(url.Values{"name": {"2"}, "expires": {"date"}}))
+	s.Store.Fail(tokenauth.ErrConflict)
+	look(s.create(url.Values{"name": {"9"}}))
+	s.Store.Fail(nil)
+	_, soon := s.issue(tokenauth.Spec{UserID: "7", Name: "2", ExpiresAt: s.Clock.Now().Add(time.Hour)})
+	s.issue(tokenauth.Spec{UserID: "7", Name: "3"})
+	_, kept := s.issue(tokenauth.Spec{UserID: "7", Name: "4"})
+	look(s.create(url.Values{"name": {"5"}}))
+	for _, action := range []string{"rename", "rotate", "revoke"} {
+		look(s.get(kept.ID + "/" + action))
+	}
+	look(s.post(kept.ID+"/rename", url.Values{"name": {"3"}}))
+	look(s.post(kept.ID+"/rotate", nil))
+	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
+	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
+	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"2"}, "grace": {"0"}}))
+	look(s.get("")) // with one that expires soon
+	s.Clock.Advance(time.Hour)
+	look(s.post(soon.ID+"/rename", url.Values{"name": {"6"}}))
+	look(s.post(soon.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}))
+	look(s.get(""))
+	s.post(kept.ID+"/revoke", nil)
+}
+
+func visitLists(s *site, look func(page)) {
+	s.user = "8"
+	for _, path := range []string{"", "history", "?done=revoke", "?done=rename", "?after=1.1"} {
+		look(s.get(path))
+	}
+	many := make([]tokenauth.ImportSpec, 101)
+	for i := range many {
+		many[i] = tokenauth.ImportSpec{UserID: "9", Name: fmt.Sprint(i), Origin: "1", Digest: tokenauth.DigestOf(fmt.Sprint(i))}
+	}
+	_, err := s.Manager.Import(s.t.Context(), many...)
+	require.NoError(s.t, err)
+	s.user = "root"
+	for _, path := range []string{"/staff/", "/staff/history", "/staff/?user=7", "/staff/?user=9"} {
+		look(s.get(path))
+	}
+}
+
+func visitProblems(s *site, look func(page)) {
+	s.user = "7"
+	look(s.create(url.Values{"name": {"2"}, "user": {"8"}}))
+	look(s.get("nothing"))
+	look(s.get("?after=x"))
+	look(s.post("", nil))
+	look(s.get("/staff/"))
+	cross := s.request(http.MethodPost, "new", nil)
+	cross.Header.Set("Sec-Fetch-Site", "cross-site")
+	look(s.send(cross))
+	large := httptest.NewRequest(http.MethodPost, prefix+"new", oversized())
+	large.Header = s.request(http.MethodPost, "new", nil).Header
+	look(s.send(large))
+	s.Store.Fail(errDown)
+	look(s.get(""))
+	look(s.create(url.Values{"name": {"9"}}))
+	s.Store.Fail(nil)
+	s.user = ""
+	look(s.post("new", nil))
+}
+
 func TestEnglishFillsTheGaps(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, &tokenpage.Options{Texts: tokenpage.Texts{Title: "Keys", NotFound: tokenpage.Problem{Title: "Gone"}}})
 	p := s.get("nothing")
 	require.Equal(t, "Gone – Keys", p.title)
 	require.Contains(t, p.text(), "There is no such page or token.")
+}
+
+func TestMomentsAhead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop", ExpiresAt: s.Clock.Now().Add(time.Second)})
+	require.Contains(t, s.get("").text(), "Created just now 1 Mar 2026 Expires in a moment 1 Mar 2026")
 }
 
 func TestRelativeTimes(t *testing.T) {

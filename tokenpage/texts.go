@@ -191,6 +191,8 @@ var english = Texts{
 func relative(d time.Duration) string {
 	n, unit := 0.0, ""
 	switch abs := d.Abs(); {
+	case abs < time.Minute && d > 0:
+		return "in a moment"
 	case abs < time.Minute:
 		return "just now"
 	case abs < time.Hour:

@@ -1,0 +1,149 @@
+package tokenpage_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+func TestW8ManyTokens(t *testing.T) {
+	t.Parallel()
+	const many = 10_000
+	s := newSite(t, &tokenauth.Options{MaxPerUser: -1}, nil)
+	specs := make([]tokenauth.ImportSpec, many)
+	for i := range specs {
+		specs[i] = tokenauth.ImportSpec{UserID: "anna", Name: "token " + strconv.Itoa(i), Origin: "old", Digest: tokenauth.DigestOf(strconv.Itoa(i)),
+			CreatedAt: s.Clock.Now().Add(time.Duration(i-many) * time.Second)}
+	}
+	_, err := s.Manager.Import(t.Context(), specs...)
+	require.NoError(t, err)
+	for at, i := prefix, 0; ; {
+		p := s.get(at)
+		for range 100 {
+			require.Contains(t, p.body, "<bdi>token "+strconv.Itoa(i)+"</bdi>")
+			i++
+		}
+		require.Less(t, len(p.body), 200<<10)
+		if i == many {
+			require.NotContains(t, p.body, "Next page")
+			require.Equal(t, prefix, p.link(t, at, "First page"))
+			return
+		}
+		if i == 300 {
+			i = many - 100 // the pages between are like the others
+			cursor := strconv.FormatInt(specs[i-1].CreatedAt.UnixMicro(), 10) + ".ZZZZ"
+			at = prefix + "?after=" + cursor
+			continue
+		}
+		at = p.link(t, at, "Next page")
+	}
+}
+
+func TestW8MalformedCursor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	for _, after := range []string{"x", "1", "1.", ".A", "1.%00", "1.a%20b", "99999999999999999999.A", "9223372036854775807.A", "-9223372036854775808.A", "1.A.B"} {
+		require.Equal(t, http.StatusBadRequest, s.get("?after="+after).Code, after)
+	}
+	require.Contains(t, s.get("?after=1800000000000000.A").text(), "There are no tokens here.")
+}
+
+var errDown = errors.New("dial tcp 10.0.0.7:5432: connection refused")
+
+func TestW9StoreIsDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	s.Store.Fail(errDown)
+	down := func(p page, says string) {
+		t.Helper()
+		require.Equal(t, http.StatusServiceUnavailable, p.Code)
+		require.NotEmpty(t, p.Header().Get("Retry-After"))
+		require.Contains(t, p.text(), says)
+		require.NotContains(t, p.body, "10.0.0.7")
+		require.Contains(t, s.logged[len(s.logged)-1], errDown.Error(), "the service is told why")
+	}
+	for _, path := range []string{"", "history", token.ID + "/rename", token.ID + "/rotate", token.ID + "/revoke"} {
+		down(s.get(path), "Nothing was changed.")
+	}
+	for _, action := range []string{"rename", "rotate", "revoke"} {
+		down(s.post(token.ID+"/"+action, nil), "Nothing was changed.")
+	}
+	down(s.create(url.Values{"name": {"phone"}}), "may or may not have been made")
+	s.Store.Fail(nil)
+	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+}
+
+func TestW9SignInCannotBeChecked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.user = "broken"
+	for _, path := range []string{"", "new", "/staff/"} {
+		p := s.get(path)
+		require.Equal(t, http.StatusServiceUnavailable, p.Code)
+		require.Equal(t, errSession.Error(), s.logged[len(s.logged)-1])
+	}
+	require.Equal(t, http.StatusServiceUnavailable, s.create(url.Values{"name": {"phone"}}).Code)
+}
+
+func TestW10UnderAPrefixBehindAProxy(t *testing.T) {
+	t.Parallel()
+	t.Run("redirects to the slash", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, nil, nil)
+		page := tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil)
+		for target, location := range map[string]string{"/account/tokens": "./tokens/", "/account/tokens?x=y": "./tokens/"} {
+			w := httptest.NewRecorder()
+			http.StripPrefix("/account/tokens", page).ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+			require.Equal(t, http.StatusPermanentRedirect, w.Code)
+			require.Equal(t, location, w.Header().Get("Location"))
+		}
+		for strip, target := range map[string]string{"/a/b/": "/a/b/", "/a/b": "/a/b/", "": "/"} {
+			w := httptest.NewRecorder()
+			http.StripPrefix(strip, page).ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+			require.Equal(t, http.StatusOK, w.Code)
+		}
+	})
+	t.Run("unknown paths find their way back", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, nil, nil)
+		for _, path := range []string{"nothing", "a/b", "a/b/c", "new/", "%6eew", "a%2Frename", "%2e%2e/revoke", "favicon.ico", "history/x"} {
+			p := s.get(path)
+			require.Equal(t, http.StatusNotFound, p.Code, path)
+			require.Equal(t, prefix, p.link(t, prefix+path, "Back to the tokens"), path)
+			require.Equal(t, prefix+"tokens.css", strings.Split(resolve(t, prefix+path, attribute(p.element(t, "<link"), "href")), "?")[0])
+		}
+	})
+	t.Run("proxy rewrites the host", func(t *testing.T) {
+		t.Parallel()
+		protection := http.NewCrossOriginProtection()
+		require.NoError(t, protection.AddTrustedOrigin("https://acme.example"))
+		for name, test := range map[string]struct {
+			header, value string
+			trusted       *http.CrossOriginProtection
+			status        int
+		}{
+			"browser":                       {"Sec-Fetch-Site", "same-origin", nil, http.StatusOK},
+			"old browser":                   {"Origin", "https://acme.example", nil, http.StatusForbidden},
+			"old browser, origin is known":  {"Origin", "https://acme.example", protection, http.StatusOK},
+			"other origin, origin is known": {"Origin", "https://evil.example", protection, http.StatusForbidden},
+		} {
+			s := newSite(t, nil, &tokenpage.Options{CrossOrigin: test.trusted})
+			r := s.request(http.MethodPost, "new", url.Values{"user": {"anna"}, "name": {"phone"}, "expires": {"7"}})
+			r.Host = "10.0.0.7:8080"
+			r.Header.Del("Sec-Fetch-Site")
+			r.Header.Set(test.header, test.value)
+			require.Equal(t, test.status, s.send(r).Code, name)
+		}
+	})
+}
