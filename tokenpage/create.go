@@ -14,10 +14,8 @@ import (
 
 const day = 24 * time.Hour
 
-// Expiries on offer, in days, and the one that is preselected, if it is allowed.
+// presets are the expiries on offer, in days. The longest that is allowed is preselected.
 var presets = []int{7, 30, 90}
-
-const preset = 90
 
 // What the field "expires" may say, beside a number of days.
 const (
@@ -145,7 +143,7 @@ func (x *exchange) allows(ttl time.Duration) bool {
 
 func (x *exchange) preselected() string {
 	for _, days := range slices.Backward(presets) {
-		if days <= preset && x.allows(time.Duration(days)*day) {
+		if x.allows(time.Duration(days) * day) {
 			return strconv.Itoa(days)
 		}
 	}

@@ -56,8 +56,8 @@ type Options struct {
 
 	// Layout writes a whole document around a page. It is executed before anything is
 	// sent; after an error the answer is 500. The policy of the pages allows it
-	// styles, scripts, images and fonts of the same origin, and nothing inline. Nil: a
-	// plain document.
+	// styles, scripts, images and fonts of the same origin, and nothing inline. A page
+	// may hold a key, which must go nowhere else. Nil: a plain document.
 	Layout func(w io.Writer, r *http.Request, p Page) error
 
 	// CrossOrigin decides which forms to refuse, for a service that trusts other
