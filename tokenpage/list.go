@@ -62,9 +62,12 @@ func (x *exchange) moment(t time.Time) *moment {
 }
 
 func (x *exchange) tokenView(t tokenauth.Token) tokenView {
-	expired := t.ExpiredAt(x.now)
+	expired, userURL := t.ExpiredAt(x.now), ""
+	if x.staff {
+		userURL = x.listURL(viewLive, "user", t.UserID)
+	}
 	return tokenView{
-		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: x.listURL(viewLive, "user", t.UserID),
+		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: userURL,
 		Expired: expired, Soon: !expired && t.ExpiredAt(x.now.Add(soon)),
 		Created: x.moment(t.CreatedAt), Expires: x.moment(t.ExpiresAt),
 		LastUsed: x.moment(t.LastUsedAt), Revoked: x.moment(t.RevokedAt),
