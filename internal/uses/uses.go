@@ -5,7 +5,6 @@ package uses
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,7 @@ type Tracker struct {
 
 	mu      sync.Mutex
 	pending map[string]time.Time // the latest use by token ID
-	writing map[string]time.Time // what the flush that runs has taken
+	writing map[string]time.Time // what the flush that runs has taken and not yet written
 	timer   *time.Timer          // nil: none is set
 }
 
@@ -54,7 +53,7 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 	if *id == "" {
 		return
 	}
-	place := &t.recent[(*id)[0]%64]
+	place := t.place(*id)
 	if u := place.Load(); u != nil && u.id == id {
 		if now := at.UnixMicro(); now-u.at.Load() >= time.Second.Microseconds() {
 			u.at.Store(now)
@@ -67,7 +66,7 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.note(*id, at) && len(t.pending) == batch {
-		go t.flushFull()
+		t.timer.Reset(0)
 	}
 	if _, ok := t.pending[*id]; ok {
 		t.settle(place.Load())
@@ -76,6 +75,9 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 		place.Store(u)
 	}
 }
+
+// place returns where the recent use of a token may be found.
+func (t *Tracker) place(id string) *atomic.Pointer[recentUse] { return &t.recent[id[0]%64] }
 
 // settle takes over what was noted without the lock.
 func (t *Tracker) settle(u *recentUse) {
@@ -91,7 +93,7 @@ func (t *Tracker) settle(u *recentUse) {
 // note reports whether id was not pending before; then the timer is set.
 func (t *Tracker) note(id string, at time.Time) bool {
 	last, ok := t.pending[id]
-	if !ok && len(t.pending) >= most || ok && !at.After(last) {
+	if !ok && len(t.pending)+len(t.writing) >= most || ok && !at.After(last) {
 		return false
 	}
 	t.pending[id] = at
@@ -105,13 +107,18 @@ func (t *Tracker) arm() {
 	}
 }
 
-// flushLater writes what has waited for long enough, and leaves what comes meanwhile
-// to the next timer: else a busy service would write a few at a time without end.
+// flushLater is what the timer calls. What it can't write, and what comes while
+// another flush runs, waits for the next timer.
 func (t *Tracker) flushLater() {
 	t.mu.Lock()
 	t.timer = nil
 	t.mu.Unlock()
-	t.flushBehind(1)
+	select {
+	case t.running <- struct{}{}:
+		_ = t.flush(context.Background()) // failed was told
+		<-t.running
+	default:
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.pending) > 0 {
@@ -119,47 +126,55 @@ func (t *Tracker) flushLater() {
 	}
 }
 
-// flushFull writes full batches before their time.
-func (t *Tracker) flushFull() { t.flushBehind(batch) }
-
-func (t *Tracker) flushBehind(least int) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	_ = t.flush(ctx, least, batch) // failed was told
-}
-
 // Latest returns the latest use that is remembered and not known to be written; a
 // zero time if there is none.
-func (t *Tracker) Latest(id string) time.Time {
+func (t *Tracker) Latest(id string) (latest time.Time) {
+	if id == "" {
+		return latest
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at, ok := t.pending[id]; ok {
-		return at
+	if u := t.place(id).Load(); u != nil && *u.id == id {
+		latest = time.UnixMicro(u.at.Load())
 	}
-	return t.writing[id]
+	for _, noted := range []map[string]time.Time{t.pending, t.writing} {
+		if at := noted[id]; at.After(latest) {
+			latest = at
+		}
+	}
+	return latest
 }
 
-// Flush writes all that is remembered. It waits for a flush that runs.
-func (t *Tracker) Flush(ctx context.Context) error { return t.flush(ctx, 1, 1) }
-
-// flush writes a batch if at least so many are pending, and others while more are.
-func (t *Tracker) flush(ctx context.Context, first, others int) error {
+// Flush writes all that is remembered when it is called. It waits for a flush that runs.
+func (t *Tracker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err // select would choose at random
 	}
 	select {
 	case t.running <- struct{}{}:
 		defer func() { <-t.running }()
+		return t.flush(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	for least := first; ; least = others {
-		latest := t.take(least)
-		if len(latest) == 0 {
+}
+
+// flush takes what is pending, and not what comes meanwhile: on a busy service there
+// is always more, and it would be written a few at a time.
+func (t *Tracker) flush(ctx context.Context) error {
+	t.mu.Lock()
+	for i := range t.recent {
+		t.settle(t.recent[i].Swap(nil)) // a use noted just now may be lost: the next one counts
+	}
+	t.writing, t.pending = t.pending, map[string]time.Time{}
+	t.mu.Unlock()
+	for {
+		part := t.part()
+		if len(part) == 0 {
 			return nil
 		}
-		err := t.safely(ctx, latest)
-		t.written(err == nil)
+		err := t.safely(ctx, part)
+		t.written(part, err == nil)
 		if err != nil {
 			t.failed(err)
 			return err
@@ -167,46 +182,45 @@ func (t *Tracker) flush(ctx context.Context, first, others int) error {
 	}
 }
 
+// part returns what one call of write is to write.
+func (t *Tracker) part() map[string]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	part := make(map[string]time.Time, min(batch, len(t.writing)))
+	for id, at := range t.writing {
+		if len(part) == batch {
+			break
+		}
+		part[id] = at
+	}
+	return part
+}
+
 // safely is write, whose panic would end the process, since nobody waits for it.
-func (t *Tracker) safely(ctx context.Context, latest map[string]time.Time) (err error) {
+func (t *Tracker) safely(ctx context.Context, part map[string]time.Time) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("tokenauth: the store panicked with a %T", p)
 		}
 	}()
-	return t.write(ctx, latest)
+	return t.write(ctx, part)
 }
 
-// take moves a batch from pending to writing, if at least so many are pending, and
-// returns a copy.
-func (t *Tracker) take(least int) map[string]time.Time {
+// written ends a call of write. What could not be written is pending again.
+func (t *Tracker) written(part map[string]time.Time, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.pending) < least {
-		return nil
-	}
-	for i := range t.recent {
-		t.settle(t.recent[i].Swap(nil))
-	}
-	t.writing = make(map[string]time.Time, min(batch, len(t.pending)))
-	for id, at := range t.pending {
-		if len(t.writing) == batch {
-			break
+	if ok {
+		for id := range part {
+			delete(t.writing, id)
 		}
-		t.writing[id] = at
-		delete(t.pending, id)
+		return
 	}
-	return maps.Clone(t.writing)
-}
-
-// written ends what take began: what was not written is pending again.
-func (t *Tracker) written(ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !ok {
-		for id, at := range t.writing {
-			t.note(id, at)
-		}
-	}
+	again := t.writing
 	t.writing = nil
+	for id, at := range again {
+		t.note(id, at)
+	}
 }

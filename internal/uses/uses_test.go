@@ -165,9 +165,79 @@ func TestFullBatches(t *testing.T) {
 			time.Sleep(4 * time.Millisecond)
 		}
 		time.Sleep(2 * time.Minute)
-		written, calls, _ := rows.seen()
+		written, calls, told := rows.seen()
 		require.Len(t, written, tokens)
+		require.Zero(t, told)
 		require.LessOrEqual(t, len(calls), tokens/500+3, "one more at each end of the delay")
+	})
+}
+
+// The same where tokens are used again all the time, as long as a service runs.
+func TestFullBatchesOfBusyTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{rows: map[string]time.Time{}}
+		uses := New(30*time.Second, func(ctx context.Context, latest map[string]time.Time) error {
+			time.Sleep(5 * time.Millisecond)
+			return rows.write(ctx, latest)
+		}, rows.failed)
+		const tokens = 60_000
+		due := 0
+		for i := range 120 * 2000 { // 2,000 a second
+			id := fmt.Sprint(i % tokens)
+			rows.mu.Lock()
+			last := rows.rows[id]
+			rows.mu.Unlock()
+			if time.Since(last) >= 30*time.Second {
+				due++
+			}
+			uses.Note(&id, last, time.Now())
+			time.Sleep(time.Second / 2000)
+		}
+		require.NoError(t, uses.Flush(t.Context()))
+		_, calls, told := rows.seen()
+		require.Zero(t, told)
+		require.LessOrEqual(t, len(calls), 2*due/500)
+	})
+}
+
+// A token in constant use must not be taken for idle while the table hangs.
+func TestLatestOfSameRow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		uses, _ := newTracker(time.Minute)
+		id, now := "a", time.Now()
+		uses.Note(&id, time.Time{}, now)
+		uses.Note(&id, time.Time{}, now.Add(30*time.Second))
+		require.True(t, now.Add(30*time.Second).Equal(uses.Latest("a")))
+		require.Zero(t, uses.Latest("!"), "has the place of a")
+		require.Zero(t, uses.Latest(""))
+		require.NoError(t, uses.Flush(t.Context()))
+		require.Zero(t, uses.Latest("a"))
+		time.Sleep(time.Hour) // for the timer
+	})
+}
+
+// A table that hangs must not pile up what waits for it; when it answers again all
+// goes on.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{rows: map[string]time.Time{}}
+		answer := make(chan struct{})
+		uses := New(time.Minute, func(_ context.Context, latest map[string]time.Time) error {
+			<-answer // whatever the context says
+			return rows.write(ctx, latest)
+		}, rows.failed)
+		uses.Note(new("a"), time.Time{}, time.Now())
+		time.Sleep(2 * time.Minute)
+		uses.Note(new("b"), time.Time{}, time.Now())
+		time.Sleep(time.Hour)
+		close(answer)
+		time.Sleep(2 * time.Minute)
+		written, calls, _ := rows.seen()
+		require.Len(t, written, 2)
+		require.Equal(t, []int{1, 1}, calls)
 	})
 }
 
