@@ -116,7 +116,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		switch {
 		case e.isFailure():
 			level = slog.LevelError
-			add("error", e.Err.Error())
+			attrs = append(attrs, slog.Any("error", e.Err))
 		case e.Kind == EventRejected, e.Kind == EventRetiredKeyUsed:
 			level = slog.LevelWarn
 		}
@@ -144,7 +144,7 @@ type rateLimit struct {
 func (r *rateLimit) allow(now time.Time) (ok bool, left int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if since := now.Sub(r.begin); since >= time.Minute || since < 0 {
+	if since := now.Sub(r.begin); since >= time.Minute {
 		r.begin, r.n = now, 0
 	}
 	if r.n == 10 {

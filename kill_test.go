@@ -56,7 +56,9 @@ func TestF10Killed(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "tokens.db")
-			newSQLiteStore(t, openSQLiteFile(t, path), nil)
+			db := openSQLiteFile(t, path)
+			newSQLiteStore(t, db, nil)
+			require.NoError(t, db.Close()) // so that the next process recovers alone
 			steps := 0
 			for n := range kills() {
 				user := fmt.Sprint("user", n)

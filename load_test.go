@@ -19,8 +19,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// What a service meets at its worst, made small; in full with TOKENAUTH_LONG, where
-// the times are told that docs/performance.md speaks of. No time is judged.
+// What a service meets at its worst, made small; for longer with
+// TOKENAUTH_LONG, where times are told too. No time is judged.
 
 // shortOrLong returns the first in the usual run, the second in a long one.
 func shortOrLong[T any](short, inLong T) T {

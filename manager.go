@@ -35,8 +35,8 @@ type Manager struct {
 // prefix of the service's own lets secret scanners tell whose a leaked key is.
 //
 // Options may be nil; they are copied. New panics on a programming mistake: a
-// nil store, a malformed prefix, scope or legacy format, a negative duration,
-// or a DefaultTTL above MaxTTL.
+// nil store, a malformed prefix, scope or legacy format, a negative TTL, a
+// DefaultTTL above MaxTTL, or an IdleTimeout that TouchEvery makes meaningless.
 func New(store Store, prefix string, opts *Options) *Manager {
 	if store == nil {
 		panic("tokenauth: New: nil Store")
@@ -228,9 +228,8 @@ const pruneBatch = 1000
 
 // Prune deletes the tokens that expired or were revoked before the given time,
 // which counts as now if it lies in the future, and returns their number, also
-// beside an error. It works in batches, and may
-// run at any time, more than once at a time too. Imported tokens stay: they mark
-// what must not be imported again.
+// beside an error. It works in batches, and may run at any time, more than once at a
+// time too. Imported tokens stay: they mark what must not be imported again.
 func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
 	if now := m.options.Now(); before.After(now) {
 		before = now // what is still good must stay

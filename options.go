@@ -41,14 +41,15 @@ type Options struct {
 
 	// IdleTimeout is how long a token may go unused before its key is refused. It
 	// counts from the latest of CreatedAt, LastUsedAt and the uses that this
-	// process has not written yet; so a cache in front of the store must be stale for
-	// less, and where uses were not recorded before, only for tokens that are younger
-	// does it not end them at once. At least twice TouchEvery, which must not be off.
-	// Zero: no limit.
+	// process has not written yet. What other processes saw last is known TouchEvery
+	// later, and a cache's MaxStale after that: so much earlier a key may be refused.
+	// Where uses were not recorded before, tokens older than this end at once. At
+	// least twice TouchEvery, which must not be off. Zero: no limit.
 	IdleTimeout time.Duration
 
 	// OnEvent is told what happens to tokens and which keys are refused; see
-	// [LogEvents]. It is called in the course of the request and must not block.
+	// [LogEvents]. It is called in the course of the request and must neither block
+	// nor panic.
 	// Nil: nobody is told.
 	OnEvent func(context.Context, Event)
 

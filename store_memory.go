@@ -273,6 +273,9 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 			if seen++; seen%1000 == 0 {
 				s.mu.Unlock()
 				s.mu.Lock()
+				if err := ctx.Err(); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

@@ -1,5 +1,6 @@
 // Package storecache keeps what a [tokenauth.Store] found for a short time, so that
-// a busy key costs one query in some seconds and not one a request.
+// a busy key costs one query in some seconds, and one after each write of its last
+// use, and not one a request.
 //
 //	store := storecache.New(sqlStore, nil)
 //	tokens := tokenauth.New(store, "acme", nil)
@@ -123,6 +124,11 @@ func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record
 func (c *Cache) fill(ctx context.Context, d tokenauth.Digest) *fill {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if e := c.entries[d]; e != nil && c.isFresh(e.fetchedAt) { // a query has just ended
+		f := &fill{done: make(chan struct{}), record: e.record}
+		close(f.done)
+		return f
+	}
 	if f := c.fills[d]; f != nil && c.isFresh(f.startedAt) { // one that hangs holds up nobody for longer
 		return f
 	}
@@ -203,22 +209,26 @@ func (c *Cache) invalidate(f func()) {
 	f()
 }
 
-func (c *Cache) invalidateUser(userID string) {
+// invalidateTokens forgets what is kept of tokens that are so.
+func (c *Cache) invalidateTokens(so func(t *tokenauth.Token) bool) {
 	c.invalidate(func() {
 		for _, e := range c.entries {
-			if e.record.Token.UserID == userID {
+			if so(&e.record.Token) {
 				c.forget(e)
 			}
 		}
 	})
 }
 
-func (c *Cache) invalidateAll() {
-	c.invalidate(func() {
-		clear(c.entries)
-		clear(c.byID)
-		c.oldest = nil
-	})
+func (c *Cache) invalidateUser(userID string) {
+	c.invalidateTokens(func(t *tokenauth.Token) bool { return t.UserID == userID })
+}
+
+// invalidateEnded forgets what a Prune deletes. Of an end that only the store knows,
+// nothing is seen for longer than of any change made elsewhere.
+func (c *Cache) invalidateEnded(before time.Time) {
+	ended := func(at time.Time) bool { return !at.IsZero() && at.Before(before) }
+	c.invalidateTokens(func(t *tokenauth.Token) bool { return ended(t.RevokedAt) || ended(t.ExpiresAt) })
 }
 
 // Create implements [tokenauth.Store].
@@ -279,9 +289,9 @@ func (c *Cache) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	return c.store.Touch(ctx, uses...)
 }
 
-// Prune implements [tokenauth.Store]. It forgets everything.
+// Prune implements [tokenauth.Store].
 func (c *Cache) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
-	c.invalidateAll()
-	defer c.invalidateAll()
+	c.invalidateEnded(before)
+	defer c.invalidateEnded(before)
 	return c.store.Prune(ctx, before, limit)
 }

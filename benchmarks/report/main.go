@@ -2,7 +2,7 @@
 // budgets, and writes docs/performance.md and docs/performance.svg:
 //
 //	go run ./report            # some minutes
-//	go run ./report -quick     # under a minute, and leaves something out
+//	go run ./report -quick     # under 45 seconds, and leaves something out
 //	go run ./report -docs ""   # writes nothing
 //
 // It ends with how many budgets were met, and with a status other than 0 if one was
