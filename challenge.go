@@ -58,6 +58,7 @@ func (a *Authenticator[U]) WriteError(w http.ResponseWriter, r *http.Request, er
 		}
 	}
 	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
 	a.addVary(h)
 	if a.options.ErrorHandler != nil {
 		a.options.ErrorHandler(w, r, err)

@@ -164,9 +164,20 @@ func checked[T any](value *T, check func(T) (T, error)) (*T, error) {
 // rotation replaced ends at once, so that at most two are good at a time.
 //
 // [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired, was
-// unused for too long, or another rotation came first, [ErrInvalidSpec] for a negative or endless grace.
-// After any other error the key may have been replaced: rotate again.
+// unused for too long, or another rotation came first, [ErrInvalidSpec] for a negative
+// or endless grace. After any other error the key may have been replaced: rotate again.
 func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Duration) (Key, Token, error) {
+	return m.rotate(ctx, userID, id, nil, grace)
+}
+
+// RotateFrom is [Manager.Rotate] if the token still has the given [Token].Generation,
+// and [ErrConflict] if not: a form that is sent twice replaces the key once, and does
+// not end the one before, whose grace the first rotation promised.
+func (m *Manager) RotateFrom(ctx context.Context, userID, id string, generation int, grace time.Duration) (Key, Token, error) {
+	return m.rotate(ctx, userID, id, &generation, grace)
+}
+
+func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grace time.Duration) (Key, Token, error) {
 	now := m.options.Now()
 	until := now.Add(grace)
 	if grace < 0 || until.After(latestTime) {
@@ -182,6 +193,9 @@ func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Dura
 	}
 	if m.options.IdleTimeout > 0 && m.isIdle(&t, now) {
 		return Key{}, Token{}, ErrConflict // the new key would be refused
+	}
+	if from != nil && t.Generation != *from {
+		return Key{}, Token{}, ErrConflict
 	}
 	if t.ExpiredAt(until) {
 		until = t.ExpiresAt

@@ -245,3 +245,31 @@ func TestE15E17RevokeAll(t *testing.T) {
 		require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
 	})
 }
+
+// A form that is sent twice, or by two fingers at once, must not end the key in use
+// for one that nobody has seen.
+func TestRotateFrom(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newManager(store, nil)
+		old, token := issue(t, m, tokenauth.Spec{UserID: "42", Name: "laptop"})
+		var key tokenauth.Key
+		won := together(8, func(int) bool {
+			k, rotated, err := m.RotateFrom(ctx, "42", token.ID, token.Generation, time.Hour)
+			if err != nil {
+				require.ErrorIs(t, err, tokenauth.ErrConflict)
+				return false
+			}
+			require.Equal(t, 2, rotated.Generation)
+			key = k
+			return true
+		})
+		require.Equal(t, 1, won)
+		for _, presented := range []string{old, key.Reveal()} {
+			_, err := m.Authenticate(ctx, presented)
+			require.NoError(t, err)
+		}
+		_, _, err := m.RotateFrom(ctx, "42", token.ID, 2, 0)
+		require.NoError(t, err)
+	})
+}

@@ -83,7 +83,7 @@ func (x *exchange) rotate() {
 		x.showRotate(http.StatusConflict, t, chosen, fieldErrors{{"", x.texts.RotatedAlready}})
 		return
 	}
-	key, t, err := x.manager.Rotate(x.r.Context(), t.UserID, t.ID, chosen)
+	key, t, err := x.manager.RotateFrom(x.r.Context(), t.UserID, t.ID, t.Generation, chosen)
 	switch {
 	case err == nil:
 		v := keyView{Key: key.Reveal(), Token: x.tokenView(t), Ended: chosen == 0}
