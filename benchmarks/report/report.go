@@ -38,7 +38,7 @@ type plan struct {
 }
 
 var (
-	fullPlan  = plan{each: 800 * time.Millisecond, rows: 100_000, tokens: 1_000_000, load: true}
+	fullPlan  = plan{each: 3 * time.Second, rows: 100_000, tokens: 1_000_000, load: true}
 	quickPlan = plan{each: 300 * time.Millisecond, rows: 1_000, tokens: 100_000}
 )
 

@@ -66,7 +66,7 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.note(*id, at) && len(t.pending) == batch {
-		t.timer.Reset(0)
+		go t.flushFull()
 	}
 	if _, ok := t.pending[*id]; ok {
 		t.settle(place.Load())
@@ -107,18 +107,18 @@ func (t *Tracker) arm() {
 	}
 }
 
+// flushFull writes full batches before their time, and leaves the rest to the timer.
+func (t *Tracker) flushFull() {
+	t.tryFlush(func() int { return len(t.pending) / batch * batch })
+}
+
 // flushLater is what the timer calls. What it can't write, and what comes while
 // another flush runs, waits for the next timer.
 func (t *Tracker) flushLater() {
 	t.mu.Lock()
 	t.timer = nil
 	t.mu.Unlock()
-	select {
-	case t.running <- struct{}{}:
-		_ = t.flush(context.Background()) // failed was told
-		<-t.running
-	default:
-	}
+	t.tryFlush(t.all)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.pending) > 0 {
@@ -153,21 +153,28 @@ func (t *Tracker) Flush(ctx context.Context) error {
 	select {
 	case t.running <- struct{}{}:
 		defer func() { <-t.running }()
-		return t.flush(ctx)
+		return t.flush(ctx, t.all)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// flush takes what is pending, and not what comes meanwhile: on a busy service there
-// is always more, and it would be written a few at a time.
-func (t *Tracker) flush(ctx context.Context) error {
-	t.mu.Lock()
-	for i := range t.recent {
-		t.settle(t.recent[i].Swap(nil)) // a use noted just now may be lost: the next one counts
+// tryFlush does nothing while another flush runs.
+func (t *Tracker) tryFlush(n func() int) {
+	select {
+	case t.running <- struct{}{}:
+		_ = t.flush(context.Background(), n) // failed was told
+		<-t.running
+	default:
 	}
-	t.writing, t.pending = t.pending, map[string]time.Time{}
-	t.mu.Unlock()
+}
+
+func (t *Tracker) all() int { return len(t.pending) }
+
+// flush writes n of what is pending, and not what comes meanwhile: on a busy service
+// there is always more, and it would be written a few at a time.
+func (t *Tracker) flush(ctx context.Context, n func() int) error {
+	t.take(n)
 	for {
 		part := t.part()
 		if len(part) == 0 {
@@ -179,6 +186,24 @@ func (t *Tracker) flush(ctx context.Context) error {
 			t.failed(err)
 			return err
 		}
+	}
+}
+
+// take moves n uses from pending to writing.
+func (t *Tracker) take(n func() int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.recent {
+		t.settle(t.recent[i].Swap(nil)) // a use noted just now may be lost: the next one counts
+	}
+	count := n()
+	t.writing = make(map[string]time.Time, count)
+	for id, at := range t.pending {
+		if len(t.writing) == count {
+			break
+		}
+		t.writing[id] = at
+		delete(t.pending, id)
 	}
 }
 
