@@ -66,6 +66,9 @@ func (m *Manager) WithStore(store Store) *Manager {
 // Scopes returns the scopes that exist, sorted; none if any well-formed scope is allowed.
 func (m *Manager) Scopes() []string { return slices.Sorted(maps.Keys(m.scopes)) }
 
+// MaxTTL returns how far ahead an expiry may lie; zero: there is no limit.
+func (m *Manager) MaxTTL() time.Duration { return m.options.MaxTTL }
+
 // Get returns a token of a user, also a revoked one, or [ErrNotFound].
 func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
 	r, err := m.get(ctx, userID, id)

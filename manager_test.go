@@ -333,3 +333,10 @@ func together(n int, f func(i int) bool) int {
 	wg.Wait()
 	return count
 }
+
+// A page that offers expiries must know what is refused.
+func TestMaxTTL(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 48*time.Hour, newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxTTL: 48 * time.Hour}).MaxTTL())
+	require.Zero(t, newManager(tokenauth.NewMemoryStore(), nil).MaxTTL())
+}

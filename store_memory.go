@@ -270,7 +270,7 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 				n++
 			}
 			// A range allows for changes of its map. So others need not wait for its end.
-			if seen++; seen%1000 == 0 {
+			if seen++; seen%64 == 0 {
 				s.mu.Unlock()
 				s.mu.Lock()
 				if err := ctx.Err(); err != nil {

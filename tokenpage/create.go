@@ -138,7 +138,7 @@ func (x *exchange) badExpiry(form url.Values) fieldError {
 
 // allows reports whether the policy lets a token last that long.
 func (x *exchange) allows(ttl time.Duration) bool {
-	return x.options.MaxTTL <= 0 || ttl <= x.options.MaxTTL
+	return x.manager.MaxTTL() <= 0 || ttl <= x.manager.MaxTTL()
 }
 
 func (x *exchange) preselected() string {
@@ -172,8 +172,8 @@ func (x *exchange) showCreate(status int, form url.Values, wrong fieldErrors) {
 	if x.allows(2 * day) { // so that at least one whole day is
 		expiry(expiresDate, x.texts.OnDate, "")
 	}
-	if x.options.MaxTTL > 0 {
-		last := x.now.Add(x.options.MaxTTL - day).UTC()
+	if x.manager.MaxTTL() > 0 {
+		last := x.now.Add(x.manager.MaxTTL() - day).UTC()
 		v.MaxDate, v.Latest = last.Format(time.DateOnly), x.moment(last)
 	} else {
 		expiry(expiresNever, x.texts.NeverExpires, x.texts.NeverHint)

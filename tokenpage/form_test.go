@@ -130,7 +130,7 @@ func TestExpiriesOnOffer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, &tokenauth.Options{MaxTTL: test.maxTTL}, &tokenpage.Options{MaxTTL: test.maxTTL})
+			s := newSite(t, &tokenauth.Options{MaxTTL: test.maxTTL}, nil)
 			p := s.get("new")
 			for _, value := range []string{"longest", "7", "30", "90", "date", "never"} {
 				radio := `name="expires" value="` + value + `"`

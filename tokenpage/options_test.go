@@ -76,7 +76,7 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	visitForms(s, look)
 	visitLists(s, look)
 	visitProblems(s, look)
-	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts, MaxTTL: 2 * day})
+	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts})
 	short.user = "7"
 	look(short.get("new"))
 	for i := range n {

@@ -45,9 +45,6 @@ type Options struct {
 	// that are offered are the Manager's; where it allows any, the ones here.
 	Scopes map[string]string
 
-	// MaxTTL is the Manager's, so that no expiry is offered that it would refuse.
-	MaxTTL time.Duration
-
 	// SignInURL is where people go who are not signed in. Empty: they are told so.
 	SignInURL string
 
@@ -103,7 +100,7 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 // user, and revoke them. Nobody sees it for whom isStaff is false; an error means that
 // it can't be told.
 //
-// Of the options, Scopes, MaxTTL and SignInURL mean nothing here. NewStaff panics as [New] does.
+// Of the options, Scopes and SignInURL mean nothing here. NewStaff panics as [New] does.
 func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), opts *Options) http.Handler {
 	if m == nil || isStaff == nil {
 		panic("tokenpage: NewStaff: nil Manager or isStaff")
