@@ -3,6 +3,7 @@
 package leaktest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log"
@@ -36,7 +37,7 @@ func Main(m interface{ Run() int }) {
 	os.Exit(code)
 }
 
-// capture sends standard output and error to s too, until stop is called.
+// capture sends standard output and error to s too, when stop is called.
 func capture(s *Search) (stop func()) {
 	stdout, stderr := os.Stdout, os.Stderr
 	var readers sync.WaitGroup
@@ -46,8 +47,10 @@ func capture(s *Search) (stop func()) {
 			panic(err)
 		}
 		readers.Go(func() {
-			_, _ = io.Copy(io.MultiWriter(to, s), r)
+			var text bytes.Buffer // in one piece: a key may come in two
+			_, _ = io.Copy(io.MultiWriter(to, &text), r)
 			_ = r.Close()
+			_, _ = s.Write(text.Bytes())
 		})
 		return w
 	}

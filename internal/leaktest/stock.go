@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -63,4 +64,19 @@ func (s Stock) Left() []string {
 			return left
 		}
 	}
+}
+
+// NothingLeft fails t if something is left of it when all else is cleaned up. It must be
+// called first, in a test that runs alone.
+func NothingLeft(t testing.TB) {
+	t.Helper()
+	before := TakeStock()
+	t.Cleanup(func() {
+		if t.Failed() {
+			return // it may leave something
+		}
+		for _, thing := range before.Left() {
+			t.Error("left", thing)
+		}
+	})
 }
