@@ -39,6 +39,7 @@ var plants = map[string]struct {
 	"a key that is unknown": {func() { fmt.Println("another_secret") }, ""},
 	"X1 on stdout":          {func() { fmt.Println("x", secret, "y") }, "found a key in clear, ending in cret"},
 	"X1 on stderr":          {func() { fmt.Fprintln(os.Stderr, "x", secret, "y") }, "found a key in clear"},
+	"X1 in two reads":       {func() { fmt.Print(strings.Repeat(" ", 32<<10-4), secret) }, "found a key in clear"}, // of io.Copy
 	"X1 in the log":         {func() { log.Print(secret) }, "found a key in clear"},
 	"X1 in a debug line":    {func() { slog.Debug("x", "key", secret) }, "found a key in clear"},
 	"X1 in a response":      {func() { _, _ = fmt.Fprint(&Default, secret) }, "found a key in clear"},
@@ -98,6 +99,9 @@ func TestEveryPackageIsChecked(t *testing.T) {
 	t.Parallel()
 	checked := map[string]bool{} // by folder
 	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && d.Name() == "benchmarks" {
+			return fs.SkipDir // the peers that run there leave what they leave
+		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
