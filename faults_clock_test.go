@@ -3,7 +3,6 @@ package tokenauth_test
 import (
 	"context"
 	"net/http"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
 // Clocks that jump, stand still or differ; and the end of a service.
@@ -161,9 +161,9 @@ func TestF16Flush(t *testing.T) {
 		require.Equal(t, used.Add(5*time.Second), time.Now())
 		require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded, "there is no time left")
 		require.Zero(t, lastUse(t, store, token.ID))
-		for _, e := range events.take() {
-			require.Equal(t, tokenauth.EventFlushFailed, e.Kind)
-		}
+		told := events.take()
+		require.Len(t, told, 1)
+		require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
 
 		close(store.end)
 		require.NoError(t, m.Flush(ctx))
@@ -180,9 +180,9 @@ func TestF16Flush(t *testing.T) {
 
 // F16: store and database may be closed in either order, and twice. Who comes after that
 // is told to try again, and is no wrong key.
-func TestF16Close(t *testing.T) { // alone: goroutines are counted
+func TestF16Close(t *testing.T) { // alone: what it leaves is looked for
 	for name, databaseFirst := range map[string]bool{"store first": false, "database first": true} {
-		goroutines := runtime.NumGoroutine()
+		before := leaktest.TakeStock()
 		db := openSQLite(t)
 		store := newSQLiteStore(t, db, nil)
 		var events recorder
@@ -205,6 +205,6 @@ func TestF16Close(t *testing.T) { // alone: goroutines are counted
 		require.Len(t, events.take(), 1)
 		requireUnavailable(t, m.Revoke(ctx, "u", token.ID), name)
 		require.NoError(t, m.Flush(ctx), "nothing is left to be written")
-		await(t, "no more goroutines than before", func() bool { return runtime.NumGoroutine() <= goroutines })
+		require.Empty(t, before.Left(), name)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
 // What a service meets at its worst, made small; for longer with
@@ -46,6 +47,8 @@ func (s *countedStore) List(ctx context.Context, q tokenauth.Query) ([]tokenauth
 	return s.Store.List(ctx, q)
 }
 
+const searched = 500 // of the keys of fillStore: to search for 100,000 takes too much memory
+
 // fillStore creates n tokens, of which change may change each, and returns the keys.
 func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tokenauth.Token)) []string {
 	t.Helper()
@@ -60,16 +63,27 @@ func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tok
 			change(len(keys), &token)
 			batch[i] = tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: token}
 			keys = append(keys, key)
+			if len(keys) <= searched {
+				leaktest.Default.Secret(key)
+			}
 		}
 		require.NoError(t, s.Create(ctx, batch...))
 	}
 	return keys
 }
 
-// eachIdleStore is eachStore one after the other, with nothing else running.
+// eachIdleStore is eachStore one after the other, with nothing else running, of which
+// nothing may be left.
 func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
-	t.Run("memory", func(t *testing.T) { f(t, tokenauth.NewMemoryStore()) })
-	t.Run("sqlite", func(t *testing.T) { f(t, newPatientStore(t, "")) })
+	for name, open := range map[string]func(*testing.T) tokenauth.Store{
+		"memory": func(*testing.T) tokenauth.Store { return tokenauth.NewMemoryStore() },
+		"sqlite": func(t *testing.T) tokenauth.Store { return newPatientStore(t, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			leaktest.NothingLeft(t)
+			f(t, open(t))
+		})
+	}
 }
 
 // A tally is how requests were answered.
@@ -132,8 +146,6 @@ func (w *statusOnly) Header() http.Header         { return w.header }
 func (w *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
 func (w *statusOnly) WriteHeader(status int)      { w.status = status }
 
-const someBytes = 8 << 20 // of growth may come from anything
-
 // Q1: a service that runs for days must not grow, nor ever refuse a good key.
 func TestQ1SustainedLoad(t *testing.T) {
 	eachIdleStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -148,21 +160,21 @@ func TestQ1SustainedLoad(t *testing.T) {
 		duration := shortOrLong(time.Second/2, 30*time.Second)
 		run(duration / 4) // until pools and maps have their size
 		require.NoError(t, m.Flush(ctx))
-		before, goroutines := heap(), runtime.NumGoroutine()
+		before := heap()
 		var memory [2]runtime.MemStats
 		runtime.ReadMemStats(&memory[0])
 		got := run(duration)
 		runtime.ReadMemStats(&memory[1])
 		require.NoError(t, m.Flush(ctx))
 		require.Len(t, got.statuses, 1, "%v", got.statuses)
-		require.Positive(t, got.statuses[http.StatusOK])
+		requests := uint64(got.statuses[http.StatusOK])
+		require.Positive(t, requests)
 		after := heap()
 		runtime.KeepAlive(h)
 		runtime.KeepAlive(keys)
-		require.Less(t, after, before+someBytes)
-		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+1 }, 10*time.Second, time.Millisecond) // and that of Eventually
+		require.Less(t, after, before+max(1<<20, 16*requests), "more than a few bytes a request are kept")
 		t.Logf("%v; %d allocations a request, of which the client makes 4; heap %d KiB, then %d KiB",
-			got, (memory[1].Mallocs-memory[0].Mallocs)/uint64(got.statuses[http.StatusOK]), before>>10, after>>10)
+			got, (memory[1].Mallocs-memory[0].Mallocs)/requests, before>>10, after>>10)
 	})
 }
 
@@ -294,32 +306,19 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 	})
 }
 
-// Q6: a user with many tokens must not pay for them at each request.
+// Q6: a user with many tokens must not pay for them at each request, which costs one
+// question for a key. That the answer takes no scan is tested in integration/.
 func TestQ6UserWithManyTokens(t *testing.T) {
 	eachIdleStore(t, func(t *testing.T, inner tokenauth.Store) {
 		store := &countedStore{Store: inner}
-		n := shortOrLong(500, 100_000)
-		if _, ok := inner.(*tokenauth.MemoryStore); ok {
-			n = min(n, 20_000) // where each one more is compared with all of the user's
-		}
-		keys := fillStore(t, store, n, func(i int, token *tokenauth.Token) {
-			token.UserID = "many"
-			if i == 0 {
-				token.UserID = "one"
-			}
-		})
+		keys := fillStore(t, store, 500, func(_ int, token *tokenauth.Token) { token.UserID = "many" })
 		m := newManager(store, &tokenauth.Options{TouchEvery: -1})
-		allocations := func(key string) float64 {
-			return testing.AllocsPerRun(100, func() {
-				if _, err := m.Authenticate(ctx, key); err != nil {
-					t.Error(err)
-				}
-			})
+		for _, key := range keys[:100] {
+			_, err := m.Authenticate(ctx, key)
+			require.NoError(t, err)
 		}
-		of1, ofMany := allocations(keys[0]), allocations(keys[n/2])
-		require.EqualValues(t, 2*(1+100), store.finds.Load())
+		require.EqualValues(t, 100, store.finds.Load())
 		require.Zero(t, store.lists.Load())
-		require.InDelta(t, of1, ofMany, 2) // the driver's pools
 	})
 }
 
