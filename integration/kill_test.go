@@ -36,10 +36,12 @@ func TestKilledChild(t *testing.T) {
 // F10: an instance of a service that is killed in the middle of a change leaves each
 // token wholly old or wholly new, and whatever it had answered holds.
 func TestF10Killed(t *testing.T) {
+	tried := 0
 	for _, e := range engines(t) {
 		if e.name != "pgx" && e.name != "MariaDB" { // the others would test the same servers
 			continue
 		}
+		tried++
 		for _, kind := range killtest.Kinds() {
 			t.Run(e.name+", "+kind, func(t *testing.T) {
 				db := open(t, e.driver, e.dsn)
@@ -64,4 +66,5 @@ func TestF10Killed(t *testing.T) {
 			})
 		}
 	}
+	require.Equal(t, 2, tried, "engines")
 }

@@ -262,7 +262,7 @@ func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore,
 	require.Len(t, rows(), 1, "and not a second time")
 }
 
-// A connection that breaks after the database has committed, before the answer is
+// F8: a connection that breaks after the database has committed, before the answer is
 // there, must make no second token, and must not be reported as a failure for sure.
 func TestLostAnswer(t *testing.T) {
 	for _, e := range engines(t) {
@@ -311,7 +311,7 @@ func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
 	})
 }
 
-// A connection that is killed while its statement waits for another's lock must leave
+// F7: a connection that is killed while its statement waits for another's lock must leave
 // nothing half done, and its client must be able to repeat the change.
 func TestKilledMidQuery(t *testing.T) {
 	for _, e := range engines(t) {

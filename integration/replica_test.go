@@ -176,7 +176,7 @@ func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token
 	require.Equal(t, before, after)
 }
 
-// After a failover a service may find itself on a server that takes no writes. That is
+// F6: after a failover a service may find itself on a server that takes no writes. That is
 // no "not found" and no conflict; and whoever has a good key must not be locked out.
 func TestPostgresReadOnly(t *testing.T) {
 	primary := closing(t, startPostgres)
@@ -193,7 +193,7 @@ func TestPostgresReadOnly(t *testing.T) {
 	require.NoError(t, onPrimary.Revoke(t.Context(), "anna", token.ID, time.Now()), "and it goes on in the same pool")
 }
 
-// The same on MariaDB, whose read_only is for all but administrators.
+// F6: the same on MariaDB, whose read_only is for all but administrators.
 func TestMariaDBReadOnly(t *testing.T) {
 	m := closing(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB() })
 	require.NoError(t, m.CreateDatabase("t"))
