@@ -44,113 +44,137 @@ func (r *recorder) take() []tokenauth.Event {
 	return all
 }
 
-// Whoever watches a service must learn why requests are refused, and of which token:
-// once for each request.
-func TestEventsOfRequests(t *testing.T) {
-	t.Parallel()
+// A watchedService tells a test of its events. It has a token of each kind, by name.
+type watchedService struct {
+	store  *tokenauthtest.Store
+	auth   *tokenauth.Authenticator[*user]
+	events recorder
+	tokens map[string]tokenauth.Token
+	lines  map[string]string // of Authorization
+}
+
+func newWatchedService(t *testing.T) *watchedService {
+	t.Helper()
 	clock := newClock()
-	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
-	var events recorder
-	m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell, IdleTimeout: 24 * time.Hour})
-	broken := errors.New("directory is down")
-	find := func(_ context.Context, id string) (*user, error) {
+	s := &watchedService{
+		store:  tokenauthtest.NewStore(tokenauth.NewMemoryStore()),
+		tokens: map[string]tokenauth.Token{}, lines: map[string]string{},
+	}
+	m := newManager(s.store, &tokenauth.Options{Now: clock.Now, OnEvent: s.events.tell, IdleTimeout: 24 * time.Hour})
+	s.auth = tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
 		switch id {
 		case "gone":
 			return nil, tokenauth.ErrNoUser
 		case "unclear":
-			return nil, broken
+			return nil, errors.New("directory is down")
 		}
 		return &user{ID: id}, nil
+	}, nil)
+	add := func(userID, name string, expiresAt time.Time) (id string) {
+		key, token := issue(t, m, tokenauth.Spec{UserID: userID, Name: name, Scopes: []string{"a"}, ExpiresAt: expiresAt})
+		s.tokens[name], s.lines[name] = token, "Bearer "+key
+		return token.ID
 	}
-	auth := tokenauth.NewAuthenticator(m, find, nil)
-	tokens := map[string]tokenauth.Token{}
-	issued := func(userID, name string, spec tokenauth.Spec) string {
-		spec.UserID, spec.Name = userID, name
-		key, token := issue(t, m, spec)
-		tokens[name] = token
-		return "Bearer " + key
+	rotate := func(id string, grace time.Duration) {
+		_, _, err := m.Rotate(ctx, "u", id, grace)
+		require.NoError(t, err)
 	}
-	revoked := issued("u", "revoked", tokenauth.Spec{})
-	require.NoError(t, m.Revoke(ctx, "u", tokens["revoked"].ID))
-	expired := issued("u", "expired", tokenauth.Spec{ExpiresAt: start.Add(time.Minute)})
-	replaced := issued("u", "replaced", tokenauth.Spec{})
-	_, _, err := m.Rotate(ctx, "u", tokens["replaced"].ID, time.Minute)
-	require.NoError(t, err)
-	idle := issued("u", "idle", tokenauth.Spec{})
+	require.NoError(t, m.Revoke(ctx, "u", add("u", "revoked", time.Time{})))
+	add("u", "expired", start.Add(time.Minute))
+	rotate(add("u", "replaced", time.Time{}), time.Minute)
+	add("u", "idle", time.Time{})
 	clock.Set(start.Add(23 * time.Hour))
-	good := issued("u", "good", tokenauth.Spec{Scopes: []string{"a"}})
-	retired := issued("u", "retired", tokenauth.Spec{})
-	_, _, err = m.Rotate(ctx, "u", tokens["retired"].ID, 30*time.Hour)
-	require.NoError(t, err)
-	gone, unclear := issued("gone", "gone", tokenauth.Spec{}), issued("unclear", "unclear", tokenauth.Spec{})
+	add("u", "good", time.Time{})
+	rotate(add("u", "retired", time.Time{}), 30*time.Hour)
+	add("gone", "gone", time.Time{})
+	add("unclear", "unclear", time.Time{})
 	clock.Set(start.Add(24 * time.Hour))
-	events.take()
+	s.events.take()
+	return s
+}
 
-	plain, scoped := auth.Require(whoami), auth.RequireScopes("b")(whoami)
-	type want struct {
+// Whoever watches a service must learn why requests are refused, and of which token:
+// once for each request, and a second time only as [tokenauth.Event] says.
+func TestEventsOfRequests(t *testing.T) {
+	t.Parallel()
+	s := newWatchedService(t)
+	required, optional := s.auth.Require(whoami), s.auth.Optional(whoami)
+	scoped := s.auth.RequireScopes("b")(whoami)
+	nested := s.auth.Require(scoped)
+	line := func(name string) []string { return []string{s.lines[name]} }
+	type event struct {
 		kind   tokenauth.EventKind
 		reason tokenauth.Reason
 		token  string
 	}
-	rejected := func(reason tokenauth.Reason, token string) *want {
-		return &want{tokenauth.EventRejected, reason, token}
+	rejected := func(reason tokenauth.Reason, token string) []event {
+		return []event{{tokenauth.EventRejected, reason, token}}
 	}
+	retired := event{tokenauth.EventRetiredKeyUsed, "", "retired"}
 	for name, c := range map[string]struct {
 		handler http.Handler
 		lines   []string
-		want    *want
+		want    []event
 	}{
-		"good":                {plain, []string{good}, nil},
-		"no credentials":      {plain, nil, nil},
-		"another scheme":      {plain, []string{"Basic dTpw"}, nil},
-		"malformed":           {plain, []string{"Bearer nonsense"}, rejected(tokenauth.ReasonMalformed, "")},
-		"malformed header":    {plain, []string{"Bearer a b"}, rejected(tokenauth.ReasonMalformed, "")},
-		"two":                 {plain, []string{good, good}, rejected(tokenauth.ReasonMalformed, "")},
-		"too long":            {plain, []string{"Bearer " + strings.Repeat("x", 2000)}, rejected(tokenauth.ReasonMalformed, "")},
-		"unknown":             {plain, []string{"Bearer " + tokenauth.GenerateKey("acme")}, rejected(tokenauth.ReasonUnknown, "")},
-		"revoked":             {plain, []string{revoked}, rejected(tokenauth.ReasonRevoked, "revoked")},
-		"expired":             {plain, []string{expired}, rejected(tokenauth.ReasonExpired, "expired")},
-		"replaced":            {plain, []string{replaced}, rejected(tokenauth.ReasonReplaced, "replaced")},
-		"idle":                {plain, []string{idle}, rejected(tokenauth.ReasonIdle, "idle")},
-		"no user":             {plain, []string{gone}, rejected(tokenauth.ReasonNoUser, "gone")},
-		"user lookup failed":  {plain, []string{unclear}, rejected(tokenauth.ReasonUserLookupFailed, "unclear")},
-		"scope":               {scoped, []string{good}, rejected(tokenauth.ReasonScopeMissing, "good")},
-		"scope, nested":       {auth.Require(scoped), []string{good}, rejected(tokenauth.ReasonScopeMissing, "good")},
-		"retired":             {plain, []string{retired}, &want{tokenauth.EventRetiredKeyUsed, "", "retired"}},
-		"optional, wrong":     {auth.Optional(whoami), []string{"Bearer nonsense"}, rejected(tokenauth.ReasonMalformed, "")},
-		"optional, anonymous": {auth.Optional(whoami), nil, nil},
+		"good":                   {required, line("good"), nil},
+		"no credentials":         {required, nil, nil},
+		"another scheme":         {required, []string{"Basic dTpw"}, nil},
+		"malformed":              {required, []string{"Bearer nonsense"}, rejected(tokenauth.ReasonMalformed, "")},
+		"malformed header":       {required, []string{"Bearer a b"}, rejected(tokenauth.ReasonMalformed, "")},
+		"two":                    {required, append(line("good"), line("good")...), rejected(tokenauth.ReasonMalformed, "")},
+		"too long":               {required, []string{"Bearer " + strings.Repeat("x", 2000)}, rejected(tokenauth.ReasonMalformed, "")},
+		"unknown":                {required, []string{"Bearer " + tokenauth.GenerateKey("acme")}, rejected(tokenauth.ReasonUnknown, "")},
+		"revoked":                {required, line("revoked"), rejected(tokenauth.ReasonRevoked, "revoked")},
+		"expired":                {required, line("expired"), rejected(tokenauth.ReasonExpired, "expired")},
+		"replaced":               {required, line("replaced"), rejected(tokenauth.ReasonReplaced, "replaced")},
+		"idle":                   {required, line("idle"), rejected(tokenauth.ReasonIdle, "idle")},
+		"no user":                {required, line("gone"), rejected(tokenauth.ReasonNoUser, "gone")},
+		"user lookup failed":     {required, line("unclear"), rejected(tokenauth.ReasonUserLookupFailed, "unclear")},
+		"scope":                  {scoped, line("good"), rejected(tokenauth.ReasonScopeMissing, "good")},
+		"scope, nested":          {nested, line("good"), rejected(tokenauth.ReasonScopeMissing, "good")},
+		"retired":                {required, line("retired"), []event{retired}},
+		"retired, scope":         {scoped, line("retired"), rejected(tokenauth.ReasonScopeMissing, "retired")},
+		"retired, scope, nested": {nested, line("retired"), append([]event{retired}, rejected(tokenauth.ReasonScopeMissing, "retired")...)},
+		"optional, wrong":        {optional, []string{"Bearer nonsense"}, rejected(tokenauth.ReasonMalformed, "")},
+		"optional, anonymous":    {optional, nil, nil},
 	} {
 		get(c.handler, c.lines...)
-		got := events.take()
-		if c.want == nil {
-			require.Empty(t, got, name)
-			continue
+		var got []event
+		for _, e := range s.events.take() {
+			got = append(got, event{e.Kind, e.Reason, e.Token.Name})
+			require.Equal(t, s.tokens[e.Token.Name].ID, e.Token.ID, name)
 		}
-		require.Len(t, got, 1, name)
-		require.Equal(t, *c.want, want{got[0].Kind, got[0].Reason, got[0].Token.Name}, name)
-		if c.want.token != "" {
-			require.Equal(t, tokens[c.want.token].ID, got[0].Token.ID, name)
-		}
+		require.Equal(t, c.want, got, name)
 	}
+}
 
+// A store that is down is an event with its error, for the log.
+func TestEventOfAStoreThatFails(t *testing.T) {
+	t.Parallel()
+	s := newWatchedService(t)
 	down := errors.New("down")
-	store.Fail(down)
-	get(plain, good)
-	got := events.take()
+	s.store.Fail(down)
+	get(s.auth.Require(whoami), s.lines["good"])
+	got := s.events.take()
 	require.Len(t, got, 1)
 	require.Equal(t, tokenauth.ReasonStoreFailed, got[0].Reason)
 	require.ErrorIs(t, got[0].Err, down)
+}
 
-	// F4: a client that gave up is no fault of the store, nor a wrong key.
+// F4: a client that gave up is no fault of the store, nor a wrong key.
+func TestF4NoEventOfAClientThatGaveUp(t *testing.T) {
+	t.Parallel()
+	s := newWatchedService(t)
+	s.store.Fail(errors.New("down"))
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(canceled)
-	r.Header.Set("Authorization", good)
-	serve(plain, r)
-	require.Empty(t, events.take())
-	_, _, err = auth.Authenticate(canceled, http.Header{"Authorization": {good}})
+	r.Header.Set("Authorization", s.lines["good"])
+	serve(s.auth.Require(whoami), r)
+	require.Empty(t, s.events.take())
+	_, _, err := s.auth.Authenticate(canceled, r.Header)
 	require.Error(t, err)
-	require.Empty(t, events.take())
+	require.Empty(t, s.events.take())
 }
 
 // An audit log must show each change, and whose token it was.
