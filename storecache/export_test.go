@@ -1,5 +1,18 @@
 package storecache
 
+import (
+	"context"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// FindLate is the rest of a Find that has seen that nothing is kept.
+func (c *Cache) FindLate(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+	f := c.fill(ctx, d)
+	<-f.done
+	return f.record, f.err
+}
+
 // Len returns how many entries are kept, and panics if the cache's parts disagree.
 func (c *Cache) Len() int {
 	c.mu.RLock()
