@@ -137,7 +137,7 @@ func TestQ5Slowloris(t *testing.T) {
 	}
 	require.Equal(t, 16<<10, limits.MaxHeaderBytes)
 
-	ln, calls := startServer(t, func(s *http.Server) { s.ReadHeaderTimeout = 300 * time.Millisecond })
+	ln, calls := startServer(t, func(s *http.Server) { s.ReadHeaderTimeout = 2 * time.Second })
 	answered := make(chan error, 1)
 	go func() {
 		response, err := http.Get("http://" + ln.Addr().String())
