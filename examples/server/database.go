@@ -7,20 +7,21 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"strconv"
 
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// The service's own tables stand beside that of the tokens, which has a schema
-// of its own: SQLStore.CreateSchema.
+// The service's own tables stand beside those of the tokens and of the sessions,
+// which have a schema of their own: SQLStore.CreateSchema.
 const schema = `
 CREATE TABLE IF NOT EXISTS users (
-	id     INTEGER PRIMARY KEY,
-	name   TEXT    NOT NULL,
-	active INTEGER NOT NULL DEFAULT 1
+	id       INTEGER PRIMARY KEY,
+	name     TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+	password TEXT    NOT NULL,
+	staff    INTEGER NOT NULL DEFAULT 0,
+	active   INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 CREATE TABLE IF NOT EXISTS notes (
 	id      INTEGER PRIMARY KEY,
@@ -28,10 +29,7 @@ CREATE TABLE IF NOT EXISTS notes (
 	text    TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS notes_user ON notes (user_id, id);
-INSERT INTO users (id, name) VALUES (1, 'Ada') ON CONFLICT DO NOTHING;
 `
-
-const demoUser int64 = 1 // whom the schema adds
 
 // openDatabase opens the file, and creates it and its tables where they are missing.
 func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
@@ -65,10 +63,18 @@ func dataSource(path string) (string, error) {
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate", nil
 }
 
-// openStore creates the table of the tokens if it is missing, and checks it: an
-// earlier version may have made it.
-func openStore(ctx context.Context, db *sql.DB) (*tokenauth.SQLStore, error) {
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
+// openStores creates the tables of tokens and sessions if they are missing, and
+// checks them: an earlier version may have made them.
+func openStores(ctx context.Context, db *sql.DB) (tokens, sessions *tokenauth.SQLStore, err error) {
+	if tokens, err = openStore(ctx, db, "tokenauth_tokens"); err != nil {
+		return nil, nil, err
+	}
+	sessions, err = openStore(ctx, db, "sessions")
+	return tokens, sessions, err
+}
+
+func openStore(ctx context.Context, db *sql.DB, table string) (*tokenauth.SQLStore, error) {
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Table: table})
 	if err != nil {
 		return nil, err
 	}
@@ -76,29 +82,4 @@ func openStore(ctx context.Context, db *sql.DB) (*tokenauth.SQLStore, error) {
 		return nil, err
 	}
 	return store, store.CheckSchema(ctx)
-}
-
-type user struct {
-	ID   int64  `json:"id"`
-	Name string `json:"name"`
-}
-
-type users struct{ db *sql.DB }
-
-// byID finds the user of a token. It must tell one who is not there (401) from a
-// database that is not (503).
-func (u users) byID(ctx context.Context, id string) (*user, error) {
-	number, err := strconv.ParseInt(id, 10, 64)
-	if err != nil {
-		return nil, tokenauth.ErrNoUser
-	}
-	var found user
-	err = u.db.QueryRowContext(ctx, "SELECT id, name FROM users WHERE id = ? AND active", number).Scan(&found.ID, &found.Name)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, tokenauth.ErrNoUser
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find user: %w", err)
-	}
-	return &found, nil
 }

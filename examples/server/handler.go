@@ -2,95 +2,81 @@ package main
 
 import (
 	"database/sql"
-	"fmt"
 	"log/slog"
 	"net/http"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
 // A service holds what its handlers need.
 type service struct {
-	notes  notes
-	logger *slog.Logger
+	users    users
+	notes    notes
+	tokens   *tokenauth.Manager
+	sessions sessions
+	signIn   http.Handler
+	logger   *slog.Logger
+}
+
+func newService(db *sql.DB, tokenStore, sessionStore tokenauth.Store, logger *slog.Logger) service {
+	s := service{users: users{db}, notes: notes{db}, tokens: newManager(tokenStore, logger), logger: logger}
+	s.sessions = newSessions(sessionStore, s.users, logger)
+	s.signIn = newSignIn(s.sessions, s.users, s.logError)
+	return s
 }
 
 // newHandler says on one screen who may do what.
-func newHandler(db *sql.DB, tokens *tokenauth.Manager, logger *slog.Logger) http.Handler {
-	s := service{notes{db}, logger}
-	auth := tokenauth.NewAuthenticator(tokens, users{db}.byID, &tokenauth.AuthenticatorOptions{Realm: "notes"})
+func (s service) newHandler() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, guard func(http.Handler) http.Handler, h http.HandlerFunc) {
+
+	// For programs, which present a key.
+	auth := tokenauth.NewAuthenticator(s.tokens, s.users.byID, &tokenauth.AuthenticatorOptions{Realm: "notes"})
+	handle := func(pattern string, guard func(http.Handler) http.Handler, h http.Handler) {
 		mux.Handle(pattern, guard(logToken(h)))
 	}
-	handle("GET /{$}", auth.Optional, s.greet)
-	handle("GET /me", auth.Require, s.me)
-	handle("GET /notes", auth.RequireScopes(scopeRead), s.listNotes)
-	handle("POST /notes", auth.RequireScopes(scopeWrite), s.addNote)
-	return logRequests(logger, mux)
+	handle("GET /me", auth.Require, http.HandlerFunc(s.me))
+	handle("GET /notes", auth.RequireScopes(scopeRead), http.HandlerFunc(s.listNotes))
+	handle("POST /notes", auth.RequireScopes(scopeWrite), http.HandlerFunc(s.addNote))
+
+	// For both: a key, or the session of a browser.
+	api := tokenapi.New(s.tokens, signedIn, &tokenapi.Options{ManageScope: scopeManage, OnError: s.logError})
+	handle("/api/", auth.Optional, s.sessions.load(http.StripPrefix("/api", api)))
+	staffAPI := tokenapi.NewStaff(s.tokens, isStaff, &tokenapi.Options{OnError: s.logError})
+	handle("/api/staff/", auth.Optional, s.sessions.load(http.StripPrefix("/api/staff", staffAPI)))
+	mux.Handle("/api/login", tokenapi.NewLogin(s.tokens, s.users.checkPassword, &tokenapi.LoginOptions{OnError: s.logError}))
+
+	// For people, in a browser.
+	pages := func(pattern string, h http.Handler) { mux.Handle(pattern, s.sessions.load(h)) }
+	options := tokenpage.Options{Scopes: scopes, SignInURL: signInPath, Layout: layout, OnError: s.logError}
+	pages(accountPath, http.StripPrefix("/account/tokens", tokenpage.New(s.tokens, signedIn, &options)))
+	pages(staffPath, http.StripPrefix("/staff/tokens", tokenpage.NewStaff(s.tokens, isStaff, &options)))
+	forms := http.NewCrossOriginProtection()
+	own := func(pattern string, h http.HandlerFunc) { pages(pattern, secure(forms.Handler(h))) }
+	own("GET /{$}", s.home)
+	own("GET "+signInPath, s.showSignIn)
+	own("POST "+signInPath, s.doSignIn)
+	own("POST /sign-out", s.doSignOut)
+	mux.HandleFunc("GET /site.css", serveCSS)
+
+	return logRequests(s.logger, mux)
 }
 
-// currentUser returns who sent a request, or nil.
-func currentUser(r *http.Request) *user {
-	u, _ := tokenauth.UserFrom[*user](r.Context())
-	return u
+// signedIn tells tokenapi and tokenpage whose session it is: "" is nobody's.
+func signedIn(r *http.Request) (string, error) {
+	v := visitorOf(r)
+	if v.user == nil {
+		return "", v.err
+	}
+	return v.user.tokenID(), nil
 }
 
-func (s service) greet(w http.ResponseWriter, r *http.Request) {
-	name := "stranger"
-	if u := currentUser(r); u != nil {
-		name = u.Name
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = fmt.Fprintf(w, "Hello, %s.\n", name)
+func isStaff(r *http.Request) (bool, error) {
+	v := visitorOf(r)
+	return v.user != nil && v.user.Staff, v.err
 }
 
-func (s service) me(w http.ResponseWriter, r *http.Request) {
-	type tokenView struct {
-		Name   string   `json:"name"`
-		Scopes []string `json:"scopes"`
-		Hint   string   `json:"hint"`
-	}
-	token, _ := tokenauth.TokenFrom(r.Context())
-	writeJSON(w, http.StatusOK, "application/json", struct {
-		User  *user     `json:"user"`
-		Token tokenView `json:"token"`
-	}{currentUser(r), tokenView{token.Name, append([]string{}, token.Scopes...), token.Hint}})
-}
-
-func (s service) listNotes(w http.ResponseWriter, r *http.Request) {
-	list, err := s.notes.list(r.Context(), currentUser(r).ID)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, "application/json", struct {
-		Notes []note `json:"notes"`
-	}{list})
-}
-
-func (s service) addNote(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		Text string `json:"text"`
-	}
-	if status, problem := readJSON(w, r, &body); problem != "" {
-		writeProblem(w, status, problem)
-		return
-	}
-	if body.Text == "" {
-		writeProblem(w, http.StatusBadRequest, "A note needs a text.")
-		return
-	}
-	added, err := s.notes.add(r.Context(), currentUser(r).ID, body.Text)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	writeJSON(w, http.StatusCreated, "application/json", added)
-}
-
-// failed tells the log why, and the client only that.
-func (s service) failed(w http.ResponseWriter, r *http.Request, err error) {
+func (s service) logError(r *http.Request, err error) {
 	s.logger.ErrorContext(r.Context(), "request failed", "error", err)
-	writeProblem(w, http.StatusInternalServerError, "The service failed. Try again.")
 }

@@ -1,5 +1,5 @@
-// Server keeps the notes of its users in a SQLite file, and lets in whoever
-// presents one of their API keys. At start it prints a command to try it with.
+// Server keeps the notes of its users in a SQLite file. People sign in with a
+// password and manage their API tokens in a browser; programs present a key.
 package main
 
 import (
@@ -13,13 +13,9 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
 func main() {
@@ -31,116 +27,84 @@ func main() {
 	}
 }
 
-// run is the program: it serves until ctx is done.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+// A config is what the flags say.
+type config struct {
+	addr, path      string
+	maxStale, prune time.Duration
+	seed            bool
+}
+
+func parseFlags(args []string, stderr io.Writer) (c config, err error) {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
-	path := flags.String("db", "tokens.db", "`file` of the database; it is created if it is missing")
-	maxStale := flags.Duration("cache", 0, "`time` for which what was found of a key is kept: how long a revocation by another process may stay unseen; 0: not at all")
-	prune := flags.Duration("prune", 0, "delete tokens that ended longer ago than this `time`, now and each hour; 0: never")
-	switch err := flags.Parse(args); {
+	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
+	flags.StringVar(&c.path, "db", "tokens.db", "`file` of the database; it is created if it is missing")
+	flags.DurationVar(&c.maxStale, "cache", 0, "`time` for which what was found of a key is kept: how long a revocation by another process may stay unseen; 0: not at all")
+	flags.DurationVar(&c.prune, "prune", 0, "delete tokens that ended longer ago than this `time`, now and each hour; 0: never")
+	flags.BoolVar(&c.seed, "seed-demo", false, "make the user "+demoName+", who is staff, or give her a new password, and print it")
+	if err := flags.Parse(args); err != nil {
+		return c, err
+	}
+	if flags.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	return c, nil
+}
+
+// run is the program: it serves until ctx is done.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	c, err := parseFlags(args, stderr)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
-	case flags.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-
-	db, err := openDatabase(ctx, *path)
+	db, err := openDatabase(ctx, c.path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	store, err := openStore(ctx, db)
+	tokenStore, sessionStore, err := openStores(ctx, db)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	ln, err := net.Listen("tcp", *addr)
+	defer func() { err = errors.Join(err, tokenStore.Close(), sessionStore.Close()) }()
+	ln, err := net.Listen("tcp", c.addr)
 	if err != nil {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	tokens := newManager(cached(store, *maxStale), logger)
-	key, err := issueKey(ctx, tokens)
-	if err != nil {
+	s := newService(db, cached(tokenStore, c.maxStale), sessionStore, logger)
+	if err := s.announce(ctx, stdout, ln.Addr(), c.seed); err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	// The only time that the key is seen.
-	_, _ = fmt.Fprintf(stdout, "curl -H 'Authorization: Bearer %s' http://%s/me\n", key.Reveal(), ln.Addr())
 
 	untilStop, stop := context.WithCancel(ctx)
 	var pruning sync.WaitGroup
-	pruning.Go(func() { pruneEachHour(untilStop, tokens, *prune, logger) })
+	if c.prune > 0 {
+		pruning.Go(func() { pruneEachHour(untilStop, s.tokens, c.prune, logger) })
+	}
+	pruning.Go(func() { pruneEachHour(untilStop, s.sessions.manager, 0, logger) })
 	defer pruning.Wait() // before the database is closed
 	defer stop()
-	err = serve(ctx, ln, newServer(newHandler(db, tokens, logger), logger), logger)
-	return errors.Join(err, flush(ctx, tokens))
+	err = serve(ctx, ln, newServer(s.newHandler(), logger), logger)
+	return errors.Join(err, flush(ctx, s.tokens))
 }
 
-// cached puts a cache in front of a store if what it keeps may be stale at all.
-func cached(store tokenauth.Store, maxStale time.Duration) tokenauth.Store {
-	if maxStale <= 0 {
-		return store
+// announce says which page to open, and with seed how to sign in: it is the only
+// time that the password is seen.
+func (s service) announce(ctx context.Context, stdout io.Writer, addr net.Addr, seed bool) error {
+	if !seed {
+		_, _ = fmt.Fprintf(stdout, "Open http://%s/\n", addr)
+		return nil
 	}
-	return storecache.New(store, &storecache.Options{MaxStale: maxStale})
-}
-
-// pruneEachHour deletes tokens that ended longer ago than age, until ctx is done.
-func pruneEachHour(ctx context.Context, tokens *tokenauth.Manager, age time.Duration, logger *slog.Logger) {
-	if age <= 0 {
-		return
-	}
-	hourly := time.NewTicker(time.Hour)
-	defer hourly.Stop()
-	for {
-		if _, err := tokens.Prune(ctx, time.Now().Add(-age)); err != nil && ctx.Err() == nil {
-			logger.Error("prune", "error", err) // and again in an hour
-		}
-		select {
-		case <-hourly.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// flush writes the last uses that are still to be written.
-func flush(ctx context.Context, tokens *tokenauth.Manager) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	return tokens.Flush(ctx)
-}
-
-const (
-	scopeRead  = "notes:read"
-	scopeWrite = "notes:write"
-)
-
-func newManager(store tokenauth.Store, logger *slog.Logger) *tokenauth.Manager {
-	return tokenauth.New(store, "notes", &tokenauth.Options{
-		OnEvent:    tokenauth.LogEvents(logger),
-		Scopes:     []string{scopeRead, scopeWrite},
-		MaxPerUser: 1000, // each start takes one of the demonstration user's for a day
-	})
-}
-
-// issueKey leaves the keys of earlier starts as they are. Those that are expired
-// lose their place when it is needed.
-func issueKey(ctx context.Context, tokens *tokenauth.Manager) (tokenauth.Key, error) {
-	now := time.Now()
-	key, _, err := tokens.Issue(ctx, tokenauth.Spec{
-		UserID:    strconv.FormatInt(demoUser, 10),
-		Name:      now.Format("curl 2006-01-02 15:04:05.000"),
-		Scopes:    []string{scopeRead, scopeWrite},
-		ExpiresAt: now.Add(24 * time.Hour),
-	})
+	password, err := seedDemo(ctx, s.users, s.sessions)
 	if err != nil {
-		return key, fmt.Errorf("issue the first key: %w", err)
+		return fmt.Errorf("seed: %w", err)
 	}
-	return key, nil
+	_, _ = fmt.Fprintf(stdout, "Open http://%s/ and sign in as %s with the password %s\n", addr, demoName, password)
+	return nil
 }
 
 const shutdownTimeout = 10 * time.Second

@@ -4,8 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -16,17 +21,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
-// The program prints its key, and only once: to the standard output that a test
-// gives it. All else that it puts out is searched for keys.
+// The keys, passwords and sessions of the tests are searched for in all that the
+// program puts out, but for the pages and answers that show a new key.
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // A program is a running one.
 type program struct {
 	URL  string
-	Key  string
+	Key  string  // of the user ada, for notes
 	Log  *buffer // what it writes to standard error
 	Stop context.CancelFunc
 	Done <-chan error // what run returned
@@ -50,14 +56,25 @@ func (b *buffer) String() string {
 	return b.text.String()
 }
 
-var curlLine = regexp.MustCompile(`^curl -H 'Authorization: Bearer (notes_[0-9A-Za-z]{38})' (http://127\.0\.0\.1:\d+)/me\n$`)
+var firstLine = regexp.MustCompile(`^Open (http://127\.0\.0\.1:\d+)/( and sign in as ada with the password ([a-z2-7]{16}))?\n$`)
 
-// start runs the program on a free port until the test ends, or Stop is called.
+// start runs the program, with a user and a key in its database.
 func start(t *testing.T, db string, flags ...string) *program {
+	t.Helper()
+	user := addUser(t, db, demoName, true)
+	key, _ := issue(t, db, tokenauth.Spec{UserID: user.tokenID(), Name: "curl " + rand.Text(), Scopes: []string{scopeRead, scopeWrite}})
+	p, _ := startEmpty(t, db, flags...)
+	p.Key = key
+	return p
+}
+
+// startEmpty runs the program on a free port until the test ends, or Stop is called,
+// and returns the password that it prints.
+func startEmpty(t *testing.T, db string, flags ...string) (p *program, password string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, stdoutEnd := io.Pipe()
-	p := &program{Log: &buffer{}, Stop: cancel}
+	p = &program{Log: &buffer{}, Stop: cancel}
 	done := make(chan error, 1)
 	ended := make(chan struct{})
 	p.Done = done
@@ -72,12 +89,56 @@ func start(t *testing.T, db string, flags ...string) *program {
 	printed := bufio.NewReader(stdout)
 	line, err := printed.ReadString('\n')
 	require.NoError(t, err, "the program ended: %s", p.Log)
-	found := curlLine.FindStringSubmatch(line)
-	require.Len(t, found, 3, "the first line is not the curl command") // which is not to be printed
-	p.Key, p.URL = found[1], found[2]
-	leaktest.Default.Secret(p.Key)
-	go func() { _, _ = io.Copy(&leaktest.Default, printed) }() // it prints no more keys
-	return p
+	found := firstLine.FindStringSubmatch(line)
+	require.Len(t, found, 4, "the first line does not say which page to open") // it is not to be printed
+	p.URL, password = found[1], found[3]
+	if password != "" {
+		leaktest.Default.Secret(password)
+	}
+	go func() { _, _ = io.Copy(&leaktest.Default, printed) }() // it prints no more secrets
+	return p, password
+}
+
+// beside opens the database beside the program, as another process would.
+func beside(t *testing.T, path string, do func(service)) {
+	t.Helper()
+	db, err := openDatabase(t.Context(), path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	tokenStore, sessionStore, err := openStores(t.Context(), db)
+	require.NoError(t, err)
+	do(newService(db, tokenStore, sessionStore, slog.New(slog.DiscardHandler)))
+	require.NoError(t, errors.Join(tokenStore.Close(), sessionStore.Close()))
+}
+
+const testPassword = "correct horse battery staple"
+
+// addUser adds a user whose password is testPassword, hashed quickly.
+func addUser(t *testing.T, path, name string, staff bool) (added *user) {
+	t.Helper()
+	leaktest.Default.Secret(testPassword)
+	salt := []byte(rand.Text())
+	hash, err := pbkdf2.Key(sha256.New, testPassword, salt, 1, sha256.Size)
+	require.NoError(t, err)
+	beside(t, path, func(s service) {
+		added, err = s.users.save(t.Context(), name, encodePassword(1, salt, hash), staff)
+		require.NoError(t, err)
+	})
+	return added
+}
+
+func issue(t *testing.T, path string, spec tokenauth.Spec) (key string, revoke func()) {
+	t.Helper()
+	var token tokenauth.Token
+	beside(t, path, func(s service) {
+		issued, issuedToken, err := s.tokens.Issue(t.Context(), spec)
+		require.NoError(t, err)
+		key, token = issued.Reveal(), issuedToken
+	})
+	leaktest.Default.Secret(key)
+	return key, func() {
+		beside(t, path, func(s service) { require.NoError(t, s.tokens.Revoke(t.Context(), token.UserID, token.ID)) })
+	}
 }
 
 // An answer is a response with its body read.

@@ -57,8 +57,6 @@ func TestGracefulShutdown(t *testing.T) {
 	again := start(t, path)
 	require.Equal(t, `{"notes":[{"id":1,"text":"finished"}]}`+"\n", again.do(t, "GET", "/notes", p.Key, "").Text,
 		"the next start knows the note, and the key of the start before")
-	require.Equal(t, http.StatusOK, again.do(t, "GET", "/me", again.Key, "").StatusCode)
-	require.True(t, p.Key != again.Key, "each start has a key of its own")
 }
 
 // With a cache: what is used shortly before the end must be written, and what ended
@@ -84,7 +82,7 @@ func TestLastUseAndPrune(t *testing.T) {
 	require.NoError(t, err)
 	start(t, path, "-prune", "24h")
 	require.Eventually(t, func() bool { return count("expires_at = 1") == 0 }, patience, time.Millisecond)
-	require.Equal(t, 1, count("1 = 1"), "the key of this start")
+	require.Equal(t, 1, count("1 = 1"), "the key that has just been issued")
 }
 
 func TestOddFileNames(t *testing.T) {
@@ -138,7 +136,7 @@ func TestStartFails(t *testing.T) {
 			for _, want := range tt.want {
 				require.ErrorContains(t, err, want)
 			}
-			require.Empty(t, stdout.String(), "no key is issued")
+			require.Empty(t, stdout.String(), "nothing is announced")
 		})
 	}
 }

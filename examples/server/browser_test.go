@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// A browser keeps cookies and sends forms. It does not follow redirects.
+type browser struct {
+	*program
+	t      *testing.T
+	client http.Client
+}
+
+func (p *program) browser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	return &browser{p, t, http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+// signedIn returns a browser in which a user has signed in.
+func (p *program) signedIn(t *testing.T, name, password string) *browser {
+	t.Helper()
+	b := p.browser(t)
+	got := b.post(signInPath, url.Values{"username": {name}, "password": {password}})
+	require.Equal(t, http.StatusSeeOther, got.StatusCode)
+	require.Equal(t, accountPath, got.Header.Get("Location"))
+	return b
+}
+
+func (b *browser) get(path string) answer {
+	b.t.Helper()
+	return b.send("GET", path, nil, nil, false)
+}
+
+func (b *browser) post(path string, form url.Values) answer {
+	b.t.Helper()
+	return b.send("POST", path, form, nil, false)
+}
+
+// send sends a form. Unless the answer is to show a key it is searched for secrets.
+func (b *browser) send(method, path string, form url.Values, header http.Header, showsKey bool) answer {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), method, b.URL+path, strings.NewReader(form.Encode()))
+	require.NoError(b.t, err)
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	response, err := b.client.Do(r)
+	require.NoError(b.t, err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(b.t, err)
+	for _, cookie := range response.Cookies() {
+		if cookie.Value != "" {
+			leaktest.Default.Secret(cookie.Value)
+		}
+	}
+	shown := response.Header.Clone()
+	shown.Del("Set-Cookie") // where the key of a session belongs
+	_, _ = fmt.Fprintf(&leaktest.Default, "%v", shown)
+	if !showsKey {
+		_, _ = leaktest.Default.Write(body)
+	}
+	return answer{response, string(body)}
+}
+
+var newKey = regexp.MustCompile(`>(notes_[0-9A-Za-z]{38})<`)
+
+// create makes a token on the account page, and returns the key that it shows.
+func (b *browser) create(name string, scopes ...string) string {
+	b.t.Helper()
+	got := b.send("POST", accountPath+"new", url.Values{"user": {b.userID()}, "name": {name}, "scope": scopes, "expires": {"7"}}, nil, true)
+	require.Equal(b.t, http.StatusOK, got.StatusCode)
+	found := newKey.FindStringSubmatch(got.Text)
+	require.Len(b.t, found, 2, "no key is shown")
+	leaktest.Default.Secret(found[1])
+	return found[1]
+}
+
+var (
+	hiddenUser = regexp.MustCompile(`name="user" value="(\d+)"`)
+	revokeLink = regexp.MustCompile(`href="\./([A-Z2-7]{26})/revoke"`)
+)
+
+func (b *browser) userID() string {
+	b.t.Helper()
+	found := hiddenUser.FindStringSubmatch(b.get(accountPath + "new").Text)
+	require.Len(b.t, found, 2)
+	return found[1]
+}
+
+// tokenIDs returns the tokens on a list, in its order.
+func (b *browser) tokenIDs(path string) (ids []string) {
+	b.t.Helper()
+	got := b.get(path)
+	require.Equal(b.t, http.StatusOK, got.StatusCode)
+	for _, found := range revokeLink.FindAllStringSubmatch(html.UnescapeString(got.Text), -1) {
+		ids = append(ids, found[1])
+	}
+	return ids
+}

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"crypto/tls"
+	"database/sql"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+func TestSignIn(t *testing.T) {
+	path := databaseFile(t)
+	p := start(t, path)
+	addUser(t, path, "gone", false)
+	besideDB(t, path, "UPDATE users SET active = 0 WHERE name = 'gone'")
+	tests := []struct {
+		name, username, password string
+		want                     int
+	}{
+		{"right", demoName, testPassword, http.StatusSeeOther},
+		{"in capitals", " ADA ", testPassword, http.StatusSeeOther},
+		{"wrong password", demoName, "not the password", http.StatusBadRequest},
+		{"unknown user", "nobody", testPassword, http.StatusBadRequest},
+		{"switched off", "gone", testPassword, http.StatusBadRequest},
+		{"no password", demoName, "", http.StatusBadRequest},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := p.browser(t)
+			got := b.post(signInPath, url.Values{"username": {tt.username}, "password": {tt.password}})
+			require.Equal(t, tt.want, got.StatusCode)
+			after := b.get("/")
+			if tt.want != http.StatusSeeOther {
+				require.Contains(t, got.Text, wrongSignIn)
+				require.Empty(t, got.Cookies())
+				require.Equal(t, signInPath, after.Header.Get("Location"))
+				return
+			}
+			require.Equal(t, accountPath, got.Header.Get("Location"))
+			require.Len(t, got.Cookies(), 1)
+			cookie := got.Cookies()[0]
+			require.True(t, cookie.HttpOnly)
+			require.Equal(t, http.SameSiteLaxMode, cookie.SameSite)
+			require.False(t, cookie.Secure, "it would not come back over plain HTTP")
+			require.Equal(t, http.StatusOK, after.StatusCode)
+			require.Contains(t, after.Text, "<bdi>ada</bdi>")
+			require.Equal(t, accountPath, b.get(signInPath).Header.Get("Location"), "who is signed in need not do it again")
+		})
+	}
+}
+
+func besideDB(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := openDatabase(t.Context(), path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	_, err = db.ExecContext(t.Context(), statement)
+	require.NoError(t, err)
+}
+
+// Whoever guesses must be kept waiting, on the form too, and told for how long.
+func TestSignInIsThrottled(t *testing.T) {
+	b := start(t, databaseFile(t)).browser(t)
+	for range 20 {
+		got := b.post(signInPath, url.Values{"username": {demoName}, "password": {"guess again"}})
+		if got.StatusCode == http.StatusTooManyRequests {
+			require.NotEmpty(t, got.Header.Get("Retry-After"))
+			require.Contains(t, got.Text, tooOften)
+			return
+		}
+	}
+	t.Fatal("20 attempts, and no wait")
+}
+
+// Sessions must not outlive their time, whatever a form asks for, a sign-out, or a
+// user who is switched off.
+func TestSessionEnds(t *testing.T) {
+	path := databaseFile(t)
+	p := start(t, path)
+	forms := url.Values{"username": {demoName}, "password": {testPassword}, "expires_at": {time.Now().AddDate(1, 0, 0).Format(time.RFC3339)}}
+	require.Equal(t, http.StatusBadRequest, p.browser(t).post(signInPath, forms).StatusCode)
+
+	tests := []struct {
+		name string
+		end  func(*browser)
+	}{
+		{"signed out", func(b *browser) { require.Equal(t, signInPath, b.post("/sign-out", nil).Header.Get("Location")) }},
+		{"expired", func(*browser) { besideDB(t, path, "UPDATE sessions SET expires_at = 1") }},
+		{"signed in again", func(b *browser) {
+			b.post(signInPath, url.Values{"username": {demoName}, "password": {testPassword}})
+		}},
+		{"user switched off", func(*browser) { besideDB(t, path, "UPDATE users SET active = 0") }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := p.signedIn(t, demoName, testPassword)
+			site, err := url.Parse(b.URL)
+			require.NoError(t, err)
+			cookies := b.client.Jar.Cookies(site)
+			require.Len(t, cookies, 1)
+			require.Equal(t, http.StatusOK, b.get(accountPath).StatusCode)
+			tt.end(b)
+			thief := p.browser(t)
+			thief.client.Jar.SetCookies(site, cookies)
+			require.Equal(t, signInPath, thief.get(accountPath).Header.Get("Location"))
+			require.Equal(t, http.StatusUnauthorized, thief.get("/api/tokens").StatusCode)
+		})
+	}
+}
+
+func TestPagesRequireSignIn(t *testing.T) {
+	path := databaseFile(t)
+	p := start(t, path)
+	addUser(t, path, "bob", false)
+	nobody, bob, ada := p.browser(t), p.signedIn(t, "bob", testPassword), p.signedIn(t, demoName, testPassword)
+	tests := []struct {
+		method, path     string
+		nobody, bob, ada int
+	}{
+		{"GET", "/", 303, 200, 200},
+		{"GET", signInPath, 200, 303, 303},
+		{"GET", "/account/tokens", 307, 307, 307},
+		{"GET", accountPath, 303, 200, 200},
+		{"GET", accountPath + "new", 303, 200, 200},
+		{"POST", accountPath + "new", 401, 409, 409}, // the form says for whom
+		{"GET", staffPath, 403, 403, 200},
+		{"GET", "/api/tokens", 401, 200, 200},
+		{"GET", "/api/staff/tokens", 403, 403, 200},
+		{"GET", "/site.css", 200, 200, 200},
+		{"GET", accountPath + "tokens.css", 200, 200, 200},
+		{"GET", "/notes", 401, 401, 401}, // for programs
+	}
+	for _, tt := range tests {
+		for who, b := range map[string]*browser{"nobody": nobody, "bob": bob, "ada": ada} {
+			want := map[string]int{"nobody": tt.nobody, "bob": tt.bob, "ada": tt.ada}[who]
+			require.Equal(t, want, b.send(tt.method, tt.path, nil, nil, false).StatusCode, "%s %s by %s", tt.method, tt.path, who)
+		}
+	}
+	require.Contains(t, ada.get("/").Text, `href="/staff/tokens/"`)
+	require.NotContains(t, bob.get("/").Text, `href="/staff/tokens/"`)
+}
+
+// A page of another site must not sign anybody in or out, nor make tokens.
+func TestFormsOfOtherSites(t *testing.T) {
+	b := start(t, databaseFile(t)).browser(t)
+	other := http.Header{"Sec-Fetch-Site": {"cross-site"}}
+	form := url.Values{"username": {demoName}, "password": {testPassword}}
+	require.Equal(t, http.StatusForbidden, b.send("POST", signInPath, form, other, false).StatusCode)
+	require.Equal(t, http.StatusSeeOther, b.post(signInPath, form).StatusCode)
+	for _, path := range []string{"/sign-out", accountPath + "new"} {
+		require.Equal(t, http.StatusForbidden, b.send("POST", path, nil, other, false).StatusCode, path)
+	}
+	require.Equal(t, http.StatusOK, b.get("/").StatusCode)
+}
+
+func TestHeadersOfPages(t *testing.T) {
+	p := start(t, databaseFile(t))
+	b := p.signedIn(t, demoName, testPassword)
+	for _, got := range []answer{p.browser(t).get(signInPath), b.get("/"), b.get(accountPath), b.get(staffPath)} {
+		policy := got.Header.Get("Content-Security-Policy")
+		require.Contains(t, policy, "default-src 'none'")
+		require.Contains(t, policy, "frame-ancestors 'none'")
+		require.NotContains(t, policy, "unsafe")
+		require.Equal(t, "no-store", got.Header.Get("Cache-Control"))
+		require.Equal(t, "nosniff", got.Header.Get("X-Content-Type-Options"))
+		require.Equal(t, "DENY", got.Header.Get("X-Frame-Options"))
+		require.Contains(t, got.Text, `<link rel="stylesheet" href="/site.css">`, "the frame of the service")
+		require.NotRegexp(t, `style=|<style|<script>`, got.Text, "the policy would forbid it")
+	}
+}
+
+// The whole story: a key that is made on the page works until it is revoked there.
+func TestTokenOfThePage(t *testing.T) {
+	p := start(t, databaseFile(t))
+	b := p.signedIn(t, demoName, testPassword)
+	key := b.create("laptop", scopeRead, scopeWrite)
+	require.Equal(t, http.StatusCreated, p.do(t, "POST", "/notes", key, `{"text":"<b>milk</b>"}`).StatusCode)
+	require.Contains(t, b.get("/").Text, "&lt;b&gt;milk&lt;/b&gt;")
+	require.Contains(t, b.get(accountPath).Text, "<bdi>laptop</bdi>")
+
+	ids := b.tokenIDs(accountPath)
+	require.Len(t, ids, 2)
+	require.Equal(t, http.StatusSeeOther, b.post(accountPath+ids[1]+"/revoke", nil).StatusCode)
+	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", key, "").StatusCode)
+	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode, "the other one is as it was")
+	require.Equal(t, ids[:1], b.tokenIDs(staffPath))
+}
+
+// login gets a key by the API.
+func (p *program) login(t *testing.T, body string) (key string) {
+	t.Helper()
+	response, err := http.Post(p.URL+"/api/login", "application/json", strings.NewReader(body))
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	var got struct{ Token string }
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&got))
+	leaktest.Default.Secret(got.Token)
+	return got.Token
+}
+
+func TestLogin(t *testing.T) {
+	p := start(t, databaseFile(t))
+	wrong := p.do(t, "POST", "/api/login", "", `{"username":"ada","password":"not the password"}`)
+	require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
+	require.Contains(t, wrong.Text, "non_field_errors")
+
+	reader := p.login(t, `{"username":"ada","password":"`+testPassword+`","scopes":["notes:read"]}`)
+	manager := p.login(t, `{"username":"ada","password":"`+testPassword+`","scopes":["tokens:manage"]}`)
+	steps := []struct {
+		name, method, path, key, body string
+		want                          int
+	}{
+		{"the key works", "GET", "/notes", reader, "", 200},
+		{"it may do no more than was asked for", "POST", "/notes", reader, `{"text":"milk"}`, 403},
+		{"nor manage tokens", "GET", "/api/tokens", reader, "", 403},
+		{"another one may", "GET", "/api/tokens", manager, "", 200},
+		{"but makes none that may more", "POST", "/api/tokens", manager, `{"name":"x","scopes":["notes:read"]}`, 403},
+		{"and is not staff", "GET", "/api/staff/tokens", manager, "", 403},
+		{"logout", "POST", "/api/logout", reader, "", 204},
+		{"ends it", "GET", "/notes", reader, "", 401},
+		{"and no other", "GET", "/api/tokens", manager, "", 200},
+		{"a key is no session", "GET", "/api/tokens", "session_" + manager[len("notes_"):], "", 401},
+	}
+	for _, s := range steps {
+		require.Equal(t, s.want, p.do(t, s.method, s.path, s.key, s.body).StatusCode, s.name)
+	}
+}
+
+// A second start must find all that the first one left; with -seed-demo only the
+// password is new, and the sessions of the one before end.
+func TestSeedAndStartAgain(t *testing.T) {
+	path := databaseFile(t)
+	p, password := startEmpty(t, path, "-seed-demo")
+	b := p.signedIn(t, demoName, password)
+	key := b.create("laptop", scopeRead)
+	jar := b.client.Jar
+	p.Stop()
+	require.NoError(t, p.wait(t))
+	secret := []string{password, "pbkdf2", "session_"}
+	for _, one := range secret {
+		require.NotContains(t, p.Log.String(), one)
+	}
+
+	p, none := startEmpty(t, path)
+	require.Empty(t, none)
+	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", key, "").StatusCode)
+	p.signedIn(t, demoName, password)
+	require.Equal(t, http.StatusOK, restore(t, p, jar).get(accountPath).StatusCode, "the session goes on")
+	p.Stop()
+	require.NoError(t, p.wait(t))
+
+	p, password = startEmpty(t, path, "-seed-demo")
+	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", key, "").StatusCode)
+	require.Equal(t, signInPath, restore(t, p, jar).get(accountPath).Header.Get("Location"))
+	p.signedIn(t, demoName, password)
+}
+
+// restore returns a browser with the cookies of one before; they know no port.
+func restore(t *testing.T, p *program, jar http.CookieJar) *browser {
+	b := p.browser(t)
+	b.client.Jar = jar
+	return b
+}
+
+// A leak of the database must give nobody's session or password.
+func TestSessionIsStoredAsDigest(t *testing.T) {
+	path := databaseFile(t)
+	p := start(t, path)
+	p.signedIn(t, demoName, testPassword)
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	var size int
+	var left time.Duration
+	require.NoError(t, db.QueryRow("SELECT length(digest), (expires_at - created_at) * 1000 FROM sessions").Scan(&size, &left))
+	require.Equal(t, 32, size)
+	require.Equal(t, sessionTime, left)
+}
+
+func TestSecureCookie(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*http.Request)
+		secure bool
+	}{
+		"plain":            {func(*http.Request) {}, false},
+		"TLS":              {func(r *http.Request) { r.TLS = &tls.ConnectionState{} }, true},
+		"behind TLS proxy": {func(r *http.Request) { r.Header.Set("X-Forwarded-Proto", "https") }, true},
+	} {
+		r, w := httptest.NewRequest("POST", signInPath, nil), httptest.NewRecorder()
+		r.TLS = nil
+		tt.change(r)
+		setCookie(w, r, "x")
+		require.Equal(t, tt.secure, w.Result().Cookies()[0].Secure, name)
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	t.Parallel()
+	stored, err := hashPassword(testPassword)
+	require.NoError(t, err)
+	require.Regexp(t, `^pbkdf2-sha256\$600000\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`, stored)
+	require.Equal(t, len(stored), len(nobodysPassword), "who is unknown costs the same work")
+	for _, tt := range []struct {
+		name, stored, password string
+		matches, fails         bool
+	}{
+		{"right", stored, testPassword, true, false},
+		{"wrong", stored, testPassword + " ", false, false},
+		{"of nobody", nobodysPassword, "", false, false},
+		{"another algorithm", "md5" + stored, testPassword, false, true},
+		{"no iterations", strings.Replace(stored, "600000", "many", 1), testPassword, false, true},
+		{"empty", "", testPassword, false, true},
+		{"cut off", stored[:len(stored)-1] + "!", testPassword, false, true},
+	} {
+		matches, err := passwordMatches(tt.stored, tt.password)
+		require.Equal(t, tt.matches, matches, tt.name)
+		require.Equal(t, tt.fails, err != nil, tt.name)
+	}
+}
+
+// How long an answer takes must not tell which users there are. No machine hashes
+// 600,000 times within the time below; a look-up alone takes far less.
+func TestUnknownUserCostsWork(t *testing.T) {
+	t.Parallel()
+	path := databaseFile(t)
+	addUser(t, path, "gone", false)
+	besideDB(t, path, "UPDATE users SET active = 0")
+	beside(t, path, func(s service) {
+		for _, name := range []string{"nobody", "gone"} {
+			begin := time.Now()
+			id, err := s.users.checkPassword(t.Context(), name, testPassword)
+			require.NoError(t, err)
+			require.Empty(t, id)
+			require.Greater(t, time.Since(begin), 20*time.Millisecond, name)
+		}
+	})
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A password is stored as its algorithm, iterations, salt and hash, with $ between
+// them, so that the iterations can be raised for the passwords to come.
+const (
+	algorithm  = "pbkdf2-sha256"
+	iterations = 600_000 // what OWASP advises for this algorithm
+	saltSize   = 16
+)
+
+// nobodysPassword is compared with where there is no user.
+var nobodysPassword = encodePassword(iterations, make([]byte, saltSize), make([]byte, sha256.Size))
+
+func encodePassword(iterations int, salt, hash []byte) string {
+	encode := base64.RawStdEncoding.EncodeToString
+	return strings.Join([]string{algorithm, strconv.Itoa(iterations), encode(salt), encode(hash)}, "$")
+}
+
+func hashPassword(password string) (string, error) {
+	salt := make([]byte, saltSize)
+	_, _ = rand.Read(salt) // it never fails
+	hash, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
+	if err != nil {
+		return "", fmt.Errorf("hash password: %w", err)
+	}
+	return encodePassword(iterations, salt, hash), nil
+}
+
+func passwordMatches(stored, password string) (bool, error) {
+	fields := strings.Split(stored, "$")
+	if len(fields) != 4 || fields[0] != algorithm {
+		return false, errors.New("the stored password is of an unknown form")
+	}
+	iterations, err := strconv.Atoi(fields[1])
+	salt, badSalt := base64.RawStdEncoding.DecodeString(fields[2])
+	want, badHash := base64.RawStdEncoding.DecodeString(fields[3])
+	if err := errors.Join(err, badSalt, badHash); err != nil {
+		return false, errors.New("the stored password is malformed") // no word of what it holds
+	}
+	got, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
+	if err != nil {
+		return false, fmt.Errorf("hash password: %w", err)
+	}
+	return subtle.ConstantTimeCompare(got, want) == 1, nil
+}
