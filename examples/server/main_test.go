@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/pbkdf2"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +25,12 @@ import (
 
 // The keys, passwords and sessions of the tests are searched for in all that the
 // program puts out, but for the pages and answers that show a new key.
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	iterations = 1000
+	leaktest.Main(m)
+}
+
+var fullIterations = iterations // before TestMain
 
 // A program is a running one.
 type program struct {
@@ -113,15 +116,14 @@ func beside(t *testing.T, path string, do func(service)) {
 
 const testPassword = "correct horse battery staple"
 
-// addUser adds a user whose password is testPassword, hashed quickly.
+// addUser adds a user whose password is testPassword.
 func addUser(t *testing.T, path, name string, staff bool) (added *user) {
 	t.Helper()
 	leaktest.Default.Secret(testPassword)
-	salt := []byte(rand.Text())
-	hash, err := pbkdf2.Key(sha256.New, testPassword, salt, 1, sha256.Size)
+	hash, err := hashPassword(testPassword)
 	require.NoError(t, err)
 	beside(t, path, func(s service) {
-		added, err = s.users.save(t.Context(), name, encodePassword(1, salt, hash), staff)
+		added, err = s.users.save(t.Context(), name, hash, staff)
 		require.NoError(t, err)
 	})
 	return added

@@ -1,120 +1,16 @@
 package main
 
 import (
-	"crypto/tls"
-	"database/sql"
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
-
-func TestSignIn(t *testing.T) {
-	path := databaseFile(t)
-	p := start(t, path)
-	addUser(t, path, "gone", false)
-	besideDB(t, path, "UPDATE users SET active = 0 WHERE name = 'gone'")
-	tests := []struct {
-		name, username, password string
-		want                     int
-	}{
-		{"right", demoName, testPassword, http.StatusSeeOther},
-		{"in capitals", " ADA ", testPassword, http.StatusSeeOther},
-		{"wrong password", demoName, "not the password", http.StatusBadRequest},
-		{"unknown user", "nobody", testPassword, http.StatusBadRequest},
-		{"switched off", "gone", testPassword, http.StatusBadRequest},
-		{"no password", demoName, "", http.StatusBadRequest},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			b := p.browser(t)
-			got := b.post(signInPath, url.Values{"username": {tt.username}, "password": {tt.password}})
-			require.Equal(t, tt.want, got.StatusCode)
-			after := b.get("/")
-			if tt.want != http.StatusSeeOther {
-				require.Contains(t, got.Text, wrongSignIn)
-				require.Empty(t, got.Cookies())
-				require.Equal(t, signInPath, after.Header.Get("Location"))
-				return
-			}
-			require.Equal(t, accountPath, got.Header.Get("Location"))
-			require.Len(t, got.Cookies(), 1)
-			cookie := got.Cookies()[0]
-			require.True(t, cookie.HttpOnly)
-			require.Equal(t, http.SameSiteLaxMode, cookie.SameSite)
-			require.False(t, cookie.Secure, "it would not come back over plain HTTP")
-			require.Equal(t, http.StatusOK, after.StatusCode)
-			require.Contains(t, after.Text, "<bdi>ada</bdi>")
-			require.Equal(t, accountPath, b.get(signInPath).Header.Get("Location"), "who is signed in need not do it again")
-		})
-	}
-}
-
-func besideDB(t *testing.T, path, statement string) {
-	t.Helper()
-	db, err := openDatabase(t.Context(), path)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
-	_, err = db.ExecContext(t.Context(), statement)
-	require.NoError(t, err)
-}
-
-// Whoever guesses must be kept waiting, on the form too, and told for how long.
-func TestSignInIsThrottled(t *testing.T) {
-	b := start(t, databaseFile(t)).browser(t)
-	for range 20 {
-		got := b.post(signInPath, url.Values{"username": {demoName}, "password": {"guess again"}})
-		if got.StatusCode == http.StatusTooManyRequests {
-			require.NotEmpty(t, got.Header.Get("Retry-After"))
-			require.Contains(t, got.Text, tooOften)
-			return
-		}
-	}
-	t.Fatal("20 attempts, and no wait")
-}
-
-// Sessions must not outlive their time, whatever a form asks for, a sign-out, or a
-// user who is switched off.
-func TestSessionEnds(t *testing.T) {
-	path := databaseFile(t)
-	p := start(t, path)
-	forms := url.Values{"username": {demoName}, "password": {testPassword}, "expires_at": {time.Now().AddDate(1, 0, 0).Format(time.RFC3339)}}
-	require.Equal(t, http.StatusBadRequest, p.browser(t).post(signInPath, forms).StatusCode)
-
-	tests := []struct {
-		name string
-		end  func(*browser)
-	}{
-		{"signed out", func(b *browser) { require.Equal(t, signInPath, b.post("/sign-out", nil).Header.Get("Location")) }},
-		{"expired", func(*browser) { besideDB(t, path, "UPDATE sessions SET expires_at = 1") }},
-		{"signed in again", func(b *browser) {
-			b.post(signInPath, url.Values{"username": {demoName}, "password": {testPassword}})
-		}},
-		{"user switched off", func(*browser) { besideDB(t, path, "UPDATE users SET active = 0") }},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			b := p.signedIn(t, demoName, testPassword)
-			site, err := url.Parse(b.URL)
-			require.NoError(t, err)
-			cookies := b.client.Jar.Cookies(site)
-			require.Len(t, cookies, 1)
-			require.Equal(t, http.StatusOK, b.get(accountPath).StatusCode)
-			tt.end(b)
-			thief := p.browser(t)
-			thief.client.Jar.SetCookies(site, cookies)
-			require.Equal(t, signInPath, thief.get(accountPath).Header.Get("Location"))
-			require.Equal(t, http.StatusUnauthorized, thief.get("/api/tokens").StatusCode)
-		})
-	}
-}
 
 func TestPagesRequireSignIn(t *testing.T) {
 	path := databaseFile(t)
@@ -253,7 +149,6 @@ func TestSeedAndStartAgain(t *testing.T) {
 	p, none := startEmpty(t, path)
 	require.Empty(t, none)
 	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", key, "").StatusCode)
-	p.signedIn(t, demoName, password)
 	require.Equal(t, http.StatusOK, restore(t, p, jar).get(accountPath).StatusCode, "the session goes on")
 	p.Stop()
 	require.NoError(t, p.wait(t))
@@ -269,79 +164,4 @@ func restore(t *testing.T, p *program, jar http.CookieJar) *browser {
 	b := p.browser(t)
 	b.client.Jar = jar
 	return b
-}
-
-// A leak of the database must give nobody's session or password.
-func TestSessionIsStoredAsDigest(t *testing.T) {
-	path := databaseFile(t)
-	p := start(t, path)
-	p.signedIn(t, demoName, testPassword)
-	db, err := sql.Open("sqlite", path)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
-	var size int
-	var left time.Duration
-	require.NoError(t, db.QueryRow("SELECT length(digest), (expires_at - created_at) * 1000 FROM sessions").Scan(&size, &left))
-	require.Equal(t, 32, size)
-	require.Equal(t, sessionTime, left)
-}
-
-func TestSecureCookie(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		change func(*http.Request)
-		secure bool
-	}{
-		"plain":            {func(*http.Request) {}, false},
-		"TLS":              {func(r *http.Request) { r.TLS = &tls.ConnectionState{} }, true},
-		"behind TLS proxy": {func(r *http.Request) { r.Header.Set("X-Forwarded-Proto", "https") }, true},
-	} {
-		r, w := httptest.NewRequest("POST", signInPath, nil), httptest.NewRecorder()
-		r.TLS = nil
-		tt.change(r)
-		setCookie(w, r, "x")
-		require.Equal(t, tt.secure, w.Result().Cookies()[0].Secure, name)
-	}
-}
-
-func TestPasswords(t *testing.T) {
-	t.Parallel()
-	stored, err := hashPassword(testPassword)
-	require.NoError(t, err)
-	require.Regexp(t, `^pbkdf2-sha256\$600000\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`, stored)
-	require.Equal(t, len(stored), len(nobodysPassword), "who is unknown costs the same work")
-	for _, tt := range []struct {
-		name, stored, password string
-		matches, fails         bool
-	}{
-		{"right", stored, testPassword, true, false},
-		{"wrong", stored, testPassword + " ", false, false},
-		{"of nobody", nobodysPassword, "", false, false},
-		{"another algorithm", "md5" + stored, testPassword, false, true},
-		{"no iterations", strings.Replace(stored, "600000", "many", 1), testPassword, false, true},
-		{"empty", "", testPassword, false, true},
-		{"cut off", stored[:len(stored)-1] + "!", testPassword, false, true},
-	} {
-		matches, err := passwordMatches(tt.stored, tt.password)
-		require.Equal(t, tt.matches, matches, tt.name)
-		require.Equal(t, tt.fails, err != nil, tt.name)
-	}
-}
-
-// How long an answer takes must not tell which users there are. No machine hashes
-// 600,000 times within the time below; a look-up alone takes far less.
-func TestUnknownUserCostsWork(t *testing.T) {
-	t.Parallel()
-	path := databaseFile(t)
-	addUser(t, path, "gone", false)
-	besideDB(t, path, "UPDATE users SET active = 0")
-	beside(t, path, func(s service) {
-		for _, name := range []string{"nobody", "gone"} {
-			begin := time.Now()
-			id, err := s.users.checkPassword(t.Context(), name, testPassword)
-			require.NoError(t, err)
-			require.Empty(t, id)
-			require.Greater(t, time.Since(begin), 20*time.Millisecond, name)
-		}
-	})
 }

@@ -46,7 +46,7 @@ func (u users) byID(ctx context.Context, id string) (*user, error) {
 // A user who is not there costs the same work as one who is.
 func (u users) checkPassword(ctx context.Context, name, password string) (string, error) {
 	var id int64
-	stored := nobodysPassword
+	stored := nobodysPassword()
 	err := u.db.QueryRowContext(ctx, "SELECT id, password FROM users WHERE name = ? AND active", name).Scan(&id, &stored)
 	known := err == nil
 	if !known && !errors.Is(err, sql.ErrNoRows) {

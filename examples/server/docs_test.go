@@ -1,0 +1,111 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
+
+// What docs/manage-tokens.md shows must be code that is compiled and tested here.
+func TestDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/manage-tokens.md")
+	require.NoError(t, err)
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	var code strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		code.WriteString(withoutIndent(string(text)))
+	}
+	blocks := goBlock.FindAllStringSubmatch(string(page), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		require.True(t, strings.Contains(code.String(), withoutIndent(block[1])), "not in this folder:\n%s", block[1])
+	}
+}
+
+func withoutIndent(code string) string {
+	return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(code, "")
+}
+
+func TestDocsAppearanceAndLanguage(t *testing.T) {
+	store := tokenauth.NewMemoryStore()
+	tokens := tokenauth.New(store, "notes", nil)
+	signedIn := func(*http.Request) (string, error) { return "1", nil }
+
+	page := tokenpage.New(tokens, signedIn, &tokenpage.Options{
+		CSS: ":root { --tp-brand: #7a1f5c; --tp-radius: 0.25rem; --tp-font: Georgia, serif; }",
+	})
+	german := tokenpage.New(tokens, signedIn, &tokenpage.Options{
+		Texts: tokenpage.Texts{Lang: "de", Title: "API-Tokens", New: "Neues Token"}, // and all the others
+	})
+	byLanguage := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Accept-Language")
+		if strings.HasPrefix(r.Header.Get("Accept-Language"), "de") {
+			german.ServeHTTP(w, r)
+			return
+		}
+		page.ServeHTTP(w, r)
+	})
+
+	get := func(path, language string) string {
+		r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
+		r.Header.Set("Accept-Language", language)
+		byLanguage.ServeHTTP(w, r)
+		return w.Body.String()
+	}
+	require.Contains(t, get("/", "de-AT"), `<html lang="de">`)
+	require.Contains(t, get("/", "de-AT"), "Neues Token")
+	require.Contains(t, get("/", "fr"), `<html lang="en">`)
+	require.Contains(t, get("/tokens.css", "fr"), "Georgia")
+}
+
+// Behind a proxy, the address that counts must be the one that the proxy saw.
+func TestDocsLoginBehindProxy(t *testing.T) {
+	path := databaseFile(t)
+	addUser(t, path, demoName, false)
+	beside(t, path, func(s service) {
+		login := tokenapi.NewLogin(s.tokens, s.users.checkPassword, &tokenapi.LoginOptions{Address: clientAddress})
+		post := func(username, password, client string) *httptest.ResponseRecorder {
+			r, w := httptest.NewRequest("POST", "/api/login", strings.NewReader("username="+username+"&password="+password)), httptest.NewRecorder()
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Add("X-Forwarded-For", "198.51.100.7, "+client)
+			login.ServeHTTP(w, r)
+			_, _ = leaktest.Default.Write([]byte(w.Header().Get("Retry-After")))
+			return w
+		}
+		require.Equal(t, http.StatusBadRequest, post(demoName, "guess", "192.0.2.1").Code)
+		require.Equal(t, http.StatusOK, post(demoName, strings.ReplaceAll(testPassword, " ", "+"), "192.0.2.2").Code)
+	})
+	r := httptest.NewRequest("POST", "/api/login", nil)
+	r.Header.Add("X-Forwarded-For", "198.51.100.7")
+	r.Header.Add("X-Forwarded-For", "198.51.100.8, 192.0.2.1")
+	require.Equal(t, "192.0.2.1", clientAddress(r), "what the client itself says does not count")
+}
+
+// clientAddress is for a service that only its own proxy can reach, which adds the
+// address of its client at the end. All before it the client may have made up.
+func clientAddress(r *http.Request) string {
+	forwarded := r.Header.Values("X-Forwarded-For")
+	if len(forwarded) == 0 {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		return host
+	}
+	last := forwarded[len(forwarded)-1]
+	return strings.TrimSpace(last[strings.LastIndex(last, ",")+1:])
+}
