@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
 const (
@@ -71,7 +72,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case 1:
 		at = h.pages[segments[0]]
 	case 2:
-		x.id, at = segments[0], h.actions[segments[1]]
+		if syntax.IsWord(segments[0]) { // an empty ID would select any token
+			x.id, at = segments[0], h.actions[segments[1]]
+		}
 	}
 	switch {
 	case at.get == nil:

@@ -255,6 +255,21 @@ func TestW7NotSignedInWithoutSignIn(t *testing.T) {
 	require.Equal(t, "You are not signed in – API tokens", p.title)
 }
 
+// A path that names no token changes none, also where no mux cleans paths.
+func TestW7PathWithoutToken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	s.Handler = http.StripPrefix("/account/tokens", tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil))
+	for action, form := range map[string]url.Values{"rename": {"name": {"phone"}}, "rotate": {"generation": {"1"}, "grace": {"0"}}, "revoke": nil} {
+		require.Equal(t, http.StatusNotFound, s.get("/account/tokens//"+action).Code, action)
+		require.Equal(t, http.StatusNotFound, s.post("/account/tokens//"+action, form).Code, action)
+	}
+	s.Handler = http.StripPrefix("/staff", tokenpage.NewStaff(s.Manager, func(*http.Request) (bool, error) { return true, nil }, nil))
+	require.Equal(t, http.StatusNotFound, s.post("/staff//revoke", nil).Code)
+	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+}
+
 // Another user's token and one that there is not look the same.
 func TestW7TokensOfOthers(t *testing.T) {
 	t.Parallel()
