@@ -134,6 +134,11 @@ func redirect(w http.ResponseWriter, to string, status int) {
 
 // identify finds out whose tokens the request is about. If it returns false it has answered.
 func (x *exchange) identify() bool {
+	// A key must not make others that may do more, whatever the service's function says.
+	if _, ok := tokenauth.TokenFrom(x.r.Context()); ok {
+		x.problem(http.StatusForbidden, x.texts.NotByKey)
+		return false
+	}
 	whose, err := x.handler.whose(x.r)
 	switch {
 	case err != nil:

@@ -148,6 +148,8 @@ func visitProblems(s *site, look func(page)) {
 	look(s.get(""))
 	look(s.create(url.Values{"name": {"9"}}))
 	s.Store.Fail(nil)
+	byKey := s.request(http.MethodGet, "", nil)
+	look(s.send(byKey.WithContext(tokenauth.NewContext(byKey.Context(), "7", tokenauth.Token{}))))
 	s.user = ""
 	look(s.post("new", nil))
 }

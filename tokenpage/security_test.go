@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -253,6 +254,43 @@ func TestW7NotSignedInWithoutSignIn(t *testing.T) {
 	p := s.get("")
 	require.Equal(t, http.StatusUnauthorized, p.Code)
 	require.Equal(t, "You are not signed in – API tokens", p.title)
+}
+
+// Where the service takes a key for a sign-in, whoever has one gets no other by it.
+func TestW7KeyIsNoSignIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	key, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop", Scopes: []string{"read"}})
+	auth := tokenauth.NewAuthenticator(s.Manager, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
+	userID := func(r *http.Request) (string, error) {
+		user, _ := tokenauth.UserFrom[string](r.Context())
+		return user, nil
+	}
+	isStaff := func(r *http.Request) (bool, error) {
+		user, err := userID(r)
+		return user == "anna", err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(prefix, auth.Optional(http.StripPrefix("/account/tokens", tokenpage.New(s.Manager, userID, nil))))
+	mux.Handle("/staff/", auth.Optional(http.StripPrefix("/staff", tokenpage.NewStaff(s.Manager, isStaff, nil))))
+	s.Handler = mux
+	for _, path := range []string{"", "history", "new", token.ID + "/rename", token.ID + "/rotate", token.ID + "/revoke", "/staff/", "/staff/" + token.ID + "/revoke"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if method == http.MethodPost && (path == "" || path == "history" || path == "/staff/") {
+				continue
+			}
+			r := s.request(method, path, url.Values{"user": {"anna"}, "name": {"phone"}, "scope": {"admin"}, "expires": {"never"}, "generation": {"1"}, "grace": {"0"}})
+			r.Header.Set("Authorization", "Bearer "+key)
+			p := s.send(r)
+			require.Equal(t, http.StatusForbidden, p.Code, path)
+			require.Contains(t, p.text(), "not for programs that present the key")
+			require.NotContains(t, p.body, "laptop")
+		}
+	}
+	tokens := s.tokens("anna")
+	require.Len(t, tokens, 1)
+	require.Equal(t, 1, tokens[0].Generation)
+	require.Zero(t, tokens[0].RevokedAt)
 }
 
 // A path that names no token changes none, also where no mux cleans paths.

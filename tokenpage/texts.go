@@ -54,6 +54,7 @@ type Texts struct {
 	Error, ErrorsTitle                    string // above a form with something wrong in it
 	SignIn                                string // a link
 	SignedOut, OtherUser, NotStaff        Problem
+	NotByKey                              Problem // the request presented a key
 	NotFound, NotAllowed, CrossSite       Problem
 	BadRequest, TooLarge                  Problem
 	NotRotated                            Problem
@@ -177,6 +178,7 @@ var english = Texts{
 	SignedOut:   Problem{"You are not signed in", "Nothing was changed. Sign in, then try again."},
 	OtherUser:   Problem{"Somebody else is signed in", "The form was made for another user than the one who is signed in now. Nothing was created."},
 	NotStaff:    Problem{"Not for you", "Only staff may see this page."},
+	NotByKey:    Problem{"Not with a key", "This page is for people who sign in, not for programs that present the key of a token. Nothing was changed."},
 	NotFound:    Problem{"Not found", "There is no such page or token. The token may have been revoked."},
 	NotAllowed:  Problem{"Not possible", "This page cannot be used in that way."},
 	CrossSite:   Problem{"Refused", "The form came from another site. Nothing was changed."},

@@ -23,6 +23,10 @@
 // title or log. Sending that form again makes no second key: the name is taken, or
 // the key has been replaced already. Every page forbids inline scripts and styles,
 // framing and storing.
+//
+// Who is signed in must be told by the session alone, never by a key, or whoever has a
+// key could make others that may do more. A request whose key an
+// [tokenauth.Authenticator] accepted is refused.
 package tokenpage
 
 import (
@@ -71,6 +75,7 @@ type Options struct {
 
 // New returns the account page, for each user's own tokens. It calls userID on each
 // request to learn who is signed in: an empty ID means nobody, an error that it can't be told.
+// userID must go by the session alone, never by a key.
 //
 // Options may be nil; they are copied. New panics on a programming mistake: a nil
 // Manager or userID, or a description of a scope that does not exist.
@@ -98,7 +103,7 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 
 // NewStaff returns a page on which staff see the tokens of all users, search them by
 // user, and revoke them. Nobody sees it for whom isStaff is false; an error means that
-// it can't be told.
+// it can't be told. isStaff must go by the session alone, never by a key.
 //
 // Of the options, Scopes and SignInURL mean nothing here. NewStaff panics as [New] does.
 func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), opts *Options) http.Handler {
