@@ -114,10 +114,14 @@ func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
 	switch choice := form.Get("expires"); choice {
 	case expiresNever:
 		spec.NoExpiry = true
-	case expiresLongest: // as the Manager says
+	case expiresLongest: // the Manager reads its clock later, so that it allows this
+		if spec.ExpiresAt = x.now.Add(x.manager.MaxTTL()); x.preselected() != expiresLongest {
+			wrong = append(wrong, x.badExpiry(form))
+		}
 	case expiresDate:
 		last, err := time.Parse(time.DateOnly, form.Get("date"))
-		if spec.ExpiresAt = last.Add(day); err != nil {
+		// At midnight it would be shown as the next day.
+		if spec.ExpiresAt = last.Add(day - time.Second); err != nil {
 			wrong = append(wrong, x.badExpiry(form))
 		}
 	default:

@@ -22,13 +22,12 @@ func TestCreateWithScopesAndExpiry(t *testing.T) {
 		expiry time.Time
 		scopes []string
 	}{
-		"preset":           {url.Values{"expires": {"7"}}, noon.Add(7 * day), nil},
-		"another preset":   {url.Values{"expires": {"90"}, "date": {"2026-04-01"}}, noon.Add(90 * day), nil},
-		"today":            {url.Values{"expires": {"date"}, "date": {"2026-03-01"}}, time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC), nil},
-		"a date":           {url.Values{"expires": {"date"}, "date": {"2027-12-31"}}, time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC), nil},
-		"never":            {url.Values{"expires": {"never"}}, time.Time{}, nil},
-		"scopes":           {url.Values{"expires": {"never"}, "scope": {"b", "a"}}, time.Time{}, []string{"a", "b"}},
-		"default is a day": {url.Values{"expires": {"longest"}}, noon.Add(day), nil},
+		"preset":         {url.Values{"expires": {"7"}}, noon.Add(7 * day), nil},
+		"another preset": {url.Values{"expires": {"90"}, "date": {"2026-04-01"}}, noon.Add(90 * day), nil},
+		"today":          {url.Values{"expires": {"date"}, "date": {"2026-03-01"}}, time.Date(2026, 3, 1, 23, 59, 59, 0, time.UTC), nil},
+		"a date":         {url.Values{"expires": {"date"}, "date": {"2027-12-31"}}, time.Date(2027, 12, 31, 23, 59, 59, 0, time.UTC), nil},
+		"never":          {url.Values{"expires": {"never"}}, time.Time{}, nil},
+		"scopes":         {url.Values{"expires": {"never"}, "scope": {"b", "a"}}, time.Time{}, []string{"a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -41,6 +40,32 @@ func TestCreateWithScopesAndExpiry(t *testing.T) {
 			require.Equal(t, test.scopes, token.Scopes)
 		})
 	}
+}
+
+// "As late as allowed" is what the limit says, not what the Manager gives to those who don't choose.
+func TestCreateAsLateAsAllowed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &tokenauth.Options{MaxTTL: 2 * day, DefaultTTL: time.Hour}, nil)
+	require.Equal(t, http.StatusOK, s.create(url.Values{"name": {"laptop"}, "expires": {"longest"}}).Code)
+	require.Equal(t, s.Clock.Now().Add(2*day), s.tokens("anna")[0].ExpiresAt)
+}
+
+// Who chooses a last day sees that day.
+func TestLastDayIsShownAsChosen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	p := s.create(url.Values{"name": {"laptop"}, "expires": {"date"}, "date": {"2026-12-31"}})
+	require.Contains(t, p.text(), "31 Dec 2026")
+	require.Contains(t, s.get("").text(), "31 Dec 2026")
+}
+
+// A browser would refuse to send a form with a wrong day, and show no word of it where
+// the field is hidden.
+func TestBrowserLeavesDaysToThePage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	require.Contains(t, s.get("new").element(t, "<form", `action="new"`), " novalidate")
+	require.Equal(t, http.StatusOK, s.create(url.Values{"name": {"phone"}, "expires": {"7"}, "date": {"1999-01-01"}}).Code)
 }
 
 // Each mistake is told above the form and at its field, and all else is kept.
@@ -58,6 +83,7 @@ func TestCreateWithMistakes(t *testing.T) {
 		"no expiry":        {url.Values{"expires": {""}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
 		"own expiry":       {url.Values{"expires": {"8"}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
 		"huge expiry":      {url.Values{"expires": {"9999999999999"}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
+		"not offered":      {url.Values{"expires": {"longest"}}, http.StatusUnprocessableEntity, "tp-expires-0", "Choose when"},
 		"no date":          {url.Values{"expires": {"date"}}, http.StatusUnprocessableEntity, "tp-date", "Enter a day"},
 		"not a date":       {url.Values{"expires": {"date"}, "date": {"31.3.2026"}}, http.StatusUnprocessableEntity, "tp-date", "Enter a day"},
 		"yesterday":        {url.Values{"expires": {"date"}, "date": {"2026-02-28"}}, http.StatusUnprocessableEntity, "tp-date", "Enter a day"},

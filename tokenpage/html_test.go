@@ -36,7 +36,7 @@ var (
 	voidElement = regexp.MustCompile(`<(meta|link|input|br|hr)\b[^>]*>`)
 	openTag     = regexp.MustCompile(`<[a-z][^<>]*>`)
 	absolute    = regexp.MustCompile(`^(/|[a-z]+:)`)
-	boolean     = regexp.MustCompile(` (checked|required|readonly|hidden|defer|autofocus)( |>|/)`)
+	boolean     = regexp.MustCompile(` (checked|required|readonly|hidden|defer|autofocus|novalidate)( |>|/)`)
 )
 
 // wellFormed turns the HTML that the templates write into XML: they close all elements
