@@ -33,7 +33,7 @@ func TestW6CreateWithoutScript(t *testing.T) {
 	s := newSite(t, &tokenauth.Options{Scopes: []string{"notes:read", "notes:write"}},
 		&tokenpage.Options{Scopes: map[string]string{"notes:read": "Read your notes"}})
 	p := s.get("")
-	require.Contains(t, p.text(), "You have no tokens yet A token is like a password")
+	require.Contains(t, p.text(), "You have no live tokens A token is like a password")
 	at := p.link(t, prefix, "New token")
 	p = s.get(at)
 	require.Contains(t, p.text(), "notes:read Read your notes")
@@ -90,7 +90,7 @@ func TestW6ChangeWithoutScript(t *testing.T) {
 	at = resolve(t, revoke, done.Header().Get("Location"))
 	p = s.get(at)
 	require.Contains(t, p.text(), "The token is revoked.")
-	require.Contains(t, p.text(), "You have no tokens yet")
+	require.Contains(t, p.text(), "You have no live tokens")
 	p = s.get(p.link(t, at, "History"))
 	require.Contains(t, p.text(), "night backup Revoked")
 	require.NotContains(t, p.body, "/rotate")

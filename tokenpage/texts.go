@@ -21,7 +21,7 @@ type Texts struct {
 	Skip, Back, Cancel                   string // links
 	Views, Live, History                 string // of the list
 	Pages, FirstPage, NextPage           string
-	EmptyTitle, EmptyText                string // for those who have no token
+	EmptyTitle, EmptyText                string // for those who have no live token
 	NothingHere                          string
 
 	New, Rename, Rotate, Revoke string // what can be done with tokens
@@ -101,7 +101,7 @@ var english = Texts{
 	Pages:        "Pages",
 	FirstPage:    "First page",
 	NextPage:     "Next page",
-	EmptyTitle:   "You have no tokens yet",
+	EmptyTitle:   "You have no live tokens",
 	EmptyText:    "A token is like a password for one program: a script, an app on your phone, a server. It does only what you allow it, ends when you choose, and can be revoked at any time without changing your password.",
 	NothingHere:  "There are no tokens here.",
 
