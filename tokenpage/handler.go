@@ -1,6 +1,7 @@
 package tokenpage
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -57,13 +58,14 @@ type exchange struct {
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.setHeaders(w.Header())
-	if to := withSlash(r); to != "" {
-		redirect(w, to, http.StatusPermanentRedirect)
-		return
-	}
 	// IDs and names of pages are never escaped, and what is escaped must not look like them.
 	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	if len(segments) == 1 && h.assets.serve(w, r, segments[0]) {
+		return
+	}
+	w.Header().Add("Vary", "Cookie")
+	if to := withSlash(r); to != "" {
+		redirect(w, to, http.StatusPermanentRedirect)
 		return
 	}
 	x := &exchange{handler: h, w: w, r: r, now: h.options.Now(), root: rootOf(segments)}
@@ -105,7 +107,6 @@ func (h *handler) setHeaders(header http.Header) {
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
-	header.Add("Vary", "Cookie")
 }
 
 // withSlash returns the relative URL of the list for a request to the place where the
@@ -189,7 +190,7 @@ func (x *exchange) fail(err error, unavailable Problem) {
 }
 
 func (x *exchange) tell(err error) {
-	if x.options.OnError != nil {
+	if x.options.OnError != nil && x.r.Context().Err() != context.Canceled { // else the client gave up
 		x.options.OnError(x.r, err)
 	}
 }

@@ -59,7 +59,7 @@ var (
 func TestEveryTextIsReplaceable(t *testing.T) {
 	t.Parallel()
 	texts, n := marked()
-	s := newSite(t, &tokenauth.Options{MaxPerUser: 4}, &tokenpage.Options{Texts: texts, Scopes: map[string]string{"1": ""}, SignInURL: "2"})
+	s := newSite(t, &tokenauth.Options{MaxPerUser: 4}, &tokenpage.Options{Texts: texts, Scopes: map[string]string{"1": ""}, SignInURL: signInURL})
 	seen := map[string]bool{}
 	look := func(p page) {
 		t.Helper()
@@ -211,6 +211,24 @@ func TestLayoutOfTheService(t *testing.T) {
 	require.Equal(t, []string{"no such template"}, s.logged)
 }
 
+// A key is made already when its page is laid out: it is shown all the same, or it is lost.
+func TestKeyIsShownWhereTheLayoutFails(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, &tokenpage.Options{Layout: func(w io.Writer, _ *http.Request, _ tokenpage.Page) error {
+		_, _ = io.WriteString(w, "half a page")
+		return errors.New("no such template")
+	}})
+	created := s.create(url.Values{"name": {"laptop"}})
+	require.True(t, s.works(created.key))
+	rotated := s.post(s.tokens("anna")[0].ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"0"}})
+	require.True(t, s.works(rotated.key))
+	for _, p := range []page{created, rotated} {
+		require.Equal(t, http.StatusOK, p.Code)
+		require.NotContains(t, p.body, "half a page")
+	}
+	require.Equal(t, []string{"no such template", "no such template"}, s.logged)
+}
+
 func TestNewPanicsOnProgrammingMistakes(t *testing.T) {
 	t.Parallel()
 	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}})
@@ -219,6 +237,10 @@ func TestNewPanicsOnProgrammingMistakes(t *testing.T) {
 	require.Panics(t, func() { tokenpage.New(nil, userID, nil) })
 	require.Panics(t, func() { tokenpage.New(m, nil, nil) })
 	require.Panics(t, func() { tokenpage.New(m, userID, &tokenpage.Options{Scopes: map[string]string{"b": "x"}}) })
+	anyScope := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	require.Panics(t, func() {
+		tokenpage.New(anyScope, userID, &tokenpage.Options{Scopes: map[string]string{"two words": "x"}})
+	})
 	require.Panics(t, func() { tokenpage.NewStaff(nil, isStaff, nil) })
 	require.Panics(t, func() { tokenpage.NewStaff(m, nil, nil) })
 }

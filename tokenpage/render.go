@@ -68,8 +68,15 @@ func (x *exchange) write(status int, name string, v view, prefix string) {
 	page.Head = render("head", head)
 	page.Main = render(name, v)
 	var document bytes.Buffer
-	if err := x.options.Layout(&document, x.r, page); err != nil {
+	err := x.options.Layout(&document, x.r, page)
+	if err != nil {
 		x.tell(err)
+	}
+	if err != nil && name == "key" { // which is shown now or never
+		document.Reset()
+		err = x.plainLayout(&document, x.r, page)
+	}
+	if err != nil {
 		http.Error(x.w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
@@ -145,7 +152,6 @@ func (a assets) serve(w http.ResponseWriter, r *http.Request, name string) bool 
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "public, max-age=86400")
-	w.Header().Del("Vary")
 	_, _ = w.Write(content)
 	return true
 }

@@ -93,6 +93,14 @@ func TestW2HeadersOfAssets(t *testing.T) {
 		require.Equal(t, "public, max-age=86400", asset.Header().Get("Cache-Control"))
 		require.Empty(t, asset.Header().Get("Vary"))
 	}
+	behind := newSite(t, nil, nil)
+	page := behind.Handler
+	behind.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Accept-Encoding")
+		page.ServeHTTP(w, r)
+	})
+	require.Equal(t, []string{"Accept-Encoding"}, behind.get("tokens.css").Header().Values("Vary"), "another's is kept")
+	require.Equal(t, []string{"Accept-Encoding", "Cookie"}, behind.get("").Header().Values("Vary"))
 	s.user = "anna"
 	plain := newSite(t, nil, nil)
 	require.NotEqual(t, attribute(plain.get("").element(t, "<link"), "href"), attribute(s.get("").element(t, "<link"), "href"),
@@ -213,7 +221,7 @@ func TestW5KeyIsShownOnce(t *testing.T) {
 
 func TestW7SessionChangesBetweenViewAndForm(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil, &tokenpage.Options{SignInURL: "../../sign-in"})
+	s := newSite(t, nil, &tokenpage.Options{SignInURL: signInURL})
 	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
 	forms := map[string]url.Values{"new": nil, token.ID + "/rename": nil, token.ID + "/rotate": nil, token.ID + "/revoke": nil}
 	for path := range forms {
@@ -242,7 +250,7 @@ func TestW7SessionChangesBetweenViewAndForm(t *testing.T) {
 	for path := range forms {
 		p := s.get(path)
 		require.Equal(t, http.StatusSeeOther, p.Code)
-		require.Equal(t, "../../sign-in", p.Header().Get("Location"))
+		require.Equal(t, signInURL, p.Header().Get("Location"))
 		require.Empty(t, p.body)
 	}
 }

@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -82,6 +83,59 @@ func TestW9StoreIsDown(t *testing.T) {
 	down(s.create(url.Values{"name": {"phone"}}), "may or may not have been made")
 	s.Store.Fail(nil)
 	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+}
+
+// Where the store fails in the middle of a change, nobody is told that nothing was changed.
+func TestW9ChangeMayHaveBeenMade(t *testing.T) {
+	t.Parallel()
+	opts := &tokenpage.Options{}
+	s := newSite(t, nil, opts)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	s.mount(s.Manager.WithStore(readOnly{s.Store}), opts)
+	uncertain := func(p page) {
+		t.Helper()
+		require.Equal(t, http.StatusServiceUnavailable, p.Code)
+		require.Contains(t, p.text(), "may or may not have been made")
+		require.NotContains(t, p.body, "10.0.0.7")
+		require.Contains(t, s.logged[len(s.logged)-1], errDown.Error(), "the service is told why")
+		s.logged = []string{"nothing"}
+	}
+	uncertain(s.create(url.Values{"name": {"phone"}}))
+	uncertain(s.post(token.ID+"/rename", url.Values{"name": {"phone"}}))
+	uncertain(s.post(token.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}))
+	uncertain(s.post(token.ID+"/revoke", nil))
+	s.user = "root"
+	uncertain(s.post("/staff/"+token.ID+"/revoke", nil))
+}
+
+// A client that gives up is no failure of the service, a store that is too slow is one.
+func TestW9ClientGivesUp(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		timeout time.Duration
+		logged  []string
+	}{
+		"client": {time.Hour, nil},
+		"store":  {-1, []string{context.DeadlineExceeded.Error()}},
+	} {
+		s := newSite(t, nil, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), test.timeout)
+		cancel()
+		s.Store.Fail(ctx.Err())
+		require.Equal(t, http.StatusServiceUnavailable, s.send(s.request(http.MethodGet, "", nil).WithContext(ctx)).Code)
+		require.Equal(t, test.logged, s.logged, name)
+	}
+}
+
+// An ID that no user can have is the service's mistake: it is told so, and the form is not blamed.
+func TestW9MalformedUserID(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.user = "a\x00b"
+	for _, p := range []page{s.get(""), s.get("new"), s.create(url.Values{"name": {"phone"}})} {
+		require.Equal(t, http.StatusServiceUnavailable, p.Code)
+	}
+	require.Len(t, s.logged, 3)
 }
 
 func TestW9SignInCannotBeChecked(t *testing.T) {

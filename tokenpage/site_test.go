@@ -24,8 +24,9 @@ import (
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
-	day    = 24 * time.Hour
-	prefix = "/account/tokens/"
+	day       = 24 * time.Hour
+	prefix    = "/account/tokens/"
+	signInURL = "/sign-in" // where it is set
 )
 
 // A site is a service with the account page at /account/tokens/ and the staff's at
@@ -47,6 +48,11 @@ func newSite(t *testing.T, managerOptions *tokenauth.Options, opts *tokenpage.Op
 	}
 	opts.Now = s.Clock.Now
 	opts.OnError = func(_ *http.Request, err error) { s.logged = append(s.logged, err.Error()) }
+	s.mount(s.Manager, opts)
+	return s
+}
+
+func (s *site) mount(m *tokenauth.Manager, opts *tokenpage.Options) {
 	userID := func(r *http.Request) (string, error) {
 		cookie, err := r.Cookie("user")
 		if err != nil {
@@ -62,10 +68,9 @@ func newSite(t *testing.T, managerOptions *tokenauth.Options, opts *tokenpage.Op
 		return id == "root", err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(prefix, http.StripPrefix("/account/tokens", tokenpage.New(s.Manager, userID, opts)))
-	mux.Handle("/staff/", http.StripPrefix("/staff", tokenpage.NewStaff(s.Manager, isStaff, opts)))
+	mux.Handle(prefix, http.StripPrefix("/account/tokens", tokenpage.New(m, userID, opts)))
+	mux.Handle("/staff/", http.StripPrefix("/staff", tokenpage.NewStaff(m, isStaff, opts)))
 	s.Handler = mux
-	return s
 }
 
 // issue makes a token and returns it as it is listed.
@@ -228,5 +233,20 @@ func (c *counted) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Reco
 	c.lists++
 	return c.Store.List(ctx, q)
 }
+
+// readOnly is a store that answers questions and fails on changes.
+type readOnly struct{ tokenauth.Store }
+
+func (readOnly) Create(context.Context, ...tokenauth.Record) error { return errDown }
+
+func (readOnly) Update(context.Context, string, string, tokenauth.Patch, time.Time) error {
+	return errDown
+}
+
+func (readOnly) Rotate(context.Context, string, string, tokenauth.Rotation, time.Time) error {
+	return errDown
+}
+
+func (readOnly) Revoke(context.Context, string, string, time.Time) error { return errDown }
 
 func oversized() *bytes.Reader { return bytes.NewReader(bytes.Repeat([]byte("name=a&"), 100<<10)) }

@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
 // Options are the settings of the pages. Every zero field is the default.
@@ -49,14 +50,16 @@ type Options struct {
 	// that are offered are the Manager's; where it allows any, the ones here.
 	Scopes map[string]string
 
-	// SignInURL is where people go who are not signed in. Empty: they are told so.
+	// SignInURL is where people go who are not signed in: an absolute path or URL, since
+	// the pages lie at several depths. Empty: they are told so.
 	SignInURL string
 
 	// CSS is added to the end of the stylesheet.
 	CSS string
 
 	// Layout writes a whole document around a page. It is executed before anything is
-	// sent; after an error the answer is 500. The policy of the pages allows it
+	// sent; after an error the answer is 500, or the plain document if the page holds a
+	// new key, which would be lost. The policy of the pages allows it
 	// styles, scripts, images and fonts of the same origin, and nothing inline. A page
 	// may hold a key, which must go nowhere else. Nil: a plain document.
 	Layout func(w io.Writer, r *http.Request, p Page) error
@@ -66,7 +69,7 @@ type Options struct {
 	CrossOrigin *http.CrossOriginProtection
 
 	// OnError is told what kept a page from being shown: what the store or the
-	// service's own functions returned. Nil: nobody is told.
+	// service's own functions returned, unless the client gave up. Nil: nobody is told.
 	OnError func(r *http.Request, err error)
 
 	// Now is the clock by which times are told. Nil: time.Now.
@@ -78,7 +81,7 @@ type Options struct {
 // userID must go by the session alone, never by a key.
 //
 // Options may be nil; they are copied. New panics on a programming mistake: a nil
-// Manager or userID, or a description of a scope that does not exist.
+// Manager or userID, or a description of a scope that does not or cannot exist.
 func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts *Options) http.Handler {
 	if m == nil || userID == nil {
 		panic("tokenpage: New: nil Manager or userID")
@@ -86,6 +89,9 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 	h := newHandler(m, opts)
 	h.whose = func(r *http.Request) (tokenauth.Query, error) {
 		id, err := userID(r)
+		if err == nil && id != "" {
+			err = syntax.UserID(id) // here, where it is not taken for a mistake in a form
+		}
 		return tokenauth.Query{UserID: id}, err
 	}
 	h.pages = map[string]methods{
@@ -140,6 +146,9 @@ func newHandler(m *tokenauth.Manager, opts *Options) *handler {
 		h.scopes = described
 	}
 	for _, scope := range described {
+		if err := syntax.Scope(scope); err != nil {
+			panic("tokenpage: Options.Scopes: " + err.Error())
+		}
 		if !slices.Contains(h.scopes, scope) {
 			panic("tokenpage: Options.Scopes: unknown scope")
 		}
