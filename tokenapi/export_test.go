@@ -27,11 +27,16 @@ func Routes(h http.Handler) map[string][]string {
 var Document = document
 
 // KeepAttempts makes a login handler remember fewer accounts and addresses.
-func KeepAttempts(h http.Handler, n int) { h.(*login).accounts.max, h.(*login).addresses.max = n, n }
+func KeepAttempts(h http.Handler, n int) {
+	l := h.(*login)
+	l.accounts.max, l.addresses.max, l.places.max = n, n, n
+}
 
-// Attempts returns how many accounts and addresses it remembers.
-func Attempts(h http.Handler) (accounts, addresses int) {
-	return len(h.(*login).accounts.entries), len(h.(*login).addresses.entries)
+// Attempts returns how many rows of accounts, addresses and accounts with places it
+// remembers.
+func Attempts(h http.Handler) []int {
+	l := h.(*login)
+	return []int{len(l.accounts.entries), len(l.addresses.entries), len(l.places.last)}
 }
 
 var (

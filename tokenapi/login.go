@@ -18,17 +18,15 @@ import (
 // LoginOptions are settings of [NewLogin]. Every zero field is the safe default.
 type LoginOptions struct {
 	// Address returns the address that a request comes from, as a trusted proxy
-	// tells it. Nil: that of the peer of the connection, whatever headers say; behind
-	// a proxy all clients then count as one.
+	// tells it: one IP address, never a header as it came, which a client can make up.
+	// "" is not counted. Nil: that of the peer of the connection, whatever headers
+	// say. But a peer that is loopback, private or no IP address is not counted: it is
+	// most likely a proxy, and all its clients would wait for the failures of one.
 	Address func(*http.Request) string
 
 	// OnError is told of each error that is answered 503, for the log. Nil:
 	// nobody is told.
 	OnError func(*http.Request, error)
-
-	// Now is the clock that waits are measured by. Nil: time.Now, which is
-	// monotonic.
-	Now func() time.Time
 }
 
 // NewLogin returns a handler of POST, at whatever path it is mounted, that takes a
@@ -46,10 +44,13 @@ type LoginOptions struct {
 // held back for a quarter of a second, which hides the rest. Few checks run at once.
 //
 // Failures in a row keep an account, and apart from it an address (of IPv6 its
-// /64), waiting, longer each time: 429 with Retry-After. A success ends that of the
-// account. Usernames that differ in letter case or space around them are one
-// account; check must not take other spellings for the same user. Counts are this
-// process's own, in bounded memory.
+// /64), waiting, longer each time: 429 with Retry-After. After 100 in a row an
+// account is closed, until 30 days have passed. A success ends the row. The last 8
+// addresses from which an account signed in have a row of their own, so that
+// strangers who fail, for as long as they like, lock nobody out of them; they can
+// lock a user out of all others. Usernames that differ in letter case or space around
+// them are one account; check must not take other spellings for the same user. All
+// this is one process's own, in bounded memory, and ends with it.
 //
 // Options may be nil; they are copied. NewLogin panics on a programming mistake: a
 // nil Manager or check.
@@ -58,17 +59,14 @@ func NewLogin(m *tokenauth.Manager, check func(ctx context.Context, username, pa
 		panic("tokenapi: NewLogin: nil Manager or check")
 	}
 	l := &login{
-		manager: m, check: check, accounts: newThrottle(accountPolicy), addresses: newThrottle(addressPolicy),
+		manager: m, check: check, accounts: newThrottle(accountPolicy), addresses: newThrottle(addressPolicy), places: newPlaces(),
 		checks: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	if opts != nil {
 		l.options = *opts
 	}
 	if l.options.Address == nil {
-		l.options.Address = func(r *http.Request) string { return r.RemoteAddr }
-	}
-	if l.options.Now == nil {
-		l.options.Now = time.Now
+		l.options.Address = peerAddress
 	}
 	return l
 }
@@ -79,6 +77,7 @@ type login struct {
 	options   LoginOptions
 	accounts  *throttle
 	addresses *throttle
+	places    *places
 	checks    chan struct{} // those that run: hashing takes all of a processor
 	origin    http.CrossOriginProtection
 }
@@ -147,11 +146,15 @@ func readLogin(w http.ResponseWriter, r *http.Request, m members) error {
 
 // attempt returns the user whose password it is, if it may be tried now.
 func (l *login) attempt(r *http.Request, username, password string) (userID string, err error) {
-	account, address, now := strings.ToLower(username), addressOf(l.options.Address(r)), l.options.Now()
-	wait := l.accounts.begin(account, now)
-	if wait == 0 {
+	account, address, now := strings.ToLower(username), addressOf(l.options.Address(r)), time.Now()
+	row := account
+	if l.places.know(account, address) {
+		row += "\x00" + address
+	}
+	wait := l.accounts.begin(row, now)
+	if wait == 0 && address != "" {
 		if wait = l.addresses.begin(address, now); wait > 0 {
-			l.accounts.undo(account, now)
+			l.accounts.undo(row, now)
 		}
 	}
 	if wait > 0 {
@@ -161,13 +164,24 @@ func (l *login) attempt(r *http.Request, username, password string) (userID stri
 	var refused *problem
 	switch {
 	case err == nil:
-		l.accounts.reset(account)
-		l.addresses.undo(address, l.options.Now())
+		l.accounts.reset(row)
+		l.addresses.undo(address, time.Now())
+		if address != "" {
+			l.places.add(account, address)
+		}
 	case errors.As(err, &refused) && refused.cause != nil && r.Context().Err() == nil: // no verdict, and not for the client's hanging up
-		l.accounts.undo(account, l.options.Now())
-		l.addresses.undo(address, l.options.Now())
+		l.accounts.undo(row, time.Now())
+		l.addresses.undo(address, time.Now())
 	}
 	return userID, err
+}
+
+func peerAddress(r *http.Request) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if ip := peer.Addr().Unmap(); err != nil || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() {
+		return ""
+	}
+	return r.RemoteAddr
 }
 
 // addressOf returns what of an address counts: of IPv6 the part that is given to

@@ -2,6 +2,7 @@ package tokenapi
 
 import (
 	"crypto/sha256"
+	"math"
 	"sync"
 	"time"
 )
@@ -11,26 +12,20 @@ import (
 type policy struct {
 	free    int           // failures without a wait
 	longest time.Duration // wait
-	last    time.Duration // wait from the 100th failure on
+	most    int           // failures in a row; then nothing is let in until they are forgotten
 	forget  time.Duration // after so long without a failure they count no more
 }
 
-const maxInRow = 100 // NIST SP 800-63B-4 section 3.2.2
-
 var (
-	// Somebody else's failures can keep a user waiting: for an hour at most, unless
-	// they go on for days.
-	accountPolicy = policy{free: 5, longest: time.Hour, last: 24 * time.Hour, forget: 30 * 24 * time.Hour}
+	// 100 in a row is what NIST SP 800-63B-4 section 3.2.2 allows.
+	accountPolicy = policy{free: 5, longest: time.Hour, most: 100, forget: 30 * 24 * time.Hour}
 	// Many people may share an address, and a success of one is no proof for the others.
-	addressPolicy = policy{free: 20, longest: 5 * time.Minute, last: 5 * time.Minute, forget: time.Hour}
+	addressPolicy = policy{free: 20, longest: 5 * time.Minute, most: math.MaxInt, forget: time.Hour}
 )
 
 func (p *policy) wait(failures int) time.Duration {
-	switch {
-	case failures < p.free:
+	if failures < p.free {
 		return 0
-	case failures >= maxInRow:
-		return p.last
 	}
 	return min(time.Second<<min(failures-p.free, 30), p.longest)
 }
@@ -63,24 +58,34 @@ func (t *throttle) begin(name string, now time.Time) (wait time.Duration) {
 	defer t.mu.Unlock()
 	key := sha256.Sum256([]byte(name))
 	e, known := t.entries[key]
-	if wait := e.until.Sub(now); known && wait > 0 {
+	failures := t.failures(e, now)
+	ready := e.until
+	if failures >= t.policy.most {
+		ready = ready.Add(t.policy.forget)
+	}
+	if wait := ready.Sub(now); wait > 0 {
 		return wait
 	}
 	if !known && len(t.entries) >= t.max {
 		t.evict(now)
 	}
-	failures := t.failures(e, now) + 1
+	failures++
 	t.entries[key] = entry{failures, now.Add(t.policy.wait(failures))}
 	return 0
 }
 
-// undo takes an attempt back that was no failure.
+// undo takes an attempt back that was no failure, and as much of the wait as it
+// brought: others may have failed since.
 func (t *throttle) undo(name string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := sha256.Sum256([]byte(name))
 	if e := t.entries[key]; e.failures > 1 {
-		t.entries[key] = entry{e.failures - 1, now}
+		e.failures--
+		if wait := now.Add(t.policy.wait(e.failures)); e.until.After(wait) {
+			e.until = wait
+		}
+		t.entries[key] = e
 		return
 	}
 	delete(t.entries, key)

@@ -1,0 +1,46 @@
+package tokenapi
+
+import (
+	"crypto/sha256"
+	"slices"
+	"sync"
+)
+
+// places are the addresses from which accounts signed in last. Failures from there
+// count apart, so that strangers can't lock a user out of them.
+type places struct {
+	max int // accounts
+
+	mu   sync.Mutex
+	last map[[sha256.Size]byte][][sha256.Size]byte
+}
+
+const maxPlaces = 8 // of an account: whoever has one can't push out those of others
+
+func newPlaces() *places {
+	return &places{max: maxEntries, last: map[[sha256.Size]byte][][sha256.Size]byte{}}
+}
+
+func (p *places) know(account, address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Contains(p.last[sha256.Sum256([]byte(account))], sha256.Sum256([]byte(address)))
+}
+
+func (p *places) add(account, address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key, place := sha256.Sum256([]byte(account)), sha256.Sum256([]byte(address))
+	last, known := p.last[key]
+	if !known && len(p.last) >= p.max {
+		for other := range p.last { // any
+			delete(p.last, other)
+			break
+		}
+	}
+	last = slices.DeleteFunc(last, func(other [sha256.Size]byte) bool { return other == place })
+	if len(last) == maxPlaces {
+		last = slices.Delete(last, 0, 1)
+	}
+	p.last[key] = append(last, place)
+}
