@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,10 @@ func (p *problem) with(header, value string) *problem {
 }
 
 func notAllowed(methods ...string) *problem {
+	if slices.Contains(methods, http.MethodGet) {
+		methods = append(methods, http.MethodHead)
+	}
+	slices.Sort(methods)
 	return refuse(http.StatusMethodNotAllowed, "This method is not offered here.").with("Allow", strings.Join(methods, ", "))
 }
 
@@ -88,6 +93,26 @@ func unavailable(cause error) *problem {
 	p := retry(http.StatusServiceUnavailable, "The service can't answer at the moment. Try again.", retryAfter)
 	p.cause = cause
 	return p
+}
+
+// uncertain is what is told of an error of a change that shows a key: repeated, it
+// makes one more token, or ends the key that the first time made.
+func uncertain(err error) error {
+	p := problemOf(err)
+	if p.cause == nil {
+		return p
+	}
+	again := refuse(http.StatusServiceUnavailable, "The change may have been made. Look before you repeat it.")
+	again.cause = p.cause
+	return again
+}
+
+// notIssued says what is told of an error of Issue.
+func notIssued(m *tokenauth.Manager, err error, name *string, scopes []string) error {
+	if errors.Is(err, tokenauth.ErrConflict) {
+		return refuse(http.StatusConflict, "Other changes came first. Try again.")
+	}
+	return uncertain(invalidSpec(m, err, name, scopes))
 }
 
 // retry tells to wait, in whole seconds and never too short.

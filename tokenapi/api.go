@@ -21,7 +21,9 @@ type Options struct {
 	// ManageScope is the scope by which a token may manage its user's tokens.
 	// Even so it reaches only tokens with no scope and no expiry beyond its own,
 	// and makes no others; it lists and revokes them all. What it made outlives
-	// its own revocation, so after a leak revoke all. Empty: no token manages tokens.
+	// its own revocation, so after a leak revoke all. A key in the grace of a rotation
+	// can do it all too, and replace the new key: never give grace to a key that has
+	// leaked. Empty: no token manages tokens.
 	ManageScope string
 
 	// OnError is told of each error that is answered 503, for the log. Nil:
@@ -31,11 +33,14 @@ type Options struct {
 
 // New returns the API of one user's own tokens. It asks userID who is signed in,
 // which is for the service to say, as by a session cookie: "" is nobody (401), an
-// error is no answer (503).
+// error is no answer (503). It must answer by the session alone, never by a key, or
+// whoever has a key makes others that can do more and never expire.
 //
-// Mounted behind [tokenauth.Authenticator.Optional], it lets tokens log
-// themselves out. A request that presents a key acts for the token's user, and
-// userID is not asked; what it may do beside that is up to [Options].ManageScope.
+// Mounted behind [tokenauth.Authenticator.Optional], it lets tokens log out: each
+// may revoke itself, and all tokens of its user. So a leaked key, whatever its
+// scopes, can stop the user's other clients, though it gains nothing by that. A request
+// that presents a key acts for the token's user, and userID is not asked; what
+// more it may do is up to [Options].ManageScope.
 //
 // Options may be nil; they are copied. New panics on a programming mistake: a nil
 // Manager or userID, or a ManageScope that is malformed or does not exist.
@@ -50,6 +55,9 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 			panic("tokenapi: New: malformed or unknown ManageScope")
 		}
 	}
+	h.routes["/tokens"][http.MethodPost] = h.managed(h.create, oneUser)
+	h.routes["/tokens/{id}"][http.MethodPatch] = h.managed(h.update, oneUser)
+	h.routes["/tokens/{id}/rotate"] = map[string]endpoint{http.MethodPost: h.managed(h.rotate, oneUser)}
 	h.routes["/logout"] = map[string]endpoint{http.MethodPost: presented(func(ctx context.Context, t tokenauth.Token) error {
 		return m.Revoke(ctx, t.UserID, t.ID)
 	})}
@@ -60,10 +68,12 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 	return h
 }
 
-// NewStaff returns the API of all users' tokens, without logout. It asks isStaff
-// whether who sent a request may use it: false is 403, an error 503. The user
-// whose token is meant stands in the query, as in /tokens?user_id=42; without it
-// GET /tokens lists everybody's. A request that presents a key is always refused.
+// NewStaff returns the API of all users' tokens, to list, read and revoke them: it
+// makes and changes none, so that nobody gets a key in another's name. It asks isStaff
+// whether who sent a request may use it: false is 403, an error 503. Like userID of
+// [New], isStaff must answer by the session alone. The user whose token is meant
+// stands in the query, as in /tokens?user_id=42; without it GET /tokens lists
+// everybody's. A request that presents a key is refused.
 //
 // Options may be nil; they are copied. NewStaff panics on a programming mistake:
 // a nil Manager or isStaff, or a ManageScope.
@@ -97,13 +107,22 @@ type call struct {
 	*http.Request
 	query  url.Values
 	id     string           // of the token that the path names
-	userID string           // empty: everybody, for staff that lists
+	userID string           // empty: everybody
 	token  *tokenauth.Token // the one that the request presents; nil: none
 }
 
 //go:embed openapi.json
 var document json.RawMessage
 
+// A reach says whose tokens one request of staff may concern.
+type reach int
+
+const (
+	oneUser reach = iota
+	everybody
+)
+
+// newHandler returns what users and staff share.
 func newHandler(m *tokenauth.Manager, opts *Options) *handler {
 	h := &handler{manager: m}
 	if opts != nil {
@@ -111,16 +130,13 @@ func newHandler(m *tokenauth.Manager, opts *Options) *handler {
 	}
 	h.routes = map[string]map[string]endpoint{
 		"/tokens": {
-			http.MethodGet:    h.managed(h.list, "cursor", "limit", "revoked"),
-			http.MethodPost:   h.managed(h.create),
-			http.MethodDelete: h.managed(h.revokeAll),
+			http.MethodGet:    h.managed(h.list, everybody, "cursor", "limit", "revoked"),
+			http.MethodDelete: h.managed(h.revokeAll, oneUser),
 		},
 		"/tokens/{id}": {
-			http.MethodGet:    h.managed(h.read),
-			http.MethodPatch:  h.managed(h.update),
-			http.MethodDelete: h.managed(h.revoke),
+			http.MethodGet:    h.managed(h.read, oneUser),
+			http.MethodDelete: h.managed(h.revoke, oneUser),
 		},
-		"/tokens/{id}/rotate": {http.MethodPost: h.managed(h.rotate)},
 		"/openapi.json": {http.MethodGet: func(http.ResponseWriter, *http.Request, string) (answer, error) {
 			return answer{body: document}, nil
 		}},
@@ -144,7 +160,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (answer, error) 
 	}
 	serve, ok := methods[method]
 	if !ok {
-		return answer{}, notAllowed(slices.Sorted(maps.Keys(methods))...)
+		return answer{}, notAllowed(slices.Collect(maps.Keys(methods))...)
 	}
 	return serve(w, r, id)
 }
@@ -167,7 +183,7 @@ func (h *handler) route(path string) (methods map[string]endpoint, id string) {
 }
 
 // managed is an endpoint for those who may manage tokens.
-func (h *handler) managed(serve func(http.ResponseWriter, *call) (answer, error), params ...string) endpoint {
+func (h *handler) managed(serve func(http.ResponseWriter, *call) (answer, error), whose reach, params ...string) endpoint {
 	return func(w http.ResponseWriter, r *http.Request, id string) (answer, error) {
 		c := &call{Request: r, id: id}
 		if t, ok := tokenauth.TokenFrom(r.Context()); ok {
@@ -178,7 +194,7 @@ func (h *handler) managed(serve func(http.ResponseWriter, *call) (answer, error)
 		if err := h.identify(c); err != nil {
 			return answer{}, err
 		}
-		if err := h.readQuery(c, params); err != nil {
+		if err := h.readQuery(c, whose, params); err != nil {
 			return answer{}, err
 		}
 		return serve(w, c)
@@ -238,7 +254,7 @@ func (h *handler) identifyStaff(c *call, isStaff func(*http.Request) (bool, erro
 
 // readQuery takes the parameters that are known, each once, and whose tokens
 // staff means.
-func (h *handler) readQuery(c *call, params []string) error {
+func (h *handler) readQuery(c *call, whose reach, params []string) error {
 	query, err := url.ParseQuery(c.URL.RawQuery)
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The query is malformed.")
@@ -256,8 +272,7 @@ func (h *handler) readQuery(c *call, params []string) error {
 		return nil
 	}
 	c.userID = query.Get("user_id")
-	mayList := slices.Contains(params, "cursor") // then nobody means everybody
-	if err := syntax.UserID(c.userID); err != nil && (query.Has("user_id") || !mayList) {
+	if err := syntax.UserID(c.userID); err != nil && (query.Has("user_id") || whose == oneUser) {
 		return badParameter("user_id", err.Error())
 	}
 	return nil

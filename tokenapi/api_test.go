@@ -152,12 +152,12 @@ func TestA10_PathsAndMethods(t *testing.T) {
 		status               int
 		allow                string
 	}{
-		{"wrong method", "PUT", "/api/tokens", 405, "DELETE, GET, POST"},
-		{"wrong method", "POST", "/api/tokens/ID", 405, "DELETE, GET, PATCH"},
+		{"wrong method", "PUT", "/api/tokens", 405, "DELETE, GET, HEAD, POST"},
+		{"wrong method", "POST", "/api/tokens/ID", 405, "DELETE, GET, HEAD, PATCH"},
 		{"wrong method", "GET", "/api/tokens/ID/rotate", 405, "POST"},
 		{"wrong method", "GET", "/api/logout", 405, "POST"},
-		{"unknown method", "get", "/api/tokens", 405, "DELETE, GET, POST"},
-		{"preflight", "OPTIONS", "/api/tokens", 405, "DELETE, GET, POST"},
+		{"unknown method", "get", "/api/tokens", 405, "DELETE, GET, HEAD, POST"},
+		{"preflight", "OPTIONS", "/api/tokens", 405, "DELETE, GET, HEAD, POST"},
 		{"HEAD as GET", "HEAD", "/api/tokens", 200, ""},
 		{"trailing slash", "DELETE", "/api/tokens/", 404, ""}, // and not all tokens
 		{"trailing slash", "GET", "/api/tokens/ID/", 404, ""},

@@ -84,7 +84,7 @@ func TestA6_A7_BadBodies(t *testing.T) {
 	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
 	for _, c := range badBodies {
 		for _, request := range [][3]string{
-			{"POST", "/api/tokens", "ada"}, {"PATCH", "/api/tokens/" + made.ID, "ada"}, {"POST", "/staff/tokens?user_id=ada", "root"},
+			{"POST", "/api/tokens", "ada"}, {"PATCH", "/api/tokens/" + made.ID, "ada"},
 		} {
 			w := send(t, s.mux, request[0], request[1], c.body, as(request[2]))
 			require.Equal(t, c.status, w.Code, "%s: %s", c.name, request)
@@ -98,6 +98,11 @@ func TestA6_A7_BadBodies(t *testing.T) {
 		w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", body, as("ada"))
 		require.Equal(t, http.StatusBadRequest, w.Code, body)
 		require.Equal(t, "#/grace_seconds", field(t, w), body)
+	}
+	for _, body := range []string{`{"generation":1.5}`, `{"generation":"1"}`, `{"generation":null}`, `{"generation":1e99}`} {
+		w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", body, as("ada"))
+		require.Equal(t, http.StatusBadRequest, w.Code, body)
+		require.Equal(t, "#/generation", field(t, w), body)
 	}
 	all, err := s.Manager.List(context.Background(), tokenauth.Query{AllUsers: true, Revoked: true})
 	require.NoError(t, err)

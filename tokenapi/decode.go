@@ -23,7 +23,7 @@ const (
 )
 
 // members are those that a body may have, with a pointer each to where its value
-// goes: to a string, a []string, a pointer to one of these, an int64 or an expiry.
+// goes: to a string, a []string, an int, an int64, a pointer to one, or an expiry.
 type members map[string]any
 
 // An expiry is a time, or null for never.
@@ -156,7 +156,7 @@ func wanted(to any) string {
 		return "an array of strings"
 	case *expiry:
 		return "a time as of RFC 3339, or null"
-	case *int64:
+	case *int64, **int:
 		return "a whole number"
 	}
 	return "a string"

@@ -16,15 +16,19 @@
 //	GET    /tokens/{id}         read; revoked ones too
 //	PATCH  /tokens/{id}         rename, change scopes or expiry
 //	DELETE /tokens/{id}         revoke; 204 however often
-//	POST   /tokens/{id}/rotate  a new key, in this answer and no other
+//	POST   /tokens/{id}/rotate  a new key, in this answer and no other; given the
+//	                            generation to replace, it can be repeated
 //	POST   /logout              revoke the token that the request presents
 //	POST   /logout-all          revoke all tokens of its user
 //	POST   /login               [NewLogin], at whatever path it is mounted
 //	GET    /openapi.json        all this as an OpenAPI 3.1 document
 //
+// Of these [NewStaff] serves GET and DELETE.
+//
 // Errors are problem+json (RFC 9457) and name the member or parameter that is
 // wrong. A body must be application/json, of at most 64 KiB, without members that
-// are unknown, given twice or spelt in another letter case.
+// are unknown, given twice or spelt in another letter case. After a 503 without
+// Retry-After a token may have been made, or rotated: look before repeating it.
 //
 // # Security
 //

@@ -61,7 +61,14 @@ func pathOf(target string) string {
 func requireDocumented(t testing.TB, r *http.Request, w *httptest.ResponseRecorder) {
 	t.Helper()
 	path := pathOf(r.URL.EscapedPath())
-	if path == "" || strings.HasPrefix(r.URL.Path, "/staff/log") {
+	methods := []string{"GET", "HEAD", "PATCH", "POST", "DELETE"}
+	if strings.HasPrefix(r.URL.Path, "/staff/") {
+		methods = []string{"GET", "HEAD", "DELETE"}
+		if path != "/tokens" && path != "/tokens/{id}" {
+			path = ""
+		}
+	}
+	if path == "" {
 		require.Equal(t, http.StatusNotFound, w.Code, r.URL)
 		return
 	}
@@ -70,7 +77,7 @@ func requireDocumented(t testing.TB, r *http.Request, w *httptest.ResponseRecord
 		method = "get"
 	}
 	operation, ok := document["paths"].(object)[path].(object)[method].(object)
-	if !ok || r.Method != strings.ToUpper(r.Method) {
+	if !ok || !slices.Contains(methods, r.Method) {
 		require.Equal(t, http.StatusMethodNotAllowed, w.Code, "%s %s", method, path)
 		return
 	}
@@ -158,9 +165,9 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	delete(documented, "/login")
 	require.Equal(t, documented, users)
 
-	delete(documented, "/logout")
-	delete(documented, "/logout-all")
-	require.Equal(t, documented, staff)
+	require.Equal(t, map[string][]string{ // as it says
+		"/tokens": {"DELETE", "GET"}, "/tokens/{id}": {"DELETE", "GET"}, "/openapi.json": {"GET"},
+	}, staff)
 }
 
 // Each reference leads somewhere, and each component is used.

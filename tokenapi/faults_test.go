@@ -21,20 +21,49 @@ func TestStoreFailureIs503(t *testing.T) {
 	s.Store.Fail(errInternal)
 	for _, request := range [][3]string{
 		{"GET", "/api/tokens", ""},
-		{"POST", "/api/tokens", `{"name":"x"}`},
 		{"DELETE", "/api/tokens", ""},
 		{"GET", "/api/tokens/" + made.ID, ""},
 		{"PATCH", "/api/tokens/" + made.ID, `{"name":"x"}`},
 		{"DELETE", "/api/tokens/" + made.ID, ""},
-		{"POST", "/api/tokens/" + made.ID + "/rotate", `{}`},
 	} {
 		w := send(t, s.mux, request[0], request[1], request[2], as("ada"))
 		require.Equal(t, http.StatusServiceUnavailable, w.Code, request)
 		require.Equal(t, "2", w.Header().Get("Retry-After"))
 	}
+	for _, request := range [][2]string{ // repeated by a machine, these would do harm
+		{"/api/tokens", `{"name":"x"}`},
+		{"/api/tokens/" + made.ID + "/rotate", `{"grace_seconds":60}`},
+	} {
+		w := send(t, s.mux, "POST", request[0], request[1], as("ada"))
+		require.Equal(t, http.StatusServiceUnavailable, w.Code, request)
+		require.Empty(t, w.Header().Get("Retry-After"), request)
+		require.Contains(t, w.Body.String(), "may have been made", request)
+	}
 	require.Len(t, s.told, 7)
 	for _, err := range s.told {
 		require.ErrorIs(t, err, errInternal)
+	}
+}
+
+// A crowded store lets every new token lose its place to another.
+type crowded struct{ tokenauth.Store }
+
+func (crowded) Create(context.Context, ...tokenauth.Record) error { return tokenauth.ErrSlotTaken }
+
+// Who makes a token must not read that "the token" has expired.
+func TestOtherChangesCameFirst(t *testing.T) {
+	t.Parallel()
+	m := tokenauth.New(crowded{tokenauth.NewMemoryStore()}, "acme", nil)
+	mux := http.NewServeMux()
+	mux.Handle("/api/", http.StripPrefix("/api", tokenapi.New(m, signedIn, nil)))
+	mux.Handle("/api/login", tokenapi.NewLogin(m, func(context.Context, string, string) (string, error) { return "ada", nil }, nil))
+	for target, body := range map[string]string{
+		"/api/tokens": `{"name":"x"}`,
+		"/api/login":  `{"username":"ada","password":"right"}`,
+	} {
+		w := send(t, mux, "POST", target, body, as("ada"))
+		require.Equal(t, http.StatusConflict, w.Code, target)
+		require.Contains(t, w.Body.String(), "Other changes came first. Try again.", target)
 	}
 }
 

@@ -127,7 +127,7 @@ func (l *login) serve(w http.ResponseWriter, r *http.Request) (answer, error) {
 	}
 	key, t, err := issue(r.Context(), spec)
 	if err != nil {
-		return answer{}, invalidSpec(l.manager, err, &spec.Name, scopes)
+		return answer{}, notIssued(l.manager, err, &spec.Name, scopes)
 	}
 	v := viewOf(&t)
 	return answer{body: loginView{key.Reveal(), v.ExpiresAt, v}}, nil

@@ -3,6 +3,7 @@ package tokenapi_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -35,19 +36,21 @@ func TestA5_ATokenGrantsNoMoreThanItHas(t *testing.T) {
 		{"longer life for itself", "PATCH", own.ID, `{"expires_at":"2026-03-03T00:00:00Z"}`, 403},
 		{"endless life for itself", "PATCH", own.ID, `{"expires_at":null}`, 403},
 		{"a name for itself", "PATCH", own.ID, `{"name":"m"}`, 200},
-		{"its own key", "POST", own.ID + "/rotate", `{"grace_seconds":3600}`, 200},
+		{"its own key", "POST", own.ID + "/rotate", `{"generation":1,"grace_seconds":3600}`, 200},
 		{"more scopes for a weaker", "PATCH", weaker.ID, `{"scopes":["write"]}`, 403},
 		{"longer life for a weaker", "PATCH", weaker.ID, `{"expires_at":null}`, 403},
 		{"fewer scopes for a weaker", "PATCH", weaker.ID, `{"scopes":[]}`, 200},
-		{"the key of a weaker", "POST", weaker.ID + "/rotate", `{}`, 200},
-		{"the key of a broader", "POST", broader.ID + "/rotate", `{}`, 403},
+		{"the key of a weaker", "POST", weaker.ID + "/rotate", `{"generation":1}`, 200},
+		{"any key, without saying which", "POST", weaker.ID + "/rotate", `{"grace_seconds":3600}`, 400},
+		{"any key, without a body", "POST", own.ID + "/rotate", `{}`, 400},
+		{"the key of a broader", "POST", broader.ID + "/rotate", `{"generation":1}`, 403},
 		{"a change to a broader", "PATCH", broader.ID, `{"scopes":["read"]}`, 403},
-		{"the key of one that lives longer", "POST", longer.ID + "/rotate", `{}`, 403},
+		{"the key of one that lives longer", "POST", longer.ID + "/rotate", `{"generation":1}`, 403},
 		{"read a broader", "GET", broader.ID, "", 200},
 		{"revoke a broader", "DELETE", broader.ID, "", 204},
 		{"another user's", "GET", eves.ID, "", 404},
 		{"another user's", "PATCH", eves.ID, `{"name":"x"}`, 404},
-		{"another user's", "POST", eves.ID + "/rotate", `{}`, 404},
+		{"another user's", "POST", eves.ID + "/rotate", `{"generation":1}`, 404},
 		{"another user's", "DELETE", eves.ID, "", 404},
 	} {
 		target := "/api/tokens"
@@ -90,6 +93,65 @@ func TestA5_AnEndlessToken(t *testing.T) {
 	require.Equal(t, "2026-03-01T13:00:00Z", *byPolicy.ExpiresAt)
 }
 
+// What names no end ends as the policy says, but not after the token that makes it.
+func TestA5_TheEndThatIsNotGiven(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		options tokenauth.Options
+		want    string
+	}{
+		"no policy":                {tokenauth.Options{}, "2026-03-02T12:00:00Z"},
+		"a default that is sooner": {tokenauth.Options{DefaultTTL: time.Hour}, "2026-03-01T13:00:00Z"},
+		"a default that is later":  {tokenauth.Options{DefaultTTL: 1000 * time.Hour}, "2026-03-02T12:00:00Z"},
+		"a limit that is later":    {tokenauth.Options{MaxTTL: 1000 * time.Hour}, "2026-03-02T12:00:00Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(t, &c.options, tokenapi.Options{ManageScope: manageScope})
+			key, _ := s.issue(t, tokenauth.Spec{
+				UserID: "ada", Name: "manager", Scopes: []string{manageScope}, ExpiresAt: s.Clock.Now().Add(24 * time.Hour),
+			})
+			w := send(t, s.mux, "POST", "/api/tokens", `{"name":"x"}`, with(key))
+			require.Equal(t, http.StatusCreated, w.Code, w.Body)
+			made := decode[token](t, w)
+			require.NotNil(t, made.ExpiresAt)
+			require.Equal(t, c.want, *made.ExpiresAt)
+			require.Equal(t, c.want, *decode[token](t, send(t, s.mux, "GET", "/api/tokens/"+made.ID, "", with(key))).ExpiresAt)
+			require.True(t, s.works(made.Key))
+		})
+	}
+}
+
+// A client that repeats a rotation, since the answer was lost, must not end the key
+// to which the first one promised a grace.
+func TestRotateCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
+	for name, by := range map[string]func(key string) header{
+		"by session": func(string) header { return as("ada") },
+		"by token":   with,
+	} {
+		key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: name, Scopes: []string{manageScope}})
+		for _, want := range []int{http.StatusOK, http.StatusConflict} {
+			w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", `{"generation":1,"grace_seconds":60}`, by(key))
+			require.Equal(t, want, w.Code, name)
+			require.True(t, s.works(key), name)
+		}
+	}
+}
+
+// Every member is optional, and so is the body.
+func TestRotateWithoutBody(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	r := httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", nil)
+	r.Header.Set("X-User", "ada")
+	w := sendRequest(t, s.mux, r)
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	require.True(t, s.works(keyIn(w)))
+	require.False(t, s.works(key))
+}
+
 // Staff reaches everybody's tokens, and must say whose.
 func TestStaff(t *testing.T) {
 	t.Parallel()
@@ -111,7 +173,6 @@ func TestStaff(t *testing.T) {
 	for _, request := range [][3]string{
 		{"GET", "/staff/tokens?user_id=", ""},
 		{"GET", "/staff/tokens?user_id=a&user_id=b", ""},
-		{"POST", "/staff/tokens", `{"name":"x"}`},
 		{"DELETE", "/staff/tokens", ""},
 		{"DELETE", "/staff/tokens?user_id=", ""},
 		{"GET", "/staff/tokens/" + adas.ID, ""},
@@ -123,19 +184,23 @@ func TestStaff(t *testing.T) {
 	}
 	require.Equal(t, http.StatusNotFound, send(t, s.mux, "DELETE", "/staff/tokens/"+adas.ID+"?user_id=eve", "", root).Code)
 
-	w := send(t, s.mux, "POST", "/staff/tokens?user_id=eve", `{"name":"made by staff"}`, root)
-	require.Equal(t, http.StatusCreated, w.Code)
-	require.Equal(t, "eve", decode[token](t, w).UserID)
-	require.Equal(t, http.StatusOK, send(t, s.mux, "GET", "/staff/"+w.Header().Get("Location"), "", root).Code)
+	// Nobody gets a key in another's name, nor gives another's key more to do.
 	eve := "?user_id=eve"
-	require.Equal(t, http.StatusOK, send(t, s.mux, "PATCH", "/staff/tokens/"+eves.ID+eve, `{"name":"x"}`, root).Code)
-	require.Equal(t, http.StatusOK, send(t, s.mux, "GET", "/staff/tokens/"+eves.ID+eve, "", root).Code)
-	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/staff/tokens/"+eves.ID+"/rotate"+eve, `{}`, root).Code)
+	for _, request := range [][3]string{
+		{"POST", "/staff/tokens" + eve, `{"name":"made by staff"}`},
+		{"PATCH", "/staff/tokens/" + eves.ID + eve, `{"scopes":["admin"]}`},
+		{"POST", "/staff/tokens/" + eves.ID + "/rotate" + eve, `{}`},
+	} {
+		w := send(t, s.mux, request[0], request[1], request[2], root)
+		require.Contains(t, []int{http.StatusNotFound, http.StatusMethodNotAllowed}, w.Code, request)
+		require.Empty(t, keyIn(w), request)
+	}
+	require.Equal(t, eves.Name, decode[token](t, send(t, s.mux, "GET", "/staff/tokens/"+eves.ID+eve, "", root)).Name)
+	require.True(t, s.works(evesKey))
+	require.JSONEq(t, `{"revoked":1}`, send(t, s.mux, "DELETE", "/staff/tokens"+eve, "", root).Body.String())
 	require.False(t, s.works(evesKey))
-	require.JSONEq(t, `{"revoked":2}`, send(t, s.mux, "DELETE", "/staff/tokens"+eve, "", root).Body.String())
 	require.Equal(t, http.StatusNotFound, send(t, s.mux, "POST", "/staff/logout", "", root).Code)
-	_, err := s.Manager.Get(context.Background(), "ada", adas.ID)
-	require.NoError(t, err)
+	require.Equal(t, http.StatusNoContent, send(t, s.mux, "DELETE", "/staff/tokens/"+adas.ID+"?user_id=ada", "", root).Code)
 }
 
 func TestLogout(t *testing.T) {

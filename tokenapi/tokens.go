@@ -1,10 +1,10 @@
 package tokenapi
 
 import (
+	"context"
 	"encoding/base64"
 	"math"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -131,22 +131,23 @@ func (h *handler) create(w http.ResponseWriter, c *call) (answer, error) {
 	if err := readJSON(w, c.Request, members{"name": &name, "scopes": &scopes, "expires_at": &expires}); err != nil {
 		return answer{}, err
 	}
+	end := expires.at
 	if c.token != nil && !expires.given {
-		expires.at = c.token.ExpiresAt // what the policy would give might be beyond it
+		end = c.token.ExpiresAt // or sooner, as the policy says
 	}
-	if err := c.mayGrant(scopes, expires.at); err != nil {
+	if err := c.mayGrant(scopes, end); err != nil {
 		return answer{}, err
 	}
 	key, t, err := h.manager.Issue(c.Context(), tokenauth.Spec{
 		UserID: c.userID, Name: name, Scopes: scopes, ExpiresAt: expires.at, NoExpiry: expires.never(),
 	})
+	if err == nil && c.mayGrant(nil, t.ExpiresAt) != nil { // the policy gave more; nobody has the key yet
+		t, err = h.manager.Update(c.Context(), t.UserID, t.ID, tokenauth.Patch{ExpiresAt: &end})
+	}
 	if err != nil {
-		return answer{}, invalidSpec(h.manager, err, &name, scopes)
+		return answer{}, notIssued(h.manager, err, &name, scopes)
 	}
 	location := "tokens/" + t.ID // relative, so that no prefix and no proxy makes it wrong
-	if h.staff {
-		location += "?" + url.Values{"user_id": {t.UserID}}.Encode()
-	}
 	return answer{status: http.StatusCreated, location: location, body: keyView{h.view(&t), key.Reveal()}}, nil
 }
 
@@ -187,8 +188,14 @@ const maxGraceSeconds = int64(math.MaxInt64 / time.Second)
 
 func (h *handler) rotate(w http.ResponseWriter, c *call) (answer, error) {
 	var seconds int64
-	if err := readJSON(w, c.Request, members{"grace_seconds": &seconds}); err != nil {
-		return answer{}, err
+	var generation *int
+	if c.ContentLength != 0 || c.Header.Get("Content-Type") != "" { // else there is no body
+		if err := readJSON(w, c.Request, members{"grace_seconds": &seconds, "generation": &generation}); err != nil {
+			return answer{}, err
+		}
+	}
+	if c.token != nil && generation == nil { // programs repeat requests
+		return answer{}, badMember("generation", "must be given by a token")
 	}
 	if seconds < 0 || seconds > maxGraceSeconds {
 		return answer{}, badMember("grace_seconds", "must be from 0 to "+strconv.FormatInt(maxGraceSeconds, 10))
@@ -196,9 +203,15 @@ func (h *handler) rotate(w http.ResponseWriter, c *call) (answer, error) {
 	if err := h.mayChange(c, tokenauth.Patch{}); err != nil {
 		return answer{}, err
 	}
-	key, t, err := h.manager.Rotate(c.Context(), c.userID, c.id, time.Duration(seconds)*time.Second)
+	rotate := h.manager.Rotate
+	if generation != nil {
+		rotate = func(ctx context.Context, userID, id string, grace time.Duration) (tokenauth.Key, tokenauth.Token, error) {
+			return h.manager.RotateFrom(ctx, userID, id, *generation, grace)
+		}
+	}
+	key, t, err := rotate(c.Context(), c.userID, c.id, time.Duration(seconds)*time.Second)
 	if err != nil {
-		return answer{}, err
+		return answer{}, uncertain(err)
 	}
 	return answer{body: keyView{h.view(&t), key.Reveal()}}, nil
 }
