@@ -61,6 +61,15 @@ func (x *exchange) moment(t time.Time) *moment {
 	return &moment{t.Format(time.RFC3339), x.texts.Date(t), x.texts.Relative(t.Sub(x.now))}
 }
 
+// past is moment for what has happened, which by another clock may seem to lie ahead.
+func (x *exchange) past(t time.Time) *moment {
+	m := x.moment(t)
+	if t.After(x.now) {
+		m.Relative = x.texts.Relative(0)
+	}
+	return m
+}
+
 func (x *exchange) tokenView(t tokenauth.Token) tokenView {
 	expired, userURL := t.ExpiredAt(x.now), ""
 	if x.staff {
@@ -69,8 +78,8 @@ func (x *exchange) tokenView(t tokenauth.Token) tokenView {
 	return tokenView{
 		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: userURL,
 		Expired: expired, Soon: !expired && t.ExpiredAt(x.now.Add(soon)),
-		Created: x.moment(t.CreatedAt), Expires: x.moment(t.ExpiresAt),
-		LastUsed: x.moment(t.LastUsedAt), Revoked: x.moment(t.RevokedAt),
+		Created: x.past(t.CreatedAt), Expires: x.moment(t.ExpiresAt),
+		LastUsed: x.past(t.LastUsedAt), Revoked: x.past(t.RevokedAt),
 	}
 }
 

@@ -201,3 +201,18 @@ func TestW10UnderAPrefixBehindAProxy(t *testing.T) {
 		}
 	})
 }
+
+// The clock is read before a token is made, and other processes have clocks of their
+// own: a token must not seem to come from the future.
+func TestCreatedAfterNow(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	page := tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, &tokenpage.Options{
+		Now: func() time.Time { return s.Clock.Now().Add(-time.Millisecond) },
+	})
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Contains(t, w.Body.String(), "just now")
+	require.NotContains(t, w.Body.String(), "in a moment")
+}
