@@ -1,0 +1,111 @@
+// Package browser uses examples/server as people do: in Chromium, with the mouse or
+// by keyboard alone, with JavaScript and without, on a phone and on a desk.
+package browser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// patience is how long anything may take on a busy machine before a test fails.
+const patience = 2 * time.Minute
+
+// shared is what all tests use. Each has users, cookies and tabs of its own.
+var shared struct {
+	err         error // why there is nothing of it
+	chromium    context.Context
+	endChromium func()
+	program     string // the built server
+	site        *site
+	tools       string // the folder of the npm packages
+	axe         string // the source of axe-core
+}
+
+func TestMain(m *testing.M) { leaktest.Main(withShared{m}) }
+
+type withShared struct{ *testing.M }
+
+func (m withShared) Run() (code int) {
+	dir, err := os.MkdirTemp("", "tokenauth-browser-")
+	if err != nil {
+		panic(err)
+	}
+	shared.err = startShared(dir)
+	code = m.M.Run()
+	if err := errors.Join(stopShared(), os.RemoveAll(dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
+}
+
+// startShared starts what is shared, all at once: what takes long is done elsewhere.
+func startShared(dir string) error {
+	for _, program := range []string{"chromium", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return err
+		}
+	}
+	var starting sync.WaitGroup
+	var errs [3]error
+	starting.Go(func() { errs[0] = startChromium(filepath.Join(dir, "profile")) })
+	starting.Go(func() { errs[1] = installTools(filepath.Join(dir, "tools")) })
+	starting.Go(func() {
+		shared.program = filepath.Join(dir, "server")
+		out, err := exec.Command("go", "build", "-C", "../..", "-o", shared.program, "./examples/server").CombinedOutput()
+		if err != nil {
+			errs[2] = fmt.Errorf("build the server: %w\n%s", err, out)
+			return
+		}
+		shared.site, errs[2] = startSite(filepath.Join(dir, "tokens.db"), "-seed-demo")
+	})
+	starting.Wait()
+	return errors.Join(errs[:]...)
+}
+
+func startChromium(profile string) error {
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath("chromium"),
+		chromedp.UserDataDir(profile),
+		chromedp.NoSandbox, // the pages are ours, and containers forbid what it needs
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+	)
+	allocator, end := chromedp.NewExecAllocator(context.Background(), options...)
+	chromium, _ := chromedp.NewContext(allocator)
+	shared.chromium, shared.endChromium = chromium, end
+	return chromedp.Do(chromium)
+}
+
+func stopShared() (err error) {
+	if shared.site != nil {
+		err = shared.site.stop()
+	}
+	if shared.chromium != nil {
+		err = errors.Join(err, chromedp.Cancel(shared.chromium))
+		shared.endChromium()
+	}
+	return err
+}
+
+// needShared skips a test if a program isn't installed, but fails it in CI.
+func needShared(t *testing.T) {
+	t.Helper()
+	if errors.Is(shared.err, exec.ErrNotFound) && os.Getenv("CI") == "" {
+		t.Skip(shared.err)
+	}
+	require.NoError(t, shared.err)
+}

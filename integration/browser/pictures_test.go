@@ -1,0 +1,71 @@
+package browser
+
+import (
+	"bytes"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// The pictures in docs/ are taken here, into the folder that TOKENAUTH_SCREENSHOTS names.
+func TestPictures(t *testing.T) {
+	dir := os.Getenv("TOKENAUTH_SCREENSHOTS")
+	if dir == "" {
+		t.Skip("TOKENAUTH_SCREENSHOTS is not set")
+	}
+	needShared(t)
+	u := shared.site.newUser(t, "grace", false)
+	for _, shown := range []struct {
+		spec      tokenauth.Spec
+		ago, used time.Duration // until now; used 0: never
+	}{
+		{tokenauth.Spec{Name: "laptop", Scopes: []string{"notes:read", "notes:write"}, ExpiresAt: time.Now().Add(41 * day)}, 49 * day, 12 * time.Minute},
+		{tokenauth.Spec{Name: "backup script", Scopes: []string{"notes:read"}}, 30 * day, 9 * time.Hour},
+		{tokenauth.Spec{Name: "import from the old service", Scopes: []string{"notes:write"}, ExpiresAt: time.Now().Add(5 * day)}, 25 * day, 3 * day},
+		{tokenauth.Spec{Name: "phone", Scopes: []string{"notes:read"}, ExpiresAt: time.Now().Add(-day)}, 8 * day, 0},
+	} {
+		token := u.issue(t, shown.ago, shown.spec)
+		if shown.used > 0 {
+			require.NoError(t, u.store.Touch(t.Context(), tokenauth.Use{ID: token.ID, At: time.Now().Add(-shown.used)}))
+		}
+	}
+
+	b := signedIn(t, u)
+	save := func(name string, picture chromedp.Action[[]byte]) {
+		taken, err := chromedp.Run(b.ctx, picture)
+		require.NoError(t, err)
+		decoded, err := png.Decode(bytes.NewReader(taken))
+		require.NoError(t, err)
+		var small bytes.Buffer
+		require.NoError(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, decoded))
+		require.Less(t, small.Len(), 150<<10, name)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), small.Bytes(), 0o644))
+	}
+	whole := chromedp.FullScreenshot(100)
+
+	b.do(chromedp.EmulateViewport(1000, 300))
+	b.visit(list)
+	for _, scheme := range []string{"light", "dark"} {
+		b.paint(scheme)
+		save("tokens-"+scheme+".png", whole)
+	}
+	b.paint("light")
+	b.do(chromedp.EmulateViewport(phone, 780, chromedp.EmulateMobile, chromedp.EmulateScale(2)))
+	save("tokens-phone.png", chromedp.CaptureScreenshot())
+
+	b.do(chromedp.EmulateViewport(720, 300))
+	b.visit(list + "new")
+	b.do(mouse{}.write("#tp-name", "deploy script"), mouse{}.choose("[name=scope][value='notes:write']"))
+	save("new-token.png", whole)
+	b.load(mouse{}.press(submit))
+	b.key()
+	eval[any](b, "document.querySelector('#tp-key').value = 'notes_ThisIsNoKeyButShowsWhatOneLooksLike0'; null")
+	save("new-key.png", whole)
+}

@@ -1,0 +1,183 @@
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// The life of a token, from signing in to signing out, must be possible for everybody.
+func TestStory(t *testing.T) {
+	needShared(t)
+	tests := []struct {
+		hands
+		width  int
+		script bool
+		long   bool // the others have each pair of these already
+	}{
+		{mouse{}, desk, true, false}, {mouse{}, phone, false, false}, {keyboard{}, phone, true, false}, {keyboard{}, desk, false, false},
+		{mouse{}, phone, true, true}, {mouse{}, desk, false, true}, {keyboard{}, desk, true, true}, {keyboard{}, phone, false, true},
+	}
+	for _, tt := range tests {
+		if tt.long && os.Getenv("TOKENAUTH_LONG") == "" {
+			continue
+		}
+		t.Run(fmt.Sprintf("%T %d px, script %t", tt.hands, tt.width, tt.script), func(t *testing.T) {
+			t.Parallel()
+			s := story{newTab(t, shared.site, tt.width, tt.script), tt.hands, tt.script}
+			s.signIn(shared.site.newUser(t, t.Name(), false))
+			first := s.create()
+			s.use(first)
+			s.rename(first)
+			second := s.rotate("3600")
+			require.Equal(t, []int{200, 200}, s.statuses(first, second), "in the time of grace")
+			third := s.rotate("0")
+			require.Equal(t, []int{401, 401, 200}, s.statuses(first, second, third), "without")
+			s.revoke(third)
+			s.signOut()
+		})
+	}
+}
+
+// Who looks at the list must see which token is in use. The server writes last uses
+// each half minute, and when it stops.
+func TestLastUse(t *testing.T) {
+	needShared(t)
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "tokens.db")
+	before, err := startSite(file, "-seed-demo")
+	require.NoError(t, err)
+	u := before.newUser(t, "ben", false)
+	b := signedIn(t, u)
+	s := story{b, mouse{}, true}
+	s.visit(list)
+	key := s.create()
+	s.use(key)
+	require.NoError(t, before.stop())
+
+	after, err := startSite(file)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, after.stop()) }()
+	b.site = after // where the session goes on: cookies are for all ports
+	b.visit(list)
+	require.Contains(t, b.text(".tp-token"), "just now", "created")
+	require.NotContains(t, b.text(".tp-token"), "Never")
+}
+
+type story struct {
+	*tab
+	hands
+	script bool
+}
+
+const (
+	list   = "/account/tokens/"
+	submit = "main form button[type=submit]"
+	back   = "main .tp-buttons a"
+)
+
+// follow presses what leads to another page.
+func (s story) follow(selector string) {
+	s.t.Helper()
+	s.load(s.press(selector))
+}
+
+func (s story) signIn(u user) {
+	s.visit("/")
+	require.Equal(s.t, "/sign-in", s.path())
+	s.do(s.write("#username", u.name), s.write("#password", u.password))
+	s.follow(submit)
+	require.Equal(s.t, list, s.path())
+}
+
+func (s story) create() (key string) {
+	require.Contains(s.t, s.text(".tp-empty"), "You have no tokens yet")
+	s.follow(".tp-empty a")
+	s.do(
+		s.write("#tp-name", "laptop"),
+		s.choose("[name=scope][value='notes:read']"), s.choose("[name=scope][value='notes:write']"),
+		s.choose("[name=expires][value='30']"),
+	)
+	s.follow(submit)
+	key = s.key()
+	require.Contains(s.t, s.text(".tp-alert"), "Copy the key now. You will not see it again.")
+	if s.script {
+		s.do(s.press("#tp-copy"))
+		_, err := chromedp.Run(s.ctx, chromedp.Poll[bool]("document.querySelector('#tp-copy-status').innerText === 'Copied'"))
+		require.NoError(s.t, err)
+	} else {
+		require.False(s.t, eval[bool](s.tab, "document.querySelector('#tp-copy').checkVisibility()"), "a button that does nothing")
+	}
+
+	s.load(chromedp.Reload()) // which sends the form again
+	require.Equal(s.t, http.StatusConflict, s.status)
+	require.NotContains(s.t, s.html(), key, "the key is seen once")
+	s.follow(back)
+	require.NotContains(s.t, s.html(), key)
+	require.Equal(s.t, 1, s.count(".tp-token"), "and no second token was made")
+	shown := s.text(".tp-token")
+	for _, part := range []string{"laptop", "notes:read", "notes:write", "in 30 days", key[len(key)-4:], "Never"} {
+		require.Contains(s.t, shown, part)
+	}
+	return key
+}
+
+func (s story) use(key string) {
+	_, me := s.call(s.t, "GET", "/me", key, "")
+	require.Contains(s.t, me, `"token":{"name":"laptop","scopes":["notes:read","notes:write"]`)
+	status, _ := s.call(s.t, "POST", "/notes", key, `{"text":"milk"}`)
+	require.Equal(s.t, http.StatusCreated, status)
+	s.follow("header nav a[href='/']")
+	require.Equal(s.t, "milk", s.text(".notes li"))
+	s.follow("header nav a[href='" + list + "']")
+}
+
+// statuses returns what a request with each key gets.
+func (s story) statuses(keys ...string) (all []int) {
+	for _, key := range keys {
+		status, _ := s.call(s.t, "GET", "/notes", key, "")
+		all = append(all, status)
+	}
+	return all
+}
+
+func (s story) rename(key string) {
+	s.follow("a[href$='/rename']")
+	s.do(s.write("#tp-name", "old laptop"))
+	s.follow(submit)
+	require.Equal(s.t, "The token was renamed.", s.text("[role=status]"))
+	_, me := s.call(s.t, "GET", "/me", key, "")
+	require.Contains(s.t, me, `"name":"old laptop"`)
+}
+
+func (s story) rotate(grace string) (key string) {
+	s.follow("a[href$='/rotate']")
+	s.do(s.choose("[name=grace][value=" + strconv.Quote(grace) + "]"))
+	s.follow(submit)
+	key = s.key()
+	s.follow(back)
+	return key
+}
+
+func (s story) revoke(key string) {
+	s.follow("a[href$='/revoke']")
+	require.Equal(s.t, "Revoke this token?", s.text("h1"))
+	s.follow(submit)
+	require.Equal(s.t, []int{401}, s.statuses(key), "at once")
+	require.Contains(s.t, s.text("[role=status]"), "The token is revoked.")
+	s.follow(".tp-views a[href*=history]")
+	require.Regexp(s.t, "(?s)old laptop.*Revoked", s.text(".tp-token"))
+}
+
+func (s story) signOut() {
+	s.follow("header button")
+	require.Equal(s.t, "/sign-in", s.path())
+	s.visit(list)
+	require.Equal(s.t, "/sign-in", s.path(), "the session is over")
+}

@@ -1,0 +1,164 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+type action = chromedp.Action[chromedp.Void]
+
+// A tab shows one page at a time. It shares no cookies with others.
+type tab struct {
+	*site
+	t      *testing.T
+	ctx    context.Context
+	status int // of the page
+
+	mu       sync.Mutex
+	document network.RequestID // of the page
+}
+
+// newTab opens a tab that is closed at the end of the test.
+func newTab(t *testing.T, s *site, width int, script bool) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(shared.chromium, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	b := &tab{site: s, t: t, ctx: ctx}
+	require.NoError(t, chromedp.Do(ctx)) // starts it: with a deadline it would end at that
+	b.ctx, cancel = context.WithTimeout(ctx, patience)
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Listen(b.ctx, b.listen))
+	b.resize(width)
+	b.do(
+		set(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
+		set(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !script}),
+	)
+	return b
+}
+
+// signedIn opens a tab in which a user has signed in.
+func signedIn(t *testing.T, u user) *tab {
+	t.Helper()
+	b := newTab(t, u.site, desk, true)
+	b.do(set(network.SetCookie, network.SetCookieParams{Name: "session", Value: u.session(t), URL: u.url}))
+	return b
+}
+
+func (b *tab) listen(event any) {
+	if e, ok := event.(*network.EventResponseReceived); ok && e.Type == network.ResourceTypeDocument {
+		b.mu.Lock()
+		b.document = e.RequestID
+		b.mu.Unlock()
+	}
+}
+
+func (b *tab) do(steps ...action) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, steps...))
+}
+
+// Widths of a phone and a desk, in CSS pixels.
+const (
+	phone = 360
+	desk  = 1280
+)
+
+func (b *tab) resize(width int) {
+	b.t.Helper()
+	options := []chromedp.EmulateViewportOption{}
+	if width == phone {
+		options = append(options, chromedp.EmulateMobile) // which heeds the viewport of the page
+	}
+	b.do(chromedp.EmulateViewport(int64(width), 800, options...))
+}
+
+func (b *tab) visit(path string) {
+	b.t.Helper()
+	b.load(chromedp.Navigate(b.url + path))
+}
+
+// load takes steps that lead to another page, and waits for it.
+func (b *tab) load(steps ...action) {
+	b.t.Helper()
+	response, err := chromedp.RunResponse(b.ctx, steps...)
+	require.NoError(b.t, err)
+	require.NotNil(b.t, response)
+	b.status = int(response.Status)
+	_, _ = fmt.Fprintln(&leaktest.Default, b.path(), eval[string](b, "document.title")) // where no key may be
+	b.checkWidth()
+}
+
+// checkWidth: who must scroll sideways to read loses the line (WCAG 1.4.10).
+func (b *tab) checkWidth() {
+	b.t.Helper()
+	root := "document.documentElement."
+	require.LessOrEqual(b.t, eval[int](b, root+"scrollWidth"), eval[int](b, root+"clientWidth"), "the page is too wide")
+}
+
+// eval returns what an expression is in the page.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	require.NoError(b.t, err)
+	return value
+}
+
+// path returns the path of the page, with the query.
+func (b *tab) path() string {
+	b.t.Helper()
+	return eval[string](b, "location.pathname + location.search")
+}
+
+// text returns what can be read in the first element that matches.
+func (b *tab) text(selector string) string {
+	b.t.Helper()
+	return eval[string](b, "document.querySelector("+strconv.Quote(selector)+")?.innerText ?? ''")
+}
+
+func (b *tab) count(selector string) int {
+	b.t.Helper()
+	return eval[int](b, "document.querySelectorAll("+strconv.Quote(selector)+").length")
+}
+
+// html returns the page as the server sent it.
+func (b *tab) html() string {
+	b.t.Helper()
+	b.mu.Lock()
+	document := b.document
+	b.mu.Unlock()
+	body, err := chromedp.Run(b.ctx, func(ctx context.Context, _ *chromedp.Target) (network.GetResponseBodyResult, error) {
+		return chromedp.Call(ctx, network.GetResponseBody, network.GetResponseBodyParams{RequestID: document})
+	})
+	require.NoError(b.t, err)
+	return string(body.Body)
+}
+
+// key returns the key that the page shows.
+func (b *tab) key() string {
+	b.t.Helper()
+	require.Equal(b.t, http.StatusOK, b.status)
+	key := eval[string](b, "document.querySelector('#tp-key').value")
+	require.Regexp(b.t, `^notes_[0-9A-Za-z]{38}$`, key)
+	leaktest.Default.Secret(key)
+	return key
+}
+
+// set is a command whose answer says nothing.
+func set[P, R any](command cdp.Command[P, R], params P) action {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, command, params)
+		return err
+	})
+}
