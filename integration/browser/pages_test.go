@@ -50,7 +50,7 @@ func TestPages(t *testing.T) {
 		check(s.newUser(t, "new", false), emptyViews())
 		check(few, fewViews(t, few))
 		check(forms, wrongViews(t, forms))
-		check(s.newUser(t, "staff", true), staffViews(t, few))
+		check(s.newUser(t, "staff", true), staffViews(t, s.newUser(t, "of staff", false)))
 	})
 	if !t.Failed() {
 		checkHTML(t, dir)

@@ -53,17 +53,18 @@ func startSite(file string, flags ...string) (*site, error) {
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // or its end, not ours, could end the server
-		started <- cmd.Start()
-		if cmd.Process != nil {
-			line, _ := bufio.NewReader(stdout).ReadString('\n')
-			if said := announced.FindStringSubmatch(line); said != nil {
-				s.url, s.password = said[1], said[2]
-			}
-			close(started)
-			ended <- cmd.Wait()
+		if err := cmd.Start(); err != nil {
+			started <- err
+			return
 		}
+		line, _ := bufio.NewReader(stdout).ReadString('\n')
+		if said := announced.FindStringSubmatch(line); said != nil {
+			s.url, s.password = said[1], said[2]
+		}
+		close(started)
+		ended <- cmd.Wait()
 	}()
-	if err := errors.Join(<-started, <-started); err != nil {
+	if err := <-started; err != nil {
 		return nil, err
 	}
 	s.process, s.ended = cmd.Process, ended

@@ -109,7 +109,7 @@ func (s story) create() (key string) {
 	require.Contains(s.t, s.text(".tp-alert"), "Copy the key now. You will not see it again.")
 	if s.script {
 		s.do(s.press("#tp-copy"))
-		_, err := chromedp.Run(s.ctx, chromedp.Poll[bool]("document.querySelector('#tp-copy-status').innerText === 'Copied'"))
+		_, err := chromedp.Run(s.ctx, chromedp.Poll[bool]("document.querySelector('#tp-copy-status').innerText === 'Copied'", chromedp.WithPollingTimeout(patience)))
 		require.NoError(s.t, err)
 	} else {
 		require.False(s.t, eval[bool](s.tab, "document.querySelector('#tp-copy').checkVisibility()"), "a button that does nothing")
