@@ -29,6 +29,7 @@ func TestPages(t *testing.T) {
 				if u.name == nobody {
 					b = newTab(t, u.site, desk, true)
 				}
+				b.withAxe()
 				for _, v := range views {
 					t.Run(v.name, func(t *testing.T) {
 						b.t = t

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/stretchr/testify/require"
 )
 
@@ -26,13 +27,18 @@ func installTools(dir string) error {
 	return err
 }
 
+// withAxe has axe-core in every page that the tab will show.
+func (b *tab) withAxe() {
+	b.t.Helper()
+	b.do(set(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: shared.axe}))
+}
+
 const findViolations = `axe.run({resultTypes: ["violations"]}).then(found => found.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.failureSummary + "\n" + n.html)))`
 
 // checkAccess has axe-core judge the page: in light on a desk, and in dark on a phone.
 // Colours don't depend on the width, nor places on colours.
 func (b *tab) checkAccess() {
 	b.t.Helper()
-	eval[any](b, shared.axe+"; null")
 	for scheme, width := range map[string]int{"light": desk, "dark": phone} {
 		b.resize(width)
 		b.checkWidth()
