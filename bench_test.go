@@ -2,7 +2,6 @@ package tokenauth_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,70 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/limit"
 )
-
-// Every benchmark runs its limit and its subject in turns, in rounds of some
-// milliseconds, and reports the ratio of their fastest rounds: noise that slows
-// one round down does not count. docs/performance.md explains the limits.
-
-const roundTime = 5 * time.Millisecond
-
-// compare reports how many times as long as limit subject takes.
-func compare(b *testing.B, limit, subject func()) {
-	b.Helper()
-	var fastest [2]float64 // nanoseconds a call
-	calls := [2]int{1, 1}
-	for b.Loop() {
-		for i, f := range []func(){limit, subject} {
-			begin, n := time.Now(), 0
-			for time.Since(begin) < roundTime {
-				for range calls[i] { // the clock is read seldom
-					f()
-				}
-				n += calls[i]
-			}
-			took := float64(time.Since(begin)) / float64(n)
-			if fastest[i] == 0 || took < fastest[i] {
-				fastest[i] = took
-			}
-			calls[i] = max(1, int(float64(roundTime)/took/20))
-		}
-	}
-	b.ReportMetric(0, "ns/op") // a round's time says nothing
-	b.ReportMetric(fastest[0], "limit-ns")
-	b.ReportMetric(fastest[1], "ns")
-	b.ReportMetric(fastest[1]/fastest[0], "x-limit")
-}
-
-type limitKey struct{}
-
-// limitHandler is the least that authentication by key can do: the bearer key,
-// its SHA-256, a map under a lock, one context value, one copy of the request.
-func limitHandler(tokens map[[32]byte]*tokenauth.Token) http.Handler {
-	var mu sync.RWMutex
-	next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if r.Context().Value(limitKey{}).(*tokenauth.Token).UserID == "" {
-			panic("no token")
-		}
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key, ok := strings.CutPrefix(r.Header["Authorization"][0], "Bearer ")
-		if !ok {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		var block [64]byte
-		digest := sha256.Sum256(block[:copy(block[:], key)])
-		mu.RLock()
-		token := tokens[digest]
-		mu.RUnlock()
-		if token == nil {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), limitKey{}, token)))
-	})
-}
 
 // checkUser is the handler behind the subject: it reads the user back, too.
 var checkUser = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -87,13 +24,6 @@ var checkUser = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		panic("no user")
 	}
 })
-
-// nobody is a ResponseWriter that costs nothing.
-type nobody struct{ header http.Header }
-
-func (w nobody) Header() http.Header         { return w.header }
-func (w nobody) Write(b []byte) (int, error) { return len(b), nil }
-func (w nobody) WriteHeader(int)             {}
 
 // population is n tokens, ten for each user, and the same keys for the limit.
 type population struct {
@@ -110,7 +40,7 @@ func newPopulation(b *testing.B, n int) *population {
 	p.manager = newManager(p.store, &tokenauth.Options{MaxPerUser: -1})
 	u := &user{ID: "42"}
 	p.auth = tokenauth.NewAuthenticator(p.manager, func(context.Context, string) (*user, error) { return u, nil }, nil)
-	limit := make(map[[32]byte]*tokenauth.Token)
+	byDigest := make(map[tokenauth.Digest]*tokenauth.Token)
 	for i := range n {
 		key := tokenauth.GenerateKey("acme")
 		p.keys = append(p.keys, key)
@@ -119,9 +49,9 @@ func newPopulation(b *testing.B, n int) *population {
 			Generation: 1, CreatedAt: start,
 		}}
 		require.NoError(b, p.store.Create(context.Background(), record))
-		limit[record.Digest] = new(record.Token)
+		byDigest[record.Digest] = new(record.Token)
 	}
-	p.limit = limitHandler(limit)
+	p.limit = limit.Handler(byDigest)
 	return p
 }
 
@@ -130,14 +60,14 @@ func newPopulation(b *testing.B, n int) *population {
 func (p *population) requester(h http.Handler) func() {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header["Authorization"] = make([]string, 1)
-	w := nobody{http.Header{}}
+	w := limit.Nobody{Headers: http.Header{}}
 	headers := make([]string, len(p.keys))
 	for i, key := range p.keys {
 		headers[i*7919%len(headers)] = "Bearer " + key
 	}
 	i := 0
 	return func() {
-		clear(w.header)
+		clear(w.Headers)
 		r.Header["Authorization"][0] = headers[i]
 		if i++; i == len(headers) {
 			i = 0
@@ -149,7 +79,7 @@ func (p *population) requester(h http.Handler) func() {
 // A request with a good key. Budget: 1.3 × the limit.
 func BenchmarkHit(b *testing.B) {
 	p := newPopulation(b, 1)
-	compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
+	limit.Compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
 }
 
 // Q8: the same at more tokens. Budget: 1.3 × the limit at the same number.
@@ -160,7 +90,7 @@ func BenchmarkTokens(b *testing.B) {
 				b.Skip("takes seconds to fill")
 			}
 			p := newPopulation(b, n)
-			compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
+			limit.Compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
 		})
 	}
 }
@@ -181,7 +111,7 @@ func BenchmarkReject(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			h := http.Header{"Authorization": values}
 			decide := func() { _, _, _ = p.auth.Authenticate(context.Background(), h) }
-			compare(b, p.requester(p.limit), decide)
+			limit.Compare(b, p.requester(p.limit), decide)
 			b.ReportMetric(testing.AllocsPerRun(100, decide), "allocs")
 		})
 	}
@@ -203,28 +133,15 @@ func BenchmarkSQLiteFind(b *testing.B) {
 			Hint: "abcd", Generation: 1, CreatedAt: start, ExpiresAt: start.Add(time.Hour),
 		}}))
 	}
-	bare, err := db.PrepareContext(ctx, `SELECT id, user_id, name, slot, scopes, hint, generation, origin, digest,
-		retired_digest, retired_until, created_at, expires_at, last_used_at, revoked_at
-		FROM tokenauth_tokens WHERE digest = ?`)
+	bare, err := limit.NewSelect(ctx, db, tokenauth.SQLite, "tokenauth_tokens", 1)
 	require.NoError(b, err)
 	defer bare.Close()
 	i := 0
 	next := func() *tokenauth.Digest { i = (i + 1) % rows; return &digests[i] }
-	compare(b, func() {
-		rows, err := bare.QueryContext(ctx, next()[:])
-		if err != nil {
+	limit.Compare(b, func() {
+		if err := bare.Find(ctx, next()); err != nil {
 			panic(err)
 		}
-		var text [6]string
-		var number [7]*int64
-		var digest, retired []byte
-		for rows.Next() {
-			if err := rows.Scan(&text[0], &text[1], &text[2], &number[0], &text[3], &text[4], &number[1], &text[5], &digest,
-				&retired, &number[2], &number[3], &number[4], &number[5], &number[6]); err != nil {
-				panic(err)
-			}
-		}
-		_ = rows.Close()
 	}, func() {
 		if _, err := store.Find(ctx, *next()); err != nil {
 			panic(err)

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/limit"
 )
 
 // Find beside the least it can be on the same connection: a prepared SELECT of
@@ -69,7 +69,7 @@ func benchmarkFind(b *testing.B, s setup, rows int) {
 		i = (i + 7919) % rows
 		return tokenauth.DigestOf(fmt.Sprint(i))
 	}
-	compare(b, func() { readBare(bare(next())) }, func() {
+	limit.Compare(b, func() { readBare(bare(next())) }, func() {
 		if _, err := store.Find(ctx, next()); err != nil {
 			panic(err)
 		}
@@ -95,32 +95,6 @@ func readBare(rows *sql.Rows, err error) {
 	if n != 1 {
 		panic(fmt.Sprint(n, " rows"))
 	}
-}
-
-// compare runs limit and subject in turns, in rounds of some milliseconds, and
-// reports the ratio of their fastest rounds.
-func compare(b *testing.B, limit, subject func()) {
-	b.Helper()
-	const roundTime = 20 * time.Millisecond
-	var fastest [2]float64 // nanoseconds a call
-	for b.Loop() {
-		for i, f := range []func(){limit, subject} {
-			begin, n := time.Now(), 0
-			for time.Since(begin) < roundTime {
-				for range 10 { // the clock is read seldom
-					f()
-				}
-				n += 10
-			}
-			if took := float64(time.Since(begin)) / float64(n); fastest[i] == 0 || took < fastest[i] {
-				fastest[i] = took
-			}
-		}
-	}
-	b.ReportMetric(0, "ns/op") // a round's time says nothing
-	b.ReportMetric(fastest[0], "limit-ns")
-	b.ReportMetric(fastest[1], "ns")
-	b.ReportMetric(fastest[1]/fastest[0], "x-limit")
 }
 
 // populate fills a table with rows whose digests are those of the texts 0, 1 and

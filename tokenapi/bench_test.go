@@ -12,39 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/limit"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
-
-const roundTime = 5 * time.Millisecond
-
-// compare reports how many times as long as limit subject takes, by the fastest of
-// rounds in turns, as the benchmarks of package tokenauth do.
-func compare(b *testing.B, limit, subject func()) {
-	b.Helper()
-	var fastest [2]float64 // nanoseconds a call
-	for b.Loop() {
-		for i, f := range []func(){limit, subject} {
-			begin, n := time.Now(), 0
-			for ; time.Since(begin) < roundTime; n++ {
-				f()
-			}
-			if took := float64(time.Since(begin)) / float64(n); fastest[i] == 0 || took < fastest[i] {
-				fastest[i] = took
-			}
-		}
-	}
-	b.ReportMetric(0, "ns/op") // a round's time says nothing
-	b.ReportMetric(fastest[0], "limit-ns")
-	b.ReportMetric(fastest[1], "ns")
-	b.ReportMetric(fastest[1]/fastest[0], "x-limit")
-}
-
-// nobody is a ResponseWriter that costs nothing.
-type nobody struct{ header http.Header }
-
-func (w nobody) Header() http.Header         { return w.header }
-func (w nobody) Write(b []byte) (int, error) { return len(b), nil }
-func (w nobody) WriteHeader(int)             {}
 
 // A page of 100 tokens, the first one and the last one of a user's, beside the
 // Manager's call and encoding/json of the same page. Budget: 1.3 × that.
@@ -75,9 +45,9 @@ func BenchmarkList(b *testing.B) {
 					query = "&cursor=" + tokenapi.FormatCursor(after)
 				}
 				r := httptest.NewRequest("GET", "/tokens?limit=100"+query, nil)
-				w := nobody{http.Header{}}
+				w := limit.Nobody{Headers: http.Header{}}
 				ctx := context.Background()
-				compare(b, func() {
+				limit.Compare(b, func() {
 					tokens, err := m.List(ctx, tokenauth.Query{UserID: "ada", After: after, Limit: 100})
 					if err != nil || len(tokens) != 100 {
 						panic("no page")
@@ -86,7 +56,7 @@ func BenchmarkList(b *testing.B) {
 						panic(err)
 					}
 				}, func() {
-					clear(w.header)
+					clear(w.Headers)
 					api.ServeHTTP(w, r)
 				})
 			})

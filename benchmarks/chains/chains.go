@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/benchmarks/limit"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/limit"
 )
 
 // A Chain is a handler, and requests that it answers.
