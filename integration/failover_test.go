@@ -180,6 +180,7 @@ func TestFailoverAsynchronous(t *testing.T) {
 			"a key that should be answered 200 was answered 401", // it is lost
 			"a key that should be answered 401 was answered 200", // its end is lost
 			"revoke: 404", "rotate: 404", // of a token that is lost
+			"rotate: 409", // the token was read with a rotation that is lost
 		} {
 			if strings.HasPrefix(what, allowed) {
 				kind = allowed
