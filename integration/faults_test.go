@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
 // Servers that stop, hang or lie in between: each request is then answered 503 in
@@ -29,13 +31,14 @@ func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres(
 // statusOf sends a request with a key to a service on a store, and returns its status.
 func statusOf(store tokenauth.Store, key string) int {
 	m := tokenauth.New(store, "acme", nil)
-	anyUser := func(_ context.Context, id string) (string, error) { return id, nil }
 	service := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	r, answer := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
 	r.Header.Set("Authorization", "Bearer "+key)
 	service.ServeHTTP(answer, r)
 	return answer.Code
 }
+
+func anyUser(_ context.Context, id string) (string, error) { return id, nil }
 
 // issued issues a token and returns its key.
 func issued(t *testing.T, store tokenauth.Store, name string) (string, tokenauth.Token) {
@@ -254,6 +257,60 @@ func sqlState(err error) string {
 		return e.SQLState()
 	}
 	return ""
+}
+
+// F4: a client that goes away while the database is slow is no wrong key. Its query ends
+// with it, or goes on for others who wait for the same; the next client gets its own answer.
+func TestF4ClientGoesAway(t *testing.T) {
+	for _, e := range engines(t) {
+		for _, cached := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, cache %t", e.name, cached), func(t *testing.T) { e.goAway(t, cached) })
+		}
+	}
+}
+
+func (e engine) goAway(t *testing.T, cached bool) {
+	db, other := open(t, e.driver, e.dsn), open(t, e.driver, e.dsn)
+	other.SetMaxOpenConns(1)
+	opts := newTable()
+	opts.Timeout = time.Minute
+	var store tokenauth.Store = newStore(t, db, e.dialect, opts)
+	key, _ := issued(t, store, "laptop")
+	if cached {
+		store = storecache.New(store, nil)
+	}
+	var events atomic.Int64
+	m := tokenauth.New(store, "acme", &tokenauth.Options{OnEvent: func(context.Context, tokenauth.Event) { events.Add(1) }})
+	service := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	ask := func(ctx context.Context) int {
+		r, answer := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil), httptest.NewRecorder()
+		r.Header.Set("Authorization", "Bearer "+key)
+		service.ServeHTTP(answer, r)
+		return answer.Code
+	}
+	exec := func(statement string) {
+		_, err := other.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	lock, unlock := "BEGIN; LOCK TABLE "+opts.Table, "ROLLBACK"
+	if e.dialect == tokenauth.MySQL {
+		lock, unlock = "LOCK TABLES "+opts.Table+" WRITE", "UNLOCK TABLES"
+	}
+
+	exec(lock)
+	impatient, goAway := context.WithCancel(t.Context())
+	code := make(chan int, 1)
+	go func() { code <- ask(impatient) }()
+	until(t, "it waits for the database", func() bool { return db.Stats().InUse == 1 })
+	goAway()
+	require.Equal(t, http.StatusServiceUnavailable, <-code, "while the table is locked, so at once")
+	require.Zero(t, events.Load())
+	if !cached {
+		until(t, "the query is cancelled", func() bool { return db.Stats().InUse == 0 })
+	}
+	exec(unlock)
+	require.Equal(t, http.StatusOK, ask(t.Context()))
+	require.Zero(t, events.Load())
 }
 
 // A tally counts answers, right and wrong ones.

@@ -70,7 +70,6 @@ func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *l
 		live: map[string]liveToken{}, issued: map[string]bool{}, wrong: map[string]int{},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: readers}},
 	}
-	anyUser := func(_ context.Context, id string) (string, error) { return id, nil }
 	for _, store := range stores {
 		m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1})
 		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
