@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -81,4 +82,24 @@ func scanAll(rows *sql.Rows, err error) ([]Row, error) {
 		}
 	}
 	return all, rows.Err()
+}
+
+// scanFirst reads the first row, or none, and closes them. To ask for a second one would
+// be felt. What goes wrong after the first, as in a commit, Close tells.
+func scanFirst(rows *sql.Rows, err error) (*Row, error) {
+	if err != nil {
+		return nil, err
+	}
+	if !rows.Next() {
+		return nil, errors.Join(rows.Err(), rows.Close())
+	}
+	r := &Row{}
+	if err := r.scan(rows); err != nil {
+		_ = rows.Close()
+		return nil, err
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }

@@ -152,10 +152,11 @@ type prepared struct {
 	stmt  atomic.Pointer[sql.Stmt] // nil: not yet, or not any more
 }
 
-// query runs the query. A failure to prepare it is that of this call alone.
-func (p *prepared) query(ctx context.Context, args ...any) ([]Row, error) {
+// query returns the first row that the query finds, or nil. A failure to prepare it is
+// that of this call alone.
+func (p *prepared) query(ctx context.Context, args ...any) (*Row, error) {
 	if !p.table.engine.prepare || !p.table.alone() {
-		return scanAll(p.table.handle.QueryContext(ctx, p.text, args...))
+		return scanFirst(p.table.handle.QueryContext(ctx, p.text, args...))
 	}
 	stmt := p.stmt.Load()
 	if stmt == nil {
@@ -167,7 +168,7 @@ func (p *prepared) query(ctx context.Context, args ...any) ([]Row, error) {
 			defer func() { _ = stmt.Close() }()
 		}
 	}
-	return scanAll(stmt.QueryContext(ctx, args...))
+	return scanFirst(stmt.QueryContext(ctx, args...))
 }
 
 func (p *prepared) close() error {

@@ -16,12 +16,8 @@ const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
 
 // Find returns the row with a current or retired digest, or nil.
 func (t *Table) Find(ctx context.Context, digest [32]byte) (row *Row, err error) {
-	err = t.Run(ctx, "find", func(ctx context.Context) error {
-		rows, err := t.find.query(ctx, digest[:], digest[:])
-		row = nil // of an attempt that was undone
-		if len(rows) > 0 {
-			row = &rows[0]
-		}
+	err = t.Run(ctx, "find", func(ctx context.Context) (err error) {
+		row, err = t.find.query(ctx, digest[:], digest[:])
 		return err
 	})
 	return row, err
