@@ -51,9 +51,11 @@ const (
 	lineParallel     = "256 goroutines on one key: speed-up"
 )
 
-func lineReject(name string) string          { return "decision to reject: " + name }
-func lineTokens(n int) string                { return "hit at " + count(n) + " tokens" }
-func lineMemory(perUser int) string          { return fmt.Sprintf("memory of a token, %d a user", perUser) }
+func lineReject(name string) string { return "decision to reject: " + name }
+func lineTokens(n int) string       { return "hit at " + count(n) + " tokens" }
+func lineMemory(p memoryPlan) string {
+	return fmt.Sprintf("memory of a token, %s of %d a user", count(p.tokens), p.perUser)
+}
 func lineFind(database string, n int) string { return "Find, " + database + ", " + count(n) + " rows" }
 
 // newLines returns all budgets, with nothing measured.
@@ -79,8 +81,8 @@ func newLines() []line {
 	for _, n := range tokenCounts {
 		lines = append(lines, line{name: lineTokens(n), unit: timesLimit, budget: 1.3})
 	}
-	for _, perUser := range usersTokens {
-		lines = append(lines, line{name: lineMemory(perUser), unit: bytes, budget: 450})
+	for _, p := range inMemory {
+		lines = append(lines, line{name: lineMemory(p), unit: bytes, budget: 450})
 	}
 	lines = append(lines,
 		line{name: lineTouch, unit: timesOff, budget: 1.05},

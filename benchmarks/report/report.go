@@ -15,8 +15,11 @@ import (
 var (
 	tableSizes  = []int{1_000, 100_000}
 	tokenCounts = []int{1_000, 100_000, 1_000_000}
-	usersTokens = []int{1, 10} // of one user
+	inMemory    = []memoryPlan{{1_000_000, 1}, {900_000, 1}, {1_000_000, 10}}
 )
+
+// A memoryPlan is so many tokens in memory, some of each user.
+type memoryPlan struct{ tokens, perUser int }
 
 // A report is what was measured.
 type report struct {

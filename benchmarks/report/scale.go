@@ -33,15 +33,14 @@ func (r *report) measureTokens(context.Context) error {
 
 // measureMemory fills a store with tokens whose strings are there before.
 func (r *report) measureMemory(context.Context) error {
-	const n = 1_000_000
-	if r.plan.tokens < n {
-		return nil
-	}
-	for _, perUser := range usersTokens {
-		p := chains.NewPopulation(n, perUser)
+	for _, plan := range inMemory {
+		if plan.tokens > r.plan.tokens {
+			continue
+		}
+		p := chains.NewPopulation(plan.tokens, plan.perUser)
 		before := heap()
 		store := p.Memory()
-		r.set(lineMemory(perUser), math.Round((heap()-before)/n))
+		r.set(lineMemory(plan), math.Round((heap()-before)/float64(plan.tokens)))
 		runtime.KeepAlive(p)
 		runtime.KeepAlive(store)
 	}
