@@ -97,7 +97,7 @@ func (s story) signIn(u user) {
 }
 
 func (s story) create() (key string) {
-	require.Contains(s.t, s.text(".tp-empty"), "You have no tokens yet")
+	require.Contains(s.t, s.text(".tp-empty"), "You have no live tokens")
 	s.follow(".tp-empty a")
 	s.do(
 		s.write("#tp-name", "laptop"),
