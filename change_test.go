@@ -201,9 +201,9 @@ func TestList(t *testing.T) {
 			"live ones":         {tokenauth.Query{UserID: "u"}, 5},
 			"revoked ones too":  {tokenauth.Query{UserID: "u", Revoked: true}, 7},
 			"all users":         {tokenauth.Query{AllUsers: true, Revoked: true}, 8},
-			"one by ID":         {tokenauth.Query{AllUsers: true, ID: other.ID}, 1},
-			"another's by ID":   {tokenauth.Query{UserID: "u", ID: other.ID}, 0},
-			"what can be no ID": {tokenauth.Query{UserID: "u", ID: "a b"}, 0},
+			"one by ID":         {tokenauth.Query{AllUsers: true, IDs: []string{other.ID}}, 1},
+			"another's by ID":   {tokenauth.Query{UserID: "u", IDs: []string{other.ID}}, 0},
+			"what can be no ID": {tokenauth.Query{UserID: "u", IDs: []string{"a b"}}, 0},
 			"unknown user":      {tokenauth.Query{UserID: "nobody"}, 0},
 		} {
 			tokens, err := m.List(ctx, c.query)

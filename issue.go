@@ -245,15 +245,15 @@ func (m *Manager) importRecord(spec ImportSpec, now time.Time) (Record, error) {
 		}
 	}
 	return Record{Digest: spec.Digest, Token: Token{
-		ID: importedID(spec.Origin, spec.Digest), UserID: spec.UserID, Name: name, Scopes: scopes,
+		ID: spec.ID(), UserID: spec.UserID, Name: name, Scopes: scopes,
 		Hint: spec.Hint, Origin: spec.Origin,
 		CreatedAt: micros(spec.CreatedAt), ExpiresAt: micros(spec.ExpiresAt), LastUsedAt: micros(spec.LastUsedAt),
 	}}, nil
 }
 
-// importedID gives an imported token the ID that it had at an earlier import. It
-// tells nothing of the digest.
-func importedID(origin string, d Digest) string {
-	sum := sha256.Sum256(append([]byte(origin+"\x00"), d[:]...))
+// ID returns the ID of the imported token, at every import of it. It tells nothing
+// of the digest.
+func (s ImportSpec) ID() string {
+	sum := sha256.Sum256(append([]byte(s.Origin+"\x00"), s.Digest[:]...))
 	return base32.StdEncoding.EncodeToString(sum[:])[:26]
 }

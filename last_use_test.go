@@ -37,7 +37,7 @@ func (s *touchedStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 
 func lastUse(t *testing.T, s tokenauth.Store, id string) time.Time {
 	t.Helper()
-	records, err := s.List(ctx, tokenauth.Query{AllUsers: true, ID: id})
+	records, err := s.List(ctx, tokenauth.Query{AllUsers: true, IDs: []string{id}})
 	require.NoError(t, err)
 	require.Len(t, records, 1)
 	return records[0].Token.LastUsedAt

@@ -79,7 +79,7 @@ func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
 	if err := checkTarget(userID, id); err != nil {
 		return Record{}, err
 	}
-	records, err := m.store.List(ctx, Query{UserID: userID, ID: id, Revoked: true, Limit: 1})
+	records, err := m.store.List(ctx, Query{UserID: userID, IDs: []string{id}, Revoked: true, Limit: 1})
 	if err != nil {
 		return Record{}, err
 	}
@@ -112,8 +112,8 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 			return nil, err
 		}
 	}
-	if q.ID != "" && !syntax.IsWord(q.ID) {
-		return nil, nil
+	if q.IDs != nil {
+		q.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return !syntax.IsWord(id) })
 	}
 	records, err := m.store.List(ctx, q)
 	if err != nil {

@@ -109,11 +109,11 @@ type RetiredKey struct {
 // AllUsers it is an error, so that a forgotten ID never lists everybody's.
 type Query struct {
 	UserID   string
-	AllUsers bool   // of every user; UserID must be empty
-	ID       string // only this one
-	Revoked  bool   // revoked ones too
-	After    Cursor // only those behind this place
-	Limit    int    // at most so many; 0: all
+	AllUsers bool     // of every user; UserID must be empty
+	IDs      []string // only these; nil: any; empty: none
+	Revoked  bool     // revoked ones too
+	After    Cursor   // only those behind this place
+	Limit    int      // at most so many; 0: all
 }
 
 func (q *Query) check() error {

@@ -143,15 +143,20 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 
 // candidates returns, in order, the records to which the rest of q applies.
 func (s *MemoryStore) candidates(q Query) []*Record {
-	switch r := s.byID[q.ID]; {
-	case q.ID == "" && q.AllUsers:
+	switch {
+	case q.IDs == nil && q.AllUsers:
 		return slices.SortedFunc(maps.Values(s.byID), compareRecords)
-	case q.ID == "":
+	case q.IDs == nil:
 		return s.byUser[q.UserID]
-	case r != nil && (q.AllUsers || r.Token.UserID == q.UserID):
-		return []*Record{r}
 	}
-	return nil
+	var found []*Record
+	for _, id := range q.IDs {
+		if r := s.byID[id]; r != nil && (q.AllUsers || r.Token.UserID == q.UserID) {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, compareRecords)
+	return slices.Compact(found) // an ID may be given twice
 }
 
 // Update implements [Store].

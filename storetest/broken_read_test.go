@@ -192,6 +192,14 @@ var readBugs = []bug{
 		})
 		return records
 	}), []string{listsInOrder}},
+	{"List looks at the first ID alone", onList(func(q *tokenauth.Query) { q.IDs = q.IDs[:min(1, len(q.IDs))] }, nil), []string{
+		"list records by several IDs, each once, and none by no ID",
+	}},
+	{"List takes no ID for any", onList(func(q *tokenauth.Query) {
+		if len(q.IDs) == 0 {
+			q.IDs = nil
+		}
+	}, nil), []string{"list records by several IDs, each once, and none by no ID"}},
 	{"List ignores the limit", onList(func(q *tokenauth.Query) { q.Limit = 0 }, nil), []string{
 		"list at most as many records as the limit says, and all for 0",
 	}},

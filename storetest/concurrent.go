@@ -276,7 +276,7 @@ func concurrentRotateAndRevoke(t *tester) {
 		} else {
 			t.wants(tokenauth.ErrNotFound, errs[2], "updating")
 		}
-		t.lists(tokenauth.Query{UserID: alice, ID: r.Token.ID, Revoked: true}, r)
+		t.lists(tokenauth.Query{UserID: alice, IDs: []string{r.Token.ID}, Revoked: true}, r)
 	}
 	t.lists(tokenauth.Query{UserID: alice})
 }

@@ -139,7 +139,7 @@ func readWhole(t *tester) {
 }
 
 func readOne(t *tester, id string, keys []tokenauth.Digest) error {
-	got, err := t.store.List(t.ctx, tokenauth.Query{UserID: alice, ID: id})
+	got, err := t.store.List(t.ctx, tokenauth.Query{UserID: alice, IDs: []string{id}})
 	switch {
 	case err != nil:
 		return err

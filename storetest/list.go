@@ -13,6 +13,7 @@ var listCases = []testCase{
 	{"", "list no records, without an error, where there are none", listNone},
 	{"", "list in the order of CreatedAt, then ID, byte by byte", listOrder},
 	{"S10", "list a record by its ID only for its own user", listID},
+	{"", "list records by several IDs, each once, and none by no ID", listIDs},
 	{"", "list at most as many records as the limit says, and all for 0", listLimit},
 	{"", "list what is behind the cursor, whether or not that token is there", listAfter},
 	{"S21", "page through a list that changes so that what stays is seen once, in order", listChanging},
@@ -39,10 +40,10 @@ func listBadQuery(t *tester) {
 	t.create(named("Foo"))
 	for name, q := range map[string]tokenauth.Query{
 		"the empty query":                 {},
-		"a query for an ID alone":         {ID: newID("Foo")},
+		"a query for an ID alone":         {IDs: []string{newID("Foo")}},
 		"a query without a user ID":       {Revoked: true, Limit: 1},
 		"a query for one and for all":     {UserID: alice, AllUsers: true},
-		"a query for an ID, one and all,": {UserID: alice, AllUsers: true, ID: newID("Foo")},
+		"a query for an ID, one and all,": {UserID: alice, AllUsers: true, IDs: []string{newID("Foo")}},
 	} {
 		records, err := t.store.List(t.ctx, q)
 		if err == nil || answerOf(err) != nil || len(records) > 0 {
@@ -90,12 +91,31 @@ func listID(t *tester) {
 	foo, gone := full("Foo"), named("revoked")
 	t.create(foo, gone, newRecord(bob, "Foo", "of bob"))
 	t.revoke(gone, after(9))
-	t.lists(tokenauth.Query{UserID: alice, ID: foo.Token.ID}, foo)
-	t.lists(tokenauth.Query{AllUsers: true, ID: foo.Token.ID}, foo)
-	t.lists(tokenauth.Query{UserID: bob, ID: foo.Token.ID})
-	t.lists(tokenauth.Query{UserID: alice, ID: newID("unknown")})
-	t.lists(tokenauth.Query{UserID: alice, ID: gone.Token.ID})
-	t.lists(tokenauth.Query{UserID: alice, ID: gone.Token.ID, Revoked: true, Limit: 1}, revoked(gone, after(9)))
+	t.lists(tokenauth.Query{UserID: alice, IDs: []string{foo.Token.ID}}, foo)
+	t.lists(tokenauth.Query{AllUsers: true, IDs: []string{foo.Token.ID}}, foo)
+	t.lists(tokenauth.Query{UserID: bob, IDs: []string{foo.Token.ID}})
+	t.lists(tokenauth.Query{UserID: alice, IDs: []string{newID("unknown")}})
+	t.lists(tokenauth.Query{UserID: alice, IDs: []string{gone.Token.ID}})
+	t.lists(tokenauth.Query{UserID: alice, IDs: []string{gone.Token.ID}, Revoked: true, Limit: 1}, revoked(gone, after(9)))
+}
+
+func listIDs(t *tester) {
+	records := inTurn(5)
+	t.create(records...)
+	other := newRecord(bob, "Foo", "of bob")
+	t.create(other)
+	t.revoke(records[1], after(9))
+	ids := []string{newID("unknown"), other.Token.ID}
+	for _, i := range []int{3, 1, 4, 3} {
+		ids = append(ids, records[i].Token.ID)
+	}
+	t.lists(tokenauth.Query{UserID: alice, IDs: ids}, records[3], records[4])
+	t.lists(tokenauth.Query{UserID: alice, IDs: ids, Limit: 1}, records[3])
+	t.lists(tokenauth.Query{UserID: alice, IDs: ids, After: records[3].Token.Cursor()}, records[4])
+	t.lists(tokenauth.Query{UserID: alice, IDs: ids, Revoked: true}, revoked(records[1], after(9)), records[3], records[4])
+	t.lists(tokenauth.Query{AllUsers: true, IDs: ids}, inOrder(other, records[3], records[4])...)
+	t.lists(tokenauth.Query{UserID: alice, IDs: []string{}})
+	t.lists(tokenauth.Query{AllUsers: true, IDs: []string{}})
 }
 
 func listLimit(t *tester) {
@@ -155,7 +175,7 @@ func listChanging(t *tester) {
 
 func listCopies(t *tester) {
 	t.create(full("Foo"))
-	for _, q := range []tokenauth.Query{{UserID: alice}, {AllUsers: true}, {UserID: alice, ID: newID("Foo")}} {
+	for _, q := range []tokenauth.Query{{UserID: alice}, {AllUsers: true}, {UserID: alice, IDs: []string{newID("Foo")}}} {
 		got := t.list(q)
 		if len(got) != 1 {
 			t.failf("the list has %d records, not 1", len(got))

@@ -1,6 +1,10 @@
 package sqldb
 
-import "strings"
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
 
 // An engine holds what differs between databases, once table and queries avoid
 // what they can: integers for times, IDs made by the caller, comparison byte by byte.
@@ -17,6 +21,10 @@ type engine struct {
 	// have committed since that began.
 	latest string
 
+	// among is, after FROM, the rows in which columns equal one of n tuples; AND and
+	// another condition may follow.
+	among func(n int, columns ...string) string
+
 	// confirm is a statement, for a user's ID, that writes one of the user's rows
 	// again as it is; empty where that proves nothing.
 	confirm string
@@ -32,6 +40,7 @@ var engines = map[string]*engine{
 		prepare: true,
 		guard:   true,
 		latest:  "%s",
+		among:   among,
 		touch: func(uses int) string {
 			return `WITH uses_of_{table} (id, at) AS (VALUES ` + marks("(?, ?)", uses) + `)
 				UPDATE {table} SET last_used_at = max(uses_of_{table}.at, created_at) FROM uses_of_{table}
@@ -46,6 +55,7 @@ var engines = map[string]*engine{
 		numbered: true, // and nothing is prepared: pgx does that by itself, and poolers can't
 		guard:    true,
 		latest:   "%s",
+		among:    amongEach,
 		confirm:  "UPDATE {table} SET id = id WHERE id IN (SELECT id FROM {table} WHERE user_id = ? LIMIT 1)",
 		// Rows are locked in one order, or else two calls wait for each other.
 		touch: func(uses int) string {
@@ -67,6 +77,7 @@ var engines = map[string]*engine{
 		remote:  true,
 		prepare: true,
 		latest:  "(%s LOCK IN SHARE MODE)",
+		among:   among,
 		touch: func(uses int) string {
 			return `UPDATE (SELECT ? AS id, ? AS at` + strings.Repeat(" UNION ALL SELECT ?, ?", uses-1) + `) uses
 				STRAIGHT_JOIN {table} t ON t.id = uses.id SET t.last_used_at = greatest(uses.at, t.created_at)
@@ -74,6 +85,29 @@ var engines = map[string]*engine{
 		},
 		prune: `DELETE FROM {table} WHERE origin = '' AND %s < ? LIMIT ?`,
 	},
+}
+
+func among(n int, columns ...string) string {
+	if len(columns) == 1 {
+		return "{table} WHERE " + columns[0] + " IN (" + marks("?", n) + ")"
+	}
+	tuple := "(" + strings.Join(columns, " = ? AND ") + " = ?)"
+	return "{table} WHERE (" + strings.Repeat(tuple+" OR ", n-1) + tuple + ")"
+}
+
+// amongEach looks for one tuple after the other. PostgreSQL would else read a table that
+// it has no statistics of from end to end, and go on as that grows, since drivers keep plans.
+func amongEach(n int, columns ...string) string {
+	types := map[string]string{"digest": "bytea", "retired_digest": "bytea", "slot": "integer"}
+	var names, values, equal []string
+	for i, column := range columns {
+		name := fmt.Sprint("v", i)
+		names = append(names, name)
+		values = append(values, "CAST(? AS "+cmp.Or(types[column], "text")+")")
+		equal = append(equal, column+" = wanted."+name)
+	}
+	return "(VALUES " + marks("("+strings.Join(values, ", ")+")", n) + ") AS wanted (" + strings.Join(names, ", ") + `)
+		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + strings.Join(equal, " AND ") + " OFFSET 0) AS found WHERE true"
 }
 
 // marks returns item n times, between commas.

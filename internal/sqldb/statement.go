@@ -25,8 +25,9 @@ func (t *Table) Find(ctx context.Context, digest [32]byte) (row *Row, err error)
 
 // A Filter selects rows. A zero field, or both zero fields of a place, select all.
 type Filter struct {
-	UserID, ID string
-	Live       bool // only the rows that are not revoked
+	UserID string
+	IDs    []string // nil: any
+	Live   bool     // only the rows that are not revoked
 
 	// The place behind which rows stand.
 	AfterTime time.Time
@@ -37,16 +38,24 @@ type Filter struct {
 
 // List returns the rows that f selects, in their order.
 func (t *Table) List(ctx context.Context, f Filter) ([]Row, error) {
-	where, args := []string{"1 = 1"}, []any(nil)
+	query, args := "SELECT {columns} FROM ", []any(nil)
+	if f.IDs == nil {
+		query += "{table} WHERE 1 = 1"
+	} else {
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(f.IDs))) {
+			args = append(args, id)
+		}
+		if len(args) == 0 {
+			return nil, ctx.Err()
+		}
+		query += t.engine.among(len(args), "id")
+	}
 	add := func(condition string, values ...any) {
-		where = append(where, condition)
+		query += " AND " + condition
 		args = append(args, values...)
 	}
 	if f.UserID != "" {
 		add("user_id = ?", f.UserID)
-	}
-	if f.ID != "" {
-		add("id = ?", f.ID)
 	}
 	if f.Live {
 		add("revoked_at IS NULL")
@@ -55,7 +64,7 @@ func (t *Table) List(ctx context.Context, f Filter) ([]Row, error) {
 		at := f.AfterTime.UnixMicro()
 		add("created_at >= ? AND (created_at > ? OR id > ?)", at, at, f.AfterID)
 	}
-	query := "SELECT {columns} FROM {table} WHERE " + strings.Join(where, " AND ") + " ORDER BY created_at, id"
+	query += " ORDER BY created_at, id"
 	if f.Limit > 0 {
 		query += " LIMIT ?"
 		args = append(args, f.Limit)
@@ -83,15 +92,12 @@ func (t *Table) Rivals(ctx context.Context, latest bool, others ...Row) ([]Row, 
 			names = append(names, token.UserID, token.Name)
 			slots = append(slots, token.UserID, r.Slot)
 		}
-		var parts []string
-		for _, where := range []string{
-			"id IN (" + marks("?", len(ids)) + ")",
-			"digest IN (" + marks("?", len(digests)) + ")",
-			"retired_digest IN (" + marks("?", len(digests)) + ")",
-			strings.Repeat("user_id = ? AND live_name = ? OR ", len(chunk)-1) + "user_id = ? AND live_name = ?",
-			strings.Repeat("user_id = ? AND slot = ? OR ", len(chunk)-1) + "user_id = ? AND slot = ?",
+		among, parts := t.engine.among, []string(nil)
+		for _, from := range []string{
+			among(len(ids), "id"), among(len(digests), "digest"), among(len(digests), "retired_digest"),
+			among(len(chunk), "user_id", "live_name"), among(len(chunk), "user_id", "slot"),
 		} {
-			parts = append(parts, fmt.Sprintf(part, "SELECT {columns} FROM {table} WHERE "+where))
+			parts = append(parts, fmt.Sprintf(part, "SELECT {columns} FROM "+from))
 		}
 		found, err := t.query(ctx, strings.Join(parts, " UNION ALL "), slices.Concat(ids, digests, digests, names, slots)...)
 		if err != nil {
