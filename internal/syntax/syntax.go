@@ -47,15 +47,15 @@ func Name(name string) (string, error) {
 		return "", errors.New("empty name")
 	case utf8.RuneCountInString(name) > maxNameRunes:
 		return "", fmt.Errorf("name of more than %d characters", maxNameRunes)
-	case strings.ContainsFunc(name, unsafeInName):
+	case strings.ContainsFunc(name, UnsafeInName):
 		return "", errors.New("name with a control or invisible character")
 	}
 	return name, nil
 }
 
-// unsafeInName leaves U+200C and U+200D alone: several scripts, and emoji made
-// of several characters, are not spelt without them.
-func unsafeInName(r rune) bool {
+// UnsafeInName reports whether a name must not hold a character. U+200C and U+200D it
+// may: several scripts, and emoji made of several characters, are not spelt without them.
+func UnsafeInName(r rune) bool {
 	switch r {
 	case '\u200b', '\u2028', '\u2029', '\u2060', '\ufeff':
 		return true

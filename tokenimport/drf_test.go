@@ -1,0 +1,147 @@
+package tokenimport_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+// fixtures are the databases that Django has written.
+var fixtures = map[string]*tokenimport.DRFOptions{"stock_authtoken": nil, "many_tokens": manyTokens}
+
+// K10: a service moves here and no client notices: each key of an active user goes on
+// working, as that user, and no other key does.
+func TestK10DRFKeysGoOnWorking(t *testing.T) {
+	t.Parallel()
+	for name, opts := range fixtures {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachStore(t, func(t *testing.T, store tokenauth.Store) {
+				db := openSQLite(t)
+				rows := loadFixture(t, db, name)
+				m := newManager(store)
+				report, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
+				require.Equal(t, len(rows), report.Read)
+				auth := tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
+				h := auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					user, _ := tokenauth.UserFrom[string](r.Context())
+					token, _ := tokenauth.TokenFrom(r.Context())
+					_, _ = fmt.Fprint(w, user, " ", token.Name)
+				}))
+				active := 0
+				for _, row := range rows {
+					r := httptest.NewRequest(http.MethodGet, "/", nil)
+					r.Header.Set("Authorization", "Token "+row.key)
+					w := httptest.NewRecorder()
+					h.ServeHTTP(w, r)
+					_, _ = fmt.Fprint(&leaktest.Default, w.Header(), w.Body)
+					if !row.active {
+						require.Equal(t, http.StatusUnauthorized, w.Code)
+						continue
+					}
+					active++
+					if row.name == "" {
+						row.name = "drf"
+					}
+					require.Equal(t, row.userID+" "+row.name, w.Body.String())
+				}
+				require.Equal(t, active, report.Imported)
+				for _, r := range refused {
+					require.Equal(t, tokenimport.ReasonInactive, r.Reason)
+				}
+				again, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
+				require.Equal(t, tokenimport.Report{Read: len(rows), Existing: active, Refused: report.Refused}, again)
+			})
+		})
+	}
+}
+
+// An account page that showed another age, or no hint, would have its user revoke the
+// wrong token.
+func TestDRFToken(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	addToken(t, db, drfKey("a"), 7, "laptop")
+	opts := *manyTokens
+	opts.Scopes = []string{"write", "read"}
+	m := newManager(newSQLiteStore(t, db))
+	source := tokenimport.DRF(db, tokenauth.SQLite, &opts)
+	opts.Scopes[0] = "admin" // is the caller's
+	run(t, m, source, tokenimport.Options{})
+	tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "7"})
+	require.NoError(t, err)
+	require.Len(t, tokens, 1)
+	require.Equal(t, tokenauth.Token{
+		ID: tokens[0].ID, UserID: "7", Name: "laptop", Scopes: []string{"read", "write"}, Hint: drfKey("a")[36:], Origin: "drf",
+		CreatedAt: time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC),
+	}, tokens[0])
+}
+
+// A service may have called its tables and columns anything.
+func TestDRFColumns(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	exec(t, db, `CREATE TABLE people ("pk" text PRIMARY KEY, "in" bool)`)
+	exec(t, db, `CREATE TABLE "order" ("select" text UNIQUE, "from" text, "where" text, "on" text, "1st" integer PRIMARY KEY)`)
+	exec(t, db, `INSERT INTO people VALUES ('c0ffee', 1)`)
+	exec(t, db, `INSERT INTO "order" VALUES (?, 'c0ffee', 'laptop', '2026-03-01', 3), ('x', 'c0ffee', 'x', ?, 5)`, drfKey("b"), created)
+	opts := &tokenimport.DRFOptions{
+		Table: "main.order", ID: "1st", Key: "select", UserID: "from", Name: "where", Created: "on", Users: "people", UserPK: "pk", Active: "in",
+	}
+	m := newManager(tokenauth.NewMemoryStore())
+	_, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
+	require.Equal(t, []tokenimport.Refusal{{Row: "1st=3", Reason: tokenimport.ReasonTime}, {Row: "1st=5", Reason: tokenimport.ReasonMalformed}}, refused)
+	exec(t, db, `UPDATE "order" SET "on" = ? WHERE "1st" = 3`, created)
+	run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
+	require.Equal(t, "c0ffee", userOf(t, m, drfKey("b")))
+}
+
+// What stands in a configuration must not become a part of a statement.
+func TestBadSources(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	for name, s := range map[string]*tokenimport.Source{
+		"no database":         tokenimport.DRF(nil, tokenauth.SQLite, nil),
+		"an unknown dialect":  tokenimport.DRF(db, "oracle", nil),
+		"a quote":             tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: `tokens_token" --`}),
+		"a quote of MySQL":    tokenimport.DRF(db, tokenauth.MySQL, &tokenimport.DRFOptions{Key: "key`"}),
+		"an empty part":       tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "main."}),
+		"a statement":         tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Users: "auth_user; DROP TABLE tokens_token"}),
+		"a table not there":   tokenimport.DRF(db, tokenauth.SQLite, nil),
+		"a column not there":  tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", Active: "enabled"}),
+		"a column with a dot": tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", Name: "t.name"}),
+	} {
+		report, err := tokenimport.Run(t.Context(), newManager(tokenauth.NewMemoryStore()), s, nil)
+		require.ErrorContains(t, noted(err), "tokenimport: ", name)
+		require.Zero(t, report, name)
+	}
+}
+
+// H15, K12: what is no key of DRF must be refused before the store is asked.
+func TestDRFFormat(t *testing.T) {
+	t.Parallel()
+	f := tokenimport.DRFFormat()
+	require.Equal(t, "drf", f.Origin)
+	text, ok := f.Canonical(drfKey("c"))
+	require.True(t, ok)
+	require.Equal(t, drfKey("c"), text)
+	for _, presented := range []string{
+		"", drfKey("c")[1:], drfKey("c") + "0", strings.ToUpper(drfKey("c")), drfKey("c")[1:] + "g", drfKey("c")[1:] + " ",
+		"1|" + drfKey("c"), strings.Repeat("é", 20),
+	} {
+		_, ok := f.Canonical(presented)
+		require.False(t, ok, "%d characters", len(presented))
+	}
+}

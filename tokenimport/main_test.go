@@ -1,0 +1,158 @@
+package tokenimport_test
+
+import (
+	"crypto/sha1"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// openSQLite opens a new database, which is a source, a target, or both.
+func openSQLite(t testing.TB) *sql.DB {
+	t.Helper()
+	return openSQLiteFile(t, filepath.Join(t.TempDir(), "app.db"))
+}
+
+func openSQLiteFile(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func newSQLiteStore(t testing.TB, db *sql.DB) *tokenauth.SQLStore {
+	t.Helper()
+	// A busy machine must not look like a database that is down.
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+	require.NoError(t, err)
+	require.NoError(t, store.CreateSchema(t.Context()))
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+// eachStore runs f on an empty store of each kind.
+func eachStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		f(t, tokenauth.NewMemoryStore())
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		f(t, newSQLiteStore(t, openSQLite(t)))
+	})
+}
+
+func newManager(store tokenauth.Store) *tokenauth.Manager {
+	return tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}})
+}
+
+// drfKey returns a key as DRF makes them, which no output may show.
+func drfKey(seed any) string {
+	sum := sha1.Sum([]byte(fmt.Sprint(seed)))
+	key := hex.EncodeToString(sum[:])
+	leaktest.Default.Secret(key)
+	return key
+}
+
+// run imports, and has all that it says searched for keys.
+func run(t testing.TB, m *tokenauth.Manager, s *tokenimport.Source, opts tokenimport.Options) (tokenimport.Report, []tokenimport.Refusal) {
+	t.Helper()
+	var refused []tokenimport.Refusal
+	opts.OnRefused = func(r tokenimport.Refusal) { refused = append(refused, r) }
+	report, err := tokenimport.Run(t.Context(), m, s, &opts)
+	require.NoError(t, noted(err))
+	_, _ = fmt.Fprintf(&leaktest.Default, "%+v %+v", report, refused)
+	require.Equal(t, report.Read, report.Imported+report.Existing+report.Refused)
+	require.Len(t, refused, report.Refused)
+	return report, refused
+}
+
+// noted returns err, and has its text searched for keys.
+func noted(err error) error {
+	_, _ = fmt.Fprintf(&leaktest.Default, "%v %+v %#v", err, err, err)
+	return err
+}
+
+// A service has users and tokens in Django's tables, with fewer constraints. Users 1 to
+// 9 may sign in, 10 may not, and there are no others.
+func newDjango(t testing.TB, db *sql.DB) {
+	t.Helper()
+	exec(t, db, `CREATE TABLE auth_user (id integer PRIMARY KEY, is_active bool NOT NULL)`)
+	exec(t, db, `CREATE TABLE tokens_token (id integer PRIMARY KEY, key text, user_id integer, name text, created datetime)`)
+	for id := 1; id <= 10; id++ {
+		exec(t, db, "INSERT INTO auth_user VALUES (?, ?)", id, id < 10)
+	}
+}
+
+const created = "2026-03-01 12:00:00.123456"
+
+func addToken(t testing.TB, db *sql.DB, key string, userID any, name any) {
+	t.Helper()
+	exec(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, ?, ?, ?)", key, userID, name, created)
+}
+
+// manyTokens are tokens with names, in newDjango's tables or the fixture's.
+var manyTokens = &tokenimport.DRFOptions{Table: "tokens_token", ID: "id", Name: "name"}
+
+func exec(t testing.TB, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), query, args...)
+	require.NoError(t, err)
+}
+
+// userOf returns whose key it is, and "" for one that is refused.
+func userOf(t testing.TB, m *tokenauth.Manager, key string) string {
+	t.Helper()
+	token, err := m.Authenticate(t.Context(), key)
+	require.True(t, err == nil || errors.Is(noted(err), tokenauth.ErrInvalidKey), "%v", err)
+	return token.UserID
+}
+
+// namesOf returns the names of a user's live tokens, oldest first.
+func namesOf(t testing.TB, m *tokenauth.Manager, userID string) (names []string) {
+	t.Helper()
+	tokens, err := m.List(t.Context(), tokenauth.Query{UserID: userID})
+	require.NoError(t, err)
+	for _, token := range tokens {
+		names = append(names, token.Name)
+	}
+	return names
+}
+
+// A fixtureRow is what Django said of a token.
+type fixtureRow struct {
+	key, userID, name string
+	active            bool
+}
+
+// loadFixture fills db with what Django has written, and returns what that is.
+func loadFixture(t testing.TB, db *sql.DB, name string) (rows []fixtureRow) {
+	t.Helper()
+	statements, err := os.ReadFile(filepath.Join("testdata/drf", name+".sql"))
+	require.NoError(t, err)
+	exec(t, db, string(statements))
+	table, err := os.ReadFile(filepath.Join("testdata/drf", name+".tsv"))
+	require.NoError(t, err)
+	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] {
+		f := strings.Split(line, "\t")
+		leaktest.Default.Secret(f[0])
+		rows = append(rows, fixtureRow{f[0], f[1], f[3], f[4] == "1"})
+	}
+	return rows
+}

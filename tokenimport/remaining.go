@@ -1,0 +1,44 @@
+package tokenimport
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A Remainder is what is left of an import.
+type Remainder struct {
+	Tokens     int       // that still have the key they were imported with
+	LastUsedAt time.Time // of the one that was used last; zero: none was
+}
+
+// Remaining counts the tokens of an origin ("drf", "knox", "sanctum") whose imported
+// key still works: live, neither expired nor rotated. When there are none, and the
+// grace of the last rotations is over, the LegacyFormat can go. It reads the whole
+// list of live tokens.
+func Remaining(ctx context.Context, m *tokenauth.Manager, origin string) (Remainder, error) {
+	var left Remainder
+	q := tokenauth.Query{AllUsers: true, Limit: pageSize}
+	for {
+		tokens, err := m.List(ctx, q)
+		if err != nil {
+			return left, fmt.Errorf("tokenimport: %w", err)
+		}
+		for i := range tokens {
+			t := &tokens[i]
+			if t.Origin != origin || t.Generation != 0 || t.ExpiredAt(time.Now()) {
+				continue
+			}
+			left.Tokens++
+			if t.LastUsedAt.After(left.LastUsedAt) {
+				left.LastUsedAt = t.LastUsedAt
+			}
+		}
+		if len(tokens) < pageSize {
+			return left, nil
+		}
+		q.After = tokens[len(tokens)-1].Cursor()
+	}
+}

@@ -1,0 +1,265 @@
+package tokenimport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
+)
+
+// Options are the settings of [Run]. Every zero field is the default.
+type Options struct {
+	// DryRun has everything read and judged, and nothing stored. Report.Imported then
+	// is what would be.
+	DryRun bool
+
+	// OnRefused is told of each row that is refused.
+	OnRefused func(Refusal)
+
+	// Progress is told, after each page of rows, how far it is.
+	Progress func(Report)
+
+	// Now is the clock by which tokens have expired. Nil: time.Now.
+	Now func() time.Time
+}
+
+// A Report counts rows of the source. After an error more may have been read than the
+// others add up to.
+type Report struct {
+	Read     int
+	Imported int
+	Existing int // there from an earlier import, also rotated and revoked ones
+	Refused  int
+}
+
+// A Refusal is a row that is not imported, and why.
+type Refusal struct {
+	Row    string // a column and its value, as "id=17": never the key
+	Reason Reason
+}
+
+// A Reason says, for people, why a row is refused. There are others than these: what
+// the Manager says of a spec.
+type Reason string
+
+// Reasons.
+const (
+	ReasonNoUser    Reason = "no such user"
+	ReasonInactive  Reason = "user is not active"
+	ReasonExpired   Reason = "expired"
+	ReasonMalformed Reason = "malformed key"
+	ReasonTime      Reason = "unreadable time"
+	ReasonKeyTaken  Reason = "key belongs to another user or origin"
+	ReasonNameTaken Reason = "name was taken again and again"
+)
+
+// Run imports the tokens of a source, as the package's documentation says. opts may be
+// nil. An error ends it: of the source, of the store, or of ctx. The report counts
+// nothing that was not stored; run it again to go on.
+func Run(ctx context.Context, m *tokenauth.Manager, s *Source, opts *Options) (Report, error) {
+	r := &run{manager: m, origin: s.origin}
+	if s.err != nil {
+		return r.report, fmt.Errorf("tokenimport: %w", s.err)
+	}
+	if opts != nil {
+		r.options = *opts
+	}
+	if r.options.Now == nil {
+		r.options.Now = time.Now
+	}
+	for _, scope := range m.Scopes() {
+		if r.scopes == nil {
+			r.scopes = map[string]bool{}
+		}
+		r.scopes[scope] = true
+	}
+	var last any
+	for {
+		page, key, err := s.page(ctx, last)
+		if err != nil {
+			return r.report, fmt.Errorf("tokenimport: read source %s: %w", s.origin, err)
+		}
+		r.report.Read += len(page)
+		if err := r.add(ctx, page); err != nil {
+			return r.report, fmt.Errorf("tokenimport: %w", err)
+		}
+		if r.options.Progress != nil && len(page) > 0 {
+			r.options.Progress(r.report)
+		}
+		if len(page) < pageSize {
+			return r.report, nil
+		}
+		last = key
+	}
+}
+
+// A run is a call of Run.
+type run struct {
+	manager *tokenauth.Manager
+	origin  string
+	options Options
+	scopes  map[string]bool // those that exist; nil: any
+	report  Report
+}
+
+// add imports what of a page is new.
+func (r *run) add(ctx context.Context, page []row) error {
+	owners, err := r.owners(ctx, page)
+	if err != nil {
+		return err
+	}
+	var added []row
+	for _, row := range page {
+		row.spec.Name = tidy(row.spec.Name, r.origin)
+		id := row.spec.ID()
+		if owner, ok := owners[id]; ok {
+			r.exists(row, owner)
+		} else if reason := r.reason(row); reason != "" {
+			r.refuse(row, reason)
+		} else {
+			owners[id] = row.spec.UserID
+			added = append(added, row)
+		}
+	}
+	if r.options.DryRun || len(added) == 0 {
+		r.report.Imported += len(added)
+		return nil
+	}
+	return r.store(ctx, added)
+}
+
+// owners returns whose the tokens are, by ID, that rows were imported as before.
+func (r *run) owners(ctx context.Context, rows []row) (map[string]string, error) {
+	ids := []string{} // not nil, which means any
+	for i := range rows {
+		if rows[i].spec.Origin != "" {
+			ids = append(ids, rows[i].spec.ID())
+		}
+	}
+	tokens, err := r.manager.List(ctx, tokenauth.Query{AllUsers: true, IDs: ids, Revoked: true})
+	owners := map[string]string{}
+	for i := range tokens {
+		owners[tokens[i].ID] = tokens[i].UserID
+	}
+	return owners, err
+}
+
+// exists counts a row whose key is imported already. If it is another user's, somebody
+// would sign in as that one.
+func (r *run) exists(row row, owner string) {
+	if owner != row.spec.UserID {
+		r.refuse(row, ReasonKeyTaken)
+		return
+	}
+	r.report.Existing++
+}
+
+func (r *run) refuse(row row, reason Reason) {
+	r.report.Refused++
+	if r.options.OnRefused != nil {
+		r.options.OnRefused(Refusal{row.label, reason})
+	}
+}
+
+// reason says why a row is refused, as far as is known before it is stored.
+func (r *run) reason(row row) Reason {
+	if row.refused != "" {
+		return row.refused
+	}
+	if at := row.spec.ExpiresAt; !at.IsZero() && !at.After(r.options.Now()) {
+		return ReasonExpired
+	}
+	if err := syntax.UserID(row.spec.UserID); err != nil {
+		return Reason(err.Error())
+	}
+	if _, err := syntax.Scopes(row.spec.Scopes, r.scopes); err != nil {
+		return Reason(err.Error())
+	}
+	return ""
+}
+
+const nameTries = 3
+
+// store imports rows: at once, or by halves if something is in the way.
+func (r *run) store(ctx context.Context, rows []row) error {
+	specs := make([]tokenauth.ImportSpec, len(rows))
+	for i := range rows {
+		specs[i] = rows[i].spec
+	}
+	_, err := r.manager.Import(ctx, specs...)
+	for try := 0; errors.Is(err, tokenauth.ErrNameTaken) && try < nameTries; try++ {
+		if err := r.rename(ctx, rows, specs); err != nil {
+			return err
+		}
+		_, err = r.manager.Import(ctx, specs...)
+	}
+	switch half := len(rows) / 2; {
+	case err == nil:
+		r.report.Imported += len(rows)
+		return nil
+	case half > 0 && isAnswer(err):
+		if err := r.store(ctx, rows[:half]); err != nil {
+			return err
+		}
+		return r.store(ctx, rows[half:])
+	case errors.Is(err, tokenauth.ErrKeyTaken):
+		return r.settle(ctx, rows)
+	case errors.Is(err, tokenauth.ErrNameTaken):
+		r.refuse(rows[0], ReasonNameTaken)
+		return nil
+	case errors.Is(err, tokenauth.ErrInvalidSpec):
+		r.refuse(rows[0], Reason(strings.TrimPrefix(err.Error(), "tokenauth: ")))
+		return nil
+	}
+	return err
+}
+
+// isAnswer reports whether err says that one of several rows can't be stored.
+func isAnswer(err error) bool {
+	for _, answer := range []error{tokenauth.ErrKeyTaken, tokenauth.ErrNameTaken, tokenauth.ErrInvalidSpec} {
+		if errors.Is(err, answer) {
+			return true
+		}
+	}
+	return false
+}
+
+// settle judges the one row whose key is taken: by a token that another import added since
+// and that was rotated, or by a token that has nothing to do with the row.
+func (r *run) settle(ctx context.Context, rows []row) error {
+	owners, err := r.owners(ctx, rows)
+	if err != nil {
+		return err
+	}
+	if owner, ok := owners[rows[0].spec.ID()]; ok {
+		r.exists(rows[0], owner)
+	} else {
+		r.refuse(rows[0], ReasonKeyTaken)
+	}
+	return nil
+}
+
+// rename gives specs the names of rows, or free ones.
+func (r *run) rename(ctx context.Context, rows []row, specs []tokenauth.ImportSpec) error {
+	taken := map[string]map[string]bool{} // by user
+	for i := range specs {
+		user := specs[i].UserID
+		if taken[user] == nil {
+			tokens, err := r.manager.List(ctx, tokenauth.Query{UserID: user})
+			if err != nil {
+				return err
+			}
+			taken[user] = map[string]bool{}
+			for j := range tokens {
+				taken[user][tokens[j].Name] = true
+			}
+		}
+		specs[i].Name = free(rows[i].spec.Name, taken[user])
+		taken[user][specs[i].Name] = true
+	}
+	return nil
+}

@@ -1,0 +1,391 @@
+package tokenimport_test
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+// K11: a row that is not as it should be is told, with the reason, and stops no other;
+// none lets somebody sign in as another user.
+func TestK11Rows(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		db := openSQLite(t)
+		newDjango(t, db)
+		good := []string{}
+		add := func(userID, name any) {
+			good = append(good, drfKey(fmt.Sprint("good", len(good))))
+			addToken(t, db, good[len(good)-1], userID, name)
+		}
+		add(1, "laptop")
+		add(1, "laptop")                   // duplicate name
+		add(2, "laptop")                   // of another user
+		add(3, "")                         // no name
+		add(3, nil)                        // no name again
+		add(4, strings.Repeat("é", 65))    // too long
+		add(4, strings.Repeat("é", 64))    // what is left of that
+		add(5, " a\x00b\u202ec\xff\u200b") // characters that a name must not hold
+		add(5, "\t\u200b")                 // nothing but those
+		refusedRows := []struct {
+			key    string
+			userID any
+			reason tokenimport.Reason
+		}{
+			{drfKey("none"), 11, tokenimport.ReasonNoUser},
+			{drfKey("null"), nil, tokenimport.ReasonNoUser},
+			{drfKey("inactive"), 10, tokenimport.ReasonInactive},
+			{drfKey("short")[:39], 1, tokenimport.ReasonMalformed},
+			{drfKey("long") + "0", 1, tokenimport.ReasonMalformed},
+			{strings.ToUpper(drfKey("upper")), 1, tokenimport.ReasonMalformed},
+			{"", 1, tokenimport.ReasonMalformed},
+			{good[0], 6, tokenimport.ReasonKeyTaken}, // another user's
+		}
+		var want []tokenimport.Refusal
+		for i, r := range refusedRows {
+			addToken(t, db, r.key, r.userID, "x")
+			want = append(want, tokenimport.Refusal{Row: fmt.Sprint("id=", len(good)+1+i), Reason: r.reason})
+		}
+		addToken(t, db, drfKey("last"), 9, "last")
+		exec(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, 9, 'time', 'yesterday')", drfKey("time"))
+		want = append(want, tokenimport.Refusal{Row: fmt.Sprint("id=", len(good)+len(refusedRows)+2), Reason: tokenimport.ReasonTime})
+
+		m := newManager(store)
+		dry, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{DryRun: true})
+		require.Equal(t, want, refused)
+		tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+		require.NoError(t, err)
+		require.Empty(t, tokens, "a dry run has stored something")
+
+		report, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+		require.Equal(t, want, refused)
+		require.Equal(t, report, dry)
+		require.Equal(t, len(good)+1, report.Imported)
+		for i, user := range []string{"1", "1", "2", "3", "3", "4", "4", "5", "5"} {
+			require.Equal(t, user, userOf(t, m, good[i]))
+		}
+		for _, r := range refusedRows[:7] {
+			require.Empty(t, userOf(t, m, r.key), r.reason)
+		}
+		require.ElementsMatch(t, []string{"laptop", "laptop (2)"}, namesOf(t, m, "1"))
+		require.ElementsMatch(t, []string{"laptop"}, namesOf(t, m, "2"))
+		require.ElementsMatch(t, []string{"drf", "drf (2)"}, namesOf(t, m, "3"))
+		require.ElementsMatch(t, []string{strings.Repeat("é", 64), strings.Repeat("é", 60) + " (2)"}, namesOf(t, m, "4"))
+		require.ElementsMatch(t, []string{"abc", "drf"}, namesOf(t, m, "5"))
+	})
+}
+
+// K11: an import is run again, for what came since. It must neither fail on what is
+// there nor bring back what was changed here.
+func TestK11Again(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		db := openSQLite(t)
+		newDjango(t, db)
+		for i := range 5 {
+			addToken(t, db, drfKey(i), 1, fmt.Sprint("token ", i))
+		}
+		addToken(t, db, drfKey("sleeper"), 10, "x")
+		m := newManager(store)
+		again := func() tokenimport.Report {
+			report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+			return report
+		}
+		require.Equal(t, tokenimport.Report{Read: 6, Imported: 5, Refused: 1}, again())
+		tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "1"})
+		require.NoError(t, err)
+		byName := map[string]string{}
+		for _, token := range tokens {
+			byName[token.Name] = token.ID
+		}
+		key, _, err := m.Rotate(t.Context(), "1", byName["token 0"], 0)
+		require.NoError(t, err)
+		require.NoError(t, m.Revoke(t.Context(), "1", byName["token 1"]))
+		_, err = m.Update(t.Context(), "1", byName["token 2"], tokenauth.Patch{Name: new("token 1")})
+		require.NoError(t, err)
+		_, err = m.Prune(t.Context(), time.Now())
+		require.NoError(t, err)
+		exec(t, db, "UPDATE auth_user SET is_active = id <> 1") // user 1 is switched off there, 10 on
+		addToken(t, db, drfKey("new"), 2, "new")
+
+		require.Equal(t, tokenimport.Report{Read: 7, Imported: 2, Existing: 5}, again())
+		require.Equal(t, tokenimport.Report{Read: 7, Existing: 7}, again())
+		var users []string
+		for _, k := range []string{drfKey(0), key.Reveal(), drfKey(1), drfKey(2), drfKey("sleeper"), drfKey("new")} {
+			users = append(users, userOf(t, m, k))
+		}
+		require.Equal(t, []string{"", "1", "", "1", "10", "2"}, users)
+		require.ElementsMatch(t, []string{"token 0", "token 1", "token 3", "token 4"}, namesOf(t, m, "1"))
+	})
+}
+
+// K11: names that tokens issued here have already. A client must not be turned away
+// because another one has its name.
+func TestK11NamesTakenHere(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		db := openSQLite(t)
+		newDjango(t, db)
+		m := newManager(store)
+		for i := range 20 {
+			addToken(t, db, drfKey(i), 1+i%9, fmt.Sprint("token ", i/9))
+		}
+		for _, name := range []string{"token 0", "token 0 (2)", "token 1"} {
+			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "3", Name: name})
+			require.NoError(t, err)
+		}
+		report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+		require.Equal(t, 20, report.Imported)
+		for i := range 20 {
+			require.Equal(t, fmt.Sprint(1+i%9), userOf(t, m, drfKey(i)))
+		}
+		require.ElementsMatch(t, []string{"token 0", "token 0 (2)", "token 0 (3)", "token 1", "token 1 (2)"}, namesOf(t, m, "3"))
+		require.ElementsMatch(t, []string{"token 0", "token 1"}, namesOf(t, m, "4"))
+	})
+}
+
+var errDown = errors.New("the database is down")
+
+// K11: the store fails in the middle, maybe after it has stored what it was given. The
+// report counts nothing that was not stored, and the next run completes it.
+func TestK11Interrupted(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	for i := range 1200 {
+		addToken(t, db, drfKey(i), 1+i%9, fmt.Sprint("token ", i))
+	}
+	for name, c := range map[string]struct {
+		interrupt func(s *tokenauthtest.Store, cancel context.CancelFunc)
+		want      error
+	}{
+		"the store fails":     {func(s *tokenauthtest.Store, _ context.CancelFunc) { s.Fail(errDown) }, errDown},
+		"the context is done": {func(_ *tokenauthtest.Store, cancel context.CancelFunc) { cancel() }, context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+			m := newManager(store)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			report, err := tokenimport.Run(ctx, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), &tokenimport.Options{
+				Progress: func(tokenimport.Report) { c.interrupt(store, cancel) },
+			})
+			require.ErrorIs(t, noted(err), c.want)
+			require.Equal(t, 500, report.Imported)
+			store.Fail(nil)
+			report, _ = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+			require.Equal(t, tokenimport.Report{Read: 1200, Imported: 700, Existing: 500}, report)
+			for i := range 1200 {
+				require.Equal(t, fmt.Sprint(1+i%9), userOf(t, m, drfKey(i)))
+			}
+		})
+	}
+}
+
+// A lateStore adds records and then loses its answer.
+type lateStore struct {
+	tokenauth.Store
+	creates int
+}
+
+func (s *lateStore) Create(ctx context.Context, records ...tokenauth.Record) error {
+	if s.creates++; s.creates == 2 {
+		return errors.Join(errDown, s.Store.Create(ctx, records...))
+	}
+	return s.Store.Create(ctx, records...)
+}
+
+// K11: the same where the answer is lost: nobody knows whether it was stored.
+func TestK11AnswerLost(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	for i := range 700 {
+		addToken(t, db, drfKey(i), 1+i%9, fmt.Sprint("token ", i))
+	}
+	m := newManager(&lateStore{Store: tokenauth.NewMemoryStore()})
+	report, err := tokenimport.Run(t.Context(), m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), nil)
+	require.ErrorIs(t, noted(err), errDown)
+	require.Equal(t, tokenimport.Report{Read: 700, Imported: 500}, report)
+	report, _ = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+	require.Equal(t, tokenimport.Report{Read: 700, Existing: 700}, report)
+}
+
+// K11: two administrators start the import, or one starts it twice, while clients rotate
+// and revoke what it brings.
+func TestK11TwoAtOnce(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		db := openSQLite(t)
+		newDjango(t, db)
+		const rows = 1100
+		for i := range rows {
+			addToken(t, db, drfKey(i), 1+i%9, "laptop") // so that each needs a number
+		}
+		m := newManager(store)
+		var running sync.WaitGroup
+		for range 2 {
+			running.Go(func() {
+				report, err := tokenimport.Run(context.Background(), m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), nil)
+				if err != nil || report.Refused > 0 {
+					t.Errorf("%+v, %v", report, err)
+				}
+			})
+		}
+		running.Wait()
+		report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+		require.Equal(t, tokenimport.Report{Read: rows, Existing: rows}, report)
+		tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+		require.NoError(t, err)
+		require.Len(t, tokens, rows)
+	})
+}
+
+// K11: another import has added a row since this one looked, and its token was rotated.
+// It is there, and must neither be refused nor come back.
+func TestK11RotatedMeanwhile(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	for i := range 3 {
+		addToken(t, db, drfKey(i), 1, fmt.Sprint("token ", i))
+	}
+	store := &racingStore{Store: tokenauth.NewMemoryStore()}
+	inner := newManager(store.Store)
+	store.before = func() {
+		run(t, inner, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+		tokens, err := inner.List(t.Context(), tokenauth.Query{UserID: "1"})
+		require.NoError(t, err)
+		_, _, err = inner.Rotate(t.Context(), "1", tokens[0].ID, 0)
+		require.NoError(t, err)
+	}
+	report, _ := run(t, newManager(store), tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+	require.Equal(t, 1, report.Existing)
+	require.Zero(t, report.Refused)
+	require.Len(t, namesOf(t, inner, "1"), 3)
+}
+
+// A racingStore has something happen before its first Create.
+type racingStore struct {
+	tokenauth.Store
+	once   sync.Once
+	before func()
+}
+
+func (s *racingStore) Create(ctx context.Context, records ...tokenauth.Record) error {
+	s.once.Do(s.before)
+	return s.Store.Create(ctx, records...)
+}
+
+// K12: who reads the new table, or the digests in it, must not be let in with what
+// stands there; nor a key whose digest another origin or a native token has.
+func TestK12StoredDigestIsNoKey(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		db := openSQLite(t)
+		newDjango(t, db)
+		m := newManager(store)
+		_, err := m.Import(t.Context(), tokenauth.ImportSpec{UserID: "1", Name: "x", Origin: "other", Digest: tokenauth.DigestOf(drfKey("x"))})
+		require.NoError(t, err)
+		addToken(t, db, drfKey("x"), 2, "x")
+		addToken(t, db, drfKey("y"), 2, "y")
+		_, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+		require.Equal(t, []tokenimport.Refusal{{Row: "id=1", Reason: tokenimport.ReasonKeyTaken}}, refused)
+		digest := tokenauth.DigestOf(drfKey("y"))
+		stored := hex.EncodeToString(digest[:])
+		for _, presented := range []string{drfKey("x"), stored, stored[:40], stored[24:], string(digest[:]), strings.ToUpper(drfKey("y"))} {
+			require.Empty(t, userOf(t, m, presented))
+		}
+		require.Equal(t, "2", userOf(t, m, drfKey("y")))
+	})
+}
+
+// An application with one database and one connection to it can move in, too.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	db.SetMaxOpenConns(1)
+	newDjango(t, db)
+	for i := range 501 {
+		addToken(t, db, drfKey(i), 1, fmt.Sprint("token ", i))
+	}
+	m := newManager(newSQLiteStore(t, db))
+	var progress []tokenimport.Report
+	report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{
+		Progress: func(r tokenimport.Report) { progress = append(progress, r) },
+	})
+	require.Equal(t, []tokenimport.Report{{Read: 500, Imported: 500}, {Read: 501, Imported: 501}}, progress)
+	require.Equal(t, progress[1], report)
+}
+
+// A scope that the service does not know would be found out at the first request that
+// needs it; a dry run tells before.
+func TestUnknownScope(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	addToken(t, db, drfKey("a"), 1, "x")
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"read"}})
+	opts := *manyTokens
+	for _, dry := range []bool{true, false} {
+		opts.Scopes = []string{"read"}
+		_, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, &opts), tokenimport.Options{DryRun: true})
+		require.Empty(t, refused)
+		opts.Scopes = []string{"read", "write"}
+		_, refused = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, &opts), tokenimport.Options{DryRun: dry})
+		require.Equal(t, []tokenimport.Refusal{{Row: "id=1", Reason: "unknown scope"}}, refused)
+	}
+}
+
+// Whoever drops the format too early locks clients out, and who counts what is over
+// never drops it.
+func TestRemaining(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := newManager(store)
+		left, err := tokenimport.Remaining(t.Context(), m, "drf")
+		require.NoError(t, err)
+		require.Zero(t, left)
+		used := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		spec := func(i int) tokenauth.ImportSpec {
+			return tokenauth.ImportSpec{
+				UserID: "1", Name: fmt.Sprint("token ", i), Origin: "drf", Digest: tokenauth.DigestOf(drfKey(i)), CreatedAt: used.Add(time.Duration(-i) * time.Hour),
+			}
+		}
+		var specs []tokenauth.ImportSpec
+		for i := range 600 {
+			specs = append(specs, spec(i))
+		}
+		specs[0].Origin = "knox"
+		specs[1].ExpiresAt = time.Now().Add(-time.Second)
+		specs[4].LastUsedAt, specs[598].LastUsedAt = used, used.Add(-time.Second)
+		specs[0].LastUsedAt = used.Add(time.Hour)
+		tokens, err := m.Import(t.Context(), specs...)
+		require.NoError(t, err)
+		_, _, err = m.Rotate(t.Context(), "1", tokens[2].ID, time.Hour)
+		require.NoError(t, err)
+		require.NoError(t, m.Revoke(t.Context(), "1", tokens[3].ID))
+		_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "native"})
+		require.NoError(t, err)
+
+		left, err = tokenimport.Remaining(t.Context(), m, "drf")
+		require.NoError(t, err)
+		require.Equal(t, tokenimport.Remainder{Tokens: 596, LastUsedAt: used}, left)
+	})
+	failing := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	failing.Fail(errDown)
+	_, err := tokenimport.Remaining(t.Context(), newManager(failing), "drf")
+	require.ErrorIs(t, err, errDown)
+}

@@ -1,0 +1,172 @@
+package tokenimport
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A Source reads the tokens that another system keeps. It may be used again, but not
+// by two calls at once. What is wrong with its options is told by [Run].
+type Source struct {
+	db      *sql.DB
+	dialect tokenauth.Dialect
+	origin  string
+
+	table   string   // of tokens, which is called t in what follows
+	key     string   // a column of it that is unique, not null, and has an index
+	columns []string // what is read beside the key: expressions of t, and of what is joined
+	join    string   // may be empty
+
+	// read makes a row of a key and of columns. Text comes as string, whatever the driver
+	// makes of it.
+	read func(key any, columns []any) row
+
+	err error // of the options
+}
+
+// A row is what a source makes of one of its rows. A spec with a digest has the Origin
+// too, also if the row is refused: it may have been imported before.
+type row struct {
+	label   string               // for people: never a key or a digest
+	spec    tokenauth.ImportSpec // the name may still be anything
+	refused Reason               // empty: it is not
+}
+
+func newSource(db *sql.DB, d tokenauth.Dialect, origin string) *Source {
+	s := &Source{db: db, dialect: d, origin: origin}
+	switch {
+	case db == nil:
+		s.err = errors.New("no database handle")
+	case d != tokenauth.SQLite && d != tokenauth.PostgreSQL && d != tokenauth.MySQL:
+		s.err = fmt.Errorf("unknown dialect %q", d)
+	}
+	return s
+}
+
+// quoted returns a name from the options, of a column or of a table, maybe with its
+// schema, as it stands in a statement.
+func (s *Source) quoted(name string) string {
+	quote := `"`
+	if s.dialect == tokenauth.MySQL {
+		quote = "`"
+	}
+	parts := strings.Split(name, ".")
+	for i, part := range parts {
+		if !isName(part) && s.err == nil {
+			s.err = fmt.Errorf("name %q of a table or column must be letters, digits and _", name)
+		}
+		parts[i] = quote + part + quote
+	}
+	return strings.Join(parts, ".")
+}
+
+func isName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// timeColumn returns the expression for a column of t that holds a time, so that the
+// settings of a driver (parseTime, loc) don't bend it.
+func (s *Source) timeColumn(name string) string {
+	column := "t." + s.quoted(name)
+	switch s.dialect {
+	case tokenauth.SQLite:
+		return "CAST(" + column + " AS TEXT)"
+	case tokenauth.MySQL:
+		return "CAST(" + column + " AS CHAR)"
+	}
+	return column
+}
+
+const pageSize = 500
+
+// page returns the rows that follow a key, nil for the first, and the key of the last.
+// It leaves no query open.
+func (s *Source) page(ctx context.Context, after any) (page []row, last any, err error) {
+	query := "SELECT * FROM " + s.table
+	var args []any
+	if after != nil {
+		placeholder := "?"
+		if s.dialect == tokenauth.PostgreSQL {
+			placeholder = "$1"
+		}
+		query += " WHERE " + s.key + " > " + placeholder
+		args = append(args, after)
+	}
+	// What is joined is looked up for these rows alone.
+	query = fmt.Sprintf("SELECT t.%[1]s, %[2]s FROM (%[3]s ORDER BY %[1]s LIMIT %[4]d) AS t %[5]s ORDER BY t.%[1]s",
+		s.key, strings.Join(s.columns, ", "), query, pageSize, s.join)
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = rows.Close() }() // Err tells what went wrong
+	for rows.Next() {
+		values := make([]any, 1+len(s.columns))
+		into := make([]any, len(values))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, nil, err
+		}
+		for i := range values {
+			if b, ok := values[i].([]byte); ok {
+				values[i] = string(b)
+			}
+		}
+		last = values[0]
+		page = append(page, s.read(last, values[1:]))
+	}
+	return page, last, rows.Err()
+}
+
+// text returns a value as text, empty for NULL.
+func text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	}
+	return fmt.Sprint(v)
+}
+
+// isTrue takes what can't be read for false.
+func isTrue(v any) bool {
+	b, err := strconv.ParseBool(text(v))
+	return err == nil && b
+}
+
+// timeOf returns the time that a value stands for, in UTC where it names no zone; zero
+// for NULL. It returns false if the value can't be read.
+func timeOf(v any) (time.Time, bool) {
+	if v == nil {
+		return time.Time{}, true
+	}
+	t, ok := v.(time.Time)
+	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07"} {
+		if ok {
+			break
+		}
+		var err error
+		t, err = time.Parse(layout, strings.Replace(text(v), "T", " ", 1))
+		ok = err == nil
+	}
+	return t.UTC(), ok && !t.IsZero() // which would mean "never"
+}
+
+// isHex reports whether s is hexadecimal digits, which these systems write small.
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
