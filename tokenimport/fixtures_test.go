@@ -1,0 +1,137 @@
+package tokenimport_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+// loaded returns a database with the tables of testdata/<path>.sql, and one connection,
+// which source and store share.
+func loaded(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	statements, err := os.ReadFile("testdata/" + path + ".sql")
+	require.NoError(t, err)
+	db := openSQLite(t)
+	db.SetMaxOpenConns(1)
+	exec(t, db, string(statements))
+	return db
+}
+
+// keysOf returns the lines of testdata/<path>.tsv by the names of their columns.
+func keysOf(t *testing.T, path string) (lines []map[string]string) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/" + path + ".tsv")
+	require.NoError(t, err)
+	all := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	names := strings.Split(all[0], "\t")
+	for _, one := range all[1:] {
+		line := map[string]string{}
+		for i, value := range strings.Split(one, "\t") {
+			line[names[i]] = value
+		}
+		leaktest.Default.Secret(line["key"])
+		lines = append(lines, line)
+	}
+	require.NotEmpty(t, lines)
+	return lines
+}
+
+// beside returns a Manager on a table in the same database as what it imports.
+func beside(t *testing.T, db *sql.DB, formats ...tokenauth.LegacyFormat) *tokenauth.Manager {
+	t.Helper()
+	return tokenauth.New(newSQLiteStore(t, db), "acme", &tokenauth.Options{Legacy: formats, TouchEvery: -1})
+}
+
+// imported runs an import, and returns how often each reason was told.
+func imported(t *testing.T, m *tokenauth.Manager, s *tokenimport.Source) (tokenimport.Report, map[tokenimport.Reason]int) {
+	t.Helper()
+	report, refused := run(t, m, s, tokenimport.Options{})
+	reasons := map[tokenimport.Reason]int{}
+	for _, r := range refused {
+		require.Regexp(t, `^(user_id|id)=\d+$`, r.Row)
+		reasons[r.Reason]++
+	}
+	return report, reasons
+}
+
+// protected lets in with any key of any user, and answers with whose it is.
+func protected(m *tokenauth.Manager, scopes ...string) http.Handler {
+	return guarded(m, func(context.Context, string) error { return nil }, scopes...)
+}
+
+// ofDjango is protected, but only for users whom Django would let in.
+func ofDjango(db *sql.DB, m *tokenauth.Manager) http.Handler {
+	return guarded(m, func(ctx context.Context, id string) error {
+		err := db.QueryRowContext(ctx, "SELECT id FROM auth_user WHERE id = ? AND is_active", id).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return tokenauth.ErrNoUser
+		}
+		return err
+	})
+}
+
+func guarded(m *tokenauth.Manager, check func(context.Context, string) error, scopes ...string) http.Handler {
+	find := func(ctx context.Context, id string) (*string, error) { return &id, check(ctx, id) }
+	auth := tokenauth.NewAuthenticator(m, find, nil)
+	whose := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := tokenauth.UserFrom[*string](r.Context())
+		_, _ = fmt.Fprint(w, *id)
+	})
+	if len(scopes) > 0 {
+		return auth.RequireScopes(scopes...)(whose)
+	}
+	return auth.Require(whose)
+}
+
+// answer returns the status of a request with that value of Authorization, and whose it is.
+func answer(h http.Handler, authorization string) (status int, user string) {
+	r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+	r.Header.Set("Authorization", authorization)
+	h.ServeHTTP(w, r)
+	if w.Code == http.StatusOK {
+		user = w.Body.String()
+	}
+	return w.Code, user
+}
+
+// requireAnswers sends the keys of the lines and fails unless just those that the other
+// system accepts are, each as its own user's.
+func requireAnswers(t *testing.T, h http.Handler, scheme string, lines []map[string]string, userID string) {
+	t.Helper()
+	for _, line := range lines {
+		status, user := answer(h, scheme+" "+line["key"])
+		about := fmt.Sprintf("%s, %s, …%s", line["note"], line[userID], line["key"][len(line["key"])-4:])
+		if line["accepted"] == "1" {
+			require.Equal(t, http.StatusOK, status, about)
+			require.Equal(t, line[userID], user, about)
+		} else {
+			require.Equal(t, http.StatusUnauthorized, status, about)
+		}
+	}
+}
+
+func count(lines []map[string]string, with map[string]string) (n int) {
+next:
+	for _, line := range lines {
+		for name, value := range with {
+			if line[name] != value {
+				continue next
+			}
+		}
+		n++
+	}
+	return n
+}
