@@ -1,0 +1,180 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+// Debian's Python sees Debian's packages; another may stand before it in PATH.
+const (
+	python = "/usr/bin/python3"
+	drf    = "/usr/lib/python3/dist-packages/rest_framework/__init__.py"
+)
+
+// A djangoToken is a token that Django has made.
+type djangoToken struct {
+	key, userID, name string
+	created           time.Time
+	letIn             string // the user whom Django REST Framework lets in with the key; empty: nobody
+}
+
+// django has the script make users, and tokens of a model, in a database.
+func django(t *testing.T, model string, database []string) (tokens []djangoToken) {
+	t.Helper()
+	if _, err := os.Stat(drf); errors.Is(err, os.ErrNotExist) && os.Getenv("CI") == "" {
+		t.Skip("Django REST Framework is not installed")
+	}
+	cmd := exec.CommandContext(t.Context(), python, append([]string{"testdata/django/tokens.py", model}, database...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	for line := range strings.Lines(string(out)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		require.Len(t, f, 5)
+		leaktest.Default.Secret(f[0])
+		created, err := strconv.ParseInt(f[3], 10, 64)
+		require.NoError(t, err)
+		tokens = append(tokens, djangoToken{f[0], f[1], f[2], time.UnixMicro(created).UTC(), f[4]})
+	}
+	return tokens
+}
+
+// forDjango tells the script which database a DSN means.
+func forDjango(t *testing.T, d tokenauth.Dialect, dsn string) []string {
+	t.Helper()
+	if d == tokenauth.SQLite {
+		path, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "?")
+		return []string{"sqlite3", path}
+	}
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	return []string{"postgresql", u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/")}
+}
+
+// djangoUsers finds users in Django's table, as the service that takes over does.
+type djangoUsers struct {
+	db      *sql.DB
+	dialect tokenauth.Dialect
+}
+
+func (u djangoUsers) byID(ctx context.Context, id string) (string, error) {
+	number, err := strconv.Atoi(id)
+	if err != nil {
+		return "", tokenauth.ErrNoUser
+	}
+	query := "SELECT username FROM auth_user WHERE id = ? AND is_active"
+	if u.dialect == tokenauth.PostgreSQL {
+		query = strings.Replace(query, "?", "$1", 1)
+	}
+	var name string
+	err = u.db.QueryRowContext(ctx, query, number).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", tokenauth.ErrNoUser
+	}
+	return id, err
+}
+
+var djangoModels = map[string]*tokenimport.DRFOptions{
+	"authtoken": nil,
+	"many":      {Table: "tokens_token", ID: "id", Name: "name"},
+}
+
+// K10: Django makes the tokens and says whom each key lets in. The Go server on the same
+// database must say the same, or somebody is locked out, or let in, by the move.
+func TestK10Django(t *testing.T) {
+	t.Parallel()
+	for _, d := range []tokenauth.Dialect{tokenauth.SQLite, tokenauth.PostgreSQL} {
+		for model, opts := range djangoModels {
+			t.Run(string(d)+"/"+model, func(t *testing.T) {
+				t.Parallel()
+				driver, dsn := newDatabase(t, d)
+				made := django(t, model, forDjango(t, d, dsn))
+				db := open(t, driver, dsn)
+				m := tokenauth.New(newStore(t, db, d, nil), "acme", &tokenauth.Options{
+					Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}, TouchEvery: -1,
+				})
+				letIn := 0
+				for _, token := range made {
+					if token.letIn != "" {
+						letIn++
+					}
+				}
+				require.Greater(t, letIn, len(made)/2)
+				require.Less(t, letIn, len(made))
+				source := tokenimport.DRF(db, d, opts)
+				report, err := tokenimport.Run(t.Context(), m, source, nil)
+				require.NoError(t, err)
+				require.Equal(t, tokenimport.Report{Read: len(made), Imported: letIn, Refused: len(made) - letIn}, report)
+				report, err = tokenimport.Run(t.Context(), m, source, nil)
+				require.NoError(t, err)
+				require.Equal(t, tokenimport.Report{Read: len(made), Existing: letIn, Refused: len(made) - letIn}, report)
+
+				server := httptest.NewServer(tokenauth.NewAuthenticator(m, djangoUsers{db, d}.byID, nil).Require(http.HandlerFunc(tellToken)))
+				defer server.Close()
+				for _, token := range made {
+					status, body := sendKey(t, server, token.key)
+					if token.letIn == "" {
+						require.Equal(t, http.StatusUnauthorized, status)
+						continue
+					}
+					require.Equal(t, http.StatusOK, status)
+					require.Equal(t, strings.Join([]string{token.letIn, token.shownName(), token.created.Format(time.RFC3339Nano)}, "\n"), body)
+				}
+
+				// Who is switched off in Django is out here at once.
+				_, err = db.ExecContext(t.Context(), "UPDATE auth_user SET is_active = NOT is_active")
+				require.NoError(t, err)
+				for _, token := range made {
+					status, _ := sendKey(t, server, token.key)
+					require.Equal(t, http.StatusUnauthorized, status)
+				}
+			})
+		}
+	}
+}
+
+// shownName is the token's name after the import.
+func (t djangoToken) shownName() string {
+	if t.name == "" {
+		return "drf"
+	}
+	return t.name
+}
+
+// tellToken answers with whose token a request came with, its name and when it was made.
+func tellToken(w http.ResponseWriter, r *http.Request) {
+	user, _ := tokenauth.UserFrom[string](r.Context())
+	token, _ := tokenauth.TokenFrom(r.Context())
+	_, _ = io.WriteString(w, user+"\n"+token.Name+"\n"+token.CreatedAt.Format(time.RFC3339Nano))
+}
+
+func sendKey(t *testing.T, server *httptest.Server, key string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Token "+key)
+	resp, err := server.Client().Do(r)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(text)
+}
