@@ -71,17 +71,11 @@ func (s *SQLStore) CheckSchema(ctx context.Context) error { return s.table.Check
 // statement: on SQLite 2,000 records at a time.
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	return s.table.Run(ctx, "create", func(ctx context.Context) error {
-		pending, failure := records, error(nil)
-		if len(records) == 1 && records[0].Retired == nil {
-			done, err := s.table.InsertOne(ctx, rowOf(&records[0]))
-			if done || sqldb.IsUndone(err) {
-				return err
-			}
-			failure = err
+		done, failure := s.table.InsertNew(ctx, rowsOf(records)...)
+		if done || sqldb.IsUndone(failure) {
+			return failure
 		}
-		// Several rows are all or nothing only as an insert that fails. No constraint
-		// spans current and retired digests, so the table is asked before.
-		for len(records) > 0 {
+		for pending := records; len(records) > 0; {
 			rivals, err := s.rivals(ctx, failure != nil, rowsOf(pending)...)
 			if err != nil {
 				return cmp.Or(failure, err)

@@ -92,17 +92,17 @@ func TestDRFToken(t *testing.T) {
 func TestDRFColumns(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
-	exec(t, db, `CREATE TABLE people ("pk" text PRIMARY KEY, "in" bool)`)
-	exec(t, db, `CREATE TABLE "order" ("select" text UNIQUE, "from" text, "where" text, "on" text, "1st" integer PRIMARY KEY)`)
-	exec(t, db, `INSERT INTO people VALUES ('c0ffee', 1)`)
-	exec(t, db, `INSERT INTO "order" VALUES (?, 'c0ffee', 'laptop', '2026-03-01', 3), ('x', 'c0ffee', 'x', ?, 5)`, drfKey("b"), created)
+	execute(t, db, `CREATE TABLE people ("pk" text PRIMARY KEY, "in" bool)`)
+	execute(t, db, `CREATE TABLE "order" ("select" text UNIQUE, "from" text, "where" text, "on" text, "1st" integer PRIMARY KEY)`)
+	execute(t, db, `INSERT INTO people VALUES ('c0ffee', 1)`)
+	execute(t, db, `INSERT INTO "order" VALUES (?, 'c0ffee', 'laptop', '2026-03-01', 3), ('x', 'c0ffee', 'x', ?, 5)`, drfKey("b"), created)
 	opts := &tokenimport.DRFOptions{
 		Table: "main.order", ID: "1st", Key: "select", UserID: "from", Name: "where", Created: "on", Users: "people", UserPK: "pk", Active: "in",
 	}
 	m := newManager(tokenauth.NewMemoryStore())
 	_, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
 	require.Equal(t, []tokenimport.Refusal{{Row: "1st=3", Reason: tokenimport.ReasonTime}, {Row: "1st=5", Reason: tokenimport.ReasonMalformed}}, refused)
-	exec(t, db, `UPDATE "order" SET "on" = ? WHERE "1st" = 3`, created)
+	execute(t, db, `UPDATE "order" SET "on" = ? WHERE "1st" = 3`, created)
 	run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
 	require.Equal(t, "c0ffee", userOf(t, m, drfKey("b")))
 }

@@ -93,10 +93,10 @@ func noted(err error) error {
 // 9 may sign in, 10 may not, and there are no others.
 func newDjango(t testing.TB, db *sql.DB) {
 	t.Helper()
-	exec(t, db, `CREATE TABLE auth_user (id integer PRIMARY KEY, is_active bool NOT NULL)`)
-	exec(t, db, `CREATE TABLE tokens_token (id integer PRIMARY KEY, key text, user_id integer, name text, created datetime)`)
+	execute(t, db, `CREATE TABLE auth_user (id integer PRIMARY KEY, is_active bool NOT NULL)`)
+	execute(t, db, `CREATE TABLE tokens_token (id integer PRIMARY KEY, key text, user_id integer, name text, created datetime)`)
 	for id := 1; id <= 10; id++ {
-		exec(t, db, "INSERT INTO auth_user VALUES (?, ?)", id, id < 10)
+		execute(t, db, "INSERT INTO auth_user VALUES (?, ?)", id, id < 10)
 	}
 }
 
@@ -104,13 +104,13 @@ const created = "2026-03-01 12:00:00.123456"
 
 func addToken(t testing.TB, db *sql.DB, key string, userID any, name any) {
 	t.Helper()
-	exec(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, ?, ?, ?)", key, userID, name, created)
+	execute(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, ?, ?, ?)", key, userID, name, created)
 }
 
 // manyTokens are tokens with names, in newDjango's tables or the fixture's.
 var manyTokens = &tokenimport.DRFOptions{Table: "tokens_token", ID: "id", Name: "name"}
 
-func exec(t testing.TB, db *sql.DB, query string, args ...any) {
+func execute(t testing.TB, db *sql.DB, query string, args ...any) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), query, args...)
 	require.NoError(t, err)
@@ -146,7 +146,7 @@ func loadFixture(t testing.TB, db *sql.DB, name string) (rows []fixtureRow) {
 	t.Helper()
 	statements, err := os.ReadFile(filepath.Join("testdata/drf", name+".sql"))
 	require.NoError(t, err)
-	exec(t, db, string(statements))
+	execute(t, db, string(statements))
 	table, err := os.ReadFile(filepath.Join("testdata/drf", name+".tsv"))
 	require.NoError(t, err)
 	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] {

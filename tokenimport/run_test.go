@@ -58,7 +58,7 @@ func TestK11Rows(t *testing.T) {
 			want = append(want, tokenimport.Refusal{Row: fmt.Sprint("id=", len(good)+1+i), Reason: r.reason})
 		}
 		addToken(t, db, drfKey("last"), 9, "last")
-		exec(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, 9, 'time', 'yesterday')", drfKey("time"))
+		execute(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, 9, 'time', 'yesterday')", drfKey("time"))
 		want = append(want, tokenimport.Refusal{Row: fmt.Sprint("id=", len(good)+len(refusedRows)+2), Reason: tokenimport.ReasonTime})
 
 		m := newManager(store)
@@ -116,7 +116,7 @@ func TestK11Again(t *testing.T) {
 		require.NoError(t, err)
 		_, err = m.Prune(t.Context(), time.Now())
 		require.NoError(t, err)
-		exec(t, db, "UPDATE auth_user SET is_active = id <> 1") // user 1 is switched off there, 10 on
+		execute(t, db, "UPDATE auth_user SET is_active = id <> 1") // user 1 is switched off there, 10 on
 		addToken(t, db, drfKey("new"), 2, "new")
 
 		require.Equal(t, tokenimport.Report{Read: 7, Imported: 2, Existing: 5}, again())

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -191,7 +192,8 @@ func (t *Table) text(query string) string {
 		if !more {
 			return b.String()
 		}
-		fmt.Fprintf(&b, "$%d", n)
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(n))
 		query = rest
 	}
 }

@@ -108,18 +108,35 @@ func (t *Table) Rivals(ctx context.Context, latest bool, others ...Row) ([]Row, 
 	return all, nil
 }
 
-// InsertOne adds a row without a retired digest. It reports whether it did: not, if
-// something is in the way, and not where the engine can't look for that. A
-// conflict that is no error leaves the caller's transaction alive.
-func (t *Table) InsertOne(ctx context.Context, r Row) (done bool, err error) {
-	if !t.engine.guard {
+// InsertNew adds rows, all or none, as if they were new. It reports whether it did: not,
+// if something is in the way, or might be that no unique key tells: no key spans current
+// and retired digests. In the caller's transaction it only tries where a conflict is no
+// error, which would end that.
+func (t *Table) InsertNew(ctx context.Context, rows ...Row) (done bool, err error) {
+	guarded := len(rows) == 1 && t.engine.guard // several are all or nothing only as an insert that fails
+	if len(rows) == 0 || !guarded && !t.alone() {
 		return false, nil
 	}
-	values := r.values()
-	n, err := t.exec(ctx, `INSERT INTO {table} ({columns}, live_name) SELECT `+marks("?", len(values))+`
-		WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`,
-		append(values, r.Digest[:])...)
-	return n == 1, err
+	var digests []any
+	for i := range rows {
+		if rows[i].Retired != nil {
+			return false, nil
+		}
+		digests = append(digests, rows[i].Digest[:])
+	}
+	if guarded {
+		values := rows[0].values()
+		n, err := t.exec(ctx, `INSERT INTO {table} ({columns}, live_name) SELECT `+marks("?", len(values))+`
+			WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`,
+			append(values, digests...)...)
+		return n == 1, err
+	}
+	retired, err := t.query(ctx, "SELECT {columns} FROM "+t.engine.among(len(digests), "retired_digest")+" LIMIT 1", digests...)
+	if err != nil || len(retired) > 0 {
+		return false, err
+	}
+	err = t.Insert(ctx, rows...)
+	return err == nil, err
 }
 
 // Insert adds rows, all or none. An error means that none was added.
