@@ -1,0 +1,175 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+// The tables of knox and Sanctum as Django and Laravel create them on each engine. Those
+// of SQLite are in the fixtures, from which the rows come.
+var movingTables = map[tokenauth.Dialect][]string{
+	tokenauth.PostgreSQL: {
+		`CREATE TABLE auth_user (id integer NOT NULL PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, is_active boolean NOT NULL)`,
+		`CREATE TABLE knox_authtoken (digest varchar(128) NOT NULL PRIMARY KEY, token_key varchar(25) NOT NULL,
+			user_id integer NOT NULL REFERENCES auth_user (id) DEFERRABLE INITIALLY DEFERRED, created timestamp with time zone NOT NULL, expiry timestamp with time zone NULL)`,
+		`CREATE TABLE users (id bigint NOT NULL PRIMARY KEY, name varchar(255) NOT NULL, created_at timestamp(0) without time zone NULL, updated_at timestamp(0) without time zone NULL)`,
+		`CREATE TABLE personal_access_tokens (id bigint NOT NULL PRIMARY KEY, tokenable_type varchar(255) NOT NULL, tokenable_id bigint NOT NULL,
+			name text NOT NULL, token varchar(64) NOT NULL UNIQUE, abilities text NULL, last_used_at timestamp(0) without time zone NULL,
+			expires_at timestamp(0) without time zone NULL, created_at timestamp(0) without time zone NULL, updated_at timestamp(0) without time zone NULL)`,
+	},
+	tokenauth.MySQL: {
+		`CREATE TABLE auth_user (id integer NOT NULL PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, is_active bool NOT NULL) CHARACTER SET utf8mb4`,
+		`CREATE TABLE knox_authtoken (digest varchar(128) NOT NULL PRIMARY KEY, token_key varchar(25) NOT NULL,
+			user_id integer NOT NULL REFERENCES auth_user (id), created datetime(6) NOT NULL, expiry datetime(6) NULL) CHARACTER SET utf8mb4`,
+		`CREATE TABLE users (id bigint unsigned NOT NULL PRIMARY KEY, name varchar(255) NOT NULL, created_at timestamp NULL, updated_at timestamp NULL) CHARACTER SET utf8mb4`,
+		`CREATE TABLE personal_access_tokens (id bigint unsigned NOT NULL PRIMARY KEY, tokenable_type varchar(255) NOT NULL, tokenable_id bigint unsigned NOT NULL,
+			name text NOT NULL, token varchar(64) NOT NULL UNIQUE, abilities text NULL, last_used_at timestamp NULL,
+			expires_at datetime NULL, created_at timestamp NULL, updated_at timestamp NULL) CHARACTER SET utf8mb4`,
+	},
+}
+
+// fixture returns the tables and the lines of tokenimport/testdata.
+func fixture(t *testing.T, path string) (*sql.DB, [][]string) {
+	t.Helper()
+	statements, err := os.ReadFile("../tokenimport/testdata/" + path + ".sql")
+	require.NoError(t, err)
+	db := open(t, "sqlite", sqliteFile(t)+modernc)
+	_, err = db.ExecContext(t.Context(), string(statements))
+	require.NoError(t, err)
+	text, err := os.ReadFile("../tokenimport/testdata/" + path + ".tsv")
+	require.NoError(t, err)
+	var lines [][]string
+	for _, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")[1:] {
+		f := strings.Split(line, "\t")
+		leaktest.Default.Secret(f[0])
+		lines = append(lines, f)
+	}
+	return db, lines
+}
+
+// copyRows copies a table between databases whose columns have the same order.
+func copyRows(t *testing.T, from, to *sql.DB, d tokenauth.Dialect, table string) {
+	t.Helper()
+	rows, err := from.QueryContext(t.Context(), "SELECT * FROM "+table)
+	require.NoError(t, err)
+	defer func() { _ = rows.Close() }()
+	names, err := rows.Columns()
+	require.NoError(t, err)
+	for rows.Next() {
+		values, into, holders := make([]any, len(names)), make([]any, len(names)), make([]string, len(names))
+		for i := range names {
+			into[i], holders[i] = &values[i], "?"
+			if d == tokenauth.PostgreSQL {
+				holders[i] = fmt.Sprint("$", i+1)
+			}
+		}
+		require.NoError(t, rows.Scan(into...))
+		for i, name := range names {
+			if name == "is_active" {
+				values[i] = fmt.Sprint(values[i]) == "true" || fmt.Sprint(values[i]) == "1"
+			}
+			if at, ok := values[i].(time.Time); ok && d == tokenauth.MySQL {
+				values[i] = at.UTC().Format("2006-01-02 15:04:05.999999")
+			}
+		}
+		_, err := to.ExecContext(t.Context(), "INSERT INTO "+table+" VALUES ("+strings.Join(holders, ", ")+")", values...)
+		require.NoError(t, err)
+	}
+	require.NoError(t, rows.Err())
+}
+
+// K10: knox's and Sanctum's tables mean the same on each engine, whatever the driver makes
+// of their columns: the keys that they accept work, and no others, and each token expires when it
+// did.
+func TestK10KnoxAndSanctumOnEngines(t *testing.T) {
+	t.Parallel()
+	scopes := func(string) ([]string, error) { return []string{"any"}, nil }
+	for name, c := range map[string]struct {
+		d       tokenauth.Dialect
+		setting string
+	}{
+		"postgresql":                      {tokenauth.PostgreSQL, ""},
+		"postgresql in another time zone": {tokenauth.PostgreSQL, "&timezone=America/New_York"},
+		"mariadb":                         {tokenauth.MySQL, ""},
+		"mariadb with parseTime":          {tokenauth.MySQL, "&parseTime=true&loc=America%2FNew_York"},
+	} {
+		for path, tables := range map[string][]string{
+			"knox/knox5": {"auth_user", "knox_authtoken"}, "sanctum/sanctum": {"users", "personal_access_tokens"},
+		} {
+			t.Run(name+"/"+path, func(t *testing.T) {
+				t.Parallel()
+				from, lines := fixture(t, path)
+				driver, dsn := newDatabase(t, c.d)
+				db := open(t, driver, dsn)
+				for _, statement := range movingTables[c.d] {
+					_, err := db.ExecContext(t.Context(), statement)
+					require.NoError(t, err)
+				}
+				for _, table := range tables {
+					copyRows(t, from, db, c.d, table)
+				}
+				db = open(t, driver, dsn+c.setting)
+				knox := tokenimport.Knox(db, c.d, tokenimport.Knox5, nil)
+				source, origin := knox, "knox"
+				if path == "sanctum/sanctum" {
+					source, origin = tokenimport.Sanctum(db, c.d, &tokenimport.SanctumOptions{Scopes: scopes}), "sanctum"
+				}
+				m := tokenauth.New(newStore(t, db, c.d, nil), "acme", &tokenauth.Options{TouchEvery: -1, Legacy: []tokenauth.LegacyFormat{
+					tokenimport.KnoxFormat(tokenimport.Knox5, "acme_"), tokenimport.SanctumFormat("acme_"),
+				}})
+				report, err := tokenimport.Run(t.Context(), m, source, nil)
+				require.NoError(t, err)
+
+				server := httptest.NewServer(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil).Require(http.HandlerFunc(tellToken)))
+				defer server.Close()
+				accepted := 0
+				for _, line := range lines {
+					status, body := sendKey(t, server, line[0])
+					userID, isAccepted, note := line[1], line[4], line[5]
+					if origin == "sanctum" {
+						userID, note = line[2], line[6]
+					}
+					if isAccepted == "0" || note == "another tokenable" {
+						require.Equal(t, http.StatusUnauthorized, status, note)
+						continue
+					}
+					require.Equal(t, http.StatusOK, status, note)
+					require.Equal(t, userID, strings.Split(body, "\n")[0])
+					require.Contains(t, body, "\n2026-11-26T0")
+					if note != "without id" {
+						accepted++
+					}
+				}
+				require.Equal(t, accepted, report.Imported)
+				left, err := tokenimport.Remaining(t.Context(), m, origin)
+				require.NoError(t, err)
+				require.Equal(t, accepted, left.Tokens)
+
+				tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "1"})
+				require.NoError(t, err)
+				expiries := map[string]bool{}
+				for _, token := range tokens {
+					expiries[token.ExpiresAt.Format(time.DateTime)] = true
+				}
+				if origin == "sanctum" {
+					require.Equal(t, map[string]bool{"0001-01-01 00:00:00": true, "2126-01-02 03:04:05": true}, expiries)
+				} else {
+					require.Contains(t, expiries, "2126-11-02 01:59:39")
+				}
+			})
+		}
+	}
+}
