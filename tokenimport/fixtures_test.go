@@ -26,7 +26,7 @@ func loaded(t *testing.T, path string) *sql.DB {
 	require.NoError(t, err)
 	db := openSQLite(t)
 	db.SetMaxOpenConns(1)
-	exec(t, db, string(statements))
+	execute(t, db, string(statements))
 	return db
 }
 

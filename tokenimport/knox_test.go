@@ -59,7 +59,7 @@ func TestK10Knox(t *testing.T) {
 			require.Equal(t, []int{1, 2126}, []int{tokens[0].ExpiresAt.Year(), tokens[1].ExpiresAt.Year()})
 			require.Subset(t, namesOf(t, m, "3"), []string{"knox", "knox (2)"})
 
-			exec(t, db, "UPDATE auth_user SET is_active = NOT is_active")
+			execute(t, db, "UPDATE auth_user SET is_active = NOT is_active")
 			for i := range lines {
 				lines[i]["accepted"] = "0"
 			}
@@ -118,8 +118,8 @@ func TestK11KnoxOfAnotherVersion(t *testing.T) {
 		require.Equal(t, map[tokenimport.Reason]int{tokenimport.ReasonVersion: len(lines) - 1, tokenimport.ReasonAlgorithm: 1}, reasons)
 
 		// A later knox may do without this column.
-		exec(t, db, "DROP INDEX knox_authtoken_token_key_8f4f7d47")
-		exec(t, db, "ALTER TABLE knox_authtoken DROP COLUMN token_key")
+		execute(t, db, "DROP INDEX knox_authtoken_token_key_8f4f7d47")
+		execute(t, db, "ALTER TABLE knox_authtoken DROP COLUMN token_key")
 		report, _ = imported(t, m, knox(db, version))
 		require.Equal(t, count(lines, map[string]string{"accepted": "1"}), report.Imported)
 	}
@@ -134,7 +134,7 @@ func TestKnoxOptions(t *testing.T) {
 		"ALTER TABLE auth_user RENAME TO people", "ALTER TABLE people RENAME COLUMN id TO uid", "ALTER TABLE people RENAME COLUMN is_active TO enabled",
 		"UPDATE devices_token SET created = 'yesterday' WHERE user_id = 8 AND length(digest) = 128",
 	} {
-		exec(t, db, statement)
+		execute(t, db, statement)
 	}
 	m := beside(t, db)
 	_, reasons := imported(t, m, tokenimport.Knox(db, tokenauth.SQLite, tokenimport.Knox5, &tokenimport.KnoxOptions{

@@ -114,7 +114,7 @@ func TestK10SanctumWrongSecret(t *testing.T) {
 func TestSanctumWildcardNeedsARule(t *testing.T) {
 	t.Parallel()
 	db, lines := loaded(t, "sanctum/sanctum"), keysOf(t, "sanctum/sanctum")
-	exec(t, db, `UPDATE personal_access_tokens SET abilities = '["*"]' WHERE id = 2`)
+	execute(t, db, `UPDATE personal_access_tokens SET abilities = '["*"]' WHERE id = 2`)
 	m := beside(t, db, tokenimport.SanctumFormat(""))
 	_, reasons := imported(t, m, sanctum(db, nil))
 	require.Equal(t, 13, reasons[tokenimport.ReasonWildcard])
@@ -129,8 +129,8 @@ func TestSanctumWildcardNeedsARule(t *testing.T) {
 func TestSanctumTokenables(t *testing.T) {
 	t.Parallel()
 	db, lines := loaded(t, "sanctum/sanctum"), keysOf(t, "sanctum/sanctum")
-	exec(t, db, "CREATE TABLE teams (uid INTEGER PRIMARY KEY)")
-	exec(t, db, "INSERT INTO teams VALUES (1)")
+	execute(t, db, "CREATE TABLE teams (uid INTEGER PRIMARY KEY)")
+	execute(t, db, "INSERT INTO teams VALUES (1)")
 	m := beside(t, db, tokenimport.SanctumFormat("acme_"))
 	_, _ = imported(t, m, sanctum(db, &tokenimport.SanctumOptions{Scopes: everyAbility}))
 	report, reasons := imported(t, m, sanctum(db, &tokenimport.SanctumOptions{
@@ -184,8 +184,8 @@ func TestK11SanctumRows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := loaded(t, "sanctum/sanctum")
-			exec(t, db, "DELETE FROM personal_access_tokens WHERE id <> 2")
-			exec(t, db, "UPDATE personal_access_tokens SET "+c.set)
+			execute(t, db, "DELETE FROM personal_access_tokens WHERE id <> 2")
+			execute(t, db, "UPDATE personal_access_tokens SET "+c.set)
 			m := newManager(tokenauth.NewMemoryStore())
 			c.opts.Scopes = everyAbility
 			_, reasons := imported(t, m, sanctum(db, &c.opts))
