@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokencli"
+)
+
+const databaseHelp = `
+
+A database is given by a DSN, in --dsn or TOKENAUTH_DSN:
+
+  sqlite:PATH                      SQLite; or a PATH alone that ends in .db, .sqlite or .sqlite3
+  postgres://USER@HOST/DATABASE    PostgreSQL, as libpq takes it
+  mysql:USER@tcp(HOST:3306)/NAME   MySQL or MariaDB, as github.com/go-sql-driver/mysql takes it
+
+It may hold a password, and is never printed.`
+
+// An app is what the flags say, and what is open.
+type app struct {
+	dsn, prefix, table string
+
+	opened []*sql.DB
+	store  *tokenauth.SQLStore
+}
+
+func (a *app) close() {
+	if a.store != nil {
+		_ = a.store.Close()
+	}
+	for _, db := range a.opened {
+		_ = db.Close() // all that matters has been answered
+	}
+}
+
+// An access says what a database is opened for.
+type access string
+
+const (
+	use    access = "use"
+	create access = "create" // where it may be missing
+	read   access = "read"   // and change nothing, as somebody else's
+)
+
+var prefixForm = regexp.MustCompile(`^[a-z]([a-z0-9_]{0,18}[a-z0-9])?$`)
+
+func (a *app) manager(context.Context) (*tokenauth.Manager, error) {
+	prefix := orEnv(a.prefix, "TOKENAUTH_PREFIX")
+	if !prefixForm.MatchString(prefix) {
+		return nil, usage("--prefix or TOKENAUTH_PREFIX must be the prefix of the service's keys: 1 to 20 of a-z, 0-9 and _, " +
+			"starting with a letter and not ending in _")
+	}
+	if err := a.openStore(use); err != nil {
+		return nil, err
+	}
+	return tokenauth.New(a.store, prefix, nil), nil
+}
+
+func (a *app) schema(context.Context) (*tokenauth.SQLStore, error) {
+	err := a.openStore(create)
+	return a.store, err
+}
+
+// openStore doesn't reach for the database yet.
+func (a *app) openStore(purpose access) error {
+	dsn := orEnv(a.dsn, "TOKENAUTH_DSN")
+	if dsn == "" {
+		return usage("which database? give --dsn or TOKENAUTH_DSN")
+	}
+	db, dialect, err := a.open(dsn, purpose)
+	if err != nil {
+		return err
+	}
+	a.store, err = tokenauth.NewSQLStore(db, dialect, &tokenauth.SQLOptions{Table: orEnv(a.table, "TOKENAUTH_TABLE")})
+	if err != nil {
+		return usage("--table or TOKENAUTH_TABLE: " + err.Error())
+	}
+	return nil
+}
+
+// source opens what tokens are imported from.
+func (a *app) source(_ context.Context, dsn string) (*sql.DB, tokenauth.Dialect, error) {
+	if dsn = cmp.Or(dsn, os.Getenv("TOKENAUTH_SOURCE_DSN")); dsn != "" {
+		return a.open(dsn, read)
+	}
+	return a.open(orEnv(a.dsn, "TOKENAUTH_DSN"), read)
+}
+
+// lacksTable reports whether the database answers, but not for its table.
+func (a *app) lacksTable(ctx context.Context) bool {
+	return a.store != nil && a.opened[0].PingContext(ctx) == nil && a.store.CheckSchema(ctx) != nil
+}
+
+func orEnv(flag, name string) string { return cmp.Or(flag, os.Getenv(name)) }
+
+func usage(text string) error {
+	return &tokencli.Error{Code: tokencli.Usage, Err: errors.New(text)}
+}
+
+// open opens the database that dsn names. Its errors say nothing of a DSN, in which a
+// driver may have taken a password for something else.
+func (a *app) open(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
+	db, dialect, err := openDSN(dsn, purpose)
+	if err == nil {
+		a.opened = append(a.opened, db)
+	}
+	return db, dialect, err
+}
+
+func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
+	scheme, rest, _ := strings.Cut(dsn, ":")
+	switch {
+	case scheme == "postgres", scheme == "postgresql":
+		config, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			return nil, "", usage("the DSN is no URL that PostgreSQL's driver takes")
+		}
+		return stdlib.OpenDB(*config), tokenauth.PostgreSQL, nil
+	case scheme == "mysql":
+		config, err := mysql.ParseDSN(rest)
+		if err != nil {
+			return nil, "", usage("the DSN, after mysql:, is none that MySQL's driver takes")
+		}
+		config.Logger = &mysql.NopLogger{} // its errors come back too
+		connector, err := mysql.NewConnector(config)
+		if err != nil {
+			return nil, "", usage("the DSN, after mysql:, is none that MySQL's driver takes")
+		}
+		return sql.OpenDB(connector), tokenauth.MySQL, nil
+	case scheme == "sqlite":
+		return openSQLite(rest, purpose)
+	}
+	switch filepath.Ext(dsn) {
+	case ".db", ".sqlite", ".sqlite3":
+		if !strings.ContainsAny(dsn, "@?") { // else it may be another engine's, with a password
+			return openSQLite(dsn, purpose)
+		}
+	}
+	return nil, "", usage("the DSN doesn't name its engine: begin it with sqlite:, postgres:// or mysql:")
+}
+
+// openSQLite opens the file with the settings that docs/databases.md advises, unless
+// it is somebody else's.
+func openSQLite(path string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, "", fmt.Errorf("find the database: %w", err)
+	}
+	if _, err := os.Stat(path); err != nil && purpose != create {
+		return nil, "", &tokencli.Error{Code: tokencli.Unavailable, Err: fmt.Errorf("%w; to make a new database: tokenauth schema --create", err)}
+	}
+	settings := "?_pragma=busy_timeout(5000)"
+	switch purpose {
+	case read:
+		settings += "&mode=rw&_pragma=query_only(1)"
+	case use:
+		settings += "&mode=rw"
+		fallthrough
+	case create:
+		settings += "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()+settings)
+	return db, tokenauth.SQLite, err
+}

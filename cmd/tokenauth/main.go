@@ -1,0 +1,60 @@
+// Command tokenauth administers the tokens in a database: it creates, lists, rotates,
+// revokes, prunes and imports them, prints the schema, and checks keys. Package
+// tokencli has the commands, for a service to mount over its own Manager, and tells
+// the exit codes; docs/command-line.md shows how to use them.
+//
+//	go install github.com/go-tokenauth/tokenauth/cmd/tokenauth@latest
+//	export TOKENAUTH_DSN=sqlite:/var/lib/acme/acme.db TOKENAUTH_PREFIX=acme
+//	tokenauth create --user 42 laptop
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-tokenauth/tokenauth/tokencli"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	signal.Ignore(syscall.SIGPIPE) // a key that finds no reader must be told of
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second one ends the program at once
+	a := &app{}
+	defer a.close()
+	err := newCommand(a).ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, syscall.EPIPE) { // nobody reads the rest of a list
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		if tokencli.ExitCode(err) == tokencli.Unavailable && a.lacksTable(ctx) {
+			fmt.Fprintln(os.Stderr, "The database answers, but its table is missing or not the one that is expected: see tokenauth schema --help")
+		}
+	}
+	return tokencli.ExitCode(err)
+}
+
+func newCommand(a *app) *cobra.Command {
+	cmd := tokencli.New(a.manager, &tokencli.Options{Store: a.schema, OpenSource: a.source})
+	cmd.Use = "tokenauth"
+	cmd.Short = "Administer API tokens in a database"
+	cmd.Long = cmd.Short + cmd.Long[len("Administer API tokens"):] + databaseHelp
+	cmd.SilenceErrors = true
+	if info, ok := debug.ReadBuildInfo(); ok {
+		cmd.Version = info.Main.Version
+	}
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&a.dsn, "dsn", "", "the database; without it TOKENAUTH_DSN, where a password is seen by fewer")
+	flags.StringVar(&a.prefix, "prefix", "", "what the service's keys begin with; without it TOKENAUTH_PREFIX")
+	flags.StringVar(&a.table, "table", "", "the table's name; without it TOKENAUTH_TABLE, or tokenauth_tokens")
+	for _, name := range []string{"dsn", "prefix", "table"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // fails on flags that aren't there
+	}
+	return cmd
+}

@@ -1,0 +1,52 @@
+package tokencli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// complete offers values for a flag. Without any it keeps the shell from offering files.
+func complete(cmd *cobra.Command, flag string, values ...cobra.Completion) {
+	completeBy(cmd, flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func completeBy(cmd *cobra.Command, flag string, by cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, by); err != nil {
+		panic("tokencli: " + err.Error()) // there is no such flag
+	}
+}
+
+// completeScope offers the scopes that exist.
+func (c *cli) completeScope(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	m, err := c.open(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return m.Scopes(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeToken offers the live tokens of the user, if the user is given: all users'
+// may be many.
+func (c *cli) completeToken(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	user, _ := cmd.Flags().GetString("user")
+	if user == "" || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	m, err := c.open(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	live, err := m.List(cmd.Context(), tokenauth.Query{UserID: user})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var offers []cobra.Completion
+	for t := range slices.Values(live) {
+		offers = append(offers, cobra.CompletionWithDesc(t.ID, strings.TrimSpace(visible(t.Name))))
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}

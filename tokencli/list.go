@@ -1,0 +1,206 @@
+package tokencli
+
+import (
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+const (
+	pageSize    = 500
+	scopesWidth = 40
+	soon        = 7 * day // when an expiry is worth a colour
+)
+
+func (c *cli) list() *cobra.Command {
+	var q tokenauth.Query
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the tokens of a user, or of all",
+		Long:  "List the live tokens of a user, or of all users, oldest first. Expired tokens are live until they are revoked or pruned.",
+	}
+	jsonFlag(cmd)
+	cmd.Flags().StringVarP(&q.UserID, "user", "u", "", "the ID of the user")
+	cmd.Flags().BoolVar(&q.AllUsers, "all-users", false, "those of all users")
+	cmd.Flags().BoolVar(&q.Revoked, "revoked", false, "revoked ones too")
+	complete(cmd, "user")
+	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, _ []string) error {
+		if q.AllUsers == (q.UserID != "") {
+			return usage("whose tokens? give either --user or --all-users")
+		}
+		var to listing = &tableListing{c: c, q: q, table: newTable(cmd)}
+		if asJSON(cmd) {
+			to = &jsonListing{out: cmd.OutOrStdout()}
+		}
+		q.Limit = pageSize
+		for {
+			tokens, err := m.List(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			if err := to.page(tokens); err != nil {
+				return err
+			}
+			if len(tokens) < pageSize {
+				break
+			}
+			q.After = tokens[len(tokens)-1].Cursor()
+		}
+		if to.count() == 0 && !asJSON(cmd) {
+			say(cmd, "No tokens.")
+		}
+		return to.end()
+	})
+}
+
+// A listing writes a list page by page, so that its length costs no memory.
+type listing interface {
+	page([]tokenauth.Token) error
+	end() error
+	count() int
+}
+
+// A jsonListing is one document, and not one before its end: a list that failed can't
+// be taken for a whole one.
+type jsonListing struct {
+	out io.Writer
+	n   int
+}
+
+func (l *jsonListing) page(tokens []tokenauth.Token) error {
+	var text []byte
+	for i := range tokens {
+		open := ",\n"
+		if l.n == 0 {
+			open = `{"tokens":[` + "\n"
+		}
+		object, err := json.Marshal(viewOf(&tokens[i]))
+		if err != nil {
+			return err
+		}
+		text = append(append(text, open...), object...)
+		l.n++
+	}
+	_, err := l.out.Write(text)
+	return written(err)
+}
+
+func (l *jsonListing) end() error {
+	end := "\n]}\n"
+	if l.n == 0 {
+		end = `{"tokens":[]}` + "\n"
+	}
+	_, err := io.WriteString(l.out, end)
+	return written(err)
+}
+
+func (l *jsonListing) count() int { return l.n }
+
+type tableListing struct {
+	c     *cli
+	q     tokenauth.Query
+	table *table
+	n     int
+}
+
+func (l *tableListing) page(tokens []tokenauth.Token) error {
+	var rows [][]cell
+	if l.n == 0 && len(tokens) > 0 {
+		rows = append(rows, l.header())
+	}
+	for i := range tokens {
+		rows = append(rows, l.row(&tokens[i]))
+	}
+	l.n += len(tokens)
+	return l.table.write(rows...)
+}
+
+func (l *tableListing) header() []cell {
+	row := []cell{{"ID", bold}}
+	if l.q.AllUsers {
+		row = append(row, cell{"USER", bold})
+	}
+	for _, title := range []string{"NAME", "SCOPES", "KEY", "CREATED", "LAST USED", "EXPIRES"} {
+		row = append(row, cell{title, bold})
+	}
+	if l.q.Revoked {
+		row = append(row, cell{"REVOKED", bold})
+	}
+	return row
+}
+
+func (l *tableListing) row(t *tokenauth.Token) []cell {
+	now := l.c.options.Now()
+	usual, expiry := plain, plain
+	switch {
+	case !t.RevokedAt.IsZero():
+		usual, expiry = dim, dim
+	case t.ExpiredAt(now):
+		expiry = red
+	case t.ExpiredAt(now.Add(soon)):
+		expiry = yellow
+	}
+	row := []cell{{t.ID, usual}}
+	if l.q.AllUsers {
+		row = append(row, cell{t.UserID, usual})
+	}
+	row = append(row, cell{t.Name, usual}, cell{cut(strings.Join(t.Scopes, " "), scopesWidth), usual}, cell{hint(t), usual},
+		cell{l.c.relative(t.CreatedAt), usual}, cell{l.c.relative(t.LastUsedAt), usual}, cell{l.c.relative(t.ExpiresAt), expiry})
+	if l.q.Revoked {
+		row = append(row, cell{orEmpty(t.RevokedAt, l.c.relative), usual})
+	}
+	return row
+}
+
+func (l *tableListing) end() error { return nil }
+func (l *tableListing) count() int { return l.n }
+
+// hint shows what is known of a key; of an imported one it may be nothing.
+func hint(t *tokenauth.Token) string {
+	if t.Hint == "" {
+		return ""
+	}
+	return "…" + t.Hint
+}
+
+func orEmpty(t time.Time, tell func(time.Time) string) string {
+	if t.IsZero() {
+		return ""
+	}
+	return tell(t)
+}
+
+func (c *cli) show() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show TOKEN",
+		Short: "Show a token, also a revoked one",
+	}
+	jsonFlag(cmd)
+	return c.managed(c.aboutToken(cmd), func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
+		t, err := find(cmd, m, args[0])
+		if err != nil {
+			return err
+		}
+		if asJSON(cmd) {
+			return writeJSON(cmd, viewOf(&t))
+		}
+		var rows [][]cell
+		for _, line := range [][2]string{
+			{"ID", t.ID}, {"User", t.UserID}, {"Name", t.Name}, {"Scopes", strings.Join(t.Scopes, " ")},
+			{"Key", hint(&t)}, {"Generation", strconv.Itoa(t.Generation)}, {"Imported from", t.Origin},
+			{"Created", c.absolute(t.CreatedAt)}, {"Last used", c.absolute(t.LastUsedAt)},
+			{"Expires", c.absolute(t.ExpiresAt)}, {"Revoked", orEmpty(t.RevokedAt, c.absolute)},
+		} {
+			if line[1] != "" {
+				rows = append(rows, []cell{{line[0], bold}, {line[1], plain}})
+			}
+		}
+		return newTable(cmd).write(rows...)
+	})
+}

@@ -1,0 +1,104 @@
+package tokencli
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// A direction says whether a duration that is given counts ahead, or back.
+type direction int
+
+const (
+	ahead direction = 1
+	back  direction = -1
+)
+
+// parseTime reads a duration from now on, a time, or a date (UTC): its end if it lies
+// ahead, so that what expires on a day is good on that day; else its begin.
+func parseTime(text string, now time.Time, d direction) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		if d == ahead {
+			t = t.Add(day - time.Second)
+		}
+		return t, nil
+	}
+	length, err := parseDuration(text)
+	if err != nil {
+		return time.Time{}, errors.New("must be a duration (as 90d, 2w, 12h), a date (2027-01-31) or a time (RFC 3339)")
+	}
+	return now.Add(time.Duration(d) * length), nil
+}
+
+// parseDuration reads what time.ParseDuration does, and whole days and weeks.
+func parseDuration(text string) (time.Duration, error) {
+	for suffix, unit := range map[string]time.Duration{"d": day, "w": 7 * day} {
+		if number, ok := strings.CutSuffix(text, suffix); ok {
+			n, err := strconv.ParseUint(number, 10, 64)
+			if err != nil || n > uint64(math.MaxInt64/unit) {
+				return 0, errDuration
+			}
+			return time.Duration(n) * unit, nil
+		}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, errDuration
+	}
+	return d, nil
+}
+
+var errDuration = errors.New("must be a duration, as 90d, 2w, 12h")
+
+// units have names where there are at least so many of them.
+var units = []struct {
+	name   string
+	length time.Duration
+	least  float64
+}{
+	{"year", 365 * day, 2}, {"month", 30 * day, 4}, {"day", day, 2}, {"hour", time.Hour, 2}, {"minute", time.Minute, 2}, {"second", time.Second, 0},
+}
+
+// relative tells a time as people do: "in 12 days", "3 hours ago", "never".
+func (c *cli) relative(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	distance := t.Sub(c.options.Now())
+	text := ""
+	for _, u := range units {
+		n := math.Abs(distance.Seconds()) / u.length.Seconds()
+		if n < u.least {
+			continue
+		}
+		rounded := int(math.Round(n))
+		text = fmt.Sprint(rounded, " ", u.name)
+		if rounded != 1 {
+			text += "s"
+		}
+		break
+	}
+	switch {
+	case strings.HasPrefix(text, "0 "):
+		return "now"
+	case distance > 0:
+		return "in " + text
+	}
+	return text + " ago"
+}
+
+// absolute tells a time exactly, and how far it is.
+func (c *cli) absolute(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC") + " (" + c.relative(t) + ")"
+}
