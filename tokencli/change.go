@@ -24,16 +24,11 @@ func (c *cli) rename() *cobra.Command {
 			return err
 		}
 		say(cmd, "Renamed %s: %s.", before, visible(t.Name))
-		return c.written(cmd, &t)
+		if !asJSON(cmd) {
+			return nil
+		}
+		return writeJSON(cmd, viewOf(&t))
 	})
-}
-
-// written shows programs a token that has changed.
-func (c *cli) written(cmd *cobra.Command, t *tokenauth.Token) error {
-	if !asJSON(cmd) {
-		return nil
-	}
-	return writeJSON(cmd, viewOf(t))
 }
 
 func (c *cli) rotate() *cobra.Command {
@@ -95,7 +90,7 @@ func (c *cli) revoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := confirm(cmd, fmt.Sprintf("Revoke %s, last used %s", named(&t), c.relative(t.LastUsedAt))); err != nil {
+		if err := confirm(cmd, fmt.Sprintf("Revoke %s, last used: %s", named(&t), c.relative(t.LastUsedAt))); err != nil {
 			return err
 		}
 		if err := m.Revoke(cmd.Context(), t.UserID, t.ID); err != nil {

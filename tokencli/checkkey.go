@@ -1,6 +1,7 @@
 package tokencli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -60,10 +61,20 @@ func readKey(cmd *cobra.Command) (string, error) {
 		text, err := io.ReadAll(io.LimitReader(in, maxKeyBytes+1))
 		return string(text), written(err)
 	}
-	fmt.Fprint(cmd.ErrOrStderr(), "Key: ")
-	defer say(cmd, "") // for the line's end, which is not shown either
 	return interruptible(cmd.Context(), file, func() (string, error) {
-		text, err := term.ReadPassword(int(file.Fd()))
-		return string(text), written(err)
+		before, err := term.MakeRaw(int(file.Fd())) // before it is asked for, so that nothing is echoed
+		if err != nil {
+			return "", written(err)
+		}
+		defer term.Restore(int(file.Fd()), before)
+		screen := term.NewTerminal(struct {
+			io.Reader
+			io.Writer
+		}{file, cmd.ErrOrStderr()}, "")
+		key, err := screen.ReadPassword("Key: ")
+		if err == io.EOF { // Ctrl-C, which is no signal to a raw terminal, or Ctrl-D
+			err = &Error{Interrupted, errors.New("no key")}
+		}
+		return key, written(err)
 	})
 }

@@ -44,7 +44,7 @@ func (c *cli) create() *cobra.Command {
 		if err != nil {
 			return uncertain(cmd.Context(), err)
 		}
-		say(cmd, "Created %s; it expires %s.", named(&t), c.relative(t.ExpiresAt))
+		say(cmd, "Created %s; it expires: %s.", named(&t), c.relative(t.ExpiresAt))
 		if err := writeKey(cmd, &t, key); err != nil {
 			if m.Revoke(context.WithoutCancel(cmd.Context()), t.UserID, t.ID) != nil {
 				return failed("the key could not be written, nor the token be revoked: revoke it")

@@ -2,6 +2,7 @@ package tokencli
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -67,8 +68,9 @@ func writeJSON(cmd *cobra.Command, view any) error {
 
 // written says that it was the output that failed, and not the store.
 func written(err error) error {
-	if err == nil {
-		return nil
+	var e *Error
+	if err == nil || errors.As(err, &e) {
+		return err
 	}
 	return &Error{Failed, err}
 }

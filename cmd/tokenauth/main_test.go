@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(withProgram{m}) }
+
+// programDir has the program that is tested, as it is installed.
+var programDir string
+
+type withProgram struct{ *testing.M }
+
+func (m withProgram) Run() int {
+	var err error
+	if programDir, err = os.MkdirTemp("", "tokenauth"); err == nil {
+		defer os.RemoveAll(programDir)
+		build := exec.Command("go", "build", "-o", programDir+string(filepath.Separator), ".")
+		build.Stderr = os.Stderr
+		err = build.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.M.Run()
+}
+
+// The scripts are the manual, so what they say must be so, and no output but that of
+// create and rotate may have a key. They run on SQLite, or on an empty
+// database of your own, and leave their tables there:
+//
+//	TOKENAUTH_TEST_DSN=postgres://me@host/scratch go test .
+func TestScripts(t *testing.T) {
+	dsn := os.Getenv("TOKENAUTH_TEST_DSN")
+	shown := &output{}
+	t.Run("all", func(t *testing.T) { // which ends when its scripts have
+		testscript.RunT(scriptT{t, shown}, testscript.Params{
+			Dir:                 "testdata/script",
+			RequireExplicitExec: true,
+			RequireUniqueNames:  true,
+			Setup: func(env *testscript.Env) error {
+				table := "t_" + filepath.Base(env.WorkDir) // script-NAME
+				table = strings.NewReplacer("-", "_", ".", "_").Replace(table)
+				if dsn == "" {
+					env.Setenv("TOKENAUTH_DSN", "sqlite:"+filepath.Join(env.WorkDir, "app.db"))
+				} else {
+					env.Setenv("TOKENAUTH_DSN", dsn)
+				}
+				env.Setenv("TOKENAUTH_PREFIX", "acme")
+				env.Setenv("TOKENAUTH_TABLE", table)
+				env.Setenv("TABLE", table)
+				env.Setenv("TERM", "xterm")
+				env.Setenv("PATH", programDir+string(filepath.ListSeparator)+env.Getenv("PATH"))
+				return nil
+			},
+			Condition: func(name string) (bool, error) {
+				if name == "sqlite" {
+					return dsn == "", nil
+				}
+				return false, fmt.Errorf("unknown condition %q", name)
+			},
+			Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		})
+	})
+	shown.check(t)
+}
+
+// exits CODE COMMAND… runs a command that must end with a code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got, err = exit.ExitCode(), nil
+	}
+	ts.Check(err)
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// An output is all that the commands of all scripts have written.
+type output struct {
+	sync.Mutex
+	text strings.Builder
+}
+
+var keyForm = regexp.MustCompile(`[a-z][a-z0-9_]*_[0-9A-Za-z]{38}\b`)
+
+// check requires that each key is there once, and hands the rest to leaktest, which
+// looks for digests too.
+func (o *output) check(t *testing.T) {
+	seen := map[string]bool{}
+	rest := keyForm.ReplaceAllStringFunc(o.text.String(), func(key string) string {
+		if _, err := tokenauth.CheckKey(key); err != nil || seen[key] {
+			return key
+		}
+		seen[key] = true
+		leaktest.Default.Secret(key)
+		return ""
+	})
+	require.Greater(t, len(seen), 10)
+	_, _ = leaktest.Default.Write([]byte(rest))
+}
+
+// A scriptT is a testing.T that tells an output everything, and others no key.
+type scriptT struct {
+	*testing.T
+	output *output
+}
+
+func (t scriptT) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(inner *testing.T) { f(scriptT{inner, t.output}) })
+}
+
+func (scriptT) Verbose() bool { return true } // else what is as expected is not logged
+
+func (t scriptT) Log(args ...any) {
+	text := fmt.Sprint(args...)
+	t.output.Lock()
+	defer t.output.Unlock()
+	fmt.Fprintln(&t.output.text, text)
+	t.T.Log(keyForm.ReplaceAllString(text, "KEY"))
+}

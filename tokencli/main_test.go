@@ -1,0 +1,93 @@
+package tokencli
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// A program is a service that has mounted the commands.
+type program struct {
+	t       testing.TB
+	store   tokenauth.Store
+	manager *tokenauth.Manager
+	now     time.Time
+	opened  int // how often the Manager was asked for
+}
+
+func newProgram(t testing.TB, opts tokenauth.Options) *program {
+	p := &program{t: t, store: tokenauth.NewMemoryStore(), now: noon}
+	opts.Now = p.clock
+	p.manager = tokenauth.New(p.store, "acme", &opts)
+	return p
+}
+
+func (p *program) clock() time.Time { return p.now }
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{Use: "service"}
+	root.AddCommand(New(func(context.Context) (*tokenauth.Manager, error) {
+		p.opened++
+		return p.manager, nil
+	}, &Options{Now: p.clock}))
+	return root
+}
+
+// An output is what a command wrote, and where it ended.
+type output struct {
+	stdout, stderr string
+	err            error
+}
+
+func (o output) code() int { return ExitCode(o.err) }
+
+var keyForm = regexp.MustCompile(`acme_[0-9A-Za-z]{38}`)
+
+// run runs a command, as "list --all-users". Its key, if it may print one, is searched
+// for in all other output.
+func (p *program) run(args ...string) output {
+	p.t.Helper()
+	return p.runWith(p.t.Context(), "", args...)
+}
+
+func (p *program) runWith(ctx context.Context, stdin string, args ...string) output {
+	p.t.Helper()
+	var stdout, stderr bytes.Buffer
+	root := p.root()
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	root.SetArgs(append([]string{"tokens"}, args...))
+	err := root.ExecuteContext(ctx)
+	rest := stdout.String()
+	if args[0] == "create" || args[0] == "rotate" {
+		if key := keyForm.FindString(rest); key != "" {
+			leaktest.Default.Secret(key)
+			rest = strings.Replace(rest, key, "", 1)
+		}
+	}
+	_, _ = leaktest.Default.Write([]byte(rest + "\n" + stderr.String()))
+	return output{stdout.String(), stderr.String(), err}
+}
+
+// issue issues a token by the Manager itself.
+func (p *program) issue(spec tokenauth.Spec) tokenauth.Token {
+	p.t.Helper()
+	key, token, err := p.manager.Issue(p.t.Context(), spec)
+	require.NoError(p.t, err)
+	leaktest.Default.Secret(key.Reveal())
+	return token
+}

@@ -1,0 +1,118 @@
+package tokencli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// Whoever names a token, or writes into the table by hand, must neither hide another
+// token from the operator nor move the terminal's cursor.
+func TestOddTextBendsNoTable(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"laptop":       "laptop",
+		"名前":           "名前",
+		"👩\u200d💻":     "👩\u200d💻",
+		"a\nb":         `a\u000ab`,
+		"a\tb":         `a\u0009b`,
+		"\x1b[2J":      `\u001b[2J`,
+		"\u009b2J":     `\u009b2J`,
+		"a\u202eb":     `a\u202eb`,
+		"a\u200bb":     `a\u200bb`,
+		"a\u2028b":     `a\u2028b`,
+		"\U000e0041":   `\U000e0041`,
+		"a\xffb":       `a\xffb`,
+		"a\ufffdb":     "a\ufffdb",
+		"a\u00a0b \\n": "a\u00a0b \\n",
+	} {
+		require.Equal(t, want, visible(text))
+		var out bytes.Buffer
+		table := table{out: &out, coloured: true}
+		require.NoError(t, table.write([]cell{{text, red}, {"x", plain}}))
+		require.Equal(t, "\x1b[31m"+want+"\x1b[0m  x\n", out.String())
+	}
+}
+
+// A list must be readable whatever its tokens are called.
+func TestTableIsAligned(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	table := table{out: &out}
+	require.NoError(t, table.write(
+		[]cell{{"NAME", bold}, {"SCOPES", bold}, {"KEY", bold}},
+		[]cell{{"名前", plain}, {"", plain}, {"…x7Qf", plain}},
+		[]cell{{"naïve", plain}, {"a b", plain}, {"", plain}},
+		[]cell{{"e\u0301", plain}, {"a", plain}, {"…x7Qf", plain}}, // of two code points
+	))
+	require.NoError(t, table.write([]cell{{"x", plain}, {"longer than all", plain}, {"…x7Qf", plain}}))
+	require.Equal(t, strings.Join([]string{
+		"NAME   SCOPES  KEY",
+		"名前           …x7Qf",
+		"naïve  a b",
+		"e\u0301      a       …x7Qf",
+		"x      longer than all  …x7Qf", // a later page
+		"",
+	}, "\n"), out.String())
+}
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"": "", "12345": "12345", "123456": "1234…", "名前名前": "名前…", "a名前名前": "a名…"} {
+		require.Equal(t, want, cut(text, 5))
+	}
+}
+
+// Colour only helps those who see it.
+func TestList(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	at := func(days int) time.Time { return noon.AddDate(0, 0, days) }
+	first := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"orders:read"}, ExpiresAt: at(3)})
+	p.now = at(1)
+	second := p.issue(tokenauth.Spec{UserID: "42", Name: "名前", ExpiresAt: at(31)})
+	third := p.issue(tokenauth.Spec{UserID: "43", Name: "phone"})
+	p.now = at(4)
+	require.NoError(t, p.manager.Revoke(t.Context(), "43", third.ID))
+	want := "ID                          NAME    SCOPES       KEY    CREATED     LAST USED  EXPIRES\n" +
+		first.ID + "  laptop  orders:read  …" + first.Hint + "  4 days ago  never      24 hours ago\n" +
+		second.ID + "  名前                 …" + second.Hint + "  3 days ago  never      in 27 days\n"
+	require.Equal(t, want, p.run("list", "--user", "42").stdout)
+	require.Equal(t, output{stderr: "No tokens.\n"}, p.run("list", "--user", "43"))
+	want = "ID                          USER  NAME    SCOPES       KEY    CREATED     LAST USED  EXPIRES       REVOKED\n" +
+		first.ID + "  42    laptop  orders:read  …" + first.Hint + "  4 days ago  never      24 hours ago\n" +
+		second.ID + "  42    名前                 …" + second.Hint + "  3 days ago  never      in 27 days\n" +
+		third.ID + "  43    phone                …" + third.Hint + "  3 days ago  never      never         now\n"
+	got := p.run("list", "--all-users", "--revoked").stdout
+	require.Equal(t, lines(want), lines(got)) // two were created at one time
+}
+
+func lines(text string) map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(text) {
+		all[line] = true
+	}
+	return all
+}
+
+func TestShow(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, ExpiresAt: noon.AddDate(0, 0, 90)})
+	p.now = noon.Add(3 * time.Hour)
+	require.Equal(t, "ID          "+token.ID+`
+User        42
+Name        laptop
+Scopes      a b
+Key         …`+token.Hint+`
+Generation  1
+Created     2026-03-01 12:00:00 UTC (3 hours ago)
+Last used   never
+Expires     2026-05-30 12:00:00 UTC (in 90 days)
+`, p.run("show", token.ID).stdout)
+}

@@ -1,0 +1,329 @@
+package tokencli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+// A script that pipes the key into a secret store would store something else.
+func TestKeyIsAloneOnStandardOutput(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	created := p.run("create", "--user", "42", "laptop")
+	require.NoError(t, created.err)
+	require.Regexp(t, `^acme_[0-9A-Za-z]{38}\n$`, created.stdout)
+	_, err := p.manager.Authenticate(t.Context(), strings.TrimSpace(created.stdout))
+	require.NoError(t, err)
+
+	rotated := p.run("rotate", "--user", "42", "laptop", "--grace", "1h")
+	require.NoError(t, rotated.err)
+	require.Regexp(t, `^acme_[0-9A-Za-z]{38}\n$`, rotated.stdout)
+	for _, key := range []string{created.stdout, rotated.stdout} { // the one before is in its grace
+		_, err := p.manager.Authenticate(t.Context(), strings.TrimSpace(key))
+		require.NoError(t, err)
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+// A key that nobody has read must not stay good, or a job that is repeated would pile
+// up tokens.
+func TestKeyThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	token := p.issue(tokenauth.Spec{UserID: "42", Name: "old"})
+	for _, args := range [][]string{
+		{"create", "--user", "42", "laptop"},
+		{"create", "--user", "42", "laptop", "--json"},
+		{"rotate", token.ID, "--yes"},
+	} {
+		root := p.root()
+		root.SetArgs(append([]string{"tokens"}, args...))
+		root.SetOut(full{})
+		root.SetErr(io.Discard)
+		err := root.ExecuteContext(t.Context())
+		require.ErrorContains(t, err, "could not be written")
+		require.Equal(t, Failed, ExitCode(err))
+		live, err := p.manager.List(t.Context(), tokenauth.Query{UserID: "42"})
+		require.NoError(t, err)
+		require.Len(t, live, 1)
+	}
+}
+
+// A broken is a store that does not answer.
+type broken struct{ tokenauth.Store }
+
+var errBroken = errors.New("connection refused")
+
+func (broken) List(context.Context, tokenauth.Query) ([]tokenauth.Record, error) {
+	return nil, errBroken
+}
+
+// A script tells by the code what to do: repeat, give up, or go on.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		want int
+	}{
+		"done":                     {[]string{"list", "--user", "42"}, 0},
+		"help":                     {[]string{"--help"}, 0},
+		"key malformed":            {[]string{"check-key"}, Failed},
+		"no such command":          {[]string{"lsit"}, Usage},
+		"no such flag":             {[]string{"list", "--nobody"}, Usage},
+		"an argument too many":     {[]string{"list", "42"}, Usage},
+		"an argument too few":      {[]string{"show"}, Usage},
+		"whose list":               {[]string{"list"}, Usage},
+		"whose list, twice":        {[]string{"list", "--user", "42", "--all-users"}, Usage},
+		"whose token":              {[]string{"create", "laptop"}, Usage},
+		"empty name":               {[]string{"create", "--user", "42", " "}, Usage},
+		"unknown scope":            {[]string{"create", "--user", "42", "--scope", "all", "x"}, Usage},
+		"expiry malformed":         {[]string{"create", "--user", "42", "--expires", "soon", "x"}, Usage},
+		"expiry in the past":       {[]string{"create", "--user", "42", "--expires", "2020-01-01", "x"}, Usage},
+		"grace malformed":          {[]string{"rotate", "--user", "42", "laptop", "--grace", "soon"}, Usage},
+		"grace negative":           {[]string{"rotate", "--user", "42", "laptop", "--grace", "-1h"}, Usage},
+		"revoke without terminal":  {[]string{"revoke", "--user", "42", "laptop"}, Usage},
+		"revoke all without":       {[]string{"revoke", "--user", "42", "--all"}, Usage},
+		"revoke whose":             {[]string{"revoke", "--all", "--yes"}, Usage},
+		"revoke which":             {[]string{"revoke", "--yes"}, Usage},
+		"revoke one or all":        {[]string{"revoke", "--user", "42", "laptop", "--all", "--yes"}, Usage},
+		"rotate without terminal":  {[]string{"rotate", "--user", "42", "laptop"}, Usage},
+		"rotate, grace 0, without": {[]string{"rotate", "--user", "42", "laptop", "--grace", "0s"}, Usage},
+		"prune without terminal":   {[]string{"prune"}, Usage},
+		"prune when":               {[]string{"prune", "--yes", "--before", "long ago"}, Usage},
+		"no such ID":               {[]string{"show", "NOBODY"}, NotFound},
+		"no such name":             {[]string{"show", "--user", "42", "phone"}, NotFound},
+		"a name without its user":  {[]string{"show", "laptop"}, NotFound},
+		"another user's":           {[]string{"show", "--user", "43", "laptop"}, NotFound},
+		"name taken":               {[]string{"create", "--user", "42", "laptop"}, Conflict},
+		"too many":                 {[]string{"create", "--user", "42", "third"}, Conflict},
+		"rename to a taken name":   {[]string{"rename", "--user", "42", "laptop", "desktop"}, Conflict},
+		"rotate an expired one":    {[]string{"rotate", "--user", "42", "desktop", "--yes"}, Conflict},
+		"no answer":                {[]string{"list", "--user", "42"}, Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProgram(t, tokenauth.Options{Scopes: []string{"orders:read"}, MaxPerUser: 2})
+			p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
+			p.issue(tokenauth.Spec{UserID: "42", Name: "desktop", ExpiresAt: noon.Add(time.Minute)})
+			if name == "rotate an expired one" {
+				p.now = noon.Add(time.Hour)
+			}
+			if name == "no answer" {
+				p.manager = p.manager.WithStore(broken{p.store})
+			}
+			before, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+			require.NoError(t, err)
+			got := p.runWith(t.Context(), "no key", c.args...)
+			require.Equal(t, c.want, got.code(), "%v\n%s", got.err, got.stderr)
+			if got.err != nil {
+				require.NotContains(t, got.stderr, "Usage:", "a page of help hides the error")
+				after, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+				require.NoError(t, err)
+				require.Equal(t, before, after)
+			}
+		})
+	}
+}
+
+// Whoever presses Ctrl-C must neither be told that the database is down, nor that nothing
+// was made.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"list", "--all-users"}, {"prune", "--yes"}, {"create", "--user", "42", "x"}} {
+		got := p.runWith(ctx, "", args...)
+		require.Equal(t, Interrupted, got.code(), got.err)
+		require.Equal(t, args[0] == "create", strings.Contains(got.stderr, "may have been made"), got.stderr)
+	}
+}
+
+// A key that is pasted in the wrong place must not come back in a log.
+func TestNoKeyIsRepeated(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	key := strings.TrimSpace(p.run("create", "--user", "42", "laptop").stdout) // which is searched for at the end
+	for _, args := range [][]string{{key}, {"check-key", key}, {"show", key}, {"show", "--user", "42", key}, {"list", key}, {"revoke", key, key}} {
+		got := p.run(args...)
+		require.Error(t, got.err)
+		require.NotContains(t, got.stdout+got.stderr, key)
+	}
+	for _, args := range [][]string{{"check-key"}, {"check-key", "--json"}} {
+		got := p.runWith(t.Context(), key+"\r\n", args...)
+		require.NoError(t, got.err)
+		require.Contains(t, got.stdout, "acme")
+		require.NotContains(t, got.stdout+got.stderr, key)
+	}
+}
+
+// A service whose database is down can still say what is wrong with a key.
+func TestOffline(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	for stdin, code := range map[string]int{
+		"":                       Failed,
+		"acme_short":             Failed,
+		strings.Repeat("x", 1e6): Failed,
+		"exa_0000000000000000000000000000000000000A": Failed,
+	} {
+		require.Equal(t, code, p.runWith(t.Context(), stdin, "check-key").code())
+	}
+	require.JSONEq(t, `{"well_formed": false}`, p.runWith(t.Context(), "x", "check-key", "--json").stdout)
+	require.NoError(t, p.run("create", "--help").err)
+	require.Zero(t, p.opened)
+}
+
+// Without what a command needs, it isn't there to fail.
+func TestCommandsThatAreAbsent(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	for _, name := range []string{"schema", "import"} {
+		require.Equal(t, Usage, p.run(name).code())
+	}
+	require.Panics(t, func() { New(nil, nil) })
+}
+
+// A program that reads tokenapi's JSON must be able to read this.
+func TestJSONIsThatOfTheAPI(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	require.JSONEq(t, `{"tokens": []}`, p.run("list", "--all-users", "--json").stdout)
+	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, ExpiresAt: noon.Add(time.Hour)})
+	p.issue(tokenauth.Spec{UserID: "43", Name: "phone"})
+	api := tokenapi.NewStaff(p.manager, func(*http.Request) (bool, error) { return true, nil }, nil)
+	ask := func(path string) map[string]any {
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return decoded(t, w.Body.String())
+	}
+	list := ask("/tokens")
+	delete(list, "next") // this list is always whole
+	require.Equal(t, list, decoded(t, p.run("list", "--all-users", "--json").stdout))
+	require.Equal(t, ask("/tokens/"+token.ID+"?user_id=42"), decoded(t, p.run("show", token.ID, "--json").stdout))
+
+	renamed := decoded(t, p.run("rename", token.ID, "desktop", "--json").stdout)
+	require.Equal(t, "desktop", renamed["name"])
+	created := decoded(t, p.run("create", "--user", "42", "third", "--json").stdout)
+	require.Contains(t, created, "key")
+	delete(created, "key")
+	require.Equal(t, ask("/tokens/"+created["id"].(string)+"?user_id=42"), created)
+	require.NotNil(t, decoded(t, p.run("revoke", token.ID, "--yes", "--json").stdout)["revoked_at"])
+	require.JSONEq(t, `{"revoked": 1}`, p.run("revoke", "--user", "42", "--all", "--yes", "--json").stdout)
+	p.now = noon.Add(time.Hour)
+	require.JSONEq(t, `{"pruned": 2}`, p.run("prune", "--before", "1m", "--yes", "--json").stdout)
+}
+
+func decoded(t testing.TB, text string) (object map[string]any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(text), &object), text)
+	return object
+}
+
+// A list that is cut off in the middle must not pass for a whole one.
+func TestLongList(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{MaxPerUser: -1})
+	for range pageSize + 1 {
+		p.now = p.now.Add(time.Second)
+		p.issue(tokenauth.Spec{UserID: "42", Name: p.now.Format(time.RFC3339)})
+	}
+	require.Len(t, decoded(t, p.run("list", "--all-users", "--json").stdout)["tokens"], pageSize+1)
+	require.Equal(t, 1+pageSize+1, strings.Count(p.run("list", "--user", "42").stdout, "\n"))
+
+	p.manager = p.manager.WithStore(&failsLater{Store: p.store})
+	got := p.run("list", "--all-users", "--json")
+	require.Equal(t, Unavailable, got.code())
+	require.False(t, json.Valid([]byte(got.stdout)))
+}
+
+type failsLater struct {
+	tokenauth.Store
+	asked int
+}
+
+func (s *failsLater) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	if s.asked++; s.asked > 1 {
+		return nil, errBroken
+	}
+	return s.Store.List(ctx, q)
+}
+
+// An operator who types a name that is also another token's ID must know which is meant.
+func TestAnIDComesBeforeAName(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	first := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
+	p.issue(tokenauth.Spec{UserID: "42", Name: first.ID})
+	require.Equal(t, "laptop", decoded(t, p.run("show", "--user", "42", first.ID, "--json").stdout)["name"])
+	require.NoError(t, p.manager.Revoke(t.Context(), "42", first.ID))
+	require.NotNil(t, decoded(t, p.run("show", first.ID, "--json").stdout)["revoked_at"], "what is revoked can be looked at")
+}
+
+// A rotation that came between the question and the answer must not lose its key.
+func TestRotateWhatWasShown(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
+	p.manager = p.manager.WithStore(&rotatesOnce{Store: p.store, m: p.manager})
+	require.Equal(t, Conflict, p.run("rotate", token.ID, "--yes").code())
+}
+
+// A rotatesOnce rotates a token right after it is looked at.
+type rotatesOnce struct {
+	tokenauth.Store
+	m *tokenauth.Manager
+}
+
+func (s *rotatesOnce) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	found, err := s.Store.List(ctx, q)
+	if m := s.m; m != nil && err == nil {
+		s.m = nil
+		key, _, err := m.Rotate(ctx, found[0].Token.UserID, found[0].Token.ID, time.Hour)
+		leaktest.Default.Secret(key.Reveal())
+		return found, err
+	}
+	return found, err
+}
+
+// What a shell offers must be what there is.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{Scopes: []string{"orders:write", "orders:read"}})
+	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"create", "--scope", ""}, "orders:read\norders:write\n"},
+		{[]string{"create", "--expires", "9"}, "30d\n90d\n365d\nnever\n"},
+		{[]string{"show", "--user", "42", ""}, token.ID + "\tlaptop\n"},
+		{[]string{"show", "--user", "42", "x", ""}, ""},
+		{[]string{"show", ""}, ""},
+		{[]string{"list", "--user", ""}, ""},
+	} {
+		root := p.root()
+		var stdout strings.Builder
+		root.SetOut(&stdout)
+		root.SetErr(io.Discard)
+		root.SetArgs(append([]string{"__complete", "tokens"}, c.args...))
+		require.NoError(t, root.ExecuteContext(t.Context()))
+		require.Equal(t, c.want+":4\n", stdout.String(), c.args) // 4: no files
+	}
+}
