@@ -61,7 +61,7 @@ func readKey(cmd *cobra.Command) (string, error) {
 		text, err := io.ReadAll(io.LimitReader(in, maxKeyBytes+1))
 		return string(text), written(err)
 	}
-	return interruptible(cmd.Context(), file, func() (string, error) {
+	return interruptible(cmd, file, func() (string, error) {
 		before, err := term.MakeRaw(int(file.Fd())) // before it is asked for, so that nothing is echoed
 		if err != nil {
 			return "", written(err)
@@ -73,7 +73,8 @@ func readKey(cmd *cobra.Command) (string, error) {
 		}{file, cmd.ErrOrStderr()}, "")
 		key, err := screen.ReadPassword("Key: ")
 		if err == io.EOF { // Ctrl-C, which is no signal to a raw terminal, or Ctrl-D
-			err = &Error{Interrupted, errors.New("no key")}
+			say(cmd, "")
+			err = &Error{Interrupted, errors.New("interrupted: no key")}
 		}
 		return key, written(err)
 	})

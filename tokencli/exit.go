@@ -26,8 +26,10 @@ type Error struct {
 	Err  error
 }
 
-// Error returns the text of Err, without the name of the library before it.
-func (e *Error) Error() string { return strings.TrimPrefix(e.Err.Error(), "tokenauth: ") }
+// Error returns the text of Err, without the name of the package before it.
+func (e *Error) Error() string {
+	return strings.TrimPrefix(strings.TrimPrefix(e.Err.Error(), "tokenimport: "), "tokenauth: ")
+}
 
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
@@ -54,8 +56,8 @@ func judged(ctx context.Context, err error) error {
 	if err == nil || errors.As(err, &e) {
 		return err
 	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return &Error{Interrupted, err}
+	if ctx.Err() == context.Canceled && errors.Is(err, context.Canceled) {
+		return &Error{Interrupted, errors.New("interrupted")}
 	}
 	switch tokenauth.StatusCode(err) {
 	case http.StatusBadRequest:

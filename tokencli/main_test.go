@@ -3,6 +3,7 @@ package tokencli
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,6 +27,7 @@ type program struct {
 	manager *tokenauth.Manager
 	now     time.Time
 	opened  int // how often the Manager was asked for
+	source  func(context.Context, string) (*sql.DB, tokenauth.Dialect, error)
 }
 
 func newProgram(t testing.TB, opts tokenauth.Options) *program {
@@ -42,7 +44,7 @@ func (p *program) root() *cobra.Command {
 	root.AddCommand(New(func(context.Context) (*tokenauth.Manager, error) {
 		p.opened++
 		return p.manager, nil
-	}, &Options{Now: p.clock}))
+	}, &Options{Now: p.clock, OpenSource: p.source}))
 	return root
 }
 

@@ -2,7 +2,6 @@ package tokencli
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -41,7 +40,7 @@ func confirm(cmd *cobra.Command, question string) error {
 		return usage("this can't be undone, and there is no terminal to ask on: give --yes")
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), question, "? [y/N] ")
-	answer, err := interruptible(cmd.Context(), in, func() (string, error) { return bufio.NewReader(in).ReadString('\n') })
+	answer, err := interruptible(cmd, in, func() (string, error) { return bufio.NewReader(in).ReadString('\n') })
 	if err != nil && err != io.EOF {
 		return err
 	}
@@ -52,9 +51,9 @@ func confirm(cmd *cobra.Command, question string) error {
 	return failed("nothing was done")
 }
 
-// interruptible reads from a terminal until ctx ends, and leaves the terminal as it
+// interruptible reads from a terminal until the command is interrupted, and leaves the terminal as it
 // was. Then the reading goes on for nobody, until the program ends.
-func interruptible(ctx context.Context, in *os.File, read func() (string, error)) (string, error) {
+func interruptible(cmd *cobra.Command, in *os.File, read func() (string, error)) (string, error) {
 	type result struct {
 		text string
 		err  error
@@ -71,8 +70,9 @@ func interruptible(ctx context.Context, in *os.File, read func() (string, error)
 	select {
 	case r := <-done:
 		return r.text, r.err
-	case <-ctx.Done():
+	case <-cmd.Context().Done():
 		_ = term.Restore(int(in.Fd()), before)
-		return "", ctx.Err()
+		say(cmd, "")
+		return "", cmd.Context().Err()
 	}
 }

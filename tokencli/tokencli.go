@@ -65,6 +65,9 @@ func New(open func(context.Context) (*tokenauth.Manager, error), opts *Options) 
 	if c.options.Store != nil {
 		group.AddCommand(c.schema())
 	}
+	if c.options.OpenSource != nil {
+		group.AddCommand(c.imports())
+	}
 	return group
 }
 

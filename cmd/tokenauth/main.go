@@ -44,7 +44,7 @@ func newCommand(a *app) *cobra.Command {
 	cmd := tokencli.New(a.manager, &tokencli.Options{Store: a.schema, OpenSource: a.source})
 	cmd.Use = "tokenauth"
 	cmd.Short = "Administer API tokens in a database"
-	cmd.Long = cmd.Short + cmd.Long[len("Administer API tokens"):] + databaseHelp
+	cmd.Long += databaseHelp
 	cmd.SilenceErrors = true
 	if info, ok := debug.ReadBuildInfo(); ok {
 		cmd.Version = info.Main.Version

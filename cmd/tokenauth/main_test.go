@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -30,7 +31,10 @@ func (m withProgram) Run() int {
 	var err error
 	if programDir, err = os.MkdirTemp("", "tokenauth"); err == nil {
 		defer os.RemoveAll(programDir)
-		build := exec.Command("go", "build", "-o", programDir+string(filepath.Separator), ".")
+		// By its name this test depends on all commands; else go test would not see that
+		// they have changed, and take its last result from the cache.
+		program := filepath.Join(programDir, newCommand(&app{}).Use)
+		build := exec.Command("go", "build", "-o", program, ".")
 		build.Stderr = os.Stderr
 		err = build.Run()
 	}
@@ -75,9 +79,10 @@ func TestScripts(t *testing.T) {
 				}
 				return false, fmt.Errorf("unknown condition %q", name)
 			},
-			Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+			Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sqlite": sqlite},
 		})
 	})
+	tellSecrets(t)
 	shown.check(t)
 }
 
@@ -98,6 +103,41 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
 }
+
+// sqlite FILE NAME makes a database as another system leaves it: of tokenimport's
+// test data.
+func sqlite(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sqlite FILE NAME")
+	}
+	statements, err := os.ReadFile(filepath.Join(fixtures, args[1]+".sql"))
+	ts.Check(err)
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.Exec(string(statements))
+	ts.Check(errors.Join(err, db.Close()))
+}
+
+const fixtures = "../../tokenimport/testdata"
+
+// tellSecrets has all output searched for the keys that are imported, and for what the
+// other systems store of them.
+func tellSecrets(t *testing.T) {
+	files, err := filepath.Glob(fixtures + "/*/*.*")
+	require.NoError(t, err)
+	n := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, secret := range secretForm.FindAllString(string(text), -1) {
+			leaktest.Default.Secret(secret)
+			n++
+		}
+	}
+	require.Greater(t, n, 1000)
+}
+
+var secretForm = regexp.MustCompile(`\b[0-9A-Za-z]{40,}\b`) // keys, and digests
 
 // An output is all that the commands of all scripts have written.
 type output struct {
