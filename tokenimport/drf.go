@@ -42,7 +42,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	}
 	s := newSource(db, d, drfOrigin)
 	key := "t." + s.quoted(cmp.Or(o.Key, "key"))
-	userID, userPK := cmp.Or(o.UserID, "user_id"), s.quoted(cmp.Or(o.UserPK, "id"))
+	userID := cmp.Or(o.UserID, "user_id")
 	name := "''"
 	if o.Name != "" {
 		name = "t." + s.quoted(o.Name)
@@ -51,9 +51,11 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	s.key = s.quoted(cmp.Or(o.ID, o.Key, "key"))
 	s.columns = []string{
 		key, name, s.timeColumn(cmp.Or(o.Created, "created")),
-		"t." + s.quoted(userID), "u." + userPK, "u." + s.quoted(cmp.Or(o.Active, "is_active")),
+		"t." + s.quoted(userID),
+		// A join might read the users from end to end, for each page.
+		"(SELECT u." + s.quoted(cmp.Or(o.Active, "is_active")) + " FROM " + s.quoted(cmp.Or(o.Users, "auth_user")) +
+			" AS u WHERE u." + s.quoted(cmp.Or(o.UserPK, "id")) + " = t." + s.quoted(userID) + ")",
 	}
-	s.join = "LEFT JOIN " + s.quoted(cmp.Or(o.Users, "auth_user")) + " AS u ON u." + userPK + " = t." + s.quoted(userID)
 	scopes := slices.Clone(o.Scopes)
 	s.read = func(pk any, c []any) row {
 		r := row{label: userID + "=" + text(c[3])}
@@ -69,7 +71,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 		if !ok {
 			r.refused = ReasonTime
 		}
-		r.refused = cmp.Or(userReason(c[4], c[5]), r.refused)
+		r.refused = cmp.Or(userReason(c[4], c[4]), r.refused)
 		r.spec = tokenauth.ImportSpec{
 			UserID: text(c[3]), Name: text(c[1]), Scopes: scopes, Origin: drfOrigin,
 			Digest: tokenauth.DigestOf(key), Hint: key[drfDigits-4:], CreatedAt: created,

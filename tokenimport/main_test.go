@@ -107,6 +107,18 @@ func addToken(t testing.TB, db *sql.DB, key string, userID any, name any) {
 	execute(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, ?, ?, ?)", key, userID, name, created)
 }
 
+// addTokens adds the keys of 0, 1 and so on, in turn of users 1 to 9.
+func addTokens(t testing.TB, db *sql.DB, n int, name func(i int) string) {
+	t.Helper()
+	tx, err := db.Begin()
+	require.NoError(t, err)
+	for i := range n {
+		_, err := tx.Exec("INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, ?, ?, ?)", drfKey(i), 1+i%9, name(i), created)
+		require.NoError(t, err)
+	}
+	require.NoError(t, tx.Commit())
+}
+
 // manyTokens are tokens with names, in newDjango's tables or the fixture's.
 var manyTokens = &tokenimport.DRFOptions{Table: "tokens_token", ID: "id", Name: "name"}
 

@@ -74,7 +74,8 @@ func TestImportMany(t *testing.T) {
 // double nothing.
 func TestK11Killed(t *testing.T) {
 	t.Parallel()
-	folder := newSource(t, 20_000)
+	rows := min(importtest.Rows(), 20_000)
+	folder := newSource(t, rows)
 	for range 8 {
 		killtest.Kill(t, "TestImportChild", importFolder+"="+folder, importKilled+"=1")
 	}
@@ -83,7 +84,7 @@ func TestK11Killed(t *testing.T) {
 	require.NoError(t, err)
 	report, refused := run(t, newManager(target.Store), tokenimport.DRF(source, tokenauth.SQLite, nil), tokenimport.Options{})
 	require.Empty(t, refused)
-	require.Equal(t, tokenimport.Report{Read: 20_000, Imported: 20_000 - len(before), Existing: len(before)}, report)
+	require.Equal(t, tokenimport.Report{Read: rows, Imported: rows - len(before), Existing: len(before)}, report)
 	require.NotEmpty(t, before, "the child has imported nothing")
 	require.NoError(t, importtest.Whole(t.Context(), source, tokenauth.SQLite, target.Store))
 	t.Logf("%d of %d rows after 8 kills", len(before), report.Read)

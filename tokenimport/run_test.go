@@ -155,6 +155,8 @@ func TestK11NamesTakenHere(t *testing.T) {
 	})
 }
 
+func numbered(i int) string { return fmt.Sprint("token ", i) }
+
 var errDown = errors.New("the database is down")
 
 // K11: the store fails in the middle, maybe after it has stored what it was given. The
@@ -163,9 +165,7 @@ func TestK11Interrupted(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
 	newDjango(t, db)
-	for i := range 1200 {
-		addToken(t, db, drfKey(i), 1+i%9, fmt.Sprint("token ", i))
-	}
+	addTokens(t, db, 1200, numbered)
 	for name, c := range map[string]struct {
 		interrupt func(s *tokenauthtest.Store, cancel context.CancelFunc)
 		want      error
@@ -212,9 +212,7 @@ func TestK11AnswerLost(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
 	newDjango(t, db)
-	for i := range 700 {
-		addToken(t, db, drfKey(i), 1+i%9, fmt.Sprint("token ", i))
-	}
+	addTokens(t, db, 700, numbered)
 	m := newManager(&lateStore{Store: tokenauth.NewMemoryStore()})
 	report, err := tokenimport.Run(t.Context(), m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), nil)
 	require.ErrorIs(t, noted(err), errDown)
@@ -230,10 +228,8 @@ func TestK11TwoAtOnce(t *testing.T) {
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := openSQLite(t)
 		newDjango(t, db)
-		const rows = 1100
-		for i := range rows {
-			addToken(t, db, drfKey(i), 1+i%9, "laptop") // so that each needs a number
-		}
+		const rows = 700
+		addTokens(t, db, rows, func(int) string { return "laptop" }) // so that each needs a number
 		m := newManager(store)
 		var running sync.WaitGroup
 		for range 2 {
@@ -318,9 +314,7 @@ func TestOneConnection(t *testing.T) {
 	db := openSQLite(t)
 	db.SetMaxOpenConns(1)
 	newDjango(t, db)
-	for i := range 501 {
-		addToken(t, db, drfKey(i), 1, fmt.Sprint("token ", i))
-	}
+	addTokens(t, db, 501, numbered)
 	m := newManager(newSQLiteStore(t, db))
 	var progress []tokenimport.Report
 	report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{

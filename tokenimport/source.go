@@ -21,7 +21,7 @@ type Source struct {
 
 	table   string   // of tokens, which is called t in what follows
 	key     string   // a column of it that is unique, not null, and has an index
-	columns []string // what is read beside the key: expressions of t, and of what is joined
+	columns []string // what is read beside the key: expressions of t, and of what is joined; no ?
 	join    string   // may be empty
 
 	// read makes a row of a key and of columns. Text comes as string, whatever the driver

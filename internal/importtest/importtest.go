@@ -169,27 +169,25 @@ func insert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (que
 	return b.String(), args
 }
 
-// Child imports a source, again and again, until it is killed: see [killtest.Steps].
+// Child imports a source, again and again, until it is killed. It acknowledges each page
+// with something new, and each end: see [killtest.Steps].
 func Child(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) error {
-	pages, failed := make(chan struct{}), make(chan error)
+	steps := make(chan error)
 	go func() {
 		for {
+			imported := 0
 			_, err := tokenimport.Run(ctx, tokenauth.New(store, "acme", nil), tokenimport.DRF(source, d, nil), &tokenimport.Options{
-				Progress: func(tokenimport.Report) { pages <- struct{}{} },
+				Progress: func(r tokenimport.Report) {
+					if r.Imported > imported {
+						steps <- nil
+					}
+					imported = r.Imported
+				},
 			})
-			if err != nil {
-				failed <- err
-			}
+			steps <- err
 		}
 	}()
-	return killtest.Steps(func(int) error {
-		select {
-		case <-pages:
-			return nil
-		case err := <-failed:
-			return err
-		}
-	})
+	return killtest.Steps(func(int) error { return <-steps })
 }
 
 // Whole returns an error unless a store has each token of the source once, and no other.
