@@ -212,7 +212,7 @@ func (r *run) store(ctx context.Context, rows []row) error {
 		r.refuse(rows[0], ReasonNameTaken)
 		return nil
 	case errors.Is(err, tokenauth.ErrInvalidSpec):
-		r.refuse(rows[0], Reason(strings.TrimPrefix(err.Error(), "tokenauth: ")))
+		r.refuse(rows[0], Reason(strings.TrimPrefix(err.Error(), tokenauth.ErrInvalidSpec.Error()+": ")))
 		return nil
 	}
 	return err

@@ -90,13 +90,19 @@ func (t *Table) Rivals(ctx context.Context, latest bool, others ...Row) ([]Row, 
 				digests = append(digests, r.Retired[:])
 			}
 			names = append(names, token.UserID, token.Name)
-			slots = append(slots, token.UserID, r.Slot)
+			if r.Slot != 0 {
+				slots = append(slots, token.UserID, r.Slot)
+			}
 		}
 		among, parts := t.engine.among, []string(nil)
-		for _, from := range []string{
+		tables := []string{
 			among(len(ids), "id"), among(len(digests), "digest"), among(len(digests), "retired_digest"),
-			among(len(chunk), "user_id", "live_name"), among(len(chunk), "user_id", "slot"),
-		} {
+			among(len(chunk), "user_id", "live_name"),
+		}
+		if len(slots) > 0 {
+			tables = append(tables, among(len(slots)/2, "user_id", "slot"))
+		}
+		for _, from := range tables {
 			parts = append(parts, fmt.Sprintf(part, "SELECT {columns} FROM "+from))
 		}
 		found, err := t.query(ctx, strings.Join(parts, " UNION ALL "), slices.Concat(ids, digests, digests, names, slots)...)

@@ -1,0 +1,159 @@
+package tokenimport
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A time that is misread lets an expired key in again, or shows a wrong age.
+func TestTimeOf(t *testing.T) {
+	t.Parallel()
+	want := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
+	for name, v := range map[string]any{
+		"SQLite and MySQL": "2026-03-01 12:00:00.123456",
+		"with a T":         "2026-03-01T12:00:00.123456",
+		"in UTC":           "2026-03-01T12:00:00.123456Z",
+		"with an offset":   "2026-03-01 17:30:00.123456+05:30",
+		"with hours":       "2026-03-01 10:00:00.123456-02",
+		"native":           want.In(time.FixedZone("", 3600)),
+	} {
+		got, ok := timeOf(v)
+		require.True(t, ok, name)
+		require.Equal(t, want, got, name)
+	}
+	got, ok := timeOf(nil)
+	require.True(t, ok)
+	require.True(t, got.IsZero())
+	for name, v := range map[string]any{
+		"empty": "", "a word": "infinity", "a day": "2026-03-01", "MySQL's zero": "0000-00-00 00:00:00", "what would mean never": "0001-01-01 00:00:00",
+		"a native zero": time.Time{}, "seconds": int64(1772366400), "no such day": "2026-02-30 12:00:00", "text behind it": "2026-03-01 12:00:00 x",
+	} {
+		_, ok := timeOf(v)
+		require.False(t, ok, name)
+	}
+}
+
+// What can't be read as active is not.
+func TestIsTrue(t *testing.T) {
+	t.Parallel()
+	for _, v := range []any{true, int64(1), "1", "true", "t"} {
+		require.True(t, isTrue(v), "%T %v", v, v)
+	}
+	for _, v := range []any{nil, false, int64(0), int64(2), "", "0", "f", "yes", "\x01"} {
+		require.False(t, isTrue(v), "%T %q", v, v)
+	}
+}
+
+// newTestSource returns a source of numbers, each of which f makes a row of.
+func newTestSource(t *testing.T, n int, f func(i int) row) *Source {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "app.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	_, err = db.Exec("CREATE TABLE numbers (n integer PRIMARY KEY)")
+	require.NoError(t, err)
+	_, err = db.Exec("WITH RECURSIVE all_of (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM all_of WHERE n < ?) INSERT INTO numbers SELECT n FROM all_of", n-1)
+	require.NoError(t, err)
+	s := newSource(db, tokenauth.SQLite, "test")
+	s.table, s.key, s.columns = "numbers", "n", []string{"''"}
+	s.read = func(key any, _ []any) row { return f(int(key.(int64))) }
+	return s
+}
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func spec(i int) tokenauth.ImportSpec {
+	return tokenauth.ImportSpec{UserID: "u", Name: fmt.Sprint("token ", i), Origin: "test", Digest: tokenauth.DigestOf(fmt.Sprint("key ", i))}
+}
+
+func refusals(t *testing.T, m *tokenauth.Manager, s *Source, opts Options) (Report, map[string]Reason) {
+	t.Helper()
+	refused := map[string]Reason{}
+	opts.OnRefused = func(r Refusal) { refused[r.Row] = r.Reason }
+	report, err := Run(t.Context(), m, s, &opts)
+	require.NoError(t, err)
+	return report, refused
+}
+
+// K11: what has expired there must not take a name here; what ends later does so here too.
+func TestK11Expired(t *testing.T) {
+	t.Parallel()
+	s := newTestSource(t, 4, func(i int) row {
+		r := row{label: fmt.Sprint("n=", i), spec: spec(i)}
+		r.spec.ExpiresAt = noon.Add(time.Duration(i-2) * time.Microsecond)
+		if i == 0 {
+			r.spec.ExpiresAt = time.Time{}
+		}
+		return r
+	})
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	report, refused := refusals(t, m, s, Options{Now: func() time.Time { return noon }})
+	require.Equal(t, map[string]Reason{"n=1": ReasonExpired, "n=2": ReasonExpired}, refused)
+	require.Equal(t, Report{Read: 4, Imported: 2, Refused: 2}, report)
+	tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "u"})
+	require.NoError(t, err)
+	require.Len(t, tokens, 2)
+	for _, token := range tokens {
+		require.Equal(t, token.Name == "token 3", token.ExpiresAt.Equal(noon.Add(time.Microsecond)))
+	}
+	report, _ = refusals(t, m, s, Options{}) // has expired since, and is still there
+	require.Equal(t, Report{Read: 4, Existing: 2, Refused: 2}, report)
+}
+
+// K11: one row that the Manager does not take keeps none of its page out.
+func TestK11InvalidSpec(t *testing.T) {
+	t.Parallel()
+	const rows = 1010
+	s := newTestSource(t, rows, func(i int) row {
+		r := row{label: fmt.Sprint("n=", i), spec: spec(i)}
+		switch i % 505 {
+		case 7:
+			r.spec.ExpiresAt = noon.AddDate(9000, 0, 0)
+		case 8:
+			r.spec.UserID = "a\nb"
+		}
+		return r
+	})
+	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	report, refused := refusals(t, m, s, Options{})
+	late, user := Reason("a time outside the years 1 to 9999"), Reason("user ID with a control character")
+	require.Equal(t, map[string]Reason{"n=7": late, "n=8": user, "n=512": late, "n=513": user}, refused)
+	require.Equal(t, Report{Read: rows, Imported: rows - 4, Refused: 4}, report)
+}
+
+// A greedyStore says that a name is taken, whatever it is.
+type greedyStore struct{ tokenauth.Store }
+
+func (s greedyStore) Create(ctx context.Context, records ...tokenauth.Record) error {
+	for i := range records {
+		if records[i].Token.UserID == "u" {
+			return tokenauth.ErrNameTaken
+		}
+	}
+	return s.Store.Create(ctx, records...)
+}
+
+// K11: somebody takes each name before it can be given: the row is refused, the others
+// are not, and the run ends.
+func TestK11NameTakenAgain(t *testing.T) {
+	t.Parallel()
+	s := newTestSource(t, 5, func(i int) row {
+		r := row{label: fmt.Sprint("n=", i), spec: spec(i)}
+		if i != 3 {
+			r.spec.UserID = "v"
+		}
+		return r
+	})
+	report, refused := refusals(t, tokenauth.New(greedyStore{tokenauth.NewMemoryStore()}, "acme", nil), s, Options{})
+	require.Equal(t, map[string]Reason{"n=3": ReasonNameTaken}, refused)
+	require.Equal(t, Report{Read: 5, Imported: 4, Refused: 1}, report)
+}
