@@ -1,0 +1,297 @@
+package tokenimport_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+// A move is what one of the pages docs/moving-from-*.md describes. The code of the pages
+// stands in this file.
+type move struct {
+	origin  string
+	db      *sql.DB
+	lines   []map[string]string // of the fixture
+	user    string              // the column in which they say whose a key is
+	service func(tokenauth.Store, *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person])
+	source  *tokenimport.Source
+	left    func(context.Context, *tokenauth.Manager) (tokenimport.Remainder, error)
+	forget  string   // a statement by which the other system deletes the first token
+	sql     []string // of the page
+}
+
+type person struct{ ID, Name string }
+
+type people struct{ db *sql.DB }
+
+func (p people) ByID(ctx context.Context, id string) (*person, error) {
+	who := &person{}
+	err := p.db.QueryRowContext(ctx, "SELECT id, username FROM auth_user WHERE id = ? AND is_active", id).Scan(&who.ID, &who.Name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, tokenauth.ErrNoUser
+	}
+	return who, err
+}
+
+type members struct{ db *sql.DB }
+
+func (m members) ByID(ctx context.Context, id string) (*person, error) {
+	who := &person{}
+	err := m.db.QueryRowContext(ctx, "SELECT id, name FROM users WHERE id = ?", id).Scan(&who.ID, &who.Name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, tokenauth.ErrNoUser
+	}
+	return who, err
+}
+
+func dryRun(ctx context.Context, w io.Writer, tokens *tokenauth.Manager, source *tokenimport.Source) (tokenimport.Report, error) {
+	report, err := tokenimport.Run(ctx, tokens, source, &tokenimport.Options{
+		DryRun:    true,
+		OnRefused: func(r tokenimport.Refusal) { fmt.Fprintf(w, "not imported: %s: %s\n", r.Row, r.Reason) },
+	})
+	return report, err
+}
+
+func importAll(ctx context.Context, tokens *tokenauth.Manager, source *tokenimport.Source) (tokenimport.Report, error) {
+	report, err := tokenimport.Run(ctx, tokens, source, nil)
+	return report, err
+}
+
+// walk does what the page says, in its order, and looks at each step at what clients get.
+func (m *move) walk(t *testing.T) {
+	ctx, db := t.Context(), m.db
+	stored := "SELECT count(*) FROM tokenauth_tokens"
+	tokens, auth := m.service(newSQLiteStore(t, db), db)
+	clients := auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, _ := tokenauth.UserFrom[*person](r.Context())
+		_, _ = w.Write([]byte(who.ID))
+	}))
+	first := m.accepted()[0]
+	require.Equal(t, 401, statusOf(clients, "Token "+first["key"]), "before the import")
+
+	dry, err := dryRun(ctx, &leaktest.Default, tokens, m.source)
+	require.NoError(t, err)
+	require.Equal(t, []string{"0"}, column(t, db, stored))
+	report, err := importAll(ctx, tokens, m.source)
+	require.NoError(t, err)
+	require.Equal(t, dry, report)
+	require.Equal(t, 200, statusOf(clients, "Token "+first["key"]))
+	exec(t, db, m.sql[0]) // the rehearsal is taken back
+	require.Equal(t, []string{"0"}, column(t, db, stored))
+
+	exec(t, db, m.forget)
+	first["accepted"] = "0"
+	if m.origin == "knox" {
+		exec(t, db, strings.Replace(m.sql[1], "2028-01-01", "2345-01-01", 1)) // a year that the test won't see
+	}
+	report, err = importAll(ctx, tokens, m.source)
+	require.NoError(t, err)
+	require.Equal(t, dry.Imported-1, report.Imported)
+	requireAnswers(t, clients, "Token", m.lines, m.user)
+
+	// One is rotated, and the others' time runs out.
+	rotated := m.accepted()[0]
+	token, err := tokens.Authenticate(ctx, rotated["key"])
+	require.NoError(t, err)
+	key, token, err := tokens.Rotate(ctx, token.UserID, token.ID, 7*24*time.Hour)
+	require.NoError(t, err)
+	leaktest.Default.Secret(key.Reveal())
+	for _, k := range []string{key.Reveal(), rotated["key"]} {
+		require.Equal(t, 200, statusOf(clients, "Token "+k))
+	}
+	left, err := m.left(ctx, tokens)
+	require.NoError(t, err)
+	require.Equal(t, report.Imported-1, left.Tokens)
+	if m.origin == "knox" {
+		require.NotEqual(t, []string{"0"}, column(t, db, stored+" WHERE expires_at = "+micros(time.Date(2345, 1, 1, 0, 0, 0, 0, time.UTC))))
+	} else {
+		soon := micros(time.Now().Add(time.Hour))
+		exec(t, db, regexp.MustCompile(`\d{16}`).ReplaceAllString(m.sql[1], soon))
+		requireAnswers(t, clients, "Token", m.lines, m.user) // until then
+		require.Equal(t, []string{strconv.Itoa(left.Tokens)}, column(t, db, stored+" WHERE generation = 0 AND expires_at <= "+soon))
+	}
+	exec(t, db, "UPDATE tokenauth_tokens SET expires_at = created_at WHERE generation = 0") // it has come
+	left, err = m.left(ctx, tokens)
+	require.NoError(t, err)
+	require.Zero(t, left)
+
+	exec(t, db, m.sql[2])
+	tokens = tokenauth.New(newSQLiteStore(t, db), "acme", nil) // without the format
+	require.Equal(t, []string{"1"}, column(t, db, stored))
+	_, err = tokens.Authenticate(ctx, key.Reveal())
+	require.NoError(t, err)
+	for _, line := range m.lines {
+		_, err = tokens.Authenticate(ctx, line["key"])
+		require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
+	}
+	require.NoError(t, tokens.Revoke(ctx, token.UserID, token.ID))
+	pruned, err := tokens.Prune(ctx, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, 1, pruned, "it is like any other now")
+}
+
+func (m *move) accepted() (lines []map[string]string) {
+	for _, line := range m.lines {
+		if line["accepted"] == "1" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func micros(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
+
+// Whoever moves from DRF does what the page says; it must work as it stands there.
+func TestMovingFromDRF(t *testing.T) {
+	t.Parallel()
+	for fixture, table := range map[string]string{"drf/many_tokens": "tokens_token", "drf/stock_authtoken": "authtoken_token"} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			db := loaded(t, fixture)
+			source := tokenimport.DRF(db, tokenauth.SQLite, nil) // Django's own rest_framework.authtoken
+			if table == "tokens_token" {
+				source = namedTokens(db)
+			}
+			m := &move{origin: "drf", db: db, lines: keysOf(t, fixture), user: "user_id", source: source, sql: pageSQL(t, "moving-from-drf.md")}
+			for _, line := range m.lines {
+				line["accepted"] = line["is_active"]
+			}
+			m.forget = "DELETE FROM " + table + " WHERE key = '" + m.accepted()[0]["key"] + "'"
+			m.sql[2] = strings.Replace(m.sql[2], "tokens_token", table, 1)
+			m.service = afterDRF
+			m.left = func(ctx context.Context, tokens *tokenauth.Manager) (tokenimport.Remainder, error) {
+				left, err := tokenimport.Remaining(ctx, tokens, "drf") // left.Tokens and left.LastUsedAt
+				return left, err
+			}
+			m.walk(t)
+		})
+	}
+}
+
+func namedTokens(db *sql.DB) *tokenimport.Source {
+	source := tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", ID: "id", Name: "name"})
+	return source
+}
+
+func afterDRF(store tokenauth.Store, db *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person]) {
+	tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+		Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()},
+	})
+	auth := tokenauth.NewAuthenticator(tokens, people{db}.ByID, nil)
+	return tokens, auth
+}
+
+// The same for knox.
+func TestMovingFromKnox(t *testing.T) {
+	t.Parallel()
+	db := loaded(t, "knox/knox5")
+	source := tokenimport.Knox(db, tokenauth.SQLite, tokenimport.Knox5, nil)
+	m := &move{origin: "knox", db: db, lines: keysOf(t, "knox/knox5"), user: "user_id", source: source, sql: pageSQL(t, "moving-from-knox.md")}
+	first := m.accepted()[0]
+	text, ok := tokenimport.KnoxFormat(tokenimport.Knox5, "acme_").Canonical(first["key"])
+	require.True(t, ok)
+	m.forget = "DELETE FROM knox_authtoken WHERE digest = '" + text + "'"
+	m.service = func(store tokenauth.Store, db *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person]) {
+		tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+			Legacy: []tokenauth.LegacyFormat{tokenimport.KnoxFormat(tokenimport.Knox5, "acme_")}, // TOKEN_PREFIX, or ""
+		})
+		auth := tokenauth.NewAuthenticator(tokens, people{db}.ByID, nil)
+		return tokens, auth
+	}
+	m.left = func(ctx context.Context, tokens *tokenauth.Manager) (tokenimport.Remainder, error) {
+		left, err := tokenimport.Remaining(ctx, tokens, "knox") // left.Tokens and left.LastUsedAt
+		return left, err
+	}
+	m.walk(t)
+}
+
+// The same for Sanctum.
+func TestMovingFromSanctum(t *testing.T) {
+	t.Parallel()
+	db := loaded(t, "sanctum/sanctum")
+	source := tokenimport.Sanctum(db, tokenauth.SQLite, &tokenimport.SanctumOptions{
+		Scopes: func(ability string) ([]string, error) {
+			switch ability {
+			case "*":
+				return []string{"orders:read", "orders:write"}, nil
+			case "orders:read", "orders:write":
+				return []string{ability}, nil
+			case "read orders": // what is no scope needs a name that is one
+				return []string{"orders:read"}, nil
+			}
+			return nil, nil // what nothing asks for any more
+		},
+	})
+	m := &move{origin: "sanctum", db: db, lines: keysOf(t, "sanctum/sanctum"), user: "tokenable_id", source: source, sql: pageSQL(t, "moving-from-sanctum.md")}
+	for _, line := range m.lines {
+		if line["note"] == "another tokenable" {
+			line["accepted"] = "0"
+		}
+	}
+	m.forget = "DELETE FROM personal_access_tokens WHERE id = " + m.accepted()[0]["id"]
+	m.service = func(store tokenauth.Store, db *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person]) {
+		tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+			Scopes: []string{"orders:read", "orders:write"},
+			Legacy: []tokenauth.LegacyFormat{tokenimport.SanctumFormat("acme_")}, // token_prefix of config/sanctum.php, or ""
+		})
+		auth := tokenauth.NewAuthenticator(tokens, members{db}.ByID, nil)
+		return tokens, auth
+	}
+	m.left = func(ctx context.Context, tokens *tokenauth.Manager) (tokenimport.Remainder, error) {
+		left, err := tokenimport.Remaining(ctx, tokens, "sanctum") // left.Tokens and left.LastUsedAt
+		return left, err
+	}
+	m.walk(t)
+}
+
+// pageSQL returns the statements of a page, in its order.
+func pageSQL(t *testing.T, page string) (statements []string) {
+	t.Helper()
+	statements = blocksOf(t, page, "sql")
+	require.Len(t, statements, 3)
+	return statements
+}
+
+func blocksOf(t *testing.T, page, language string) (blocks []string) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/" + page)
+	require.NoError(t, err)
+	for _, match := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, match[1])
+	}
+	require.NotEmpty(t, blocks)
+	return blocks
+}
+
+// What the pages show must be the code that is run here.
+func TestMovingPagesShowThisCode(t *testing.T) {
+	t.Parallel()
+	withoutIndent := func(s string) string { return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(s, "") }
+	source, err := os.ReadFile("moving_test.go")
+	require.NoError(t, err)
+	code := withoutIndent(string(source))
+	pages, err := filepath.Glob("../docs/moving-from-*.md")
+	require.NoError(t, err)
+	require.Len(t, pages, 3)
+	for _, page := range pages {
+		for _, block := range blocksOf(t, filepath.Base(page), "go") {
+			require.True(t, strings.Contains(code, withoutIndent(block)), "%s shows what is not run:\n%s", page, block)
+		}
+	}
+}
