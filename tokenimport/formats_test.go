@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -114,6 +115,19 @@ func TestKnoxFormatPanics(t *testing.T) {
 	require.Panics(t, func() { tokenimport.KnoxFormat(3, "") })
 	require.Panics(t, func() { tokenimport.KnoxFormat(0, "") })
 	require.Panics(t, func() { tokenimport.KnoxFormat(tokenimport.Knox4, "acme_") })
+}
+
+func FuzzDRFCanonical(f *testing.F) {
+	for _, seed := range []string{"", someHex[:40], someHex, strings.ToUpper(someHex[:40]), sanctumsOwn, "\x00", "é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, presented string) {
+		text, ok := tokenimport.DRFFormat().Canonical(presented)
+		if ok {
+			require.Equal(t, presented, text)
+		}
+		require.Equal(t, regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(presented) && !strings.HasSuffix(presented, "\n"), ok)
+	})
 }
 
 func FuzzKnoxCanonical(f *testing.F) {

@@ -76,17 +76,16 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 		name = "t." + s.quoted(o.Name)
 	}
 	s.table, s.key = s.quoted(cmp.Or(o.Table, "knox_authtoken")), "digest"
-	// Not each version has these columns. Where the table lacks one, the name
-	// means the outer one.
-	own := func(column string) string {
-		return "(SELECT " + column + " FROM " + s.table + " AS own WHERE own.digest = t.digest)"
+	// Not each version has each column. Where the table lacks one, the name means
+	// the NULL around it.
+	ifThere := func(column string) string {
+		return "(SELECT (SELECT " + column + " FROM " + s.table + " AS own WHERE own.digest = t.digest) FROM (SELECT NULL AS " + column + ") AS missing)"
 	}
 	s.columns = []string{
 		name, s.timeColumn("created"), s.timeColumn("expiry"), "t.user_id", "u." + userPK,
-		"u." + s.quoted(cmp.Or(o.Active, "is_active")), own("salt"), own("token_key"),
+		"u." + s.quoted(cmp.Or(o.Active, "is_active")), ifThere("salt"), ifThere("token_key"),
 	}
-	s.join = "LEFT JOIN " + s.quoted(cmp.Or(o.Users, "auth_user")) + " AS u ON u." + userPK + " = t.user_id" +
-		" CROSS JOIN (SELECT NULL AS salt, NULL AS token_key) AS missing"
+	s.join = "LEFT JOIN " + s.quoted(cmp.Or(o.Users, "auth_user")) + " AS u ON u." + userPK + " = t.user_id"
 	scopes, keyStart := slices.Clone(o.Scopes), version.keyStart()
 	s.read = func(digest any, c []any) row {
 		created, ok := timeOf(c[1])

@@ -132,6 +132,7 @@ func TestKnoxOptions(t *testing.T) {
 	for _, statement := range []string{
 		"ALTER TABLE knox_authtoken RENAME TO devices_token", "ALTER TABLE devices_token ADD COLUMN label TEXT NOT NULL DEFAULT 'phone'",
 		"ALTER TABLE auth_user RENAME TO people", "ALTER TABLE people RENAME COLUMN id TO uid", "ALTER TABLE people RENAME COLUMN is_active TO enabled",
+		"ALTER TABLE people ADD COLUMN salt TEXT NOT NULL DEFAULT 'of its passwords'",
 		"UPDATE devices_token SET created = 'yesterday' WHERE user_id = 8 AND length(digest) = 128",
 	} {
 		execute(t, db, statement)

@@ -2,6 +2,7 @@ package tokenimport_test
 
 import (
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -106,6 +108,32 @@ func TestK10SanctumWrongSecret(t *testing.T) {
 		for _, key := range []string{digest, "1|" + digest, "1|" + digest[:40], digest[:40], digest[:48]} {
 			require.Equal(t, 401, statusOf(h, "Bearer "+key))
 		}
+	}
+}
+
+// K12: whoever can write into Sanctum's table must not get in with a key of this library's
+// form, nor take another's over.
+func TestK12SanctumPlantedKey(t *testing.T) {
+	t.Parallel()
+	db := loaded(t, "sanctum/sanctum")
+	m := beside(t, db, tokenimport.SanctumFormat(""))
+	issued, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "3", Name: "native"})
+	require.NoError(t, err)
+	elsewhere, _, err := newManager(tokenauth.NewMemoryStore()).Issue(t.Context(), tokenauth.Spec{UserID: "3", Name: "native"})
+	require.NoError(t, err)
+	generated := elsewhere.Reveal()
+	for id, key := range map[int]string{1: issued.Reveal(), 2: generated} {
+		leaktest.Default.Secret(key)
+		digest := tokenauth.DigestOf(key)
+		exec(t, db, "UPDATE personal_access_tokens SET token = ? WHERE id = ?", hex.EncodeToString(digest[:]), id)
+	}
+	_, reasons := imported(t, m, sanctum(db, &tokenimport.SanctumOptions{Scopes: everyAbility}))
+	require.Equal(t, 1, reasons[tokenimport.ReasonKeyTaken])
+	status, user := answer(protected(m), "Bearer "+issued.Reveal())
+	require.Equal(t, 200, status)
+	require.Equal(t, "3", user)
+	for _, key := range []string{generated, "2|" + generated, "1|" + issued.Reveal()} {
+		require.Equal(t, 401, statusOf(protected(m), "Bearer "+key))
 	}
 }
 
