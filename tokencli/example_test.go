@@ -3,12 +3,20 @@ package tokencli_test
 import (
 	"context"
 	"os"
+	"strings"
+	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/tokencli"
 )
+
+// openTokens stands for what a service has already.
+func openTokens(string) (*tokenauth.Manager, error) {
+	return tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}}), nil
+}
 
 // A service has its tokens administered by its own program, with its own prefix and
 // policy.
@@ -17,15 +25,26 @@ func Example() {
 	root := &cobra.Command{Use: "acme", Short: "The service and its administration"}
 	root.PersistentFlags().StringVar(&database, "database", "acme.db", "the service's database")
 	root.AddCommand(tokencli.New(func(context.Context) (*tokenauth.Manager, error) {
-		store := tokenauth.NewMemoryStore() // the service opens its own, at what the flag says
-		return tokenauth.New(store, "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}}), nil
+		return openTokens(database) // after the flags are parsed
 	}, nil))
 
 	root.SetArgs([]string{"tokens", "revoke", "--user", "42", "laptop", "--yes"})
 	root.SetErr(os.Stdout)
-	code := tokencli.ExitCode(root.ExecuteContext(context.Background()))
-	if code != tokencli.NotFound {
-		panic(code)
+	if tokencli.ExitCode(root.ExecuteContext(context.Background())) != tokencli.NotFound {
+		panic("a token that is not there")
 	}
 	// Output: Error: no such token
+}
+
+// What docs/command-line.md shows must be code that is compiled and run here.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/command-line.md")
+	require.NoError(t, err)
+	code, err := os.ReadFile("example_test.go")
+	require.NoError(t, err)
+	_, block, ok := strings.Cut(string(page), "```go\n")
+	require.True(t, ok)
+	block, _, _ = strings.Cut(block, "```")
+	require.Contains(t, strings.ReplaceAll(string(code), "\n\t", "\n"), block)
 }

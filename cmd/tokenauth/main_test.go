@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -110,12 +109,7 @@ func sqlite(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: sqlite FILE NAME")
 	}
-	statements, err := os.ReadFile(filepath.Join(fixtures, args[1]+".sql"))
-	ts.Check(err)
-	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
-	ts.Check(err)
-	_, err = db.Exec(string(statements))
-	ts.Check(errors.Join(err, db.Close()))
+	ts.Check(makeDatabase(ts.MkAbs(args[0]), args[1]))
 }
 
 const fixtures = "../../tokenimport/testdata"

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Whoever presses Ctrl-C at a question must get the terminal back as it was, with nothing
+// done, and a key that is typed must not be seen.
+func TestTerminal(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("script"); err != nil {
+		t.Skip(err) // of util-linux, which gives a command a terminal
+	}
+	env := append(os.Environ(), "PATH="+programDir+string(filepath.ListSeparator)+os.Getenv("PATH"), "TERM=xterm",
+		"TOKENAUTH_PREFIX=acme", "TOKENAUTH_DSN=sqlite:"+filepath.Join(t.TempDir(), "app.db"))
+	prepare := exec.CommandContext(t.Context(), "sh", "-c", "tokenauth schema --create && tokenauth create --user 42 laptop >/dev/null")
+	prepare.Env = env
+	require.NoError(t, prepare.Run())
+
+	for _, c := range []struct {
+		command, prompt, typed string
+		code                   int
+		want                   string
+	}{
+		{"tokenauth revoke --user 42 laptop", "[y/N] ", "\x03", 130, "interrupted"},
+		{"tokenauth check-key", "Key: ", "hidden_\x03", 130, "interrupted"},
+		{"tokenauth check-key", "Key: ", "hidden_\r", 1, "not well-formed"},
+		{"tokenauth revoke --user 42 laptop", "[y/N] ", "yes\r", 0, "Revoked token laptop"},
+		{"tokenauth revoke --user 42 --all", "[y/N] ", "\x04", 1, "nothing was done"}, // Ctrl-D
+	} {
+		before, after, code := onTerminal(t, env, c.command, c.prompt, c.typed)
+		require.Equal(t, c.code, code, before+after)
+		require.Contains(t, after, c.want)
+		require.NotContains(t, after, "hidden_")
+		require.Contains(t, after, " echo ", "the terminal doesn't show what is typed any more")
+	}
+}
+
+// onTerminal runs a command on a terminal of its own, waits for its prompt, and types.
+// It returns the output before and after that, with the terminal's state at the end.
+func onTerminal(t *testing.T, env []string, command, prompt, typed string) (before, after string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "script", "-qec", command+"; code=$?; stty -a; exit $code", "/dev/null")
+	cmd.Env = env
+	keyboard, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	screen, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	var shown bytes.Buffer
+	for b := make([]byte, 1); !strings.HasSuffix(shown.String(), prompt); {
+		_, err := screen.Read(b)
+		require.NoError(t, err, shown.String())
+		shown.Write(b)
+	}
+	_, err = io.WriteString(keyboard, typed)
+	require.NoError(t, err)
+	rest, err := io.ReadAll(screen)
+	require.NoError(t, err)
+	err = cmd.Wait()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return shown.String(), string(rest), exit.ExitCode()
+	}
+	require.NoError(t, err)
+	return shown.String(), string(rest), 0
+}
