@@ -134,6 +134,7 @@ func TestKnoxOptions(t *testing.T) {
 		"ALTER TABLE auth_user RENAME TO people", "ALTER TABLE people RENAME COLUMN id TO uid", "ALTER TABLE people RENAME COLUMN is_active TO enabled",
 		"ALTER TABLE people ADD COLUMN salt TEXT NOT NULL DEFAULT 'of its passwords'",
 		"UPDATE devices_token SET created = 'yesterday' WHERE user_id = 8 AND length(digest) = 128",
+		"UPDATE devices_token SET digest = upper(digest) WHERE user_id = 7",
 	} {
 		execute(t, db, statement)
 	}
@@ -142,6 +143,7 @@ func TestKnoxOptions(t *testing.T) {
 		Table: "main.devices_token", Name: "label", Users: "people", UserPK: "uid", Active: "enabled", Scopes: []string{"orders:read"},
 	}))
 	require.Equal(t, 6, reasons[tokenimport.ReasonTime])
+	require.Equal(t, 5, reasons[tokenimport.ReasonAlgorithm])
 	tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "3"})
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"phone", "phone (2)", "phone (3)", "phone (4)"}, namesOf(t, m, "3"))
