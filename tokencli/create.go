@@ -70,7 +70,7 @@ func uncertain(ctx context.Context, err error) error {
 	err = judged(ctx, err)
 	var e *Error
 	if errors.As(err, &e) && (e.Code == Unavailable || e.Code == Interrupted) {
-		return &Error{e.Code, fmt.Errorf("%w\nThe change may have been made: look at the token before you repeat it.", e)}
+		return &Error{e.Code, fmt.Errorf("%w\nThe change may have been made: look at the token before you repeat it", e)}
 	}
 	return err
 }
