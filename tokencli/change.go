@@ -42,7 +42,7 @@ func (c *cli) rotate() *cobra.Command {
 	}
 	jsonFlag(cmd)
 	yesFlag(cmd)
-	cmd.Flags().StringVar(&grace, "grace", "", "how long the key before goes on working (as 24h, 7d)")
+	cmd.Flags().StringVar(&grace, "grace", "", "for this `DURATION` (as 24h, 7d) the key before goes on working")
 	complete(cmd, "grace", "1h", "24h", "7d")
 	return c.managed(c.aboutToken(cmd), func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
 		length, err := parseDuration(grace)

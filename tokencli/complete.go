@@ -1,8 +1,10 @@
 package tokencli
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +31,9 @@ func (c *cli) completeScope(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 	return m.Scopes(), cobra.ShellCompDirectiveNoFileComp
 }
 
+// patience is how long somebody who presses Tab waits for a database.
+const patience = 2 * time.Second
+
 // completeToken offers the live tokens of the user, if the user is given: all users'
 // may be many.
 func (c *cli) completeToken(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -40,7 +45,9 @@ func (c *cli) completeToken(cmd *cobra.Command, args []string, _ string) ([]cobr
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	live, err := m.List(cmd.Context(), tokenauth.Query{UserID: user})
+	ctx, cancel := context.WithTimeout(cmd.Context(), patience)
+	defer cancel()
+	live, err := m.List(ctx, tokenauth.Query{UserID: user})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -22,9 +22,9 @@ func (c *cli) create() *cobra.Command {
 		Example: "  create --user 42 laptop --scope orders:read --expires 90d",
 	}
 	jsonFlag(cmd)
-	cmd.Flags().StringVarP(&user, "user", "u", "", "the ID of the user")
-	cmd.Flags().StringArrayVarP(&scopes, "scope", "s", nil, "what the token may do; may be given more than once, or hold several with spaces")
-	cmd.Flags().StringVar(&expires, "expires", "", "in how long (as 90d, 12h), on which date (its end, UTC), at which time (RFC 3339), or never; without it as the policy says")
+	cmd.Flags().StringVarP(&user, "user", "u", "", "the `ID` of the user")
+	cmd.Flags().StringArrayVarP(&scopes, "scope", "s", nil, "a `SCOPE`, which the token then has; may be given more than once, or hold several with spaces")
+	cmd.Flags().StringVar(&expires, "expires", "", "`WHEN`: in 90d, 12h; on a date (its end, UTC); at a time (RFC 3339); or never. Without it as the policy says")
 	complete(cmd, "user")
 	completeBy(cmd, "scope", c.completeScope)
 	complete(cmd, "expires", "30d", "90d", "365d", "never")

@@ -11,7 +11,7 @@ import (
 
 // aboutToken lets a command name its token by the user's name for it.
 func (c *cli) aboutToken(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringP("user", "u", "", "the ID of the token's user; then TOKEN may be its name")
+	cmd.Flags().StringP("user", "u", "", "the `ID` of the token's user; then TOKEN may be its name")
 	complete(cmd, "user")
 	cmd.ValidArgsFunction = c.completeToken
 	return cmd

@@ -46,12 +46,12 @@ func (c *cli) importDRF() *cobra.Command {
 	scopeFlag(c, cmd, &o.Scopes)
 	usersFlags(cmd, &o.Users, &o.UserPK, &o.Active)
 	flags := cmd.Flags()
-	flags.StringVar(&o.Table, "source-table", "authtoken_token", "the table of tokens; may have its schema before it")
-	flags.StringVar(&o.ID, "source-id", "", "its column with the primary key, if that is not the key")
-	flags.StringVar(&o.Key, "source-key", "key", "its column with the key")
-	flags.StringVar(&o.UserID, "source-user-id", "user_id", "its column with the user")
-	flags.StringVar(&o.Name, "source-name", "", "its column with the name, if there is one")
-	flags.StringVar(&o.Created, "source-created", "created", "its column that says when it was made")
+	flags.StringVar(&o.Table, "source-table", "authtoken_token", "the `NAME` of the table of tokens; may have its schema before it")
+	flags.StringVar(&o.ID, "source-id", "", "its `COLUMN` with the primary key, if that is not the key")
+	flags.StringVar(&o.Key, "source-key", "key", "its `COLUMN` with the key")
+	flags.StringVar(&o.UserID, "source-user-id", "user_id", "its `COLUMN` with the user")
+	flags.StringVar(&o.Name, "source-name", "", "its `COLUMN` with the name, if there is one")
+	flags.StringVar(&o.Created, "source-created", "created", "its `COLUMN` that says when it was made")
 	return c.importing(cmd, func() (openedSource, error) {
 		return func(db *sql.DB, d tokenauth.Dialect) *tokenimport.Source { return tokenimport.DRF(db, d, &o) }, nil
 	})
@@ -68,9 +68,9 @@ func (c *cli) importKnox() *cobra.Command {
 	scopeFlag(c, cmd, &o.Scopes)
 	usersFlags(cmd, &o.Users, &o.UserPK, &o.Active)
 	flags := cmd.Flags()
-	flags.IntVar(&version, "knox-version", 0, "4 (from 4.2 on) or 5: they hash keys differently")
-	flags.StringVar(&o.Table, "source-table", "knox_authtoken", "the table of tokens; may have its schema before it")
-	flags.StringVar(&o.Name, "source-name", "", "its column with the name, if there is one")
+	flags.IntVar(&version, "knox-version", 0, "the `VERSION`, 4 (from 4.2 on) or 5: they hash keys differently")
+	flags.StringVar(&o.Table, "source-table", "knox_authtoken", "the `NAME` of the table of tokens; may have its schema before it")
+	flags.StringVar(&o.Name, "source-name", "", "its `COLUMN` with the name, if there is one")
 	complete(cmd, "knox-version", "4", "5")
 	return c.importing(cmd, func() (openedSource, error) {
 		v := tokenimport.KnoxVersion(version)
@@ -93,13 +93,13 @@ func (c *cli) importSanctum() *cobra.Command {
 		Example: "  import sanctum --map-ability '*=orders:read orders:write' --map-ability 'server:update='",
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&abilities, "map-ability", nil, "ABILITY=SCOPES, with spaces between; may be given more than once")
-	flags.StringVar(&o.Table, "source-table", "personal_access_tokens", "the table of tokens; may have its schema before it")
-	flags.StringVar(&o.Users, "source-users", "users", "the table of users")
-	flags.StringVar(&o.UserPK, "source-user-pk", "id", "its primary key")
-	flags.StringVar(&o.Tokenable, "tokenable", `App\Models\User`, "the tokenable_type of the users; the tokens of others are refused")
-	flags.StringVar(&expiration, "expiration", "", "that of config/sanctum.php (there in minutes), as 525600m or 365d")
-	flags.StringVar(&zone, "timezone", "UTC", "that of config/app.php")
+	flags.StringArrayVar(&abilities, "map-ability", nil, "`ABILITY=SCOPES`, with spaces between; may be given more than once")
+	flags.StringVar(&o.Table, "source-table", "personal_access_tokens", "the `NAME` of the table of tokens; may have its schema before it")
+	flags.StringVar(&o.Users, "source-users", "users", "the `NAME` of the table of users")
+	flags.StringVar(&o.UserPK, "source-user-pk", "id", "its `COLUMN` with the primary key")
+	flags.StringVar(&o.Tokenable, "tokenable", `App\Models\User`, "the `TYPE` of tokenable that users are; the tokens of others are refused")
+	flags.StringVar(&expiration, "expiration", "", "the `DURATION` of config/sanctum.php (there in minutes), as 525600m or 365d")
+	flags.StringVar(&zone, "timezone", "UTC", "the `ZONE` of config/app.php")
 	for _, name := range []string{"map-ability", "source-table", "source-users", "source-user-pk", "tokenable", "expiration", "timezone"} {
 		complete(cmd, name)
 	}
@@ -139,7 +139,7 @@ func readSanctum(o *tokenimport.SanctumOptions, abilities []string, expiration, 
 }
 
 func scopeFlag(c *cli, cmd *cobra.Command, scopes *[]string) {
-	cmd.Flags().StringArrayVarP(scopes, "scope", "s", nil, "what each token may do; may be given more than once, or hold several with spaces")
+	cmd.Flags().StringArrayVarP(scopes, "scope", "s", nil, "a `SCOPE`, which each token then has; may be given more than once, or hold several with spaces")
 	completeBy(cmd, "scope", c.completeScope)
 	cmd.PreRun = func(*cobra.Command, []string) { *scopes = strings.Fields(strings.Join(*scopes, " ")) }
 }
@@ -147,9 +147,9 @@ func scopeFlag(c *cli, cmd *cobra.Command, scopes *[]string) {
 // usersFlags are for Django's table of users.
 func usersFlags(cmd *cobra.Command, users, pk, active *string) {
 	flags := cmd.Flags()
-	flags.StringVar(users, "source-users", "auth_user", "the table of users")
-	flags.StringVar(pk, "source-user-pk", "id", "its primary key")
-	flags.StringVar(active, "source-active", "is_active", "its column that says who may sign in")
+	flags.StringVar(users, "source-users", "auth_user", "the `NAME` of the table of users")
+	flags.StringVar(pk, "source-user-pk", "id", "its `COLUMN` with the primary key")
+	flags.StringVar(active, "source-active", "is_active", "its `COLUMN` that says who may sign in")
 }
 
 // importing completes a command that imports from a source; read reads its flags.
@@ -157,7 +157,7 @@ func (c *cli) importing(cmd *cobra.Command, read func() (openedSource, error)) *
 	var dsn string
 	var dryRun bool
 	jsonFlag(cmd)
-	cmd.Flags().StringVar(&dsn, "source", "", "the database to import from; without it the service's own")
+	cmd.Flags().StringVar(&dsn, "source", "", "the `DSN` of the database to import from; without it the service's own")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be done, and do nothing")
 	complete(cmd, "source")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, _ []string) error {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	pageSize    = 500
+	pageSize    = 5000 // each page costs the store a sort of what is left
 	scopesWidth = 40
 	soon        = 7 * day // when an expiry is worth a colour
 )
@@ -26,7 +26,7 @@ func (c *cli) list() *cobra.Command {
 		Long:  "List the live tokens of a user, or of all users, oldest first. Expired tokens are live until they are revoked or pruned.",
 	}
 	jsonFlag(cmd)
-	cmd.Flags().StringVarP(&q.UserID, "user", "u", "", "the ID of the user")
+	cmd.Flags().StringVarP(&q.UserID, "user", "u", "", "the `ID` of the user")
 	cmd.Flags().BoolVar(&q.AllUsers, "all-users", false, "those of all users")
 	cmd.Flags().BoolVar(&q.Revoked, "revoked", false, "revoked ones too")
 	complete(cmd, "user")

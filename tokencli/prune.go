@@ -17,7 +17,7 @@ func (c *cli) prune() *cobra.Command {
 	}
 	jsonFlag(cmd)
 	yesFlag(cmd)
-	cmd.Flags().StringVar(&before, "before", "30d", "before when: so long ago (as 90d), a date (UTC), or a time (RFC 3339)")
+	cmd.Flags().StringVar(&before, "before", "30d", "before `WHEN`: so long ago (as 90d), a date (UTC), or a time (RFC 3339)")
 	complete(cmd, "before", "30d", "90d", "365d")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, _ []string) error {
 		at, err := parseTime(before, c.options.Now(), back)

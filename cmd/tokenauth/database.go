@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -29,7 +30,8 @@ A database is given by a DSN, in --dsn or TOKENAUTH_DSN:
   postgres://USER@HOST/DATABASE    PostgreSQL, as libpq takes it
   mysql:USER@tcp(HOST:3306)/NAME   MySQL or MariaDB, as github.com/go-sql-driver/mysql takes it
 
-It may hold a password, and is never printed.`
+It may hold a password, and is never printed. What import reads is given in the same way, in --source or
+TOKENAUTH_SOURCE_DSN.`
 
 // An app is what the flags say, and what is open.
 type app struct {
@@ -86,7 +88,10 @@ func (a *app) openStore(purpose access) error {
 	if err != nil {
 		return err
 	}
-	a.store, err = tokenauth.NewSQLStore(db, dialect, &tokenauth.SQLOptions{Table: orEnv(a.table, "TOKENAUTH_TABLE")})
+	a.store, err = tokenauth.NewSQLStore(db, dialect, &tokenauth.SQLOptions{
+		Table:   orEnv(a.table, "TOKENAUTH_TABLE"),
+		Timeout: 30 * time.Second, // no request waits, and on a busy server a batch takes its time
+	})
 	if err != nil {
 		return usage("--table or TOKENAUTH_TABLE: " + err.Error())
 	}
@@ -103,6 +108,8 @@ func (a *app) source(_ context.Context, dsn string) (*sql.DB, tokenauth.Dialect,
 
 // lacksTable reports whether the database answers, but not for its table.
 func (a *app) lacksTable(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	return a.store != nil && a.opened[0].PingContext(ctx) == nil && a.store.CheckSchema(ctx) != nil
 }
 

@@ -50,9 +50,9 @@ func newCommand(a *app) *cobra.Command {
 		cmd.Version = info.Main.Version
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&a.dsn, "dsn", "", "the database; without it TOKENAUTH_DSN, where a password is seen by fewer")
-	flags.StringVar(&a.prefix, "prefix", "", "what the service's keys begin with; without it TOKENAUTH_PREFIX")
-	flags.StringVar(&a.table, "table", "", "the table's name; without it TOKENAUTH_TABLE, or tokenauth_tokens")
+	flags.StringVar(&a.dsn, "dsn", "", "the `DSN` of the database; without it TOKENAUTH_DSN, where a password is seen by fewer")
+	flags.StringVar(&a.prefix, "prefix", "", "the `PREFIX` that the service's keys begin with; without it TOKENAUTH_PREFIX")
+	flags.StringVar(&a.table, "table", "", "the `NAME` of the table; without it TOKENAUTH_TABLE, or tokenauth_tokens")
 	for _, name := range []string{"dsn", "prefix", "table"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // fails on flags that aren't there
 	}
