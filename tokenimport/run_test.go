@@ -130,31 +130,6 @@ func TestK11Again(t *testing.T) {
 	})
 }
 
-// K11: names that tokens issued here have already. A client must not be turned away
-// because another one has its name.
-func TestK11NamesTakenHere(t *testing.T) {
-	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		db := openSQLite(t)
-		newDjango(t, db)
-		m := newManager(store)
-		for i := range 20 {
-			addToken(t, db, drfKey(i), 1+i%9, fmt.Sprint("token ", i/9))
-		}
-		for _, name := range []string{"token 0", "token 0 (2)", "token 1"} {
-			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "3", Name: name})
-			require.NoError(t, err)
-		}
-		report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
-		require.Equal(t, 20, report.Imported)
-		for i := range 20 {
-			require.Equal(t, fmt.Sprint(1+i%9), userOf(t, m, drfKey(i)))
-		}
-		require.ElementsMatch(t, []string{"token 0", "token 0 (2)", "token 0 (3)", "token 1", "token 1 (2)"}, namesOf(t, m, "3"))
-		require.ElementsMatch(t, []string{"token 0", "token 1"}, namesOf(t, m, "4"))
-	})
-}
-
 func numbered(i int) string { return fmt.Sprint("token ", i) }
 
 var errDown = errors.New("the database is down")

@@ -1,0 +1,69 @@
+package tokenimport_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenimport"
+)
+
+// K11: names that tokens issued here have already. A client must not be turned away
+// because another one has its name.
+func TestK11NamesTakenHere(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+		db := openSQLite(t)
+		newDjango(t, db)
+		m := newManager(store)
+		for i := range 20 {
+			addToken(t, db, drfKey(i), 1+i%9, fmt.Sprint("token ", i/9))
+		}
+		for _, name := range []string{"token 0", "token 0 (2)", "token 1"} {
+			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "3", Name: name})
+			require.NoError(t, err)
+		}
+		report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+		require.Equal(t, 20, report.Imported)
+		for i := range 20 {
+			require.Equal(t, fmt.Sprint(1+i%9), userOf(t, m, drfKey(i)))
+		}
+		require.ElementsMatch(t, []string{"token 0", "token 0 (2)", "token 0 (3)", "token 1", "token 1 (2)"}, namesOf(t, m, "3"))
+		require.ElementsMatch(t, []string{"token 0", "token 1"}, namesOf(t, m, "4"))
+	})
+}
+
+// A takenStore has the name of each token taken just before it is created, a few times.
+type takenStore struct {
+	tokenauth.Store
+	creates, taken int
+}
+
+func (s *takenStore) Create(ctx context.Context, records ...tokenauth.Record) error {
+	if s.creates++; s.creates <= s.taken {
+		rival := tokenauth.Token{ID: fmt.Sprint("rival", s.creates), UserID: records[0].Token.UserID, Name: records[0].Token.Name, CreatedAt: time.Now()}
+		if err := s.Store.Create(ctx, tokenauth.Record{Token: rival, Digest: tokenauth.DigestOf(rival.ID)}); err != nil {
+			return err
+		}
+	}
+	return s.Store.Create(ctx, records...)
+}
+
+// K11: names that are taken while the import looks for free ones; and pages in which all
+// have one name, as where a system has none, must not take a statement for each row.
+func TestK11NamesTakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	addTokens(t, db, 500, func(int) string { return "laptop" })
+	for taken := range 4 {
+		store := &takenStore{Store: tokenauth.NewMemoryStore(), taken: taken}
+		report, _ := run(t, newManager(store), tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+		require.Equal(t, tokenimport.Report{Read: 500, Imported: 500}, report)
+		require.Equal(t, max(2, taken+1), store.creates, "statements for a page")
+	}
+}
