@@ -71,7 +71,7 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 		o = *opts
 	}
 	s := newSource(db, d, knoxOrigin)
-	name, userPK := "''", s.quoted(cmp.Or(o.UserPK, "id"))
+	name := "''"
 	if o.Name != "" {
 		name = "t." + s.quoted(o.Name)
 	}
@@ -82,27 +82,28 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 		return "(SELECT (SELECT " + column + " FROM " + s.table + " AS own WHERE own.digest = t.digest) FROM (SELECT NULL AS " + column + ") AS missing)"
 	}
 	s.columns = []string{
-		name, s.timeColumn("created"), s.timeColumn("expiry"), "t.user_id", "u." + userPK,
-		"u." + s.quoted(cmp.Or(o.Active, "is_active")), ifThere("salt"), ifThere("token_key"),
+		name, s.timeColumn("created"), s.timeColumn("expiry"), "t.user_id",
+		"(SELECT u." + s.quoted(cmp.Or(o.Active, "is_active")) + " FROM " + s.quoted(cmp.Or(o.Users, "auth_user")) +
+			" AS u WHERE u." + s.quoted(cmp.Or(o.UserPK, "id")) + " = t.user_id)",
+		ifThere("salt"), ifThere("token_key"),
 	}
-	s.join = "LEFT JOIN " + s.quoted(cmp.Or(o.Users, "auth_user")) + " AS u ON u." + userPK + " = t.user_id"
 	scopes, keyStart := slices.Clone(o.Scopes), version.keyStart()
 	s.read = func(digest any, c []any) row {
 		created, ok := timeOf(c[1])
 		expires, alsoOK := timeOf(c[2])
 		r := row{label: "user_id=" + text(c[3])}
 		switch {
-		case c[6] != nil:
+		case c[5] != nil:
 			r.refused = ReasonSalted
 		case len(text(digest)) != 2*sha512.Size || !isHex(text(digest)):
 			r.refused = ReasonAlgorithm
-		case c[7] != nil && len(text(c[7])) != keyStart:
+		case c[6] != nil && len(text(c[6])) != keyStart:
 			r.refused = ReasonVersion
 		}
 		if r.refused != "" {
 			return r
 		}
-		r.refused = userReason(c[4], c[5])
+		r.refused = userReason(c[4], c[4])
 		if !ok || !alsoOK {
 			r.refused = cmp.Or(r.refused, ReasonTime)
 		}

@@ -92,13 +92,13 @@ func (m *move) walk(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, dry, report)
 	require.Equal(t, 200, statusOf(clients, "Token "+first["key"]))
-	exec(t, db, m.sql[0]) // the rehearsal is taken back
+	execute(t, db, m.sql[0]) // the rehearsal is taken back
 	require.Equal(t, []string{"0"}, column(t, db, stored))
 
-	exec(t, db, m.forget)
+	execute(t, db, m.forget)
 	first["accepted"] = "0"
 	if m.origin == "knox" {
-		exec(t, db, strings.Replace(m.sql[1], "2028-01-01", "2345-01-01", 1)) // a year that the test won't see
+		execute(t, db, strings.Replace(m.sql[1], "2028-01-01", "2345-01-01", 1)) // a year that the test won't see
 	}
 	report, err = importAll(ctx, tokens, m.source)
 	require.NoError(t, err)
@@ -122,16 +122,16 @@ func (m *move) walk(t *testing.T) {
 		require.NotEqual(t, []string{"0"}, column(t, db, stored+" WHERE expires_at = "+micros(time.Date(2345, 1, 1, 0, 0, 0, 0, time.UTC))))
 	} else {
 		soon := micros(time.Now().Add(time.Hour))
-		exec(t, db, regexp.MustCompile(`\d{16}`).ReplaceAllString(m.sql[1], soon))
+		execute(t, db, regexp.MustCompile(`\d{16}`).ReplaceAllString(m.sql[1], soon))
 		requireAnswers(t, clients, "Token", m.lines, m.user) // until then
 		require.Equal(t, []string{strconv.Itoa(left.Tokens)}, column(t, db, stored+" WHERE generation = 0 AND expires_at <= "+soon))
 	}
-	exec(t, db, "UPDATE tokenauth_tokens SET expires_at = created_at WHERE generation = 0") // it has come
+	execute(t, db, "UPDATE tokenauth_tokens SET expires_at = created_at WHERE generation = 0") // it has come
 	left, err = m.left(ctx, tokens)
 	require.NoError(t, err)
 	require.Zero(t, left)
 
-	exec(t, db, m.sql[2])
+	execute(t, db, m.sql[2])
 	tokens = tokenauth.New(newSQLiteStore(t, db), "acme", nil) // without the format
 	require.Equal(t, []string{"1"}, column(t, db, stored))
 	_, err = tokens.Authenticate(ctx, key.Reveal())

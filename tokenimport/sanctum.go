@@ -72,10 +72,11 @@ func Sanctum(db *sql.DB, d tokenauth.Dialect, opts *SanctumOptions) *Source {
 	userPK := s.quoted(cmp.Or(o.UserPK, "id"))
 	s.table, s.key = s.quoted(cmp.Or(o.Table, "personal_access_tokens")), "id"
 	s.columns = []string{
-		"t.tokenable_type", "t.tokenable_id", "u." + userPK, "t.name", "t.token", "t.abilities",
+		"t.tokenable_type", "t.tokenable_id",
+		"(SELECT u." + userPK + " FROM " + s.quoted(cmp.Or(o.Users, "users")) + " AS u WHERE u." + userPK + " = t.tokenable_id)",
+		"t.name", "t.token", "t.abilities",
 		s.timeColumn("created_at"), s.timeColumn("expires_at"), s.timeColumn("last_used_at"),
 	}
-	s.join = "LEFT JOIN " + s.quoted(cmp.Or(o.Users, "users")) + " AS u ON u." + userPK + " = t.tokenable_id"
 	s.read = func(id any, c []any) row {
 		r := row{label: "id=" + text(id)}
 		var digest tokenauth.Digest

@@ -125,7 +125,7 @@ func TestK12SanctumPlantedKey(t *testing.T) {
 	for id, key := range map[int]string{1: issued.Reveal(), 2: generated} {
 		leaktest.Default.Secret(key)
 		digest := tokenauth.DigestOf(key)
-		exec(t, db, "UPDATE personal_access_tokens SET token = ? WHERE id = ?", hex.EncodeToString(digest[:]), id)
+		execute(t, db, "UPDATE personal_access_tokens SET token = ? WHERE id = ?", hex.EncodeToString(digest[:]), id)
 	}
 	_, reasons := imported(t, m, sanctum(db, &tokenimport.SanctumOptions{Scopes: everyAbility}))
 	require.Equal(t, 1, reasons[tokenimport.ReasonKeyTaken])
