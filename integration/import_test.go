@@ -58,7 +58,7 @@ func TestImportChild(t *testing.T) {
 	if os.Getenv(importKilled) != "" {
 		require.NoError(t, importtest.Child(t.Context(), db, tokenauth.PostgreSQL, target(t, db, 0).Store))
 	}
-	figures, err := importtest.Measure(t.Context(), db, tokenauth.PostgreSQL, target(t, db, 0), target(t, db, 1), target(t, db, 2))
+	figures, err := importtest.Measure(t.Context(), db, tokenauth.PostgreSQL, target(t, db, 0), target(t, db, 1))
 	require.NoError(t, err)
 	require.Equal(t, importtest.Rows(), figures.Rows)
 	t.Logf("PostgreSQL: %v; %d MiB at most", figures, importtest.Peak())

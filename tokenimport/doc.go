@@ -33,8 +33,8 @@
 // Imported tokens do not count towards MaxPerUser, and DefaultTTL and MaxTTL do not
 // apply to them.
 //
-// Rows are read in pages of 500, in the order of a unique column with an index, and each
-// page is one statement in the store. So a run takes the same memory for any number of
-// rows; source and store may be one database, with a single connection. A row
-// that is added to the source while it is read may need another run.
+// Rows are read in pages of 500, in the order of a unique column with an index, and what is
+// new of a page is stored in one call, all or none. So a run takes the same memory for any
+// number of rows, and source and store may be one database, with a single connection. A
+// row that is added to the source while it is read may need another run.
 package tokenimport

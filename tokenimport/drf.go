@@ -41,26 +41,27 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 		o = *opts
 	}
 	s := newSource(db, d, drfOrigin)
-	key := "t." + s.quoted(cmp.Or(o.Key, "key"))
+	keyColumn := cmp.Or(o.Key, "key")
+	pkColumn := cmp.Or(o.ID, keyColumn)
 	userID := cmp.Or(o.UserID, "user_id")
 	name := "''"
 	if o.Name != "" {
 		name = "t." + s.quoted(o.Name)
 	}
 	s.table = s.quoted(cmp.Or(o.Table, "authtoken_token"))
-	s.key = s.quoted(cmp.Or(o.ID, o.Key, "key"))
+	s.key = s.quoted(pkColumn)
 	s.columns = []string{
-		key, name, s.timeColumn(cmp.Or(o.Created, "created")),
+		"t." + s.quoted(keyColumn), name, s.timeColumn(cmp.Or(o.Created, "created")),
 		"t." + s.quoted(userID),
-		// A join might read the users from end to end, for each page.
+		// NULL if there is no such user. A join might read all users for each page.
 		"(SELECT u." + s.quoted(cmp.Or(o.Active, "is_active")) + " FROM " + s.quoted(cmp.Or(o.Users, "auth_user")) +
 			" AS u WHERE u." + s.quoted(cmp.Or(o.UserPK, "id")) + " = t." + s.quoted(userID) + ")",
 	}
 	scopes := slices.Clone(o.Scopes)
 	s.read = func(pk any, c []any) row {
 		r := row{label: userID + "=" + text(c[3])}
-		if o.ID != "" {
-			r.label = o.ID + "=" + text(pk)
+		if pkColumn != keyColumn {
+			r.label = pkColumn + "=" + text(pk)
 		}
 		key := text(c[0])
 		if !isDRFKey(key) {

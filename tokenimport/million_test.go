@@ -51,7 +51,7 @@ func TestImportChild(t *testing.T) {
 	if os.Getenv(importKilled) != "" {
 		require.NoError(t, importtest.Child(t.Context(), source, tokenauth.SQLite, target.Store))
 	}
-	figures, err := importtest.Measure(t.Context(), source, tokenauth.SQLite, target, openTarget(t, folder, "imported.db"), openTarget(t, folder, "bare.db"))
+	figures, err := importtest.Measure(t.Context(), source, tokenauth.SQLite, target, openTarget(t, folder, "bare.db"))
 	require.NoError(t, err)
 	require.Equal(t, importtest.Rows(), figures.Rows)
 	t.Logf("SQLite: %v; %d MiB at most", figures, importtest.Peak())

@@ -12,8 +12,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Source reads the tokens that another system keeps. It may be used again, but not
-// by two calls at once. What is wrong with its options is told by [Run].
+// A Source reads the tokens that another system keeps. It is safe for concurrent use.
+// What is wrong with its options is told by [Run].
 type Source struct {
 	db      *sql.DB
 	dialect tokenauth.Dialect
