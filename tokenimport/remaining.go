@@ -14,13 +14,16 @@ type Remainder struct {
 	LastUsedAt time.Time // of the one that was used last; zero: none was
 }
 
+// remainingPage is large, since a store may look at all its rows for each page.
+const remainingPage = 20_000
+
 // Remaining counts the tokens of an origin ("drf", "knox", "sanctum") whose imported
 // key still works: live, neither expired nor rotated. When there are none, and the
 // grace of the last rotations is over, the LegacyFormat can go. It reads the whole
 // list of live tokens.
 func Remaining(ctx context.Context, m *tokenauth.Manager, origin string) (Remainder, error) {
 	var left Remainder
-	q := tokenauth.Query{AllUsers: true, Limit: pageSize}
+	q := tokenauth.Query{AllUsers: true, Limit: remainingPage}
 	for {
 		tokens, err := m.List(ctx, q)
 		if err != nil {
@@ -36,7 +39,7 @@ func Remaining(ctx context.Context, m *tokenauth.Manager, origin string) (Remain
 				left.LastUsedAt = t.LastUsedAt
 			}
 		}
-		if len(tokens) < pageSize {
+		if len(tokens) < remainingPage {
 			return left, nil
 		}
 		q.After = tokens[len(tokens)-1].Cursor()

@@ -58,12 +58,13 @@ const (
 )
 
 // Run imports the tokens of a source, as the package's documentation says. opts may be
-// nil. An error ends it: of the source, of the store, or of ctx. The report counts
+// nil. An error ends it: of the source, of the store, or of ctx;
+// [tokenauth.ErrInvalidSpec] for options of the source that can't be. The report counts
 // nothing that was not stored; run it again to go on.
 func Run(ctx context.Context, m *tokenauth.Manager, s *Source, opts *Options) (Report, error) {
 	r := &run{manager: m, origin: s.origin}
 	if s.err != nil {
-		return r.report, fmt.Errorf("tokenimport: %w", s.err)
+		return r.report, fmt.Errorf("tokenimport: %w: %w", tokenauth.ErrInvalidSpec, s.err)
 	}
 	if opts != nil {
 		r.options = *opts

@@ -353,8 +353,22 @@ func TestRemaining(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, tokenimport.Remainder{Tokens: 596, LastUsedAt: used}, left)
 	})
+	many := newManager(tokenauth.NewMemoryStore())
+	for i := range 21 { // more than a page of the list
+		specs := make([]tokenauth.ImportSpec, 1_000)
+		for j := range specs {
+			name := fmt.Sprint("token ", 1_000*i+j)
+			specs[j] = tokenauth.ImportSpec{UserID: name, Name: name, Origin: "drf", Digest: tokenauth.DigestOf(name)}
+		}
+		_, err := many.Import(t.Context(), specs...)
+		require.NoError(t, err)
+	}
+	left, err := tokenimport.Remaining(t.Context(), many, "drf")
+	require.NoError(t, err)
+	require.Equal(t, 21_000, left.Tokens)
+
 	failing := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	failing.Fail(errDown)
-	_, err := tokenimport.Remaining(t.Context(), newManager(failing), "drf")
+	_, err = tokenimport.Remaining(t.Context(), newManager(failing), "drf")
 	require.ErrorIs(t, err, errDown)
 }
