@@ -203,7 +203,7 @@ func TestK11TwoAtOnce(t *testing.T) {
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := openSQLite(t)
 		newDjango(t, db)
-		const rows = 700
+		const rows = 510
 		addTokens(t, db, rows, func(int) string { return "laptop" }) // so that each needs a number
 		m := newManager(store)
 		var running sync.WaitGroup
