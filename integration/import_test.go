@@ -81,7 +81,7 @@ func TestImportMany(t *testing.T) {
 // K11: the process is killed in the middle, more than once. The next one must lose and
 // double nothing.
 func TestK11Killed(t *testing.T) {
-	rows := min(importtest.Rows(), 20_000)
+	const rows = 20_000
 	dsn := newSource(t, "killed", rows)
 	for range shortOrLong(5, 50) {
 		killtest.Kill(t, "TestImportChild", importDSN+"="+dsn, importKilled+"=1")
