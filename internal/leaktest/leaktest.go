@@ -54,11 +54,12 @@ func capture(s *Search) (stop func()) {
 		})
 		return w
 	}
-	os.Stdout, os.Stderr = redirect(stdout), redirect(stderr)
+	out, errors := redirect(stdout), redirect(stderr) // go test -json makes one variable the other
+	os.Stdout, os.Stderr = out, errors
 	log.SetOutput(os.Stderr)
 	return func() {
-		_ = os.Stdout.Close()
-		_ = os.Stderr.Close()
+		_ = out.Close()
+		_ = errors.Close()
 		readers.Wait()
 		os.Stdout, os.Stderr = stdout, stderr
 		log.SetOutput(stderr)
