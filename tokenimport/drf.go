@@ -59,11 +59,11 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	}
 	scopes := slices.Clone(o.Scopes)
 	s.read = func(pk any, c []any) row {
-		r := row{label: userID + "=" + text(c[3])}
-		if pkColumn != keyColumn {
-			r.label = pkColumn + "=" + text(pk)
-		}
 		key := text(c[0])
+		r := row{label: pkColumn + "=" + text(pk)}
+		if text(pk) == key {
+			r.label = userID + "=" + text(c[3])
+		}
 		if !isDRFKey(key) {
 			r.refused = ReasonMalformed
 			return r

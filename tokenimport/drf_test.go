@@ -102,9 +102,10 @@ func TestDRFColumns(t *testing.T) {
 	m := newManager(tokenauth.NewMemoryStore())
 	_, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
 	require.Equal(t, []tokenimport.Refusal{{Row: "1st=3", Reason: tokenimport.ReasonTime}, {Row: "1st=5", Reason: tokenimport.ReasonMalformed}}, refused)
-	opts.ID = "select" // the key itself, which must not be told
-	_, refused = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
-	require.Equal(t, []string{"from=c0ffee", "from=c0ffee"}, []string{refused[0].Row, refused[1].Row})
+	for _, opts.ID = range []string{"select", "SELECT"} { // the key itself, which must not be told
+		_, refused = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
+		require.Equal(t, []string{"from=c0ffee", "from=c0ffee"}, []string{refused[0].Row, refused[1].Row})
+	}
 	execute(t, db, `UPDATE "order" SET "on" = ? WHERE "1st" = 3`, created)
 	run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
 	require.Equal(t, "c0ffee", userOf(t, m, drfKey("b")))
