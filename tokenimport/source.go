@@ -93,7 +93,7 @@ func (s *Source) timeColumn(name string) string {
 const pageSize = 500
 
 // page returns the rows that follow a key, nil for the first, and the key of the last.
-// It leaves no query open.
+// It leaves no query open. A key that is there twice would have rows left out.
 func (s *Source) page(ctx context.Context, after any) (page []row, last any, err error) {
 	query := "SELECT * FROM " + s.table
 	var args []any
@@ -127,10 +127,20 @@ func (s *Source) page(ctx context.Context, after any) (page []row, last any, err
 				values[i] = string(b)
 			}
 		}
+		if values[0] == last && last != nil {
+			return nil, nil, s.ambiguous()
+		}
 		last = values[0]
 		page = append(page, s.read(last, values[1:]))
 	}
+	if len(page) == pageSize && (last == nil || last == after) {
+		return nil, nil, s.ambiguous() // or the same page would come again and again
+	}
 	return page, last, rows.Err()
+}
+
+func (s *Source) ambiguous() error {
+	return fmt.Errorf("column %s must be unique and not null, with values of one type", s.key)
 }
 
 // text returns a value as text, empty for NULL.

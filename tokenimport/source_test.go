@@ -157,3 +157,24 @@ func TestK11NameTakenAgain(t *testing.T) {
 	require.Equal(t, map[string]Reason{"n=3": ReasonNameTaken}, refused)
 	require.Equal(t, Report{Read: 5, Imported: 4, Refused: 1}, report)
 }
+
+// A column that tells no rows apart would have some left out, or the same page come for
+// ever: SQLite takes NULL as a primary key, and bytes as text.
+func TestAmbiguousKeys(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{
+		"twice": "n / 2",
+		"NULL":  "NULL",
+		"bytes": "CAST(1000 + n AS BLOB)",
+	} {
+		s := newTestSource(t, pageSize+1, func(int) row { return row{refused: ReasonMalformed} })
+		_, err := s.db.Exec("CREATE TABLE odd AS SELECT " + key + " AS n FROM numbers")
+		require.NoError(t, err)
+		read := s.read
+		s.table, s.read = "odd", func(any, []any) row { return read(int64(0), nil) }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		_, err = Run(ctx, tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil), s, nil)
+		cancel()
+		require.ErrorContains(t, err, "column n must be unique", name)
+	}
+}
