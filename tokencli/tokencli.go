@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -59,7 +60,7 @@ func New(open func(context.Context) (*tokenauth.Manager, error), opts *Options) 
 		RunE:                       help,
 	}
 	group.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(err.Error() + "; see " + cmd.CommandPath() + " --help")
+		return usage(flagError(err) + "; see " + cmd.CommandPath() + " --help")
 	})
 	group.AddCommand(c.create(), c.list(), c.show(), c.rename(), c.rotate(), c.revoke(), c.prune(), c.checkKey())
 	if c.options.Store != nil {
@@ -87,6 +88,24 @@ func help(cmd *cobra.Command, args []string) error {
 		text += "; is it " + strings.Join(similar, " or ") + "?"
 	}
 	return usage(text + "; see " + cmd.CommandPath() + " --help")
+}
+
+// flagError says what is wrong with a flag, and of what was given no more than a name
+// that may be mistyped: in -dsn=… and --dsn… there may be a password, elsewhere a key.
+func flagError(err error) string {
+	switch e := err.(type) {
+	case *pflag.NotExistError:
+		name := e.GetSpecifiedName()
+		if e.GetSpecifiedShortnames() == "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") == "" {
+			return "unknown flag --" + name
+		}
+		return "unknown flag; those with a name begin with --"
+	case *pflag.ValueRequiredError:
+		return "--" + e.GetFlag().Name + ": the value is missing"
+	case *pflag.InvalidValueError:
+		return "--" + e.GetFlag().Name + ": malformed value"
+	}
+	return "malformed flag"
 }
 
 // command completes a command that takes the arguments its Use names: words in capitals.

@@ -327,3 +327,25 @@ func TestCompletion(t *testing.T) {
 		require.Equal(t, c.want+":4\n", stdout.String(), c.args) // 4: no files
 	}
 }
+
+// What was pasted in a wrong place, a key or a DSN with a password, must not go into the
+// logs of a job with the error; a name that is only mistyped helps.
+func TestFlagErrors(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	for arg, want := range map[string]string{
+		"--jsno":                        "unknown flag --jsno",
+		"--dns=postgres://u:s3cret@db":  "unknown flag --dns",
+		"-dsn=postgres://u:s3cret@db":   "unknown flag; those with a name begin with --",
+		"--dsnpostgres://u:s3cret@db/x": "unknown flag; those with a name begin with --",
+		"-s3cret":                       "unknown flag; those with a name begin with --",
+		"--json=s3cret":                 "--json: malformed value",
+		"--=s3cret":                     "malformed flag",
+		"-u":                            "--user: the value is missing",
+	} {
+		got := p.run("list", arg)
+		require.Equal(t, Usage, got.code(), arg)
+		require.ErrorContains(t, got.err, want)
+		require.NotContains(t, got.stdout+got.stderr, "s3cret")
+	}
+}
