@@ -30,7 +30,7 @@ A database is given by a DSN, in --dsn or TOKENAUTH_DSN:
   postgres://USER@HOST/DATABASE    PostgreSQL, as libpq takes it
   mysql:USER@tcp(HOST:3306)/NAME   MySQL or MariaDB, as github.com/go-sql-driver/mysql takes it
 
-It may hold a password, and is never printed. What import reads is given in the same way, in --source or
+A password in it is never printed. What import reads is given in the same way, in --source or
 TOKENAUTH_SOURCE_DSN.`
 
 // An app is what the flags say, and what is open.
@@ -169,7 +169,10 @@ func openSQLite(path string, purpose access) (*sql.DB, tokenauth.Dialect, error)
 		return nil, "", fmt.Errorf("find the database: %w", err)
 	}
 	if _, err := os.Stat(path); err != nil && purpose != create {
-		return nil, "", &tokencli.Error{Code: tokencli.Unavailable, Err: fmt.Errorf("%w; to make a new database: tokenauth schema --create", err)}
+		if purpose == use {
+			err = fmt.Errorf("%w; to make a new database: tokenauth schema --create", err)
+		}
+		return nil, "", &tokencli.Error{Code: tokencli.Unavailable, Err: err}
 	}
 	settings := "?_pragma=busy_timeout(5000)"
 	switch purpose {
