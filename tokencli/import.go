@@ -60,6 +60,7 @@ func (c *cli) importDRF() *cobra.Command {
 func (c *cli) importKnox() *cobra.Command {
 	var o tokenimport.KnoxOptions
 	var version int
+	var zone string
 	cmd := &cobra.Command{
 		Use:     "knox",
 		Short:   "From django-rest-knox 4.2 or 5",
@@ -71,13 +72,15 @@ func (c *cli) importKnox() *cobra.Command {
 	flags.IntVar(&version, "knox-version", 0, "the `VERSION`, 4 (from 4.2 on) or 5: they hash keys differently")
 	flags.StringVar(&o.Table, "source-table", "knox_authtoken", "the `NAME` of the table of tokens; may have its schema before it")
 	flags.StringVar(&o.Name, "source-name", "", "its `COLUMN` with the name, if there is one")
+	flags.StringVar(&zone, "timezone", "UTC", "the `ZONE` of Django's TIME_ZONE, if USE_TZ is off")
 	complete(cmd, "knox-version", "4", "5")
 	return c.importing(cmd, func() (openedSource, error) {
 		v := tokenimport.KnoxVersion(version)
 		if v != tokenimport.Knox4 && v != tokenimport.Knox5 {
 			return nil, usage("which version of knox made the tokens? give --knox-version 4 or 5")
 		}
-		return func(db *sql.DB, d tokenauth.Dialect) *tokenimport.Source { return tokenimport.Knox(db, d, v, &o) }, nil
+		err := readZone(&o.Location, zone)
+		return func(db *sql.DB, d tokenauth.Dialect) *tokenimport.Source { return tokenimport.Knox(db, d, v, &o) }, err
 	})
 }
 
@@ -115,8 +118,8 @@ func readSanctum(o *tokenimport.SanctumOptions, abilities []string, expiration, 
 			return usage("--expiration: " + err.Error())
 		}
 	}
-	if o.Location, err = time.LoadLocation(zone); err != nil {
-		return usage("--timezone: must be a name of the IANA database, as Europe/Berlin")
+	if err := readZone(&o.Location, zone); err != nil {
+		return err
 	}
 	rules := map[string][]string{}
 	for _, rule := range abilities {
@@ -134,6 +137,13 @@ func readSanctum(o *tokenimport.SanctumOptions, abilities []string, expiration, 
 			return nil, errors.New(string(tokenimport.ReasonWildcard))
 		}
 		return []string{ability}, nil
+	}
+	return nil
+}
+
+func readZone(to **time.Location, zone string) (err error) {
+	if *to, err = time.LoadLocation(zone); err != nil {
+		return usage("--timezone: must be a name of the IANA database, as Europe/Berlin")
 	}
 	return nil
 }

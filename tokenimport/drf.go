@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"database/sql"
 	"slices"
+	"time"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -68,7 +69,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 			r.refused = ReasonMalformed
 			return r
 		}
-		created, ok := timeOf(c[2])
+		created, ok := timeOf(c[2], time.UTC)
 		if !ok {
 			r.refused = ReasonTime
 		}

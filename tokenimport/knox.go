@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -56,6 +57,10 @@ type KnoxOptions struct {
 
 	// Scopes are what each token may do. None: only what requires none.
 	Scopes []string
+
+	// Location is Django's TIME_ZONE, if USE_TZ is off: then SQLite and MySQL hold times
+	// of it, that name none. Nil: UTC.
+	Location *time.Location
 }
 
 // Knox reads the tokens of django-rest-knox 4.2 or 5. The options may be nil. It panics if
@@ -87,10 +92,10 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 			" AS u WHERE u." + s.quoted(cmp.Or(o.UserPK, "id")) + " = t.user_id)",
 		ifThere("salt"), ifThere("token_key"),
 	}
-	scopes, keyStart := slices.Clone(o.Scopes), version.keyStart()
+	scopes, keyStart, location := slices.Clone(o.Scopes), version.keyStart(), cmp.Or(o.Location, time.UTC)
 	s.read = func(digest any, c []any) row {
-		created, ok := timeOf(c[1])
-		expires, alsoOK := timeOf(c[2])
+		created, ok := timeOf(c[1], location)
+		expires, alsoOK := timeOf(c[2], location)
 		r := row{label: "user_id=" + text(c[3])}
 		switch {
 		case c[5] != nil:

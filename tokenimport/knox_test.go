@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -135,12 +136,14 @@ func TestKnoxOptions(t *testing.T) {
 		"ALTER TABLE people ADD COLUMN salt TEXT NOT NULL DEFAULT 'of its passwords'",
 		"UPDATE devices_token SET created = 'yesterday' WHERE user_id = 8 AND length(digest) = 128",
 		"UPDATE devices_token SET digest = upper(digest) WHERE user_id = 7",
+		"UPDATE devices_token SET expiry = '2126-01-02 03:04:05' WHERE user_id = 3", // as without USE_TZ
 	} {
 		execute(t, db, statement)
 	}
 	m := beside(t, db)
 	_, reasons := imported(t, m, tokenimport.Knox(db, tokenauth.SQLite, tokenimport.Knox5, &tokenimport.KnoxOptions{
 		Table: "main.devices_token", Name: "label", Users: "people", UserPK: "uid", Active: "enabled", Scopes: []string{"orders:read"},
+		Location: time.FixedZone("CEST", 2*60*60),
 	}))
 	require.Equal(t, 6, reasons[tokenimport.ReasonTime])
 	require.Equal(t, 5, reasons[tokenimport.ReasonAlgorithm])
@@ -148,6 +151,7 @@ func TestKnoxOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"phone", "phone (2)", "phone (3)", "phone (4)"}, namesOf(t, m, "3"))
 	require.Equal(t, []string{"orders:read"}, tokens[0].Scopes)
+	require.Equal(t, time.Date(2126, 1, 2, 1, 4, 5, 0, time.UTC), tokens[0].ExpiresAt)
 
 	require.Panics(t, func() { knox(db, 3) })
 	_, err = tokenimport.Run(t.Context(), m, tokenimport.Knox(db, tokenauth.SQLite, tokenimport.Knox5, &tokenimport.KnoxOptions{Table: `x"; --`}), nil)

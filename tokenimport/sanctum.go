@@ -50,7 +50,8 @@ type SanctumOptions struct {
 	// Expiration is that of config/sanctum.php, there in minutes. Zero: none.
 	Expiration time.Duration
 
-	// Location is the timezone of config/app.php. Nil: UTC.
+	// Location is the timezone of config/app.php, in which times are that name none.
+	// Nil: UTC.
 	Location *time.Location
 }
 
@@ -109,14 +110,10 @@ func userExists(id any) Reason {
 // readTimes sets when a token was made, ends, and was used last.
 func readTimes(spec *tokenauth.ImportSpec, columns []any, location *time.Location, expiration time.Duration) Reason {
 	for i, to := range []*time.Time{&spec.CreatedAt, &spec.ExpiresAt, &spec.LastUsedAt} {
-		t, ok := timeOf(columns[i])
-		if !ok {
+		var ok bool
+		if *to, ok = timeOf(columns[i], location); !ok {
 			return ReasonTime
 		}
-		if !t.IsZero() { // the columns have no zone
-			t = time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), location)
-		}
-		*to = t
 	}
 	if expiration == 0 {
 		return ""

@@ -77,17 +77,17 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// timeColumn returns the expression for a column of t that holds a time, so that the
-// settings of a driver (parseTime, loc) don't bend it.
+// timeColumn returns the expression for a column of t that holds a time: as text, so that
+// no driver bends it (parseTime, loc), and it is seen whether it names a zone.
 func (s *Source) timeColumn(name string) string {
 	column := "t." + s.quoted(name)
 	switch s.dialect {
-	case tokenauth.SQLite:
-		return "CAST(" + column + " AS TEXT)"
+	case tokenauth.PostgreSQL:
+		return "to_json(" + column + ") #>> '{}'" // ISO 8601, whatever DateStyle says
 	case tokenauth.MySQL:
 		return "CAST(" + column + " AS CHAR)"
 	}
-	return column
+	return "CAST(" + column + " AS TEXT)"
 }
 
 const pageSize = 500
@@ -160,22 +160,19 @@ func isTrue(v any) bool {
 	return err == nil && b
 }
 
-// timeOf returns the time that a value stands for, in UTC where it names no zone; zero
-// for NULL. It returns false if the value can't be read.
-func timeOf(v any) (time.Time, bool) {
+// timeOf returns the time that a value stands for, which is of location where it names no
+// zone; zero for NULL. It returns false if the value can't be read.
+func timeOf(v any, location *time.Location) (time.Time, bool) {
 	if v == nil {
 		return time.Time{}, true
 	}
-	t, ok := v.(time.Time)
+	value := strings.Replace(text(v), "T", " ", 1)
 	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07"} {
-		if ok {
-			break
+		if t, err := time.ParseInLocation(layout, value, location); err == nil {
+			return t.UTC(), !t.IsZero() // which would mean "never"
 		}
-		var err error
-		t, err = time.Parse(layout, strings.Replace(text(v), "T", " ", 1))
-		ok = err == nil
 	}
-	return t.UTC(), ok && !t.IsZero() // which would mean "never"
+	return time.Time{}, false
 }
 
 // isHex reports whether s is hexadecimal digits, which these systems write small.

@@ -24,20 +24,25 @@ func TestTimeOf(t *testing.T) {
 		"in UTC":           "2026-03-01T12:00:00.123456Z",
 		"with an offset":   "2026-03-01 17:30:00.123456+05:30",
 		"with hours":       "2026-03-01 10:00:00.123456-02",
-		"native":           want.In(time.FixedZone("", 3600)),
 	} {
-		got, ok := timeOf(v)
+		got, ok := timeOf(v, time.UTC)
 		require.True(t, ok, name)
 		require.Equal(t, want, got, name)
 	}
-	got, ok := timeOf(nil)
+	berlin := time.FixedZone("CET", 60*60)
+	for v, hour := range map[string]int{"2026-03-01 12:00:00": 11, "2026-03-01 12:00:00+00": 12, "2026-03-01T12:00:00Z": 12} {
+		got, ok := timeOf(v, berlin)
+		require.True(t, ok, v)
+		require.Equal(t, time.Date(2026, 3, 1, hour, 0, 0, 0, time.UTC), got, v)
+	}
+	got, ok := timeOf(nil, time.UTC)
 	require.True(t, ok)
 	require.True(t, got.IsZero())
 	for name, v := range map[string]any{
 		"empty": "", "a word": "infinity", "a day": "2026-03-01", "MySQL's zero": "0000-00-00 00:00:00", "what would mean never": "0001-01-01 00:00:00",
-		"a native zero": time.Time{}, "seconds": int64(1772366400), "no such day": "2026-02-30 12:00:00", "text behind it": "2026-03-01 12:00:00 x",
+		"seconds": int64(1772366400), "no such day": "2026-02-30 12:00:00", "text behind it": "2026-03-01 12:00:00 x",
 	} {
-		_, ok := timeOf(v)
+		_, ok := timeOf(v, time.UTC)
 		require.False(t, ok, name)
 	}
 }
