@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
@@ -92,7 +93,8 @@ func (c *cli) importSanctum() *cobra.Command {
 		Use:   "sanctum",
 		Short: "From Laravel Sanctum",
 		Long: "Import the tokens of Laravel Sanctum. An ability becomes the scope of the same name, or the scopes that\n" +
-			"--map-ability says. Without a rule for it, a token with the ability * is refused.",
+			"--map-ability says. Without a rule for it, a token with the ability * is refused. Import one type of\n" +
+			"tokenable alone: another's numbers would be taken for the IDs of users.",
 		Example: "  import sanctum --map-ability '*=orders:read orders:write' --map-ability 'server:update='",
 	}
 	flags := cmd.Flags()
@@ -103,9 +105,6 @@ func (c *cli) importSanctum() *cobra.Command {
 	flags.StringVar(&o.Tokenable, "tokenable", `App\Models\User`, "the `TYPE` of tokenable that users are; the tokens of others are refused")
 	flags.StringVar(&expiration, "expiration", "", "the `DURATION` of config/sanctum.php (there in minutes), as 525600m or 365d")
 	flags.StringVar(&zone, "timezone", "UTC", "the `ZONE` of config/app.php")
-	for _, name := range []string{"map-ability", "source-table", "source-users", "source-user-pk", "tokenable", "expiration", "timezone"} {
-		complete(cmd, name)
-	}
 	return c.importing(cmd, func() (openedSource, error) {
 		err := readSanctum(&o, abilities, expiration, zone)
 		return func(db *sql.DB, d tokenauth.Dialect) *tokenimport.Source { return tokenimport.Sanctum(db, d, &o) }, err
@@ -169,7 +168,11 @@ func (c *cli) importing(cmd *cobra.Command, read func() (openedSource, error)) *
 	jsonFlag(cmd)
 	cmd.Flags().StringVar(&dsn, "source", "", "the `DSN` of the database to import from; without it the service's own")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be done, and do nothing")
-	complete(cmd, "source")
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, ok := cmd.GetFlagCompletionFunc(f.Name); !ok {
+			complete(cmd, f.Name)
+		}
+	})
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, _ []string) error {
 		open, err := read()
 		if err != nil {

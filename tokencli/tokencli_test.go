@@ -306,11 +306,15 @@ func (s *rotatesOnce) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{Scopes: []string{"orders:write", "orders:read"}})
+	p.from(django(t, 1))
 	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
+		{[]string{"import", "drf", "--source-table", ""}, ""},
+		{[]string{"import", "drf", "--scope", ""}, "orders:read\norders:write\n"},
+		{[]string{"import", "knox", "--knox-version", ""}, "4\n5\n"},
 		{[]string{"create", "--scope", ""}, "orders:read\norders:write\n"},
 		{[]string{"create", "--expires", "9"}, "30d\n90d\n365d\nnever\n"},
 		{[]string{"show", "--user", "42", ""}, token.ID + "\tlaptop\n"},
