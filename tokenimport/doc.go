@@ -31,7 +31,8 @@
 // ("drf"). If another live token of the user has the name, it gets a number: "laptop (2)".
 //
 // Imported tokens do not count towards MaxPerUser, and DefaultTTL and MaxTTL do not
-// apply to them.
+// apply to them. IdleTimeout does: DRF and knox keep no last uses, so where it is set, a
+// token that is older is refused at once. Set it once the service has run for as long.
 //
 // Rows are read in pages of 500, in the order of a unique column with an index, and what is
 // new of a page is stored in one call, all or none. So a run takes the same memory for any

@@ -164,6 +164,9 @@ func ownScope(ability string) ([]string, error) {
 // or without it; or 40 or 80 characters without a checksum, as before version 3.3.
 //
 // The ID decides nothing here: a key is found by the rest of it, which is the secret.
+//
+// Where other systems' keys are accepted too, it comes last in the list: it would take
+// those of 40 or 80 digits for its own.
 func SanctumFormat(prefix string) tokenauth.LegacyFormat {
 	return tokenauth.LegacyFormat{Origin: sanctumOrigin, Canonical: func(presented string) (string, bool) {
 		id, secret, found := strings.Cut(presented, "|")
