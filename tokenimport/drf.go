@@ -53,10 +53,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	s.key = s.quoted(pkColumn)
 	s.columns = []string{
 		"t." + s.quoted(keyColumn), name, s.timeColumn(cmp.Or(o.Created, "created")),
-		"t." + s.quoted(userID),
-		// NULL if there is no such user. A join might read all users for each page.
-		"(SELECT u." + s.quoted(cmp.Or(o.Active, "is_active")) + " FROM " + s.quoted(cmp.Or(o.Users, "auth_user")) +
-			" AS u WHERE u." + s.quoted(cmp.Or(o.UserPK, "id")) + " = t." + s.quoted(userID) + ")",
+		"t." + s.quoted(userID), s.activeColumn(o.Active, o.Users, o.UserPK, userID),
 	}
 	scopes := slices.Clone(o.Scopes)
 	s.read = func(pk any, c []any) row {
@@ -73,7 +70,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 		if !ok {
 			r.refused = ReasonTime
 		}
-		r.refused = cmp.Or(userReason(c[4], c[4]), r.refused)
+		r.refused = cmp.Or(userReason(c[4]), r.refused)
 		r.spec = tokenauth.ImportSpec{
 			UserID: text(c[3]), Name: text(c[1]), Scopes: scopes, Origin: drfOrigin,
 			Digest: tokenauth.DigestOf(key), Hint: key[drfDigits-4:], CreatedAt: created,
@@ -83,10 +80,17 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	return s
 }
 
-// userReason is for a user's ID and active column, both NULL if there is no such user.
-func userReason(id, active any) Reason {
+// activeColumn returns the expression that says whether Django lets the user sign in, NULL
+// if there is none. A join might read all users for each page.
+func (s *Source) activeColumn(active, users, pk, userID string) string {
+	return "(SELECT u." + s.quoted(cmp.Or(active, "is_active")) + " FROM " + s.quoted(cmp.Or(users, "auth_user")) +
+		" AS u WHERE u." + s.quoted(cmp.Or(pk, "id")) + " = t." + s.quoted(userID) + ")"
+}
+
+// userReason is for what activeColumn says.
+func userReason(active any) Reason {
 	switch {
-	case id == nil:
+	case active == nil:
 		return ReasonNoUser
 	case !isTrue(active):
 		return ReasonInactive

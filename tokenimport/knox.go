@@ -88,8 +88,7 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 	}
 	s.columns = []string{
 		name, s.timeColumn("created"), s.timeColumn("expiry"), "t.user_id",
-		"(SELECT u." + s.quoted(cmp.Or(o.Active, "is_active")) + " FROM " + s.quoted(cmp.Or(o.Users, "auth_user")) +
-			" AS u WHERE u." + s.quoted(cmp.Or(o.UserPK, "id")) + " = t.user_id)",
+		s.activeColumn(o.Active, o.Users, o.UserPK, "user_id"),
 		ifThere("salt"), ifThere("token_key"),
 	}
 	scopes, keyStart, location := slices.Clone(o.Scopes), version.keyStart(), cmp.Or(o.Location, time.UTC)
@@ -108,7 +107,7 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 		if r.refused != "" {
 			return r
 		}
-		r.refused = userReason(c[4], c[4])
+		r.refused = userReason(c[4])
 		if !ok || !alsoOK {
 			r.refused = cmp.Or(r.refused, ReasonTime)
 		}

@@ -14,7 +14,7 @@ import (
 // Options are the settings of [Run]. Every zero field is the default.
 type Options struct {
 	// DryRun has everything read and judged, and nothing stored. Report.Imported then
-	// is what would be.
+	// is what would be, but for what the store alone can tell: a key that is taken.
 	DryRun bool
 
 	// OnRefused is told of each row that is refused.
@@ -31,7 +31,7 @@ type Options struct {
 // others add up to.
 type Report struct {
 	Read     int
-	Imported int
+	Imported int // where two imports run at once, both may count a row
 	Existing int // there from an earlier import, also rotated and revoked ones
 	Refused  int
 }
