@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	_ "time/tzdata" // for --timezone, on any machine
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -134,7 +135,9 @@ func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	switch {
 	case scheme == "postgres", scheme == "postgresql":
 		config, err := pgx.ParseConfig(dsn)
-		if err != nil {
+		// After a slash in a password that is not escaped, its rest is taken for the
+		// database, which errors name.
+		if err != nil || strings.Contains(config.Database, "@") {
 			return nil, "", usage("the DSN is no URL that PostgreSQL's driver takes")
 		}
 		return stdlib.OpenDB(*config), tokenauth.PostgreSQL, nil
