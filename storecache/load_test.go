@@ -144,7 +144,8 @@ func TestQ4FloodOfUnknownKeys(t *testing.T) {
 }
 
 func heap() uint64 {
-	runtime.GC()
+	runtime.GC() // after which finalizers run,
+	runtime.GC() // and what they and pools held is gone
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
