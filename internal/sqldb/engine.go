@@ -1,10 +1,6 @@
 package sqldb
 
-import (
-	"cmp"
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // An engine holds what differs between databases, once table and queries avoid
 // what they can: integers for times, IDs made by the caller, comparison byte by byte.
@@ -95,19 +91,19 @@ func among(n int, columns ...string) string {
 	return "{table} WHERE (" + strings.Repeat(tuple+" OR ", n-1) + tuple + ")"
 }
 
-// amongEach looks for one tuple after the other. PostgreSQL would else read a table that
-// it has no statistics of from end to end, and go on as that grows, since drivers keep plans.
+// amongEach looks for one value after the other. PostgreSQL would else read a table that
+// it has no statistics of from end to end, and go on as that grows, since drivers keep
+// plans. A user's ID, of which a service may choose the type, stands in tuples alone.
 func amongEach(n int, columns ...string) string {
-	types := map[string]string{"digest": "bytea", "retired_digest": "bytea", "slot": "integer"}
-	var names, values, equal []string
-	for i, column := range columns {
-		name := fmt.Sprint("v", i)
-		names = append(names, name)
-		values = append(values, "CAST(? AS "+cmp.Or(types[column], "text")+")")
-		equal = append(equal, column+" = wanted."+name)
+	if len(columns) > 1 {
+		return among(n, columns...)
 	}
-	return "(VALUES " + marks("("+strings.Join(values, ", ")+")", n) + ") AS wanted (" + strings.Join(names, ", ") + `)
-		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + strings.Join(equal, " AND ") + " OFFSET 0) AS found WHERE true"
+	kind := "text"
+	if columns[0] != "id" {
+		kind = "bytea"
+	}
+	return "(VALUES " + marks("(CAST(? AS "+kind+"))", n) + `) AS wanted (value)
+		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + columns[0] + " = wanted.value OFFSET 0) AS found WHERE true"
 }
 
 // marks returns item n times, between commas.
