@@ -87,15 +87,12 @@ func (m *Manager) configure() error {
 		}
 		m.forms = append(m.forms, keyform.New(p))
 	}
-	if len(o.Scopes) > 0 {
-		m.scopes = map[string]bool{}
-	}
 	for _, s := range o.Scopes {
 		if err := syntax.Scope(s); err != nil {
 			return err
 		}
-		m.scopes[s] = true
 	}
+	m.scopes = syntax.ScopeSet(o.Scopes)
 	if o.DefaultTTL < 0 || o.MaxTTL < 0 || o.MaxTTL > 0 && o.DefaultTTL > o.MaxTTL {
 		return errors.New("DefaultTTL and MaxTTL must not be negative, nor DefaultTTL above MaxTTL")
 	}

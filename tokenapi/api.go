@@ -51,7 +51,7 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 	h := newHandler(m, opts)
 	h.identify = func(c *call) error { return h.identifyUser(c, userID) }
 	if scope := h.options.ManageScope; scope != "" {
-		if _, err := syntax.Scopes([]string{scope}, existing(m)); err != nil {
+		if _, err := syntax.Scopes([]string{scope}, syntax.ScopeSet(m.Scopes())); err != nil {
 			panic("tokenapi: New: malformed or unknown ManageScope")
 		}
 	}
@@ -278,25 +278,13 @@ func (h *handler) readQuery(c *call, whose reach, params []string) error {
 	return nil
 }
 
-// existing returns the scopes that exist; nil if any does.
-func existing(m *tokenauth.Manager) map[string]bool {
-	known := map[string]bool{}
-	for _, s := range m.Scopes() {
-		known[s] = true
-	}
-	if len(known) == 0 {
-		return nil
-	}
-	return known
-}
-
 // invalidSpec tells which member a Manager refused; name is nil if none was given.
 func invalidSpec(m *tokenauth.Manager, err error, name *string, scopes []string) error {
 	if !errors.Is(err, tokenauth.ErrInvalidSpec) {
 		return err
 	}
 	member := "expires_at"
-	if _, bad := syntax.Scopes(scopes, existing(m)); bad != nil {
+	if _, bad := syntax.Scopes(scopes, syntax.ScopeSet(m.Scopes())); bad != nil {
 		member = "scopes"
 	}
 	if name != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,13 +22,12 @@ func (c *cli) create() *cobra.Command {
 	}
 	jsonFlag(cmd)
 	cmd.Flags().StringVarP(&user, "user", "u", "", "the `ID` of the user")
-	cmd.Flags().StringArrayVarP(&scopes, "scope", "s", nil, "a `SCOPE`, which the token then has; may be given more than once, or hold several with spaces")
+	scopeFlag(c, cmd, &scopes)
 	cmd.Flags().StringVar(&expires, "expires", "", "`WHEN`: in 90d, 12h; on a date (its end, UTC); at a time (RFC 3339); or never. Without it as the policy says")
 	complete(cmd, "user")
-	completeBy(cmd, "scope", c.completeScope)
 	complete(cmd, "expires", "30d", "90d", "365d", "never")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
-		spec := tokenauth.Spec{UserID: user, Name: args[0], Scopes: strings.Fields(strings.Join(scopes, " ")), NoExpiry: expires == "never"}
+		spec := tokenauth.Spec{UserID: user, Name: args[0], Scopes: scopes, NoExpiry: expires == "never"}
 		if user == "" {
 			return usage("whose token? give --user")
 		}

@@ -148,7 +148,7 @@ func readZone(to **time.Location, zone string) (err error) {
 }
 
 func scopeFlag(c *cli, cmd *cobra.Command, scopes *[]string) {
-	cmd.Flags().StringArrayVarP(scopes, "scope", "s", nil, "a `SCOPE`, which each token then has; may be given more than once, or hold several with spaces")
+	cmd.Flags().StringArrayVarP(scopes, "scope", "s", nil, "a `SCOPE` to give; may be given more than once, or hold several with spaces")
 	completeBy(cmd, "scope", c.completeScope)
 	cmd.PreRun = func(*cobra.Command, []string) { *scopes = strings.Fields(strings.Join(*scopes, " ")) }
 }

@@ -72,12 +72,7 @@ func Run(ctx context.Context, m *tokenauth.Manager, s *Source, opts *Options) (R
 	if r.options.Now == nil {
 		r.options.Now = time.Now
 	}
-	for _, scope := range m.Scopes() {
-		if r.scopes == nil {
-			r.scopes = map[string]bool{}
-		}
-		r.scopes[scope] = true
-	}
+	r.scopes = syntax.ScopeSet(m.Scopes())
 	var last any
 	for {
 		page, key, err := s.page(ctx, last)

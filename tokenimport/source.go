@@ -21,8 +21,7 @@ type Source struct {
 
 	table   string   // of tokens, which is called t in what follows
 	key     string   // a column of it that is unique, not null, and has an index
-	columns []string // what is read beside the key: expressions of t, and of what is joined; no ?
-	join    string   // may be empty
+	columns []string // what is read beside the key: expressions of t; no ?
 
 	// read makes a row of a key and of columns. Text comes as string, whatever the driver
 	// makes of it.
@@ -105,9 +104,9 @@ func (s *Source) page(ctx context.Context, after any) (page []row, last any, err
 		query += " WHERE " + s.key + " > " + placeholder
 		args = append(args, after)
 	}
-	// What is joined is looked up for these rows alone.
-	query = fmt.Sprintf("SELECT t.%[1]s, %[2]s FROM (%[3]s ORDER BY %[1]s LIMIT %[4]d) AS t %[5]s ORDER BY t.%[1]s",
-		s.key, strings.Join(s.columns, ", "), query, pageSize, s.join)
+	// Users are looked up for these rows alone.
+	query = fmt.Sprintf("SELECT t.%[1]s, %[2]s FROM (%[3]s ORDER BY %[1]s LIMIT %[4]d) AS t ORDER BY t.%[1]s",
+		s.key, strings.Join(s.columns, ", "), query, pageSize)
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, nil, err

@@ -76,6 +76,18 @@ func IsWord(s string) bool {
 	return s != "" && len(s) <= maxWordBytes
 }
 
+// ScopeSet returns the scopes that exist as a set; nil, which means any, if there are none.
+func ScopeSet(scopes []string) map[string]bool {
+	if len(scopes) == 0 {
+		return nil
+	}
+	set := make(map[string]bool, len(scopes))
+	for _, s := range scopes {
+		set[s] = true
+	}
+	return set
+}
+
 // Scopes returns scopes sorted and without duplicates, in a slice of its own: at
 // most 100 of the scope-tokens of RFC 6749 section 3.3. A non-nil known holds
 // the scopes that exist.
