@@ -49,8 +49,9 @@ func TestTerminal(t *testing.T) {
 // It returns the output before and after that, with the terminal's state at the end.
 func onTerminal(t *testing.T, env []string, command, prompt, typed string) (before, after string, code int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "script", "-qec", command+"; code=$?; stty -a; exit $code", "/dev/null")
-	cmd.Env = env
+	// Ctrl-C interrupts the shell as well, which must still tell the state of the terminal.
+	cmd := exec.CommandContext(t.Context(), "script", "-qec", "trap : INT; "+command+"; code=$?; stty -a; exit $code", "/dev/null")
+	cmd.Env = append(env, "SHELL=/bin/sh") // by which script runs it
 	keyboard, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	screen, err := cmd.StdoutPipe()
