@@ -28,15 +28,15 @@ var Document = document
 
 // KeepAttempts makes a login handler remember fewer accounts and addresses.
 func KeepAttempts(h http.Handler, n int) {
-	l := h.(*login)
-	l.accounts.max, l.addresses.max, l.places.max = n, n, n
+	t := h.(*login).options.Throttle
+	t.accounts.max, t.addresses.max, t.places.max = n, n, n
 }
 
 // Attempts returns how many rows of accounts, addresses and accounts with places it
 // remembers.
 func Attempts(h http.Handler) []int {
-	l := h.(*login)
-	return []int{len(l.accounts.entries), len(l.addresses.entries), len(l.places.last)}
+	t := h.(*login).options.Throttle
+	return []int{len(t.accounts.entries), len(t.addresses.entries), len(t.places.last)}
 }
 
 var (

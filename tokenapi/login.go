@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"runtime"
 	"strings"
 	"time"
 	"unicode"
@@ -23,6 +21,10 @@ type LoginOptions struct {
 	// say. But a peer that is loopback, private or no IP address is not counted: it is
 	// most likely a proxy, and all its clients would wait for the failures of one.
 	Address func(*http.Request) string
+
+	// Throttle counts what fails. Give one to all handlers that let the same users in;
+	// by two, who guesses would have twice the attempts. Nil: one of its own.
+	Throttle *Throttle
 
 	// OnError is told of each error that is answered 503, for the log. Nil:
 	// nobody is told.
@@ -50,7 +52,7 @@ type LoginOptions struct {
 // strangers who fail, for as long as they like, lock nobody out of them; they can
 // lock a user out of all others. Usernames that differ in letter case or space around
 // them are one account; check must not take other spellings for the same user. All
-// this is one process's own, in bounded memory, and ends with it.
+// this is a [Throttle]'s.
 //
 // Options may be nil; they are copied. NewLogin panics on a programming mistake: a
 // nil Manager or check.
@@ -58,12 +60,12 @@ func NewLogin(m *tokenauth.Manager, check func(ctx context.Context, username, pa
 	if m == nil || check == nil {
 		panic("tokenapi: NewLogin: nil Manager or check")
 	}
-	l := &login{
-		manager: m, check: check, accounts: newThrottle(accountPolicy), addresses: newThrottle(addressPolicy), places: newPlaces(),
-		checks: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-	}
+	l := &login{manager: m, check: check}
 	if opts != nil {
 		l.options = *opts
+	}
+	if l.options.Throttle == nil {
+		l.options.Throttle = NewThrottle()
 	}
 	if l.options.Address == nil {
 		l.options.Address = peerAddress
@@ -72,14 +74,10 @@ func NewLogin(m *tokenauth.Manager, check func(ctx context.Context, username, pa
 }
 
 type login struct {
-	manager   *tokenauth.Manager
-	check     func(ctx context.Context, username, password string) (string, error)
-	options   LoginOptions
-	accounts  *throttle
-	addresses *throttle
-	places    *places
-	checks    chan struct{} // those that run: hashing takes all of a processor
-	origin    http.CrossOriginProtection
+	manager *tokenauth.Manager
+	check   func(ctx context.Context, username, password string) (string, error)
+	options LoginOptions
+	origin  http.CrossOriginProtection
 }
 
 func (l *login) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -116,7 +114,8 @@ func (l *login) serve(w http.ResponseWriter, r *http.Request) (answer, error) {
 			return answer{}, badMember(given[0], "must be given, without NUL")
 		}
 	}
-	userID, err := l.attempt(r, username, password)
+	verify := func() (string, error) { return l.verify(r.Context(), username, password) }
+	userID, err := l.options.Throttle.attempt(r.Context(), username, l.options.Address(r), verify)
 	if err != nil {
 		return answer{}, err
 	}
@@ -144,66 +143,6 @@ func readLogin(w http.ResponseWriter, r *http.Request, m members) error {
 	return decodeJSON(body, m)
 }
 
-// attempt returns the user whose password it is, if it may be tried now.
-func (l *login) attempt(r *http.Request, username, password string) (userID string, err error) {
-	account, address, now := strings.ToLower(username), addressOf(l.options.Address(r)), time.Now()
-	row := account
-	if l.places.know(account, address) {
-		row += "\x00" + address
-	}
-	wait := l.accounts.begin(row, now)
-	if wait == 0 && address != "" {
-		if wait = l.addresses.begin(address, now); wait > 0 {
-			l.accounts.undo(row, now)
-		}
-	}
-	if wait > 0 {
-		return "", retry(http.StatusTooManyRequests, "Too many failed attempts. Try again later.", wait)
-	}
-	userID, err = l.verify(r.Context(), username, password)
-	var refused *problem
-	switch {
-	case err == nil:
-		l.accounts.reset(row)
-		l.addresses.undo(address, time.Now())
-		if address != "" {
-			l.places.add(account, address)
-		}
-	case errors.As(err, &refused) && refused.cause != nil && r.Context().Err() == nil: // no verdict, and not for the client's hanging up
-		l.accounts.undo(row, time.Now())
-		l.addresses.undo(address, time.Now())
-	}
-	return userID, err
-}
-
-func peerAddress(r *http.Request) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if ip := peer.Addr().Unmap(); err != nil || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() {
-		return ""
-	}
-	return r.RemoteAddr
-}
-
-// addressOf returns what of an address counts: of IPv6 the part that is given to
-// one customer, who has the rest to choose from.
-func addressOf(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		withPort, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return address
-		}
-		ip = withPort.Addr()
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is6() {
-		if prefix, err := ip.Prefix(64); err == nil {
-			return prefix.String()
-		}
-	}
-	return ip.String()
-}
-
 const (
 	failureTime = 250 * time.Millisecond // at least, whatever is wrong
 	queueTime   = 5 * time.Second
@@ -215,7 +154,7 @@ func (l *login) verify(ctx context.Context, username, password string) (userID s
 	queue := time.NewTimer(queueTime)
 	defer queue.Stop()
 	select {
-	case l.checks <- struct{}{}:
+	case l.options.Throttle.checks <- struct{}{}:
 	case <-queue.C:
 		return "", unavailable(errBusy)
 	case <-ctx.Done():
@@ -245,7 +184,7 @@ func (l *login) verify(ctx context.Context, username, password string) (userID s
 
 // checkOne makes room for the next check, also after a panic.
 func (l *login) checkOne(ctx context.Context, username, password string) (string, error) {
-	defer func() { <-l.checks }()
+	defer func() { <-l.options.Throttle.checks }()
 	return l.check(ctx, username, password)
 }
 

@@ -177,6 +177,24 @@ func TestL5_TheThrottleIsMounted(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, status)
 }
 
+// Whoever guesses must not have the attempts of two handlers, where both let in the same users.
+func TestL5_OneThrottleOfTwoHandlers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		opts := &tokenapi.LoginOptions{Throttle: tokenapi.NewThrottle()}
+		form, api := newLoginService(t, nil, opts), newLoginService(t, nil, opts)
+		for i := range 5 {
+			s := []*loginService{form, api}[i%2]
+			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "ada", "wrong").Code)
+		}
+		for _, s := range []*loginService{form, api} {
+			require.Equal(t, http.StatusTooManyRequests, s.post(t, elsewhere, "ada", "right").Code)
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, http.StatusOK, form.post(t, elsewhere, "ada", "right").Code)
+		require.Equal(t, http.StatusOK, api.post(t, elsewhere, "ada", "right").Code, "a success at one ends the row of both")
+	})
+}
+
 // A success must not end the wait that others at its address have earned meanwhile.
 func TestL7_SuccessTakesBackItsOwnAttemptOnly(t *testing.T) {
 	bubble(t, func(t *testing.T) {

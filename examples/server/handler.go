@@ -16,14 +16,18 @@ type service struct {
 	notes    notes
 	tokens   *tokenauth.Manager
 	sessions sessions
-	signIn   http.Handler
+	signIn   http.Handler // the form's
+	login    http.Handler // the API's
 	logger   *slog.Logger
 }
 
 func newService(db *sql.DB, tokenStore, sessionStore tokenauth.Store, logger *slog.Logger) service {
 	s := service{users: users{db}, notes: notes{db}, tokens: newManager(tokenStore, logger), logger: logger}
 	s.sessions = newSessions(sessionStore, s.users, logger)
-	s.signIn = newSignIn(s.sessions, s.users, s.logError)
+	// One throttle for both: else who guesses had twice the attempts.
+	options := &tokenapi.LoginOptions{Throttle: tokenapi.NewThrottle(), OnError: s.logError}
+	s.signIn = tokenapi.NewLogin(s.sessions.manager, s.users.checkPassword, options)
+	s.login = tokenapi.NewLogin(s.tokens, s.users.checkPassword, options)
 	return s
 }
 
@@ -45,7 +49,7 @@ func (s service) newHandler() http.Handler {
 	handle("/api/", auth.Optional, s.sessions.load(http.StripPrefix("/api", api)))
 	staffAPI := tokenapi.NewStaff(s.tokens, isStaff, &tokenapi.Options{OnError: s.logError})
 	handle("/api/staff/", auth.Optional, s.sessions.load(http.StripPrefix("/api/staff", staffAPI)))
-	mux.Handle("/api/login", tokenapi.NewLogin(s.tokens, s.users.checkPassword, &tokenapi.LoginOptions{OnError: s.logError}))
+	mux.Handle("/api/login", s.login)
 
 	// For people, in a browser.
 	pages := func(pattern string, h http.Handler) { mux.Handle(pattern, s.sessions.load(h)) }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-
-	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
 const (
@@ -16,12 +14,6 @@ const (
 	tooManyTimes = "You are signed in too many times. Sign out elsewhere, or try again tomorrow."
 	notNow       = "The service can't answer at the moment. Try again."
 )
-
-// newSignIn checks the form as tokenapi checks logins for API tokens: throttled, in
-// constant time, not from another origin. What it issues is a session.
-func newSignIn(s sessions, u users, onError func(*http.Request, error)) http.Handler {
-	return tokenapi.NewLogin(s.manager, u.checkPassword, &tokenapi.LoginOptions{OnError: onError})
-}
 
 // A reply is kept instead of sent.
 type reply struct {
@@ -42,6 +34,8 @@ func (s service) showSignIn(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "sign-in", "Sign in", "")
 }
 
+// doSignIn lets tokenapi check the form: throttled, in constant time, not from another
+// origin. What it issues is a session.
 func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
 	answer := &reply{header: http.Header{}}
 	s.signIn.ServeHTTP(answer, r)

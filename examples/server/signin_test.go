@@ -63,7 +63,8 @@ func besideDB(t *testing.T, path, statement string) {
 	require.NoError(t, err)
 }
 
-// Whoever guesses must be kept waiting, on the form too, and told for how long.
+// Whoever guesses must be kept waiting, on the form too, and told for how long; and
+// must not go on at the API.
 func TestSignInIsThrottled(t *testing.T) {
 	b := start(t, databaseFile(t)).browser(t)
 	for range 20 {
@@ -71,6 +72,8 @@ func TestSignInIsThrottled(t *testing.T) {
 		if got.StatusCode == http.StatusTooManyRequests {
 			require.NotEmpty(t, got.Header.Get("Retry-After"))
 			require.Contains(t, got.Text, tooOften)
+			login := url.Values{"username": {demoName}, "password": {testPassword}}
+			require.Equal(t, http.StatusTooManyRequests, b.post("/api/login", login).StatusCode)
 			return
 		}
 	}
