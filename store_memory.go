@@ -264,7 +264,6 @@ func (s *MemoryStore) Touch(ctx context.Context, uses ...Use) error {
 // Prune implements [Store].
 func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
 	before = micros(before)
-	seen := 0
 	err = s.locked(ctx, func() error {
 		for _, r := range s.byID {
 			if n >= limit {
@@ -274,13 +273,11 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 				s.remove(r)
 				n++
 			}
-			// A range allows for changes of its map. So others need not wait for its end.
-			if seen++; seen%64 == 0 {
-				s.mu.Unlock()
-				s.mu.Lock()
-				if err := ctx.Err(); err != nil {
-					return err
-				}
+			// A range allows for changes of its map. So others wait for one record, not for all.
+			s.mu.Unlock()
+			s.mu.Lock()
+			if err := ctx.Err(); err != nil {
+				return err
 			}
 		}
 		return nil
