@@ -225,9 +225,9 @@ func TestRotateWithGrace(t *testing.T) {
 		says  string
 	}{
 		"now":           {"0", 0, "The key before it no longer works."},
-		"an hour":       {"3600", time.Hour, "works until in 1 hour"},
-		"a day":         {"86400", day, "works until in 24 hours"},
-		"a week":        {"604800", 3 * day, "works until in 3 days"}, // not beyond the token's expiry
+		"an hour":       {"3600", time.Hour, "The key before it stops working in 1 hour (1 Mar 2026)"},
+		"a day":         {"86400", day, "The key before it stops working in 24 hours (2 Mar 2026)"},
+		"a week":        {"604800", 3 * day, "The key before it stops working in 3 days (4 Mar 2026)"}, // not beyond the token's expiry
 		"never offered": {"60", -1, "Choose when"},
 		"negative":      {"-3600", -1, "Choose when"},
 		"overflow":      {"9223372036854775807", -1, "Choose when"},

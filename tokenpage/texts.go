@@ -151,7 +151,7 @@ var english = Texts{
 	Copy:        "Copy key",
 	Copied:      "Copied",
 	CopyFailed:  "Not copied: the key is selected, copy it yourself",
-	OldKeyUntil: "The key before it works until",
+	OldKeyUntil: "The key before it stops working",
 	OldKeyEnded: "The key before it no longer works.",
 
 	RotateTitle:    "Rotate the key",
