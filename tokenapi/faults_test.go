@@ -92,6 +92,9 @@ func TestConstructorsPanicOnMistakes(t *testing.T) {
 		"staff by token":    func() { tokenapi.NewStaff(m, isStaff, &tokenapi.Options{ManageScope: "a"}) },
 		"login: no manager": func() { tokenapi.NewLogin(nil, check, nil) },
 		"login: no check":   func() { tokenapi.NewLogin(m, nil, nil) },
+		"login: a zero Throttle, which would panic at each request": func() {
+			tokenapi.NewLogin(m, check, &tokenapi.LoginOptions{Throttle: &tokenapi.Throttle{}})
+		},
 	} {
 		require.Panics(t, f, name)
 	}

@@ -55,7 +55,7 @@ type LoginOptions struct {
 // this is a [Throttle]'s.
 //
 // Options may be nil; they are copied. NewLogin panics on a programming mistake: a
-// nil Manager or check.
+// nil Manager or check, or a Throttle that [NewThrottle] did not make.
 func NewLogin(m *tokenauth.Manager, check func(ctx context.Context, username, password string) (userID string, err error), opts *LoginOptions) http.Handler {
 	if m == nil || check == nil {
 		panic("tokenapi: NewLogin: nil Manager or check")
@@ -66,6 +66,8 @@ func NewLogin(m *tokenauth.Manager, check func(ctx context.Context, username, pa
 	}
 	if l.options.Throttle == nil {
 		l.options.Throttle = NewThrottle()
+	} else if l.options.Throttle.accounts == nil {
+		panic("tokenapi: NewLogin: a Throttle that NewThrottle did not make")
 	}
 	if l.options.Address == nil {
 		l.options.Address = peerAddress
