@@ -45,6 +45,12 @@ type entry struct {
 	until    time.Time // to wait
 }
 
+// An attempt is what begin counted.
+type attempt struct {
+	key           [sha256.Size]byte
+	before, after entry
+}
+
 const maxEntries = 1 << 16
 
 func newCounter(p policy) *counter {
@@ -53,7 +59,7 @@ func newCounter(p policy) *counter {
 
 // begin counts an attempt as a failure, before it is known to be one, so that
 // attempts at the same time count too. Or it says how long to wait.
-func (c *counter) begin(name string, now time.Time) (wait time.Duration) {
+func (c *counter) begin(name string, now time.Time) (a attempt, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := sha256.Sum256([]byte(name))
@@ -64,31 +70,36 @@ func (c *counter) begin(name string, now time.Time) (wait time.Duration) {
 		ready = ready.Add(c.policy.forget)
 	}
 	if wait := ready.Sub(now); wait > 0 {
-		return wait
+		return a, wait
 	}
 	if !known && len(c.entries) >= c.max {
 		c.evict(now)
 	}
 	failures++
-	c.entries[key] = entry{failures, now.Add(c.policy.wait(failures))}
-	return 0
+	a = attempt{key, e, entry{failures, now.Add(c.policy.wait(failures))}}
+	c.entries[key] = a.after
+	return a, 0
 }
 
-// undo takes an attempt back that was no failure, and as much of the wait as it
-// brought: others may have failed since.
-func (c *counter) undo(name string, now time.Time) {
+// undo takes an attempt back that was no failure. Where others came since, which may
+// have failed, it takes back as much of the wait as it brought.
+func (c *counter) undo(a attempt, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := sha256.Sum256([]byte(name))
-	if e := c.entries[key]; e.failures > 1 {
+	e := c.entries[a.key]
+	if e == a.after {
+		e = a.before
+	} else {
 		e.failures--
 		if wait := now.Add(c.policy.wait(e.failures)); e.until.After(wait) {
 			e.until = wait
 		}
-		c.entries[key] = e
+	}
+	if e.failures > 0 {
+		c.entries[a.key] = e
 		return
 	}
-	delete(c.entries, key)
+	delete(c.entries, a.key)
 }
 
 // reset forgets all failures.

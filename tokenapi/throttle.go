@@ -35,10 +35,11 @@ func (t *Throttle) attempt(ctx context.Context, username, address string, verify
 	if t.places.know(account, address) {
 		row += "\x00" + address
 	}
-	wait := t.accounts.begin(row, now)
+	onAccount, wait := t.accounts.begin(row, now)
+	var onAddress attempt
 	if wait == 0 && address != "" {
-		if wait = t.addresses.begin(address, now); wait > 0 {
-			t.accounts.undo(row, now)
+		if onAddress, wait = t.addresses.begin(address, now); wait > 0 {
+			t.accounts.undo(onAccount, now)
 		}
 	}
 	if wait > 0 {
@@ -49,13 +50,13 @@ func (t *Throttle) attempt(ctx context.Context, username, address string, verify
 	switch {
 	case err == nil:
 		t.accounts.reset(row)
-		t.addresses.undo(address, time.Now())
+		t.addresses.undo(onAddress, time.Now())
 		if address != "" {
 			t.places.add(account, address)
 		}
 	case errors.As(err, &refused) && refused.cause != nil && ctx.Err() == nil: // no verdict, and not for the client's hanging up
-		t.accounts.undo(row, time.Now())
-		t.addresses.undo(address, time.Now())
+		t.accounts.undo(onAccount, time.Now())
+		t.addresses.undo(onAddress, time.Now())
 	}
 	return userID, err
 }
