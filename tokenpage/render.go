@@ -50,7 +50,7 @@ func (x *exchange) showForm(status int, name, title string, data any, wrong fiel
 // problem answers with a page that says why there is no other.
 func (x *exchange) problem(status int, p Problem) {
 	data := struct{ Text, SignIn string }{Text: p.Text}
-	if status == http.StatusUnauthorized {
+	if status == http.StatusUnauthorized || p == x.texts.NotStaff { // whose session may have ended
 		data.SignIn = x.options.SignInURL
 	}
 	x.show(status, "problem", p.Title, data)

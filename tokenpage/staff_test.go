@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
 func TestStaffSeesAndRevokesTokensOfAllUsers(t *testing.T) {
@@ -61,6 +62,16 @@ func TestStaffSearchesForOddUsers(t *testing.T) {
 		require.Equal(t, http.StatusOK, p.Code)
 		require.Contains(t, p.text(), "There are no tokens here.")
 	}
+}
+
+// Staff whose session has ended must find the way back in, not only a refusal.
+func TestW7StaffSignsInAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, &tokenpage.Options{SignInURL: signInURL})
+	s.user = ""
+	p := s.get("/staff/")
+	require.Equal(t, http.StatusForbidden, p.Code)
+	require.Equal(t, signInURL, p.link(t, "/staff/", "Sign in"))
 }
 
 func TestStaffPageIsForStaff(t *testing.T) {

@@ -111,7 +111,9 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 // user, and revoke them. Nobody sees it for whom isStaff is false; an error means that
 // it can't be told. isStaff must go by the session alone, never by a key.
 //
-// Of the options, Scopes and SignInURL mean nothing here. NewStaff panics as [New] does.
+// Of the options, Scopes means nothing here, and SignInURL is a link on the page that
+// refuses: staff whose session has ended is told no more than others. NewStaff panics as
+// [New] does.
 func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), opts *Options) http.Handler {
 	if m == nil || isStaff == nil {
 		panic("tokenpage: NewStaff: nil Manager or isStaff")
