@@ -1,6 +1,7 @@
 package tokenpage
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -50,7 +51,7 @@ type tokenView struct {
 	Created, Expires, LastUsed, Revoked *moment // nil: never
 }
 
-// A moment is a time in words.
+// A moment is a time in words. It has no Relative if it is centuries away.
 type moment struct{ Machine, Date, Relative string }
 
 func (x *exchange) moment(t time.Time) *moment {
@@ -58,13 +59,17 @@ func (x *exchange) moment(t time.Time) *moment {
 		return nil
 	}
 	t = t.UTC()
-	return &moment{t.Format(time.RFC3339), x.texts.Date(t), x.texts.Relative(t.Sub(x.now))}
+	m := &moment{Machine: t.Format(time.RFC3339), Date: x.texts.Date(t)}
+	if d := t.Sub(x.now); d.Abs() < math.MaxInt64 { // what is farther off fits no Duration
+		m.Relative = x.texts.Relative(d)
+	}
+	return m
 }
 
 // past is moment for what has happened, which by another clock may seem to lie ahead.
 func (x *exchange) past(t time.Time) *moment {
 	m := x.moment(t)
-	if t.After(x.now) {
+	if m != nil && t.After(x.now) {
 		m.Relative = x.texts.Relative(0)
 	}
 	return m

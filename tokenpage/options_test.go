@@ -169,6 +169,21 @@ func TestMomentsAhead(t *testing.T) {
 	require.Contains(t, s.get("").text(), "Created just now 1 Mar 2026 Expires in a moment 1 Mar 2026")
 }
 
+// Times that no duration reaches, as the end that some give a token for "never", are told
+// by their date alone; and a time that a store has lost costs nobody the page.
+func TestMomentsFarOff(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	for id, created := range map[string]time.Time{"OLD": time.Date(1600, 1, 2, 0, 0, 0, 0, time.UTC), "LOST": {}} {
+		require.NoError(t, s.Store.Create(t.Context(), tokenauth.Record{Digest: tokenauth.DigestOf(id), Token: tokenauth.Token{
+			ID: id, UserID: "anna", Name: id, CreatedAt: created, ExpiresAt: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
+		}}))
+	}
+	text := s.get("").text()
+	require.Contains(t, text, "OLD No scopes Created 2 Jan 1600 Expires 31 Dec 9999 Last used Never")
+	require.Contains(t, text, "LOST No scopes Created Expires 31 Dec 9999")
+}
+
 func TestRelativeTimes(t *testing.T) {
 	t.Parallel()
 	for age, want := range map[time.Duration]string{
