@@ -119,19 +119,19 @@ func decodeForm(body []byte, m members) error {
 			return err
 		}
 		value := values[0]
-		bad := !utf8.ValidString(value)
+		if !utf8.ValidString(value) {
+			return badMember(name, "must be valid UTF-8")
+		}
 		switch to := m[name].(type) {
 		case *string:
 			*to = value
 		case *[]string:
 			*to = strings.Fields(value)
-		case *expiry:
+		case *expiry: // a form has no null
 			to.given = true
-			to.at, err = time.Parse(time.RFC3339, value)
-			bad = err != nil || to.at.IsZero()
-		}
-		if bad {
-			return badMember(name, "must be "+wanted(m[name]))
+			if to.at, err = time.Parse(time.RFC3339, value); err != nil || to.at.IsZero() {
+				return badMember(name, "must be a time as of RFC 3339")
+			}
 		}
 	}
 	return nil

@@ -147,6 +147,7 @@ func TestL8_HostileBodies(t *testing.T) {
 			{"unknown", `{"username":"ada","password":"right","user_id":"eve"}`, header{}, 400, "#/user_id"},
 			{"unknown, form", "username=ada&password=right&admin=1", form, 400, "#/admin"},
 			{"bad expiry, form", "username=ada&password=right&expires_at=soon", form, 400, "#/expires_at"},
+			{"invalid UTF-8 in scopes, form", "username=ada&password=right&scopes=%ff", form, 400, "#/scopes"},
 			{"past expiry", `{"username":"ada","password":"right","expires_at":"2020-01-01T00:00:00Z"}`, header{}, 400, "#/expires_at"},
 			{"bad name", `{"username":"ada","password":"right","name":"a\nb"}`, header{}, 400, "#/name"},
 			{"text", "username=ada&password=right", header{"Content-Type", "text/plain"}, 415, ""},
@@ -155,6 +156,9 @@ func TestL8_HostileBodies(t *testing.T) {
 			w := send(t, s.mux, "POST", "/api/login", c.body, append([]header{}, c.header)[:min(1, len(c.header.name))]...)
 			require.Equal(t, c.status, w.Code, "%s: %.300s", c.name, w.Body)
 			require.Equal(t, c.field, field(t, w), c.name)
+			if c.header == form {
+				require.NotContains(t, w.Body.String(), "null", "which no form can say")
+			}
 		}
 		require.Equal(t, int64(2), s.checks.Load(), "only where username and password were there")
 	})
