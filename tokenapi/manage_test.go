@@ -150,6 +150,8 @@ func TestRotateWithoutBody(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	require.True(t, s.works(keyIn(w)))
 	require.False(t, s.works(key))
+	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", "", as("ada")).Code, "with the type of a body")
+	require.Equal(t, http.StatusBadRequest, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", " ", as("ada")).Code)
 }
 
 // Staff reaches everybody's tokens, and must say whose.

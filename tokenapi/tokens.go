@@ -190,7 +190,11 @@ func (h *handler) rotate(w http.ResponseWriter, c *call) (answer, error) {
 	var seconds int64
 	var generation *int
 	if c.ContentLength != 0 || c.Header.Get("Content-Type") != "" { // else there is no body
-		if err := readJSON(w, c.Request, members{"grace_seconds": &seconds, "generation": &generation}); err != nil {
+		_, body, err := readBody(w, c.Request, typeJSON)
+		if err == nil && len(body) > 0 { // some clients give a type to every request
+			err = decodeJSON(body, members{"grace_seconds": &seconds, "generation": &generation})
+		}
+		if err != nil {
 			return answer{}, err
 		}
 	}
