@@ -162,6 +162,19 @@ func TestEnglishFillsTheGaps(t *testing.T) {
 	require.Contains(t, p.text(), "There is no such page or token.")
 }
 
+// Translated into Arabic, a page that still runs from left to right is hard to read.
+func TestTextsFromRightToLeft(t *testing.T) {
+	t.Parallel()
+	require.Contains(t, newSite(t, nil, nil).get("").body, `<html lang="en">`)
+	texts := tokenpage.Texts{Lang: "ar", RightToLeft: true}
+	require.Contains(t, newSite(t, nil, &tokenpage.Options{Texts: texts}).get("").body, `<html lang="ar" dir="rtl">`)
+	s := newSite(t, nil, &tokenpage.Options{Texts: texts, Layout: func(w io.Writer, _ *http.Request, p tokenpage.Page) error {
+		_, err := fmt.Fprintf(w, `<html lang="%s"><title>%t</title><main>%s</main></html>`, p.Lang, p.RightToLeft, p.Main)
+		return err
+	}})
+	require.Equal(t, "true", s.get("").title)
+}
+
 func TestMomentsAhead(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)

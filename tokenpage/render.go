@@ -19,10 +19,11 @@ var templates = template.Must(template.ParseFS(templateFiles, "templates/*.html"
 
 // A Page is what [Options].Layout puts into a document.
 type Page struct {
-	Lang  string        // for the lang attribute of the html element
-	Title string        // for the title element
-	Head  template.HTML // for the head element: the stylesheet and the script
-	Main  template.HTML // for the main element; begins with an h1
+	Lang        string        // for the lang attribute of the html element
+	RightToLeft bool          // whether that element's dir attribute is to be rtl
+	Title       string        // for the title element
+	Head        template.HTML // for the head element: the stylesheet and the script
+	Main        template.HTML // for the main element; begins with an h1
 }
 
 // A view is what every template gets.
@@ -57,7 +58,7 @@ func (x *exchange) problem(status int, p Problem) {
 }
 
 func (x *exchange) write(status int, name string, v view, prefix string) {
-	page := Page{Lang: x.texts.Lang, Title: prefix + v.Title}
+	page := Page{Lang: x.texts.Lang, RightToLeft: x.texts.RightToLeft, Title: prefix + v.Title}
 	if v.Title != x.title {
 		page.Title += " – " + x.title
 	}

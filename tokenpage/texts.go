@@ -9,7 +9,8 @@ import (
 
 // Texts are the words on the pages. A field that is empty is taken from English.
 type Texts struct {
-	Lang string // of these texts, as in "en" (BCP 47)
+	Lang        string // of these texts, as in "en" (BCP 47)
+	RightToLeft bool   // as Arabic and Hebrew run
 
 	// Date tells a day, in UTC. Relative tells how far a time lies ahead, or back
 	// where d is negative, as in "in 12 days".
