@@ -76,6 +76,27 @@ func (p *PostgresServer) CreateDatabase(name string) error {
 	return p.ask("CREATE DATABASE " + name)
 }
 
+// CreateTablespace makes a tablespace of that name on a disk of its own, of so many
+// bytes, until Close. Where that may not be mounted, the error is [syscall.EPERM].
+func (p *PostgresServer) CreateTablespace(name string, size int) error {
+	disk := filepath.Join(p.dir, name)
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%d,mode=700", size)); err != nil {
+		return fmt.Errorf("mount %s: %w", disk, err)
+	}
+	before := p.cleanup
+	p.cleanup = func() {
+		before()
+		_ = syscall.Unmount(disk, syscall.MNT_DETACH)
+	}
+	if err := p.chown(disk); err != nil {
+		return err
+	}
+	return p.ask("CREATE TABLESPACE " + name + " LOCATION '" + disk + "'")
+}
+
 // Set changes a setting of the running server and returns when it is in effect.
 func (p *PostgresServer) Set(name, value string) error {
 	var before, after time.Time

@@ -1,0 +1,98 @@
+package integration
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+)
+
+// F9: a full disk must cost no more than what can't be written on it: keys go on being
+// looked up, nobody waits for a last use, and once there is room all is as before.
+func TestPostgresDiskFull(t *testing.T) {
+	leaktest.NothingLeft(t)
+	pg := closing(t, startPostgres)
+	err := pg.CreateTablespace("small", 1<<20)
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip(err) // a disk of its own takes root
+	}
+	require.NoError(t, err)
+	db := open(t, "pgx", pg.DSN("postgres", "default_tablespace=small"))
+	store := newStore(t, db, tokenauth.PostgreSQL, nil)
+	key, token := issued(t, store, "laptop")
+	fillDisk(t, db, store)
+
+	m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	last := key // that is known to be good
+	for what, change := range map[string]func() error{
+		"issue": func() error {
+			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: rand.Text()})
+			return err
+		},
+		"rotate": func() error {
+			next, _, err := m.Rotate(t.Context(), "anna", token.ID, 0)
+			if err == nil {
+				last = revealed(next)
+			}
+			return err
+		},
+		"rename": func() error {
+			_, err := m.Update(t.Context(), "anna", token.ID, tokenauth.Patch{Name: new(rand.Text())})
+			return err
+		},
+	} {
+		var err error
+		for tries := 0; err == nil && tries < 1000; tries++ { // a page may have room still
+			err = change()
+		}
+		if err == nil && what != "issue" {
+			continue // of rows that it replaces the server can take the room, time and again
+		}
+		requireNoAnswer(t, err, what)
+		requireDiskFull(t, err)
+		require.Equal(t, http.StatusOK, statusOf(store, last), what)
+	}
+	_, err = m.Authenticate(t.Context(), last)
+	require.NoError(t, err)
+	if err := m.Flush(t.Context()); err != nil {
+		requireNoAnswer(t, err, "last use")
+	}
+
+	_, err = db.ExecContext(t.Context(), "DROP TABLE filler")
+	require.NoError(t, err)
+	require.NoError(t, m.Flush(t.Context()), "the last use, where it was kept")
+	_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "phone"})
+	require.NoError(t, err)
+	require.NoError(t, m.Revoke(t.Context(), "anna", token.ID))
+	require.Equal(t, http.StatusUnauthorized, statusOf(store, last))
+}
+
+// fillDisk leaves no room for a new row, be it a token or another state of one.
+func fillDisk(t *testing.T, db *sql.DB, store tokenauth.Store) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), "CREATE TABLE filler (content TEXT)")
+	for err == nil {
+		_, err = db.ExecContext(t.Context(), "INSERT INTO filler SELECT repeat(md5(random()::text), 60)")
+	}
+	requireDiskFull(t, err)
+	for err = nil; err == nil; { // there is room left in the pages that it has
+		err = store.Create(t.Context(), newRecord("anna", rand.Text()))
+	}
+	requireDiskFull(t, err)
+}
+
+func requireDiskFull(t *testing.T, err error) {
+	t.Helper()
+	var state *pgconn.PgError
+	require.ErrorAs(t, err, &state)
+	require.Equal(t, "53100", state.Code, err)
+}
