@@ -235,7 +235,7 @@ func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
 		return 0, err
 	}
 	n, err := m.store.RevokeAll(ctx, userID, m.options.Now())
-	if err == nil {
+	if n > 0 {
 		m.tell(ctx, Event{Kind: EventRevoked, Token: Token{UserID: userID}, Count: n})
 	}
 	return n, err

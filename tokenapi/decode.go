@@ -129,7 +129,7 @@ func decodeForm(body []byte, m members) error {
 			*to = strings.Fields(value)
 		case *expiry: // a form has no null
 			to.given = true
-			if to.at, err = time.Parse(time.RFC3339, value); err != nil || to.at.IsZero() {
+			if err := to.at.UnmarshalText([]byte(value)); err != nil || to.at.IsZero() { // stricter than time.Parse
 				return badMember(name, "must be a time as of RFC 3339")
 			}
 		}

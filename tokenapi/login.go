@@ -49,8 +49,8 @@ type LoginOptions struct {
 // /64), waiting, longer each time: 429 with Retry-After. After 100 in a row an
 // account is closed, until 30 days have passed. A success ends the row. The last 8
 // addresses from which an account signed in have a row of their own, so that
-// strangers who fail, for as long as they like, lock nobody out of them; they can
-// lock a user out of all others. Usernames that differ in letter case or space around
+// strangers who fail elsewhere, for as long as they like, lock nobody out of them; they
+// can lock a user out of all others. Usernames that differ in letter case or space around
 // them are one account; check must not take other spellings for the same user. All
 // this is a [Throttle]'s.
 //

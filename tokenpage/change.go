@@ -132,7 +132,7 @@ func (x *exchange) revoke() {
 	if x.staff {
 		user = t.UserID
 	}
-	redirect(x.w, x.listURL(viewLive, "user", user, "done", doneRevoke), http.StatusSeeOther)
+	redirect(x.w, x.listURL(viewLive, byUser, user, "done", doneRevoke), http.StatusSeeOther)
 }
 
 // A keyView is the only page that ever holds a key, in the answer to the form that made it.

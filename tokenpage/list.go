@@ -15,7 +15,7 @@ import (
 
 const (
 	pageSize = 100
-	soon     = 7 * 24 * time.Hour // an expiry that is nearer is pointed out
+	soon     = 7 * day // an expiry that is nearer is pointed out, in the last quarter of the token's life
 )
 
 // The views of the list, by the paths they are at.
@@ -37,7 +37,7 @@ type listView struct {
 	Tokens                []tokenView
 	Live, Past            string // URLs of the views
 	First, Next           string // URLs of pages; empty: there is none
-	User, Search          string // whom staff searches for, and the URL where
+	User, Search, Label   string // whom staff searches for, the URL where, and the label of that field
 }
 
 // A tokenView is a token in words.
@@ -77,12 +77,13 @@ func (x *exchange) past(t time.Time) *moment {
 
 func (x *exchange) tokenView(t tokenauth.Token) tokenView {
 	expired, userURL := t.ExpiredAt(x.now), ""
+	near := min(soon, t.ExpiresAt.Sub(t.CreatedAt)/4)
 	if x.staff {
-		userURL = x.listURL(viewLive, "user", t.UserID)
+		userURL = x.listURL(viewLive, byUser, t.UserID)
 	}
 	return tokenView{
 		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: userURL,
-		Expired: expired, Soon: !expired && t.ExpiredAt(x.now.Add(soon)),
+		Expired: expired, Soon: !expired && t.ExpiredAt(x.now.Add(near)),
 		Created: x.past(t.CreatedAt), Expires: x.moment(t.ExpiresAt),
 		LastUsed: x.past(t.LastUsedAt), Revoked: x.past(t.RevokedAt),
 	}
@@ -106,49 +107,88 @@ func (x *exchange) history() { x.list(viewHistory, x.texts.HistoryIntro) }
 
 func (x *exchange) list(view, intro string) {
 	query := x.r.URL.Query()
-	after, user := query.Get("after"), ""
+	after := query.Get("after")
 	q := x.whose
 	q.Revoked, q.Limit = view == viewHistory, pageSize+1
-	if x.staff {
-		if user = strings.TrimSpace(query.Get("user")); user != "" {
-			q.UserID, q.AllUsers = user, false
-		}
-	}
 	var ok bool
 	if q.After, ok = parseCursor(after); !ok {
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)
 		return
 	}
-	var tokens []tokenauth.Token
-	if user == "" || syntax.UserID(user) == nil { // of others there are none
-		var err error
-		if tokens, err = x.manager.List(x.r.Context(), q); err != nil {
-			x.fail(err, x.texts.Unavailable)
-			return
-		}
+	name, value := x.search(query) // staff's
+	tokens, err := x.find(q, name, value)
+	if err != nil {
+		x.fail(err, x.texts.Unavailable)
+		return
 	}
 	v := listView{
-		Staff: x.staff, History: view == viewHistory, Intro: intro, User: visible(user), Search: x.listURL(view),
-		Live: x.listURL(viewLive, "user", user), Past: x.listURL(viewHistory, "user", user),
+		Staff: x.staff, History: view == viewHistory, Intro: intro, Done: x.done(query.Get("done")),
+		User: visible(value), Search: x.listURL(view), Label: x.texts.User,
+		Live: x.listURL(viewLive, name, value), Past: x.listURL(viewHistory, name, value),
 		Empty: view == viewLive && !x.staff && after == "" && len(tokens) == 0,
 	}
+	if x.options.FindUser != nil {
+		v.Label = x.texts.NameOrID
+	}
 	if after != "" {
-		v.First = x.listURL(view, "user", user)
+		v.First = x.listURL(view, name, value)
 	}
 	if len(tokens) > pageSize {
 		tokens = tokens[:pageSize]
-		v.Next = x.listURL(view, "user", user, "after", formatCursor(tokens[pageSize-1].Cursor()))
+		v.Next = x.listURL(view, name, value, "after", formatCursor(tokens[pageSize-1].Cursor()))
 	}
 	for _, t := range tokens {
 		v.Tokens = append(v.Tokens, x.tokenView(t))
 	}
-	switch query.Get("done") {
-	case doneRename:
-		v.Done = x.texts.Renamed
-	case doneRevoke:
-		v.Done = x.texts.RevokeDone
+	x.showDone("list", x.title, v, v.Done)
+}
+
+// Which user's tokens staff asks for.
+const (
+	byUser   = "user"   // the ID, as links have it
+	bySearch = "search" // what somebody typed
+)
+
+// search returns which parameter of the URL says whose tokens staff asks for; its
+// value is empty where it is all users'.
+func (x *exchange) search(query url.Values) (name, value string) {
+	if !x.staff {
+		return byUser, ""
 	}
-	x.show(http.StatusOK, "list", x.title, v)
+	if typed := strings.TrimSpace(query.Get(bySearch)); typed != "" {
+		return bySearch, typed
+	}
+	return byUser, query.Get(byUser)
+}
+
+// find returns the tokens that q selects, and of these the ones of the user for whom
+// staff looks, if any.
+func (x *exchange) find(q tokenauth.Query, name, value string) (tokens []tokenauth.Token, err error) {
+	if value != "" {
+		if name == bySearch && x.options.FindUser != nil {
+			value, err = x.options.FindUser(x.r, value)
+		}
+		if err != nil || syntax.UserID(value) != nil { // such a user there can't be
+			return nil, err
+		}
+		q.UserID, q.AllUsers = value, false
+	}
+	return x.manager.List(x.r.Context(), q)
+}
+
+// done says what was done, if it is the redirect after a form that asks: a link that
+// somebody made up must not claim that a token is revoked.
+func (x *exchange) done(what string) string {
+	if site := x.r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return ""
+	}
+	switch what {
+	case doneRename:
+		return x.texts.Renamed
+	case doneRevoke:
+		return x.texts.RevokeDone
+	}
+	return ""
 }
 
 func formatCursor(c tokenauth.Cursor) string {

@@ -76,6 +76,9 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	visitForms(s, look)
 	visitLists(s, look)
 	visitProblems(s, look)
+	named := newSite(t, nil, &tokenpage.Options{Texts: texts, FindUser: func(*http.Request, string) (string, error) { return "7", nil }})
+	named.user = "root"
+	look(named.get("/staff/?search=1"))
 	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts})
 	short.user = "7"
 	look(short.get("new"))
@@ -106,8 +109,9 @@ func visitForms(s *site, look func(page)) {
 	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
 	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"3600"}}))
 	look(s.post(kept.ID+"/rotate", url.Values{"generation": {"2"}, "grace": {"0"}}))
+	s.Clock.Advance(50 * time.Minute)
 	look(s.get("")) // with one that expires soon
-	s.Clock.Advance(time.Hour)
+	s.Clock.Advance(10 * time.Minute)
 	look(s.post(soon.ID+"/rename", url.Values{"name": {"6"}}))
 	look(s.post(soon.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}))
 	look(s.get(""))

@@ -48,6 +48,16 @@ func (x *exchange) showForm(status int, name, title string, data any, wrong fiel
 	x.write(status, name, view{x.texts, x.root, title, data}, prefix)
 }
 
+// showDone is show for a page that begins by saying what was done, if anything was; so
+// does its title, which is what a screen reader reads first.
+func (x *exchange) showDone(name, title string, data any, done string) {
+	prefix := ""
+	if done != "" {
+		prefix = done + " – "
+	}
+	x.write(http.StatusOK, name, view{x.texts, x.root, title, data}, prefix)
+}
+
 // problem answers with a page that says why there is no other.
 func (x *exchange) problem(status int, p Problem) {
 	data := struct{ Text, SignIn string }{Text: p.Text}

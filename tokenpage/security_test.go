@@ -20,6 +20,19 @@ var nasty = []string{
 	`&lt;b&gt;`, `</textarea></title>`, strings.Repeat("W", 64), "عربي", "👩🏽‍💻",
 }
 
+// Whoever is sent a link must not read there that a token is revoked, which is good still.
+func TestLinkOfOthersClaimsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	for site, claims := range map[string]bool{"": true, "same-origin": true, "none": false, "same-site": false, "cross-site": false} {
+		r := s.request(http.MethodGet, "?done=revoke", nil)
+		r.Header.Set("Sec-Fetch-Site", site)
+		p := s.send(r)
+		require.Equal(t, http.StatusOK, p.Code)
+		require.Equal(t, claims, strings.Contains(p.body, "The token is revoked."), site)
+	}
+}
+
 func TestW1WhatPeopleTypeIsShownAsText(t *testing.T) {
 	t.Parallel()
 	for _, name := range nasty {

@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"testing"
@@ -25,14 +26,14 @@ func TestStaffSeesAndRevokesTokensOfAllUsers(t *testing.T) {
 	require.NotContains(t, p.body, "/rotate")
 
 	form := p.element(t, "<form", `role="search"`)
-	at = resolve(t, at, attribute(form, "action")) + "?" + url.Values{"user": {" anna & co "}}.Encode()
+	at = resolve(t, at, attribute(form, "action")) + "?" + url.Values{"search": {" anna & co "}}.Encode()
 	p = s.get(at)
-	require.Equal(t, "anna & co", p.fields().Get("user"))
+	require.Equal(t, "anna & co", p.fields().Get("search"))
 	require.Contains(t, p.text(), "laptop")
 	require.NotContains(t, p.text(), "phone")
 	require.Equal(t, "/staff/", p.link(t, at, "Show all users"))
 	require.Equal(t, "/staff/?user=anna+%26+co", p.link(t, at, "anna & co"))
-	require.Equal(t, "/staff/history?user=anna+%26+co", p.link(t, at, "History"))
+	require.Equal(t, "/staff/history?search=anna+%26+co", p.link(t, at, "History"))
 
 	at = p.link(t, at, "Revoke laptop")
 	p = s.get(at)
@@ -58,10 +59,48 @@ func TestStaffSearchesForOddUsers(t *testing.T) {
 	s := newSite(t, nil, nil)
 	s.user = "root"
 	for _, user := range []string{"nobody", "a\x00b", "\xff", `"><script>`, string(make([]byte, 1000))} {
-		p := s.get("/staff/?user=" + url.QueryEscape(user))
-		require.Equal(t, http.StatusOK, p.Code)
-		require.Contains(t, p.text(), "There are no tokens here.")
+		for _, name := range []string{"user", "search"} {
+			p := s.get("/staff/?" + name + "=" + url.QueryEscape(user))
+			require.Equal(t, http.StatusOK, p.Code)
+			require.Contains(t, p.text(), "There are no tokens here.")
+		}
 	}
+}
+
+// Staff knows people by their names. What can't be looked up must not be taken for nobody.
+func TestStaffSearchesByName(t *testing.T) {
+	t.Parallel()
+	var failure error
+	s := newSite(t, nil, &tokenpage.Options{FindUser: func(_ *http.Request, typed string) (string, error) {
+		return map[string]string{"anna@example.com": "7", "7": "7"}[typed], failure
+	}})
+	s.issue(tokenauth.Spec{UserID: "7", Name: "laptop"})
+	s.issue(tokenauth.Spec{UserID: "8", Name: "phone"})
+	s.user = "root"
+	p := s.get("/staff/?search=anna%40example.com")
+	require.Equal(t, "anna@example.com", p.fields().Get("search"))
+	require.Contains(t, p.text(), "laptop")
+	require.NotContains(t, p.text(), "phone")
+	require.Contains(t, s.get(p.link(t, "/staff/", "7")).text(), "laptop")
+	require.NotContains(t, s.get(resolve(t, "/staff/", p.link(t, "/staff/", "History"))).text(), "phone")
+	p = s.get("/staff/?search=8")
+	require.Contains(t, p.text(), "There are no tokens here.", "nobody is called so")
+	require.NotContains(t, p.text(), "phone")
+	failure = errors.New("no connection")
+	require.Equal(t, http.StatusServiceUnavailable, s.get("/staff/?search=7").Code)
+	require.Equal(t, http.StatusOK, s.get("/staff/?user=8").Code)
+}
+
+// A user's ID is theirs to the last space: a link to their tokens must lead to no others'.
+func TestStaffLinksToOddUsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.issue(tokenauth.Spec{UserID: "7 ", Name: "laptop"})
+	s.issue(tokenauth.Spec{UserID: "7", Name: "phone"})
+	s.user = "root"
+	p := s.get("/staff/?user=7+")
+	require.Contains(t, p.text(), "laptop")
+	require.NotContains(t, p.text(), "phone")
 }
 
 // Staff whose session has ended must find the way back in, not only a refusal.

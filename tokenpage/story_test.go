@@ -90,6 +90,7 @@ func TestW6ChangeWithoutScript(t *testing.T) {
 	at = resolve(t, revoke, done.Header().Get("Location"))
 	p = s.get(at)
 	require.Contains(t, p.text(), "The token is revoked.")
+	require.Contains(t, p.title, "The token is revoked.", "what a screen reader reads first")
 	require.Contains(t, p.text(), "You have no live tokens")
 	p = s.get(p.link(t, at, "History"))
 	require.Contains(t, p.text(), "night backup Revoked")

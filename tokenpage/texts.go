@@ -28,6 +28,7 @@ type Texts struct {
 	New, Rename, Rotate, Revoke string // what can be done with tokens
 
 	User, Find, ShowAll string // staff's search
+	NameOrID            string // in place of User, with Options.FindUser
 
 	KeyEndsIn, Scopes, NoScopes    string // of a token
 	Created, Expires, NeverExpires string
@@ -111,9 +112,10 @@ var english = Texts{
 	Rotate: "Rotate",
 	Revoke: "Revoke",
 
-	User:    "User ID",
-	Find:    "Search",
-	ShowAll: "Show all users",
+	User:     "User ID",
+	NameOrID: "User",
+	Find:     "Search",
+	ShowAll:  "Show all users",
 
 	KeyEndsIn:    "Key ends in",
 	Scopes:       "Scopes",

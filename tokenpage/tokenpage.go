@@ -50,6 +50,11 @@ type Options struct {
 	// that are offered are the Manager's; where it allows any, the ones here.
 	Scopes map[string]string
 
+	// FindUser tells staff whom they mean by what they typed, such as a username or an
+	// address of e-mail: the ID of a user, or "" if there is none. It must know IDs as
+	// well, which staff can type too. Nil: they type the ID.
+	FindUser func(r *http.Request, typed string) (userID string, err error)
+
 	// SignInURL is where people go who are not signed in: an absolute path or URL, since
 	// the pages lie at several depths. Empty: they are told so.
 	SignInURL string
@@ -111,7 +116,7 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 // user, and revoke them. Nobody sees it for whom isStaff is false; an error means that
 // it can't be told. isStaff must go by the session alone, never by a key.
 //
-// Of the options, Scopes means nothing here, and SignInURL is a link on the page that
+// Of the options, Scopes means nothing here, FindUser only here, and SignInURL is a link on the page that
 // refuses: staff whose session has ended is told no more than others. NewStaff panics as
 // [New] does.
 func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), opts *Options) http.Handler {

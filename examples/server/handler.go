@@ -53,7 +53,7 @@ func (s service) newHandler() http.Handler {
 
 	// For people, in a browser.
 	pages := func(pattern string, h http.Handler) { mux.Handle(pattern, s.sessions.load(h)) }
-	options := tokenpage.Options{Scopes: scopes, SignInURL: signInPath, Layout: layout, OnError: s.logError}
+	options := tokenpage.Options{Scopes: scopes, SignInURL: signInPath, FindUser: s.users.find, Layout: layout, OnError: s.logError}
 	pages(accountPath, http.StripPrefix("/account/tokens", tokenpage.New(s.tokens, signedIn, &options)))
 	pages(staffPath, http.StripPrefix("/staff/tokens", tokenpage.NewStaff(s.tokens, isStaff, &options)))
 	forms := http.NewCrossOriginProtection()

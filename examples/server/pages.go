@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth/tokenpage"
@@ -78,10 +79,14 @@ func (s service) home(w http.ResponseWriter, r *http.Request) {
 		s.pageFailed(w, r, err)
 		return
 	}
+	address := url.URL{Scheme: "http", Host: r.Host}
+	if isSecure(r) {
+		address.Scheme = "https"
+	}
 	s.show(w, r, http.StatusOK, "home", "Your notes", struct {
 		Notes []note
-		Host  string
-	}{list[:min(len(list), maxHomeNotes)], r.Host})
+		URL   string // of the API
+	}{list[:min(len(list), maxHomeNotes)], address.String()})
 }
 
 func serveCSS(w http.ResponseWriter, _ *http.Request) {

@@ -83,7 +83,12 @@ func setCookie(w http.ResponseWriter, r *http.Request, key string) {
 	http.SetCookie(w, &http.Cookie{
 		Name: sessionCookie, Value: key, Path: "/", MaxAge: age,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		// A proxy in front, which has TLS, says so. Whoever lies harms only himself.
-		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
+		Secure: isSecure(r),
 	})
+}
+
+// isSecure reports whether the browser came by TLS. A proxy in front, which has it,
+// says so. Whoever lies harms only himself.
+func isSecure(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,20 @@ func (u users) byID(ctx context.Context, id string) (*user, error) {
 		return nil, fmt.Errorf("find user: %w", err)
 	}
 	return &found, nil
+}
+
+// find returns the ID of the user whom staff means: a name, or an ID. It finds those too
+// who are switched off, and have tokens still.
+func (u users) find(r *http.Request, typed string) (string, error) {
+	var id int64
+	err := u.db.QueryRowContext(r.Context(), "SELECT id FROM users WHERE name = ? OR id = ? ORDER BY name = ? DESC", typed, typed, typed).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find user: %w", err)
+	}
+	return strconv.FormatInt(id, 10), nil
 }
 
 // checkPassword returns the ID of the user who has this name and password, or "".

@@ -120,13 +120,13 @@ func fewViews(t *testing.T, u user) []view {
 			require.Equal(b.t, []string{"Expires soon", "Expired", "Revoked"},
 				eval[[]string](b, "Array.from(document.querySelectorAll('.tp-badge'), e => e.innerText)"))
 		}, 200, "API tokens"},
-		{"renamed", sending(list+token.ID+"/rename", mouse{}.write("#tp-name", "tablet")), 200, "API tokens"},
+		{"renamed", sending(list+token.ID+"/rename", mouse{}.write("#tp-name", "tablet")), 200, "The token was renamed." + ofUser},
 		{"rename", at("rename"), 200, "Rename the token" + ofUser},
 		{"rotate", at("rotate"), 200, "Rotate the key" + ofUser},
 		{"revoke", at("revoke"), 200, "Revoke this token?" + ofUser},
 		{"key, old one works", sending(list + token.ID + "/rotate"), 200, "Your new key" + ofUser},
 		{"key, old one ended", sending(list+token.ID+"/rotate", mouse{}.choose("[name=grace][value='0']")), 200, "Your new key" + ofUser},
-		{"revoked", sending(list + token.ID + "/revoke"), 200, "API tokens"},
+		{"revoked", sending(list + token.ID + "/revoke"), 200, "The token is revoked. Its key no longer works." + ofUser},
 	}
 }
 

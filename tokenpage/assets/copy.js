@@ -14,6 +14,7 @@
       key.select();
       copied = document.execCommand("copy");
     }
+    status.classList.toggle("tp-failed", !copied);
     status.textContent = copied ? button.dataset.copied : button.dataset.failed;
   });
 }
