@@ -287,11 +287,12 @@ func TestL7_PanicInCheck(t *testing.T) {
 	})
 }
 
-// Hashing takes a processor: few do so at once, and nobody waits for long.
+// Hashing takes a processor: few do so at once, at all handlers together, and nobody
+// waits for long.
 func TestL8_ManyLoginsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		s := newLoginService(t, nil, nil)
-		s.slow = 100 * time.Millisecond
+		opts := &tokenapi.LoginOptions{Throttle: tokenapi.NewThrottle()}
+		both := []*loginService{newLoginService(t, nil, opts), newLoginService(t, nil, opts)}
 		begin := time.Now()
 		var mu sync.Mutex
 		running, most := 0, 0
@@ -301,17 +302,20 @@ func TestL8_ManyLoginsAtOnce(t *testing.T) {
 			running += n
 			most = max(most, running)
 		}
-		s.check = func() error {
-			count(1)
-			time.Sleep(s.slow)
-			count(-1)
-			return nil
+		for _, s := range both {
+			s.slow = 100 * time.Millisecond
+			s.check = func() error {
+				count(1)
+				time.Sleep(s.slow)
+				count(-1)
+				return nil
+			}
 		}
 		statuses := map[int]int{}
 		var all sync.WaitGroup
 		for i := range 1000 {
 			all.Go(func() {
-				w := s.post(t, fmt.Sprintf("203.0.%d.%d:1", i/256, i%256), fmt.Sprint("user", i), "right")
+				w := both[i%2].post(t, fmt.Sprintf("203.0.%d.%d:1", i/256, i%256), fmt.Sprint("user", i), "right")
 				mu.Lock()
 				defer mu.Unlock()
 				statuses[w.Code]++

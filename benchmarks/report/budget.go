@@ -35,6 +35,7 @@ const (
 	timesSelect = "× bare SELECT"
 	timesOff    = "× without it"
 	timesOthers = "× the limit's"
+	timesBare   = "× List and encoding/json"
 	allocations = "allocations"
 	bytes       = "bytes"
 	statements  = "statement"
@@ -49,6 +50,7 @@ const (
 	lineTouch        = "hit, with last use recorded"
 	lineTouchWrites  = "last uses of 500 tokens: statements"
 	lineParallel     = "256 goroutines on one key: speed-up"
+	lineList         = "tokenapi: a page of 100 tokens"
 )
 
 func lineReject(name string) string { return "decision to reject: " + name }
@@ -87,7 +89,8 @@ func newLines() []line {
 	lines = append(lines,
 		line{name: lineTouch, unit: timesOff, budget: 1.05},
 		line{name: lineTouchWrites, unit: statements, budget: 1},
-		line{name: lineParallel, unit: timesOthers, budget: 0.9, atLeast: true})
+		line{name: lineParallel, unit: timesOthers, budget: 0.9, atLeast: true},
+		line{name: lineList, unit: timesBare, budget: 1.3})
 	for i := range lines {
 		lines[i].measured = math.NaN()
 	}

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
+	"github.com/go-tokenauth/tokenauth/internal/limit"
 	"github.com/go-tokenauth/tokenauth/storecache"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
 // measureHits sends one good key again and again. Its last use is always pending,
@@ -57,6 +61,35 @@ func (r *report) measurePeers(context.Context) error {
 		return err
 	}
 	r.addChains(false, results[1:]...)
+	return nil
+}
+
+// measureList asks the API for a page of tokens, beside what no page can do without.
+func (r *report) measureList(ctx context.Context) error {
+	p := chains.NewPopulation(100, 100)
+	m := tokenauth.New(p.Memory(), "acme", nil)
+	user := p.Records[0].Token.UserID
+	api := tokenapi.New(m, func(*http.Request) (string, error) { return user, nil }, nil)
+	request, w := httptest.NewRequest(http.MethodGet, "/tokens?limit=100", nil), limit.Nobody{Headers: http.Header{}}
+	least := func() {
+		tokens, err := m.List(ctx, tokenauth.Query{UserID: user, Limit: 100})
+		if err != nil || len(tokens) != 100 {
+			panic("no page")
+		}
+		if _, err := json.Marshal(tokens); err != nil {
+			panic(err)
+		}
+	}
+	page := func() {
+		clear(w.Headers)
+		api.ServeHTTP(w, request)
+		if w.Headers.Get("Content-Type") != "application/json" {
+			panic("no page")
+		}
+	}
+	page()
+	ns := fastest(r.plan.each, cpuClock, least, page)
+	r.set(lineList, ns[1]/ns[0])
 	return nil
 }
 

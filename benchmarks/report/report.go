@@ -79,6 +79,7 @@ func (r *report) measure(ctx context.Context) error {
 		{"memory", r.measureMemory}, // before a Manager's timer keeps a store for a while
 		{"hits", r.measureHits},
 		{"rejects", r.measureRejects},
+		{"list", r.measureList},
 		{"parallel", r.measureParallel},
 	}
 	for _, name := range databases.Names {
