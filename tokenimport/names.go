@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
@@ -23,13 +24,29 @@ func tidy(name, instead string) string {
 	return name
 }
 
-// free returns a name that is not taken: the one given, or with a number.
-func free(name string, taken map[string]bool) string {
+// names are those of a user's live tokens.
+type names struct {
+	taken map[string]bool
+	last  map[string]int // the last number that a name was given: all before it are taken
+}
+
+func namesOf(tokens []tokenauth.Token) *names {
+	n := &names{map[string]bool{}, map[string]int{}}
+	for i := range tokens {
+		n.taken[tokens[i].Name] = true
+	}
+	return n
+}
+
+// take takes a name that is free: the one given, or with a number.
+func (n *names) take(name string) string {
 	numbered := name
-	for n := 2; taken[numbered]; n++ {
-		number := fmt.Sprintf(" (%d)", n)
+	for n.taken[numbered] {
+		n.last[name] = max(n.last[name]+1, 2)
+		number := fmt.Sprintf(" (%d)", n.last[name])
 		numbered = cut(name, maxName-len(number)) + number
 	}
+	n.taken[numbered] = true
 	return numbered
 }
 

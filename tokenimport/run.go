@@ -241,21 +241,17 @@ func (r *run) settle(ctx context.Context, rows []row) error {
 
 // rename gives specs the names of rows, or free ones.
 func (r *run) rename(ctx context.Context, rows []row, specs []tokenauth.ImportSpec) error {
-	taken := map[string]map[string]bool{} // by user
+	byUser := map[string]*names{}
 	for i := range specs {
 		user := specs[i].UserID
-		if taken[user] == nil {
+		if byUser[user] == nil {
 			tokens, err := r.manager.List(ctx, tokenauth.Query{UserID: user})
 			if err != nil {
 				return err
 			}
-			taken[user] = map[string]bool{}
-			for j := range tokens {
-				taken[user][tokens[j].Name] = true
-			}
+			byUser[user] = namesOf(tokens)
 		}
-		specs[i].Name = free(rows[i].spec.Name, taken[user])
-		taken[user][specs[i].Name] = true
+		specs[i].Name = byUser[user].take(rows[i].spec.Name)
 	}
 	return nil
 }

@@ -135,6 +135,20 @@ func TestK11InvalidSpec(t *testing.T) {
 	require.Equal(t, Report{Read: rows, Imported: rows - 4, Refused: 4}, report)
 }
 
+// Thousands of tokens of one user may have one name, as those that knox makes at each
+// login: an import that tried all numbers for each would take hours.
+func TestNumbersAreNotTriedAgain(t *testing.T) {
+	all := namesOf([]tokenauth.Token{{Name: "laptop"}, {Name: "laptop (3)"}})
+	require.Equal(t, "laptop (2)", all.take("laptop"))
+	require.Equal(t, "laptop (4)", all.take("laptop"))
+	require.Equal(t, "phone", all.take("phone"))
+	require.Equal(t, "laptop (5)", all.take("laptop"))
+	for range 2000 {
+		all.take("laptop")
+	}
+	require.Less(t, testing.AllocsPerRun(100, func() { all.take("laptop") }), 20.0) // which forbids parallel tests
+}
+
 // A greedyStore says that a name is taken, whatever it is.
 type greedyStore struct{ tokenauth.Store }
 
