@@ -45,6 +45,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	keyColumn := cmp.Or(o.Key, "key")
 	pkColumn := cmp.Or(o.ID, keyColumn)
 	userID := cmp.Or(o.UserID, "user_id")
+	s.secret(keyColumn, userID, o.Name)
 	name := "''"
 	if o.Name != "" {
 		name = "t." + s.quoted(o.Name)
@@ -59,7 +60,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	s.read = func(pk any, c []any) row {
 		key := text(c[0])
 		r := row{label: pkColumn + "=" + text(pk)}
-		if text(pk) == key {
+		if text(pk) == key || isDRFKey(text(pk)) { // which it may be if the columns were mixed up
 			r.label = userID + "=" + text(c[3])
 		}
 		if !isDRFKey(key) {

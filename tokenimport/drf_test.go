@@ -111,6 +111,25 @@ func TestDRFColumns(t *testing.T) {
 	require.Equal(t, "c0ffee", userOf(t, m, drfKey("b")))
 }
 
+// Whoever mixes up the columns must not find keys among names, in a log or in a list.
+func TestKeysAreNothingElse(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newDjango(t, db)
+	addToken(t, db, drfKey("a"), 1, "x")
+	m := newManager(tokenauth.NewMemoryStore())
+	_, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", ID: "key", Key: "id"}), tokenimport.Options{})
+	require.Equal(t, []tokenimport.Refusal{{Row: "user_id=1", Reason: tokenimport.ReasonMalformed}}, refused)
+	for _, s := range []*tokenimport.Source{
+		tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", ID: "id", Name: "key"}),
+		tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", UserID: "KEY"}),
+		tokenimport.Knox(db, tokenauth.SQLite, tokenimport.Knox5, &tokenimport.KnoxOptions{Name: "Digest"}),
+	} {
+		_, err := tokenimport.Run(t.Context(), m, s, nil)
+		require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
+	}
+}
+
 // What stands in a configuration must not become a part of a statement.
 func TestBadSources(t *testing.T) {
 	t.Parallel()

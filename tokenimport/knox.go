@@ -76,6 +76,7 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 		o = *opts
 	}
 	s := newSource(db, d, knoxOrigin)
+	s.secret("digest", o.Name)
 	name := "''"
 	if o.Name != "" {
 		name = "t." + s.quoted(o.Name)

@@ -66,6 +66,16 @@ func (s *Source) quoted(name string) string {
 	return strings.Join(parts, ".")
 }
 
+// secret refuses options that have a column of keys or digests read as something else,
+// which is stored and shown: a slip of the hand would publish them.
+func (s *Source) secret(column string, others ...string) {
+	for _, other := range others {
+		if strings.EqualFold(column, other) && s.err == nil {
+			s.err = fmt.Errorf("column %q holds what nobody must see: it can't be another's too", column)
+		}
+	}
+}
+
 func isName(s string) bool {
 	for i := range len(s) {
 		c := s[i]
