@@ -82,15 +82,10 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 		name = "t." + s.quoted(o.Name)
 	}
 	s.table, s.key = s.quoted(cmp.Or(o.Table, "knox_authtoken")), "digest"
-	// Not each version has each column. Where the table lacks one, the name means
-	// the NULL around it.
-	ifThere := func(column string) string {
-		return "(SELECT (SELECT " + column + " FROM " + s.table + " AS own WHERE own.digest = t.digest) FROM (SELECT NULL AS " + column + ") AS missing)"
-	}
 	s.columns = []string{
 		name, s.timeColumn("created"), s.timeColumn("expiry"), "t.user_id",
 		s.activeColumn(o.Active, o.Users, o.UserPK, "user_id"),
-		ifThere("salt"), ifThere("token_key"),
+		s.ifThere("salt"), s.ifThere("token_key"),
 	}
 	scopes, keyStart, location := slices.Clone(o.Scopes), version.keyStart(), cmp.Or(o.Location, time.UTC)
 	s.read = func(digest any, c []any) row {

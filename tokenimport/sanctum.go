@@ -56,7 +56,8 @@ type SanctumOptions struct {
 }
 
 // Sanctum reads the tokens of Laravel Sanctum. The options may be nil. A token expires at
-// the earlier of its own expiry and Expiration after it was made.
+// the earlier of its own expiry, which none has before Sanctum 3, and Expiration after
+// it was made.
 func Sanctum(db *sql.DB, d tokenauth.Dialect, opts *SanctumOptions) *Source {
 	var o SanctumOptions
 	if opts != nil {
@@ -76,7 +77,7 @@ func Sanctum(db *sql.DB, d tokenauth.Dialect, opts *SanctumOptions) *Source {
 		"t.tokenable_type", "t.tokenable_id",
 		"(SELECT u." + userPK + " FROM " + s.quoted(cmp.Or(o.Users, "users")) + " AS u WHERE u." + userPK + " = t.tokenable_id)",
 		"t.name", "t.token", "t.abilities",
-		s.timeColumn("created_at"), s.timeColumn("expires_at"), s.timeColumn("last_used_at"),
+		s.timeColumn("created_at"), s.timeText(s.ifThere("expires_at")), s.timeColumn("last_used_at"),
 	}
 	s.read = func(id any, c []any) row {
 		r := row{label: "id=" + text(id)}

@@ -153,6 +153,19 @@ func TestSanctumWildcardNeedsARule(t *testing.T) {
 	require.Equal(t, 200, statusOf(protected(m, "orders:write"), "Bearer "+lines[3]["key"]))
 }
 
+// Before version 3 the table has no column for expiries.
+func TestSanctum2(t *testing.T) {
+	t.Parallel()
+	db := loaded(t, "sanctum/sanctum")
+	execute(t, db, "DELETE FROM personal_access_tokens WHERE id <> 2")
+	execute(t, db, "ALTER TABLE personal_access_tokens DROP COLUMN expires_at")
+	execute(t, db, "ALTER TABLE users ADD COLUMN expires_at TEXT NOT NULL DEFAULT 'of the account'")
+	m := beside(t, db)
+	report, _ := imported(t, m, sanctum(db, &tokenimport.SanctumOptions{Scopes: everyAbility}))
+	require.Equal(t, 1, report.Imported)
+	require.Zero(t, tokensOf(t, m, "1")[0].ExpiresAt)
+}
+
 // A team with the number of a user must not become that user.
 func TestSanctumTokenables(t *testing.T) {
 	t.Parallel()

@@ -86,10 +86,19 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// timeColumn returns the expression for a column of t that holds a time: as text, so that
-// no driver bends it (parseTime, loc), and it is seen whether it names a zone.
-func (s *Source) timeColumn(name string) string {
-	column := "t." + s.quoted(name)
+// ifThere returns the expression for a column that not each version of the other system has: NULL
+// if the table lacks it, since the name then means the column around it.
+func (s *Source) ifThere(column string) string {
+	return fmt.Sprintf("(SELECT (SELECT %[1]s FROM %[2]s AS own WHERE own.%[3]s = t.%[3]s) FROM (SELECT NULL AS %[1]s) AS missing)",
+		column, s.table, s.key)
+}
+
+// timeColumn returns the expression for a column of t that holds a time.
+func (s *Source) timeColumn(name string) string { return s.timeText("t." + s.quoted(name)) }
+
+// timeText returns the expression for a time as text, so that no driver bends it (parseTime,
+// loc), and it is seen whether it names a zone.
+func (s *Source) timeText(column string) string {
 	switch s.dialect {
 	case tokenauth.PostgreSQL:
 		return "to_json(" + column + ") #>> '{}'" // ISO 8601, whatever DateStyle says
