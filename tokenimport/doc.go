@@ -22,7 +22,7 @@
 //   - the user is not there, or is not active;
 //   - the token has expired;
 //   - the key, or its digest, is not of the form that the system makes;
-//   - a time can't be read: it is never taken for "no expiry";
+//   - a time can't be read, or is outside the years 1 to 9999: it is never taken for "no expiry";
 //   - the key is already another user's, or a token's of another origin;
 //   - the user's ID, or a scope, is not one that the Manager allows.
 //

@@ -53,6 +53,7 @@ const (
 	ReasonExpired   Reason = "expired"
 	ReasonMalformed Reason = "malformed key"
 	ReasonTime      Reason = "unreadable time"
+	ReasonYear      Reason = "a time outside the years 1 to 9999"
 	ReasonKeyTaken  Reason = "key belongs to another user or origin"
 	ReasonNameTaken Reason = "name was taken again and again"
 )
@@ -168,6 +169,11 @@ func (r *run) reason(row row) Reason {
 	}
 	if at := row.spec.ExpiresAt; !at.IsZero() && !at.After(r.options.Now()) {
 		return ReasonExpired
+	}
+	for _, t := range []time.Time{row.spec.CreatedAt, row.spec.ExpiresAt, row.spec.LastUsedAt} {
+		if t.Year() < 1 || t.Year() > 9999 { // as the end of 9999 in a zone behind UTC is
+			return ReasonYear
+		}
 	}
 	if err := syntax.UserID(row.spec.UserID); err != nil {
 		return Reason(err.Error())

@@ -208,6 +208,7 @@ func TestK11SanctumRows(t *testing.T) {
 		"expiration is over":              {set: "created_at = '2020-01-01 00:00:00', expires_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, refused: tokenimport.ReasonExpired},
 		"expiration of an unknown time":   {set: "created_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, refused: tokenimport.ReasonTime},
 		"unreadable expiry":               {set: "expires_at = 'soon'", refused: tokenimport.ReasonTime},
+		"the end of times, behind UTC":    {set: "expires_at = '9999-12-31 23:59:59'", opts: tokenimport.SanctumOptions{Location: time.FixedZone("EST", -5*60*60)}, refused: tokenimport.ReasonYear},
 		"zero expiry":                     {set: "expires_at = '0000-00-00 00:00:00'", refused: tokenimport.ReasonTime},
 		"no times":                        {set: "created_at = NULL, expires_at = NULL"},
 		"NULL abilities":                  {set: "abilities = NULL", scopes: []string{}, expires: "2126-01-02T03:04:05Z"},

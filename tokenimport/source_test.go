@@ -125,14 +125,20 @@ func TestK11InvalidSpec(t *testing.T) {
 			r.spec.ExpiresAt = noon.AddDate(9000, 0, 0)
 		case 8:
 			r.spec.UserID = "a\nb"
+		case 9:
+			r.spec.Hint = "too long"
 		}
 		return r
 	})
 	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	user, hint := Reason("user ID with a control character"), Reason("malformed origin, digest or hint")
+	want := map[string]Reason{"n=7": ReasonYear, "n=8": user, "n=512": ReasonYear, "n=513": user}
+	_, refused := refusals(t, m, s, Options{DryRun: true})
+	require.Equal(t, want, refused)
 	report, refused := refusals(t, m, s, Options{})
-	late, user := Reason("a time outside the years 1 to 9999"), Reason("user ID with a control character")
-	require.Equal(t, map[string]Reason{"n=7": late, "n=8": user, "n=512": late, "n=513": user}, refused)
-	require.Equal(t, Report{Read: rows, Imported: rows - 4, Refused: 4}, report)
+	want["n=9"], want["n=514"] = hint, hint // no source makes such a one
+	require.Equal(t, want, refused)
+	require.Equal(t, Report{Read: rows, Imported: rows - 6, Refused: 6}, report)
 }
 
 // Thousands of tokens of one user may have one name, as those that knox makes at each
