@@ -31,7 +31,9 @@ func run() int {
 	a := &app{}
 	defer a.close()
 	err := newCommand(a).ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, syscall.EPIPE) { // nobody reads the rest of a list
+	// Of a list nobody may read the rest. But it may also be the database that is gone.
+	unread := tokencli.ExitCode(err) == tokencli.Failed && errors.Is(err, syscall.EPIPE)
+	if err != nil && !unread {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		if tokencli.ExitCode(err) == tokencli.Unavailable && a.lacksTable(ctx) {
 			fmt.Fprintln(os.Stderr, "The database answers, but its table is missing or not the one that is expected: see tokenauth schema --help")

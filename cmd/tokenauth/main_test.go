@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,4 +176,35 @@ func (t scriptT) Log(args ...any) {
 	defer t.output.Unlock()
 	fmt.Fprintln(&t.output.text, text)
 	t.T.Log(keyForm.ReplaceAllString(text, "KEY"))
+}
+
+// An operator whose database hangs up must be told, though a reader that hangs up, as head
+// does, gives the same error.
+func TestDatabaseHangsUp(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "pg") // short, as the path of a socket must be
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	server, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Skip(err)
+	}
+	defer server.Close()
+	go func() {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	for range 5 { // now and then the program is quick, and gets another error
+		cmd := exec.CommandContext(t.Context(), filepath.Join(programDir, "tokenauth"), "list", "--all-users",
+			"--prefix", "acme", "--dsn", "postgres://u@/db?sslmode=disable&port=5432&host="+dir)
+		output, err := cmd.CombinedOutput()
+		require.Error(t, err)
+		require.Equal(t, 5, cmd.ProcessState.ExitCode())
+		require.Contains(t, string(output), "Error: list: no answer")
+	}
 }
