@@ -157,7 +157,7 @@ func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	}
 	switch filepath.Ext(dsn) {
 	case ".db", ".sqlite", ".sqlite3":
-		if !strings.ContainsAny(dsn, "@?") { // else it may be another engine's, with a password
+		if !strings.ContainsAny(dsn, "@?=") { // else it may be another engine's, with a password
 			return openSQLite(dsn, purpose)
 		}
 	}
