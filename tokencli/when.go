@@ -72,10 +72,12 @@ func (c *cli) relative(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	distance := t.Sub(c.options.Now())
+	now := c.options.Now()
+	// A Duration holds no more than 292 years.
+	seconds := float64(t.Unix()-now.Unix()) + float64(t.Nanosecond()-now.Nanosecond())/1e9
 	text := ""
 	for _, u := range units {
-		n := math.Abs(distance.Seconds()) / u.length.Seconds()
+		n := math.Abs(seconds) / u.length.Seconds()
 		if n < u.least {
 			continue
 		}
@@ -89,7 +91,7 @@ func (c *cli) relative(t time.Time) string {
 	switch {
 	case strings.HasPrefix(text, "0 "):
 		return "now"
-	case distance > 0:
+	case seconds > 0:
 		return "in " + text
 	}
 	return text + " ago"

@@ -33,6 +33,7 @@ func TestRelative(t *testing.T) {
 		require.Equal(t, want, c.relative(noon.Add(distance)), distance)
 	}
 	require.Equal(t, "never", c.relative(time.Time{}))
+	require.Equal(t, "in 7979 years", c.relative(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)))
 }
 
 // A token must not end a day early, nor what ended a day ago be deleted.
