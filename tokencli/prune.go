@@ -29,10 +29,14 @@ func (c *cli) prune() *cobra.Command {
 		}
 		var n int
 		newProgress(cmd, c.options.Now).during("deleting tokens", func() { n, err = m.Prune(cmd.Context(), at) })
-		say(cmd, "Deleted %s.", counted(n, "token"))
-		if err == nil && asJSON(cmd) {
-			err = writeJSON(cmd, map[string]int{"pruned": n})
+		if err != nil {
+			say(cmd, "Deleted %s, and maybe more. Run it again to go on.", counted(n, "token"))
+			return err
 		}
-		return err
+		say(cmd, "Deleted %s.", counted(n, "token"))
+		if asJSON(cmd) {
+			return writeJSON(cmd, map[string]int{"pruned": n})
+		}
+		return nil
 	})
 }

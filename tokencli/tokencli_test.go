@@ -153,6 +153,7 @@ func TestInterrupted(t *testing.T) {
 		got := p.runWith(ctx, "", args...)
 		require.Equal(t, Interrupted, got.code(), got.err)
 		require.Equal(t, args[0] == "create", strings.Contains(got.stderr, "may have been made"), got.stderr)
+		require.Equal(t, args[0] == "prune", strings.Contains(got.stderr, "and maybe more"), got.stderr)
 	}
 }
 
