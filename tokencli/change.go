@@ -75,8 +75,8 @@ func (c *cli) revoke() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke [TOKEN]",
 		Short: "Revoke a token, or all of a user, for good",
-		Long: "Revoke a token, or with --user and --all all live tokens of a user. Their keys end at once and for good. It is\n" +
-			"done if it is revoked already.",
+		Long: "Revoke a token, or with --user and --all all live tokens of a user. Their keys end for good, and at once, or\n" +
+			"where a service caches tokens (storecache) within its MaxStale. It is done if it is revoked already.",
 		Example: "  revoke --user 42 laptop\n  revoke --user 42 --all",
 	}
 	jsonFlag(cmd)
