@@ -78,14 +78,16 @@ func TestImportMany(t *testing.T) {
 	require.NoError(t, importtest.Whole(t.Context(), db, tokenauth.PostgreSQL, target(t, db, 0).Store))
 }
 
-// K11: the process is killed in the middle, more than once. The next one must lose and
+// K11: the process is killed in the middle, and more than once. The next one must lose and
 // double nothing.
 func TestK11Killed(t *testing.T) {
-	const rows = 20_000
+	rows := importtest.Rows()
 	dsn := newSource(t, "killed", rows)
+	child := []string{importDSN + "=" + dsn, importKilled + "=1"}
 	for range shortOrLong(5, 50) {
-		killtest.Kill(t, "TestImportChild", importDSN+"="+dsn, importKilled+"=1")
+		killtest.Kill(t, "TestImportChild", child...)
 	}
+	killtest.KillAfter(t, rows/importtest.PageSize/2, "TestImportChild", child...)
 	db := open(t, "pgx", dsn)
 	store := target(t, db, 0).Store
 	report, err := tokenimport.Run(t.Context(), tokenauth.New(store, "acme", nil), tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)

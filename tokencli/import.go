@@ -191,7 +191,7 @@ func (c *cli) importing(cmd *cobra.Command, read func() (openedSource, error)) *
 				say(cmd, "Refused %s: %s", visible(r.Row), visible(string(r.Reason)))
 			},
 			Progress: func(r tokenimport.Report) {
-				progress.tell("read %d, imported %d, refused %d", r.Read, r.Imported, r.Refused)
+				progress.tell("read %d, imported %d, there already %d, refused %d", r.Read, r.Imported, r.Existing, r.Refused)
 			},
 		})
 		progress.clear()

@@ -91,7 +91,7 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 	s.read = func(digest any, c []any) row {
 		created, ok := timeOf(c[1], location)
 		expires, alsoOK := timeOf(c[2], location)
-		r := row{label: "user_id=" + text(c[3])}
+		r := row{label: "user_id=" + text(c[3]) + " created=" + text(c[1])} // its primary key is the digest
 		switch {
 		case c[5] != nil:
 			r.refused = ReasonSalted

@@ -70,19 +70,21 @@ func TestImportMany(t *testing.T) {
 	require.NoError(t, importtest.Whole(t.Context(), openSource(t, folder), tokenauth.SQLite, openTarget(t, folder, "target.db").Store))
 }
 
-// K11: the process is killed in the middle, more than once. The next one must lose and
+// K11: the process is killed in the middle, and more than once. The next one must lose and
 // double nothing.
 func TestK11Killed(t *testing.T) {
 	t.Parallel()
-	rows := min(importtest.Rows(), 20_000)
+	rows := importtest.Rows()
 	folder := newSource(t, rows)
+	child := []string{importFolder + "=" + folder, importKilled + "=1"}
 	kills := 4
 	if os.Getenv("TOKENAUTH_LONG") != "" {
 		kills = 30
 	}
 	for range kills {
-		killtest.Kill(t, "TestImportChild", importFolder+"="+folder, importKilled+"=1")
+		killtest.Kill(t, "TestImportChild", child...)
 	}
+	killtest.KillAfter(t, rows/importtest.PageSize/2, "TestImportChild", child...)
 	source, target := openSource(t, folder), openTarget(t, folder, "target.db")
 	before, err := target.Store.List(t.Context(), tokenauth.Query{AllUsers: true})
 	require.NoError(t, err)
@@ -91,5 +93,5 @@ func TestK11Killed(t *testing.T) {
 	require.Equal(t, tokenimport.Report{Read: rows, Imported: rows - len(before), Existing: len(before)}, report)
 	require.NotEmpty(t, before, "the child has imported nothing")
 	require.NoError(t, importtest.Whole(t.Context(), source, tokenauth.SQLite, target.Store))
-	t.Logf("%d of %d rows after %d kills", len(before), report.Read, kills)
+	t.Logf("%d of %d rows after %d kills", len(before), report.Read, kills+1)
 }

@@ -18,7 +18,8 @@ func tidy(name, instead string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(name, ""))
-	if name = cut(strings.TrimSpace(name), maxName); name == "" {
+	name, err := syntax.Name(cut(strings.TrimSpace(name), maxName))
+	if err != nil { // there is nothing left to be seen
 		return instead
 	}
 	return name

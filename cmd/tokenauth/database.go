@@ -60,6 +60,9 @@ const (
 	read   access = "read"   // and change nothing, as somebody else's
 )
 
+// answerTime is long: no request waits, and on a busy server a batch takes its time.
+const answerTime = 30 * time.Second
+
 var prefixForm = regexp.MustCompile(`^[a-z]([a-z0-9_]{0,18}[a-z0-9])?$`)
 
 func (a *app) manager(context.Context) (*tokenauth.Manager, error) {
@@ -91,7 +94,7 @@ func (a *app) openStore(purpose access) error {
 	}
 	a.store, err = tokenauth.NewSQLStore(db, dialect, &tokenauth.SQLOptions{
 		Table:   orEnv(a.table, "TOKENAUTH_TABLE"),
-		Timeout: 30 * time.Second, // no request waits, and on a busy server a batch takes its time
+		Timeout: answerTime,
 	})
 	if err != nil {
 		return usage("--table or TOKENAUTH_TABLE: " + err.Error())
@@ -100,11 +103,19 @@ func (a *app) openStore(purpose access) error {
 }
 
 // source opens what tokens are imported from.
-func (a *app) source(_ context.Context, dsn string) (*sql.DB, tokenauth.Dialect, error) {
-	if dsn = cmp.Or(dsn, os.Getenv("TOKENAUTH_SOURCE_DSN")); dsn != "" {
-		return a.open(dsn, read)
+func (a *app) source(ctx context.Context, dsn string) (*sql.DB, tokenauth.Dialect, error) {
+	dsn = cmp.Or(dsn, os.Getenv("TOKENAUTH_SOURCE_DSN"), orEnv(a.dsn, "TOKENAUTH_DSN"))
+	db, dialect, err := a.open(dsn, read)
+	if err != nil {
+		return nil, "", err
 	}
-	return a.open(orEnv(a.dsn, "TOKENAUTH_DSN"), read)
+	// Reading it has no deadline, since pages may take long; to find out that nobody answers has one.
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if err := db.PingContext(ctx); err != nil {
+		return nil, "", &tokencli.Error{Code: tokencli.Unavailable, Err: fmt.Errorf("the source doesn't answer: %w", err)}
+	}
+	return db, dialect, nil
 }
 
 // lacksTable reports whether the database answers, but not for its table.
@@ -165,7 +176,8 @@ func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 }
 
 // openSQLite opens the file with the settings that docs/databases.md advises, unless
-// it is somebody else's.
+// it is somebody else's. Its journal is set only where it may be new: the setting stays
+// in the file, and a file that may not be written can be read all the same.
 func openSQLite(path string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -177,15 +189,15 @@ func openSQLite(path string, purpose access) (*sql.DB, tokenauth.Dialect, error)
 		}
 		return nil, "", &tokencli.Error{Code: tokencli.Unavailable, Err: err}
 	}
+	const durable = "&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 	settings := "?_pragma=busy_timeout(5000)"
 	switch purpose {
 	case read:
 		settings += "&mode=rw&_pragma=query_only(1)"
 	case use:
-		settings += "&mode=rw"
-		fallthrough
+		settings += "&mode=rw" + durable
 	case create:
-		settings += "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
+		settings += "&_pragma=journal_mode(WAL)" + durable
 	}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()+settings)
 	return db, tokenauth.SQLite, err

@@ -64,11 +64,12 @@ func Fill(ctx context.Context, db *sql.DB, d tokenauth.Dialect, rows int) error 
 	return nil
 }
 
-const pageSize = 500 // as tokenimport's
+// PageSize is how many rows are imported at a time.
+const PageSize = 500
 
 // specs returns a page of the source, as it is to be imported, and its last key.
 func specs(ctx context.Context, db *sql.DB, d tokenauth.Dialect, after string) (page []tokenauth.ImportSpec, last string, err error) {
-	query := "SELECT key, user_id FROM authtoken_token WHERE key > " + placeholder(d, 1) + " ORDER BY key LIMIT " + fmt.Sprint(pageSize)
+	query := "SELECT key, user_id FROM authtoken_token WHERE key > " + placeholder(d, 1) + " ORDER BY key LIMIT " + fmt.Sprint(PageSize)
 	rows, err := db.QueryContext(ctx, query, after)
 	if err != nil {
 		return nil, "", err

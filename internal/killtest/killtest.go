@@ -101,6 +101,12 @@ func Steps(step func(i int) error) error {
 // own, kills that at random, and returns how many steps were acknowledged.
 func Kill(t testing.TB, test string, env ...string) (acked int) {
 	t.Helper()
+	return KillAfter(t, 1, test, env...)
+}
+
+// KillAfter is Kill once so many steps were acknowledged.
+func KillAfter(t testing.TB, steps int, test string, env ...string) (acked int) {
+	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run", "^"+test+"$")
 	child.Env = append(os.Environ(), env...)
 	child.Stderr = os.Stderr
@@ -118,7 +124,7 @@ func Kill(t testing.TB, test string, env ...string) (acked int) {
 			t.Errorf("the child says %q after %d steps", out.Text(), acked)
 			break
 		}
-		if kill == nil {
+		if kill == nil && acked+1 >= steps {
 			kill = time.AfterFunc(rand.N(30*time.Millisecond), func() { _ = child.Process.Kill() })
 		}
 	}

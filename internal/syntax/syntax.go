@@ -49,8 +49,20 @@ func Name(name string) (string, error) {
 		return "", fmt.Errorf("name of more than %d characters", maxNameRunes)
 	case strings.ContainsFunc(name, UnsafeInName):
 		return "", errors.New("name with a control or invisible character")
+	case !strings.ContainsFunc(name, isVisible):
+		return "", errors.New("name of nothing that can be seen")
 	}
 	return name, nil
+}
+
+// isVisible reports whether a character alone is seen. Some that count as letters and
+// symbols are blank: fillers of Hangul, and a pattern of Braille without dots.
+func isVisible(r rune) bool {
+	switch r {
+	case '\u115f', '\u1160', '\u3164', '\uffa0', '\u2800':
+		return false
+	}
+	return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S)
 }
 
 // UnsafeInName reports whether a name must not hold a character. U+200C and U+200D it

@@ -46,6 +46,10 @@ func TestGoodNames(t *testing.T) {
 }
 
 var badNames = map[string]string{
+	"only a joiner":               "\u200d",
+	"only fillers of Hangul":      "\u115f\u1160\u3164\uffa0",
+	"only Braille without dots":   "\u2800 \u2800",
+	"only a variation selector":   "\ufe0f",
 	"S4 empty":                    "",
 	"S4 only spaces":              " \t\n\u00a0",
 	"S4 65 letters":               strings.Repeat("a", 65),
