@@ -159,7 +159,7 @@ func staffViews(t *testing.T, of user) []view {
 	const staff = "/staff/tokens/"
 	found := func(b *tab) {
 		b.visit(staff)
-		b.do(mouse{}.write("#tp-user", of.id))
+		b.do(mouse{}.write("#tp-user", of.name))
 		b.load(mouse{}.press(".tp-search button"))
 		require.Contains(b.t, b.text(".tp-tokens"), "server")
 		require.Equal(b.t, http.StatusOK, b.status)
@@ -170,6 +170,6 @@ func staffViews(t *testing.T, of user) []view {
 		{"found", found, 200, "API tokens of all users"},
 		{"nothing found", at(staff + "?user=unknown"), 200, "API tokens of all users"},
 		{"revoke", at(staff + token.ID + "/revoke"), 200, "Revoke this token?" + ofAll},
-		{"revoked", sending(staff + token.ID + "/revoke"), 200, "API tokens of all users"},
+		{"revoked", sending(staff + token.ID + "/revoke"), 200, "The token is revoked. Its key no longer works. – API tokens of all users"},
 	}
 }
