@@ -232,3 +232,24 @@ func TestRepeatedChangeOutlivesThePrimary(t *testing.T) {
 		})
 	}
 }
+
+// A standby that is away must hold up the answer to a change, whichever driver waits for
+// it: a revoke that is answered without it comes undone with the primary.
+func TestNoAnswerWithoutTheStandby(t *testing.T) {
+	primary := closing(t, startPostgres)
+	standby := func(name string) { require.NoError(t, primary.Set("synchronous_standby_names", name)) }
+	for _, driver := range []string{"pgx", "postgres"} {
+		opts := newTable()
+		opts.Timeout = time.Second
+		store := newStore(t, open(t, driver, primary.DSN("postgres")), tokenauth.PostgreSQL, opts)
+		r := newRecord("anna", "laptop")
+		require.NoError(t, store.Create(t.Context(), r))
+		t.Cleanup(func() { standby("") }) // or what cleans up waits for ever
+		standby("nobody")
+		requireUnknown(t, store.Create(t.Context(), newRecord("anna", "phone")))
+		for range 2 { // changes the row, and finds it changed
+			requireUnknown(t, store.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
+		}
+		standby("")
+	}
+}

@@ -88,6 +88,28 @@ func (h *failing) ExecContext(context.Context, string, ...any) (sql.Result, erro
 	return nil, h.err
 }
 
+// A late handle answers when nobody waits any more, as if all were well.
+type late struct{ Handle }
+
+func (late) ExecContext(ctx context.Context, _ string, _ ...any) (sql.Result, error) {
+	<-ctx.Done()
+	return driver.RowsAffected(1), nil
+}
+
+// PostgreSQL that is told, by lib/pq, to cancel its wait for a standby says that a change
+// was made. A revoke that is reported so would come undone with the server.
+func TestSuccessAfterTheDeadlineIsNone(t *testing.T) {
+	t.Parallel()
+	table := &Table{handle: late{}, engine: engines["postgresql"], name: "t", timeout: time.Millisecond, isAnswer: func(error) bool { return false }}
+	_, err := table.write(context.Background(), "change", "UPDATE {table} SET x = ?", 1)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "outcome unknown")
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = table.write(canceled, "change", "UPDATE {table} SET x = ?", 1)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 // Placeholders that are counted wrongly would store one column's value in another.
 func TestTextNumbersPlaceholders(t *testing.T) {
 	t.Parallel()

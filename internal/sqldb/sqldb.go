@@ -115,6 +115,11 @@ func (t *Table) exec(ctx context.Context, query string, args ...any) (int, error
 	if slices.Contains(takenCodes, code(err)) {
 		return 0, nil
 	}
+	if err == nil && t.engine.remote {
+		// lib/pq has the server cancel what takes too long, and PostgreSQL then stops to wait
+		// for its standby and answers as if that had it.
+		err = ctx.Err()
+	}
 	if err != nil {
 		return 0, err
 	}
