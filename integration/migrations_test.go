@@ -176,6 +176,29 @@ func useAll(t *testing.T, m *tokenauth.Manager, userID string) {
 	require.Equal(t, 2, n)
 }
 
+// Whatever a service calls its table, no name within a statement may be taken for it.
+func TestTableNames(t *testing.T) {
+	t.Parallel()
+	for _, d := range dialects {
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			driver, dsn := newDatabase(t, d)
+			db := open(t, driver, dsn)
+			for _, name := range []string{"uses", "due", "wanted", "found", "other", "t", "u"} {
+				store := newStore(t, db, d, &tokenauth.SQLOptions{Table: name, Timeout: time.Minute})
+				useAll(t, tokenauth.New(store, "acme", nil), "42")
+				r := newRecord("anna", "laptop")
+				require.NoError(t, store.Create(t.Context(), r), name)
+				require.NoError(t, store.Create(t.Context(), r), name)
+				require.NoError(t, store.Touch(t.Context(), tokenauth.Use{ID: r.Token.ID, At: r.Token.CreatedAt}), name)
+				got, err := store.Find(t.Context(), r.Digest)
+				require.NoError(t, err, name)
+				require.Equal(t, r.Token.CreatedAt, got.Token.LastUsedAt, name)
+			}
+		})
+	}
+}
+
 // newStoreOfUsers returns a store whose user_id is a number that refers to the
 // service's own users, 1, 42 and two large ones.
 func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, string) {

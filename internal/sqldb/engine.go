@@ -53,11 +53,12 @@ var engines = map[string]*engine{
 		latest:   "%s",
 		among:    amongEach,
 		confirm:  "UPDATE {table} SET id = id WHERE id IN (SELECT id FROM {table} WHERE user_id = ? LIMIT 1)",
-		// Rows are locked in one order, or else two calls wait for each other.
+		// Rows are locked in one order, or else two calls wait for each other. The name of
+		// the uses would hide a table of the same name.
 		touch: func(uses int) string {
-			return `WITH uses (id, at) AS (VALUES ` + marks("(CAST(? AS text), CAST(? AS bigint))", uses) + `),
-				due AS (SELECT t.id, greatest(uses.at, t.created_at) AS at FROM {table} t JOIN uses ON uses.id = t.id
-					WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(uses.at, t.created_at)
+			return `WITH uses_of_{table} (id, at) AS (VALUES ` + marks("(CAST(? AS text), CAST(? AS bigint))", uses) + `),
+				due AS (SELECT t.id, greatest(u.at, t.created_at) AS at FROM {table} t JOIN uses_of_{table} u ON u.id = t.id
+					WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(u.at, t.created_at)
 					ORDER BY t.id FOR NO KEY UPDATE OF t)
 				UPDATE {table} t SET last_used_at = due.at FROM due
 				WHERE t.id = due.id AND (t.last_used_at IS NULL OR t.last_used_at < due.at)`
@@ -102,8 +103,8 @@ func amongEach(n int, columns ...string) string {
 	if columns[0] != "id" {
 		kind = "bytea"
 	}
-	return "(VALUES " + marks("(CAST(? AS "+kind+"))", n) + `) AS wanted (value)
-		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + columns[0] + " = wanted.value OFFSET 0) AS found WHERE true"
+	return "(VALUES " + marks("(CAST(? AS "+kind+"))", n) + `) AS wanted_of_{table} (value)
+		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + columns[0] + " = wanted_of_{table}.value OFFSET 0) AS found WHERE true"
 }
 
 // marks returns item n times, between commas.
