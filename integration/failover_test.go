@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
 	"net/http"
@@ -142,6 +143,17 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 	return f
 }
 
+// cutOff ends the connection of a replica to its primary, and returns when that knows.
+func cutOff(t *testing.T, primary *sql.DB, replica *servers.PostgresServer) {
+	t.Helper()
+	require.NoError(t, replica.Set("primary_conninfo", ""))
+	until(t, "the standby is cut off", func() bool {
+		var standbys int
+		err := primary.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_replication").Scan(&standbys)
+		return err == nil && standbys == 0
+	})
+}
+
 // With a synchronous standby, whatever was answered must outlive the primary: a token
 // that is gone locks its client out, a revoke that is gone lets a thief in again.
 func TestFailoverSynchronous(t *testing.T) {
@@ -165,12 +177,7 @@ func TestFailoverAsynchronous(t *testing.T) {
 	replica := closing(t, primary.Replica)
 	db := open(t, "pgx", primary.DSN("postgres"))
 	f := failOver(t, primary, replica, func() {
-		require.NoError(t, replica.Set("primary_conninfo", ""))
-		until(t, "the standby is cut off", func() bool {
-			var standbys int
-			err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_replication").Scan(&standbys)
-			return err == nil && standbys == 0
-		})
+		cutOff(t, db, replica)
 		elapse(t, 300*time.Millisecond)
 	})
 	kinds := map[string]int{}
@@ -219,7 +226,7 @@ func TestRepeatedChangeOutlivesThePrimary(t *testing.T) {
 				_, err := on.Find(t.Context(), r.Digest)
 				return err == nil
 			})
-			require.NoError(t, replica.Set("primary_conninfo", "")) // cut off
+			cutOff(t, open(t, "pgx", primary.DSN("postgres")), replica)
 			requireNoAnswer(t, repeat(onPrimary, r), name)
 			again := repeat(onPrimary, r)
 			require.NoError(t, primary.Kill())
