@@ -95,21 +95,20 @@ func (m *Manager) checkSpec(userID, name string, scopes []string) (string, []str
 // checkExpiry applies the policy to an expiry; a zero one means never.
 func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 	maxTTL := m.options.MaxTTL
-	if expiresAt.After(latestTime) { // before it is rounded, which would overflow
+	rounded := micros(expiresAt)
+	switch { // what is far off overflows when it is rounded, so it is judged as it is
+	case expiresAt.After(latestTime):
 		return expiresAt, errors.New("expiry is beyond the year 9999")
-	}
-	expiresAt = micros(expiresAt)
-	switch {
 	case expiresAt.IsZero() && maxTTL > 0:
 		return expiresAt, errors.New("a token must expire")
 	case expiresAt.IsZero():
-		return expiresAt, nil
-	case !expiresAt.After(now):
+		return rounded, nil
+	case !expiresAt.After(now) || !rounded.After(now):
 		return expiresAt, errors.New("expiry is not in the future")
-	case maxTTL > 0 && expiresAt.After(now.Add(maxTTL)):
+	case maxTTL > 0 && rounded.After(now.Add(maxTTL)):
 		return expiresAt, fmt.Errorf("expiry is more than %v ahead", maxTTL)
 	}
-	return expiresAt, nil
+	return rounded, nil
 }
 
 // makeRoom chooses a slot for r, and revokes what is expired and stands in r's

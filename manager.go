@@ -250,6 +250,8 @@ const pruneBatch = 1000
 func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
 	if now := m.options.Now(); before.After(now) {
 		before = now // what is still good must stay
+	} else if before.Before(time.Time{}) {
+		before = time.Time{} // still farther back, microseconds overflow
 	}
 	total := 0
 	for {

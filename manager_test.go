@@ -71,6 +71,8 @@ func TestIssueRefuses(t *testing.T) {
 		"E2 none under MaxTTL":   {max, tokenauth.Spec{UserID: "u", Name: "n", NoExpiry: true}},
 		"E2 more than MaxTTL":    {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(24*time.Hour + time.Microsecond)}},
 		"E2 microseconds wrap":   {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(18446744073709+start.Unix()+3600, 551_616_000)}},
+		"E2 they wrap backwards": {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(-300000, 1, 1, 0, 0, 0, 0, time.UTC)}},
+		"E2 the first instant":   {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Time{}.Add(1)}},
 		"E2 the largest instant": {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(1<<62, 0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
