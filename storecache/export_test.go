@@ -26,7 +26,7 @@ func (c *Cache) Len() int {
 			n++
 		}
 	}
-	if n != len(c.entries) || n > len(c.oldest) || len(c.oldest) > c.maxEntries {
+	if n != len(c.entries) || n > len(c.oldest) || n > c.maxEntries || len(c.oldest) > 2*c.maxEntries {
 		panic("entries are lost")
 	}
 	return n

@@ -160,20 +160,23 @@ func (c *Cache) run(ctx context.Context, d tokenauth.Digest, f *fill) {
 
 // keep adds an entry, and forgets the oldest where there are too many or they are stale.
 func (c *Cache) keep(e *entry) {
-	for len(c.oldest) > 0 && (len(c.oldest) >= c.maxEntries || !c.isFresh(c.oldest[0].fetchedAt)) {
+	if old := c.entries[e.digest]; old != nil {
+		c.forget(old)
+	}
+	for len(c.oldest) > 0 && (len(c.entries) >= c.maxEntries || !c.isFresh(c.oldest[0].fetchedAt)) {
 		c.forget(c.oldest[0])
 		c.oldest = c.oldest[1:]
 	}
-	if old := c.entries[e.digest]; old != nil {
-		c.forget(old)
+	if len(c.oldest) >= 2*c.maxEntries { // more than half of them were forgotten
+		c.oldest = slices.DeleteFunc(c.oldest, func(o *entry) bool { return c.entries[o.digest] != o })
 	}
 	c.entries[e.digest] = e
 	c.byID[e.record.Token.ID] = append(c.byID[e.record.Token.ID], e)
 	c.oldest = append(c.oldest, e)
 }
 
-// forget removes an entry, if it is still there. Its place in the queue stays until
-// its turn comes.
+// forget removes an entry, if it is still there. Its place in the queue stays for a
+// while.
 func (c *Cache) forget(e *entry) {
 	if c.entries[e.digest] != e {
 		return

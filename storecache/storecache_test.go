@@ -276,6 +276,32 @@ func TestC6Bounded(t *testing.T) {
 	require.Equal(t, before, s.finds.Load())
 }
 
+// C6: a token that is changed, and fetched again, over and over must push out no other.
+func TestC6ChangesPushOutNobody(t *testing.T) {
+	t.Parallel()
+	const room = 10
+	c, s := newCache(&storecache.Options{MaxEntries: room, MaxStale: time.Hour})
+	findAll := func() {
+		for i := range room {
+			_, err := c.Find(ctx, record(fmt.Sprint("token ", i)).Digest)
+			require.NoError(t, err)
+		}
+	}
+	for i := range room {
+		require.NoError(t, s.Create(ctx, record(fmt.Sprint("token ", i))))
+	}
+	findAll()
+	for range 10 * room {
+		c.Invalidate("token 3")
+		_, err := c.Find(ctx, record("token 3").Digest)
+		require.NoError(t, err)
+		require.Equal(t, room, c.Len())
+	}
+	before := s.finds.Load()
+	findAll()
+	require.Equal(t, before, s.finds.Load())
+}
+
 // C11, under -race: lookups, changes and evictions all at once.
 func TestC11ManyGoroutines(t *testing.T) {
 	t.Parallel()
