@@ -59,8 +59,9 @@ func shortOrLong[T any](short, inLong T) T {
 // The servers that tests share. What a test breaks, it starts for itself.
 var (
 	postgres = sync.OnceValues(func() (*servers.PostgresServer, error) {
-		// Crash safety costs an fsync a commit, which proves nothing here.
-		return servers.Postgres("fsync=off", "max_connections=400")
+		// Crash safety costs an fsync a commit, which proves nothing here. Each processor
+		// more is a test more that has a pool.
+		return servers.Postgres("fsync=off", "max_connections=1000")
 	})
 	// A primary with a synchronous standby that shows at once what is answered.
 	twoHosts = sync.OnceValues(func() (string, error) {
@@ -82,7 +83,7 @@ var (
 		return servers.PgBouncer(pg)
 	})
 	mariaDB = sync.OnceValues(func() (*servers.MariaDBServer, error) {
-		m, err := servers.MariaDB("max_connections=400", "innodb_flush_log_at_trx_commit=2")
+		m, err := servers.MariaDB("max_connections=1000", "innodb_flush_log_at_trx_commit=2")
 		if err != nil {
 			return nil, err
 		}

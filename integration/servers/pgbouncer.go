@@ -25,7 +25,11 @@ func newPgBouncer(port int, pg *PostgresServer) (*PgBouncerServer, error) {
 		if err := s.open("pgx", postgresDSN(s, "pgbouncer", []string{"default_query_exec_mode=simple_protocol"})); err != nil {
 			return err
 		}
-		err := s.write("pgbouncer.ini",
+		prepared, err := noPreparedStatements(s)
+		if err != nil {
+			return err
+		}
+		err = s.write("pgbouncer.ini",
 			"[databases]",
 			fmt.Sprintf("* = host=127.0.0.1 port=%d user=postgres", pg.port),
 			"[pgbouncer]",
@@ -38,6 +42,7 @@ func newPgBouncer(port int, pg *PostgresServer) (*PgBouncerServer, error) {
 			"default_pool_size = 20",
 			"max_client_conn = 500",
 			"server_login_retry = 1", // not 15 s until it sees that the server is back
+			prepared,
 		)
 		if err != nil {
 			return err
@@ -48,6 +53,23 @@ func newPgBouncer(port int, pg *PostgresServer) (*PgBouncerServer, error) {
 		return nil, err
 	}
 	return &PgBouncerServer{s}, nil
+}
+
+// noPreparedStatements returns the setting by which a version that knows prepared statements
+// keeps none, as older ones do.
+func noPreparedStatements(s *Server) (string, error) {
+	version, err := s.run("pgbouncer", "--version")
+	if err != nil {
+		return "", err
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(string(version), "PgBouncer %d.%d", &major, &minor); err != nil {
+		return "", fmt.Errorf("PgBouncer: %w: %s", err, version)
+	}
+	if major == 1 && minor < 21 {
+		return "", nil
+	}
+	return "max_prepared_statements = 0", nil
 }
 
 // DSN returns the URL of a database of the server behind it. It needs the parameter
