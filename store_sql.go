@@ -15,7 +15,7 @@ import (
 // concurrent use where its handle is.
 //
 // Each method is one statement when it succeeds at once, a Create of several
-// records and a Prune up to two. One that the database undid, because of a lock or a conflict with
+// records and a Prune up to two, and on MySQL a Create, a Rotate and a rename. One that the database undid, because of a lock or a conflict with
 // another, is repeated a few times.
 type SQLStore struct {
 	table *sqldb.Table

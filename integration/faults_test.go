@@ -325,7 +325,7 @@ func (c *tally) add(what string) {
 	c.counts[what]++
 }
 
-// The docs say which mode pgx needs behind PgBouncer. Whoever overlooks that must get
+// S27: the docs say which mode pgx needs behind PgBouncer. Whoever overlooks that must get
 // errors, and never an answer that is wrong.
 func TestPgBouncerDefaultMode(t *testing.T) {
 	_, bouncer := throughPgBouncer(t)

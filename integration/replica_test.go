@@ -80,7 +80,7 @@ func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missin
 	return missing, live
 }
 
-// The docs say which setting keeps a replica from accepting keys that are revoked, and
+// V24: the docs say which setting keeps a replica from accepting keys that are revoked, and
 // from refusing keys that were just issued. It must do that in every case.
 func TestStaleReads(t *testing.T) {
 	primary := closing(t, startPostgres)
@@ -102,7 +102,7 @@ func TestStaleReads(t *testing.T) {
 	}
 }
 
-// A replica that lags goes on accepting a key whose revoke was answered, and nothing
+// V24: a replica that lags goes on accepting a key whose revoke was answered, and nothing
 // bounds for how long: that is why a store has one handle, which must be the writer's.
 // With remote_apply a revoke isn't answered before the replica knows it.
 func TestLaggingReplica(t *testing.T) {

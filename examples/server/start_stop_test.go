@@ -85,6 +85,24 @@ func TestLastUseAndPrune(t *testing.T) {
 	require.Equal(t, 1, count("1 = 1"), "the key that has just been issued")
 }
 
+// F11: a power cut must undo no revoke that was answered, here or at whoever follows the
+// docs, which name each setting that lets it.
+func TestF11PowerCut(t *testing.T) {
+	db, err := openDatabase(t.Context(), databaseFile(t))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	var synchronous int
+	require.NoError(t, db.QueryRow("PRAGMA synchronous").Scan(&synchronous))
+	require.Equal(t, 2, synchronous, "FULL")
+	page, err := os.ReadFile("../../docs/databases.md")
+	require.NoError(t, err)
+	for _, setting := range []string{
+		"synchronous(FULL)", "_synchronous=FULL", "`synchronous_commit=off` lets", "`innodb_flush_log_at_trx_commit=2` (or 0) lets", "an **asynchronous** replica loses",
+	} {
+		require.Contains(t, string(page), setting)
+	}
+}
+
 func TestOddFileNames(t *testing.T) {
 	for _, name := range []string{"a b.db", "what?.db", "100%25.db", "a#b&c=d.db", ":memory:", "file:x.db", "größe.db"} {
 		t.Run(name, func(t *testing.T) {
