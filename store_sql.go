@@ -72,7 +72,7 @@ func (s *SQLStore) CheckSchema(ctx context.Context) error { return s.table.Check
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	return s.table.Run(ctx, "create", func(ctx context.Context) error {
 		done, failure := s.table.InsertNew(ctx, rowsOf(records)...)
-		if done || sqldb.IsUndone(failure) {
+		if done || s.table.Refused(failure) {
 			return failure
 		}
 		for pending := records; len(records) > 0; {
@@ -90,7 +90,7 @@ func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 			if failure != nil && len(pending) == before {
 				return failure // none is in the way
 			}
-			if failure = s.table.Insert(ctx, rowsOf(pending)...); failure == nil || sqldb.IsUndone(failure) {
+			if failure = s.table.Insert(ctx, rowsOf(pending)...); failure == nil || s.table.Refused(failure) {
 				return failure
 			}
 		}

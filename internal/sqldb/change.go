@@ -92,8 +92,8 @@ func RevokeExpired(userID, id string, at time.Time) Change {
 	return c
 }
 
-// Change makes a change. That it changed no row proves nothing, and a failure may
-// be a conflict: then ask tells, from Rivals with the same latest, what the change
+// Change makes a change. That it changed no row proves nothing, nor does a lost
+// connection: then ask tells, from Rivals with the same latest, what the change
 // comes to. It reports whether the row is as it should be already.
 func (t *Table) Change(ctx context.Context, c Change, ask func(ctx context.Context, latest bool) (done bool, err error)) error {
 	askFirst := c.guard != "" && !t.engine.guard
@@ -113,7 +113,7 @@ func (t *Table) Change(ctx context.Context, c Change, ask func(ctx context.Conte
 		if failure == nil && n == 0 {
 			failure = errUnchanged
 		}
-		if failure == nil || IsUndone(failure) {
+		if failure == nil || t.Refused(failure) {
 			return failure
 		}
 		done, err := ask(ctx, true)

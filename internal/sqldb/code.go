@@ -27,9 +27,9 @@ var (
 	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180"}
 )
 
-// IsUndone reports whether the database undid a statement that will do when it is
+// isUndone reports whether the database undid a statement that will do when it is
 // tried again.
-func IsUndone(err error) bool { return slices.Contains(undoneCodes, code(err)) }
+func isUndone(err error) bool { return slices.Contains(undoneCodes, code(err)) }
 
 // code returns what a database calls an error: a SQLSTATE of PostgreSQL, a number
 // of MySQL, or a word for SQLite, whose drivers agree on nothing but the text.

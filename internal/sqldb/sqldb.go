@@ -73,7 +73,7 @@ func (t *Table) repeat(ctx context.Context, doing string, f func(context.Context
 		if err == nil || t.isAnswer(err) {
 			return err
 		}
-		told := errors.Is(err, errUnchanged) || IsUndone(err)
+		told := errors.Is(err, errUnchanged) || isUndone(err)
 		if told && attempt < attempts && t.alone() && pause(ctx, attempt) {
 			continue
 		}
@@ -86,6 +86,13 @@ func (t *Table) repeat(ctx context.Context, doing string, f func(context.Context
 		}
 		return fmt.Errorf("tokenauth: %s: %w", doing, err)
 	}
+}
+
+// Refused reports whether the database itself says that a write was not made: it undid it,
+// or is read-only or full. What it shows of the rows is then no answer: a server that takes
+// no writes may not know what another one has written.
+func (t *Table) Refused(err error) bool {
+	return err != nil && !errors.Is(err, errUnchanged) && !t.isLost(err)
 }
 
 // isLost reports whether err comes from the way to the database, not from it.
