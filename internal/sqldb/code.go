@@ -24,7 +24,7 @@ var (
 	takenCodes = []string{"23505", "1062", "unique",
 		"42P07", "42710"} // a table or its type, by two CREATE IF NOT EXISTS at once
 	// The server went away while it worked.
-	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180"}
+	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180", "1927"}
 )
 
 // isUndone reports whether the database undid a statement that will do when it is

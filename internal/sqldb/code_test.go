@@ -49,6 +49,7 @@ func TestRepeatJudgesErrors(t *testing.T) {
 		{name: "PostgreSQL, shut down", err: stateError("57P01"), want: once, unknown: true},
 		{name: "PostgreSQL, nobody knows", err: stateError("40003"), want: once, unknown: true},
 		{name: "Galera, at commit", err: errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), want: once, unknown: true},
+		{name: "MariaDB, connection killed", err: errors.New("Error 1927 (70100): Connection was killed"), want: once, unknown: true},
 		{name: "lost connection", err: errors.New("invalid connection"), want: once, unknown: true},
 		{name: "bad connection", err: driver.ErrBadConn, want: once, unknown: true},
 		{name: "short text", err: errors.New("Error 1"), want: once, unknown: true},
