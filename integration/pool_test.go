@@ -69,10 +69,13 @@ type login struct {
 func newPostgresLogin(t *testing.T) login {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) // the server's user is not root
+	for _, folder := range []string{filepath.Dir(dir), dir} { // the server's user is not root
+		require.NoError(t, os.Chmod(folder, 0o755))
+	}
 	hba := filepath.Join(dir, "pg_hba.conf")
 	const lines = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 	require.NoError(t, os.WriteFile(hba, []byte(lines), 0o644))
+	require.NoError(t, os.Chmod(hba, 0o644)) // whatever the umask
 	pg := closing(t, func() (*servers.PostgresServer, error) {
 		return servers.Postgres("fsync=off", "hba_file='"+hba+"'", "max_connections=10")
 	})

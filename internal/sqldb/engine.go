@@ -76,7 +76,7 @@ var engines = map[string]*engine{
 		latest:  "(%s LOCK IN SHARE MODE)",
 		among:   among,
 		touch: func(uses int) string {
-			return `UPDATE (SELECT ? AS id, ? AS at` + strings.Repeat(" UNION ALL SELECT ?, ?", uses-1) + `) uses
+			return `UPDATE (SELECT ? AS id, CAST(? AS SIGNED) AS at` + strings.Repeat(" UNION ALL SELECT ?, CAST(? AS SIGNED)", uses-1) + `) uses
 				STRAIGHT_JOIN {table} t ON t.id = uses.id SET t.last_used_at = greatest(uses.at, t.created_at)
 				WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(uses.at, t.created_at)`
 		},

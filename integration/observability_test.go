@@ -1,0 +1,50 @@
+package integration
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// counted is what docs/observability.md shows.
+func counted(store tokenauth.Store, logger *slog.Logger) (*prometheus.CounterVec, *tokenauth.Manager) {
+	events := promauto.NewCounterVec(prometheus.CounterOpts{Name: "tokenauth_events_total"}, []string{"kind", "reason"})
+	log := tokenauth.LogEvents(logger)
+	tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+		OnEvent: func(ctx context.Context, e tokenauth.Event) {
+			events.WithLabelValues(string(e.Kind), string(e.Reason)).Inc()
+			log(ctx, e)
+		},
+	})
+	return events, tokens
+}
+
+// What the page on observability shows must compile, and count.
+func TestCountingWithPrometheus(t *testing.T) {
+	page, err := os.ReadFile("../docs/observability.md")
+	require.NoError(t, err)
+	own, err := os.ReadFile("observability_test.go")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(page), "## Counting with Prometheus")
+	require.True(t, found)
+	shown := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(rest)[1]
+	indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(shown, "\t$1")
+	require.Contains(t, string(own), indented)
+
+	prometheus.DefaultRegisterer = prometheus.NewRegistry() // that of the process takes a name once
+	events, tokens := counted(tokenauth.NewMemoryStore(), slog.New(slog.DiscardHandler))
+	_, err = tokens.Authenticate(t.Context(), "no key")
+	require.Equal(t, http.StatusUnauthorized, tokenauth.StatusCode(err))
+	require.Equal(t, 1.0, testutil.ToFloat64(events.WithLabelValues("rejected", "malformed")))
+}
