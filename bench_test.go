@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/limit"
+	"github.com/go-tokenauth/tokenauth/internal/loadtest"
 )
 
 // checkUser is the handler behind the subject: it reads the user back, too.
@@ -206,22 +207,14 @@ func BenchmarkMemory(b *testing.B) {
 				}}
 			}
 			store := tokenauth.NewMemoryStore()
-			before := heap()
+			before := loadtest.Heap()
 			for i := range records {
 				require.NoError(b, store.Create(context.Background(), records[i]))
 			}
 			b.ReportMetric(0, "ns/op") // filled once, whatever b.N is
-			b.ReportMetric(float64(heap()-before)/float64(n), "bytes/token")
+			b.ReportMetric(float64(loadtest.Heap()-before)/float64(n), "bytes/token")
 			runtime.KeepAlive(records)
 			runtime.KeepAlive(store)
 		})
 	}
-}
-
-func heap() uint64 {
-	runtime.GC() // after which finalizers run,
-	runtime.GC() // and what they and pools held is gone
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/loadtest"
 )
 
 // What a service meets at its worst, made small; for longer with
@@ -86,95 +87,11 @@ func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 	}
 }
 
-// A tally is how requests were answered.
-type tally struct {
-	mu       sync.Mutex
-	statuses map[int]int
-	took     []time.Duration // of the last of each client
-}
-
-// String tells what no test judges.
-func (a *tally) String() string {
-	slices.Sort(a.took)
-	n := len(a.took)
-	return fmt.Sprintf("%v; half took %v or less, 99 of 100 %v", a.statuses, a.took[n/2], a.took[n*99/100])
-}
-
-// bombard has clients send requests with the keys in turns, each at least one, until
-// done is closed.
-func bombard(h http.Handler, clients int, keys []string, done <-chan struct{}) *tally {
-	all := &tally{statuses: map[int]int{}}
-	var workers sync.WaitGroup
-	for c := range clients {
-		workers.Go(func() {
-			var took [4096]time.Duration
-			statuses, n := map[int]int{}, 0
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			for {
-				r.Header["Authorization"] = []string{"Bearer " + keys[(c+n*clients)%len(keys)]}
-				w := &statusOnly{header: http.Header{}, status: http.StatusOK}
-				begin := time.Now()
-				h.ServeHTTP(w, r)
-				took[n%len(took)] = time.Since(begin)
-				statuses[w.status]++
-				n++
-				select {
-				case <-done:
-					all.mu.Lock()
-					defer all.mu.Unlock()
-					for status, count := range statuses {
-						all.statuses[status] += count
-					}
-					all.took = append(all.took, took[:min(n, len(took))]...)
-					return
-				default:
-				}
-			}
-		})
-	}
-	workers.Wait()
-	return all
-}
-
-// statusOnly keeps no more of a response, so that what grows is the library's.
-type statusOnly struct {
-	header http.Header
-	status int
-}
-
-func (w *statusOnly) Header() http.Header         { return w.header }
-func (w *statusOnly) Write(b []byte) (int, error) { return len(b), nil }
-func (w *statusOnly) WriteHeader(status int)      { w.status = status }
-
 // Q1: a service that runs for days must not grow, nor ever refuse a good key.
 func TestQ1SustainedLoad(t *testing.T) {
 	eachIdleStore(t, func(t *testing.T, store tokenauth.Store) {
 		keys := fillStore(t, store, shortOrLong(200, 100_000), func(int, *tokenauth.Token) {})
-		m := tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: 100 * time.Millisecond})
-		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
-		run := func(d time.Duration) *tally {
-			ctx, cancel := context.WithTimeout(ctx, d)
-			defer cancel()
-			return bombard(h, 8, keys, ctx.Done())
-		}
-		duration := shortOrLong(time.Second/2, 5*time.Minute)
-		run(duration / 4) // until pools and maps have their size
-		require.NoError(t, m.Flush(ctx))
-		before := heap()
-		var memory [2]runtime.MemStats
-		runtime.ReadMemStats(&memory[0])
-		got := run(duration)
-		runtime.ReadMemStats(&memory[1])
-		require.NoError(t, m.Flush(ctx))
-		require.Len(t, got.statuses, 1, "%v", got.statuses)
-		requests := uint64(got.statuses[http.StatusOK])
-		require.Positive(t, requests)
-		after := heap()
-		runtime.KeepAlive(h)
-		runtime.KeepAlive(keys)
-		require.Less(t, after, before+max(1<<20, 16*requests), "more than a few bytes a request are kept")
-		t.Logf("%v; %d allocations a request, of which the client makes 4; heap %d KiB, then %d KiB",
-			got, (memory[1].Mallocs-memory[0].Mallocs)/requests, before>>10, after>>10)
+		loadtest.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
 	})
 }
 
@@ -267,11 +184,11 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 		good, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
 		send := func(key string) int {
-			w := &statusOnly{header: http.Header{}, status: http.StatusOK}
+			w := loadtest.NewStatusOnly()
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header["Authorization"] = []string{"Bearer " + key}
 			h.ServeHTTP(w, r)
-			return w.status
+			return w.Status
 		}
 		n := shortOrLong(10_000, 1_000_000)
 		if _, slow := inner.(*tokenauth.SQLStore); slow {
@@ -287,7 +204,7 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 			{"well-formed", func() string { return tokenauth.GenerateKey("acme") }, 1},
 		} {
 			send(c.key()) // which may make what is kept for good
-			before := heap()
+			before := loadtest.Heap()
 			store.finds.Store(0)
 			store.lists.Store(0)
 			for i := range n {
@@ -300,7 +217,7 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 			}
 			require.EqualValues(t, n*c.finds+n/100, store.finds.Load(), c.name)
 			require.Zero(t, store.lists.Load(), c.name)
-			require.Less(t, heap(), before+max(uint64(n)*32, 512<<10), "not a digest is kept of %s", c.name)
+			require.Less(t, loadtest.Heap(), before+max(uint64(n)*32, 512<<10), "not a digest is kept of %s", c.name)
 		}
 		runtime.KeepAlive(h)
 	})
@@ -344,11 +261,11 @@ func TestQ7LookupsWhilePruning(t *testing.T) {
 			defer close(done)
 			pruned, err = m.Prune(ctx, clock.Now())
 		}()
-		got := bombard(h, 2, keys, done)
+		got := loadtest.Bombard(h, 2, keys, done)
 		require.NoError(t, err)
 		require.Equal(t, n, pruned)
-		require.Len(t, got.statuses, 1, "%v", got.statuses)
-		require.Positive(t, got.statuses[http.StatusOK])
+		require.Len(t, got.Statuses, 1, "%v", got.Statuses)
+		require.Positive(t, got.Statuses[http.StatusOK])
 		left, err := m.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
 		require.NoError(t, err)
 		require.Len(t, left, good)

@@ -1,12 +1,18 @@
 package integration
 
 import (
+	"crypto/rand"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/loadtest"
 )
 
 // What a service does all day must work on every engine under more contention than
@@ -30,6 +36,30 @@ func TestLoad(t *testing.T) {
 			r.requireSound(t)
 			require.Greater(t, r.requests-r.refused, int64(100))
 			require.Greater(t, r.changes-r.failed, int64(50))
+		})
+	}
+}
+
+// Q1: a service that runs for days must not grow, nor ever refuse a good key.
+func TestQ1SustainedLoad(t *testing.T) {
+	for _, name := range []string{"PostgreSQL, pgx", "MariaDB"} {
+		t.Run(name, func(t *testing.T) {
+			s := setupNamed(t, name)
+			store := newStore(t, s.open(t)[0], s.dialect, nil)
+			var keys []string
+			for batch := range slices.Chunk(make([]tokenauth.Record, shortOrLong(200, 100_000)), 500) {
+				for i := range batch {
+					key := keyform.Generate("acme")
+					batch[i] = tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: tokenauth.Token{
+						ID: rand.Text(), UserID: fmt.Sprint(len(keys) / 10), Name: fmt.Sprint(len(keys)), Generation: 1, CreatedAt: time.Now(),
+					}}
+					if keys = append(keys, key); len(keys) <= 500 { // to search for all takes too much memory
+						leaktest.Default.Secret(key)
+					}
+				}
+				require.NoError(t, store.Create(t.Context(), batch...))
+			}
+			loadtest.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
 		})
 	}
 }
