@@ -27,8 +27,8 @@ const (
 
 // SQLOptions are a [SQLStore]'s settings. Every zero field is the default.
 type SQLOptions struct {
-	// Table is the name of the table: 1 to 40 letters, digits and _. Empty:
-	// tokenauth_tokens.
+	// Table is the name of the table: 1 to 40 letters, digits and _, not starting
+	// with a digit. Empty: tokenauth_tokens.
 	Table string
 
 	// Timeout is how long a call may take, inside whatever deadline its context

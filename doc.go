@@ -46,8 +46,8 @@
 // # Concurrency
 //
 // All types are safe for concurrent use, unless their documentation says
-// otherwise. No function starts a goroutine that outlives its call, but
-// a timer of a Manager's writes last uses.
+// otherwise. No function starts a goroutine that outlives its call, but a Manager
+// writes last uses in the background.
 //
 // # Testing
 //

@@ -127,9 +127,11 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 }
 
 // Update changes the fields that p gives: name, scopes, expiry. It returns the
-// token as it is afterwards. After an error that is none of these the change may
-// have been made: it is safe to repeat. [ErrNotFound] (also if it is revoked),
-// [ErrConflict] if it is expired, [ErrNameTaken], [ErrInvalidSpec].
+// token as it is afterwards.
+//
+// [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired,
+// [ErrNameTaken], [ErrInvalidSpec]. After any other error the change may have been
+// made: it is safe to repeat.
 func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token, error) {
 	if err := checkTarget(userID, id); err != nil {
 		return Token{}, err

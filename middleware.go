@@ -24,8 +24,8 @@ type AuthenticatorOptions struct {
 
 	// ErrorHandler writes the status, which [StatusCode] tells, and the body of
 	// a refusal. The headers are set before it runs: WWW-Authenticate,
-	// Cache-Control, Vary, Retry-After. What err says is for the log, not for
-	// the client. Nil: a body as of RFC 9457.
+	// Cache-Control, Vary, Retry-After, X-Content-Type-Options. What err says is for
+	// the log, not for the client. Nil: a body as of RFC 9457.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 }
 
@@ -35,8 +35,9 @@ const defaultRealm = "api"
 // type U, the service's own. It is safe for concurrent use.
 //
 // A key is accepted as "Authorization: Bearer <key>" (RFC 6750 section 2.1) or
-// "Authorization: Token <key>", in any letter case of the scheme, and nowhere
-// else: not in the query, a form or a cookie.
+// "Authorization: Token <key>", in any letter case of the scheme, or alone in the
+// header that [AuthenticatorOptions].KeyHeader names, and nowhere else: not in the
+// query, a form or a cookie.
 type Authenticator[U any] struct {
 	manager *Manager
 	find    func(ctx context.Context, userID string) (U, error)

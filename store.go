@@ -27,10 +27,9 @@ var (
 // implement one. Package storetest tests an implementation against all that is
 // said here.
 //
-// Every method but Prune is one atomic operation. All must be safe for concurrent use, must
-// honour its context, and must never read a clock: all times are given, and the
-// CreatedAt of a record is never zero. Strings
-// are compared byte by byte. Times are kept to the microsecond, rounded down. A
+// Every method but Prune is one atomic operation. All must be safe for concurrent use,
+// must honour their context, and must never read a clock: all times are given, and the
+// CreatedAt of a record is never zero. Strings are compared byte by byte. Times are kept to the microsecond, rounded down. A
 // change takes a user ID and a token ID, so that one user's call can't reach
 // another's token.
 //
@@ -85,8 +84,8 @@ type Store interface {
 
 	// Prune deletes at most limit records that expired or were revoked before
 	// the given time, maybe one after the other, and returns their number, also
-	// beside an error. It keeps imported ones (with an
-	// Origin): they mark what must not be imported again.
+	// beside an error. It keeps imported ones (with an Origin): they mark what must
+	// not be imported again.
 	Prune(ctx context.Context, before time.Time, limit int) (int, error)
 }
 

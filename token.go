@@ -14,7 +14,7 @@ type Token struct {
 	UserID     string    // opaque: whatever the service calls its users
 	Name       string    // unique among the user's live tokens
 	Scopes     []string  // sorted, without duplicates; nil: none
-	Hint       string    // the last four characters of the key, to recognise it by
+	Hint       string    // the last four characters of the key, to recognise it by; of an imported one maybe none
 	Generation int       // which key this is: 1 at issue, one more at each rotation; 0: made elsewhere and imported
 	Origin     string    // where an imported token came from; empty: issued here
 	CreatedAt  time.Time // when it was issued
