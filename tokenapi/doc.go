@@ -10,7 +10,8 @@
 //
 // # Routes
 //
-//	GET    /tokens              list; cursor, limit, revoked in the query
+//	GET    /tokens              list; cursor, limit (100 if not given, at most 500),
+//	                            revoked in the query
 //	POST   /tokens              create: the key is in this answer and no other
 //	DELETE /tokens              revoke all
 //	GET    /tokens/{id}         read; revoked ones too
@@ -20,14 +21,15 @@
 //	                            generation to replace, it can be repeated
 //	POST   /logout              revoke the token that the request presents
 //	POST   /logout-all          revoke all tokens of its user
-//	POST   /login               [NewLogin], at whatever path it is mounted
+//	POST   /login               NewLogin, at whatever path it is mounted
 //	GET    /openapi.json        all this as an OpenAPI 3.1 document
 //
 // Of these [NewStaff] serves GET and DELETE.
 //
 // Errors are problem+json (RFC 9457) and name the member or parameter that is
-// wrong. A body must be application/json, of at most 64 KiB, without members that
-// are unknown, given twice or spelt in another letter case. After a 503 without
+// wrong. A body must be application/json (for a login a form will do), of at most
+// 64 KiB, without members that are unknown, given twice or spelt in another letter
+// case. After a 503 without
 // Retry-After a token may have been made, or rotated: look before repeating it.
 //
 // # Security

@@ -18,8 +18,9 @@ type LoginOptions struct {
 	// Address returns the address that a request comes from, as a trusted proxy
 	// tells it: one IP address, never a header as it came, which a client can make up.
 	// "" is not counted. Nil: that of the peer of the connection, whatever headers
-	// say. But a peer that is loopback, private or no IP address is not counted: it is
-	// most likely a proxy, and all its clients would wait for the failures of one.
+	// say. But a peer that is loopback, link-local, private or no IP address is not
+	// counted: it is most likely a proxy, and all its clients would wait for the
+	// failures of one.
 	Address func(*http.Request) string
 
 	// Throttle counts what fails. Give one to all handlers that let the same users in;
@@ -45,9 +46,11 @@ type LoginOptions struct {
 // a known one, such as comparing with the hash of some password; refusals are
 // held back for a quarter of a second, which hides the rest. Few checks run at once.
 //
-// Failures in a row keep an account, and apart from it an address (of IPv6 its
-// /64), waiting, longer each time: 429 with Retry-After. After 100 in a row an
-// account is closed, until 30 days have passed. A success ends the row. The last 8
+// Failures in a row keep an account waiting, longer each time: 429 with Retry-After.
+// After 100 in a row it is closed, until 30 days have passed. A success ends the row.
+// Apart from that, failures from an address (of IPv6 its /64), whosever accounts they
+// are for, keep that waiting, until an hour has passed without one: a success there
+// proves nothing for the others. The last 8
 // addresses from which an account signed in have a row of their own, so that
 // strangers who fail elsewhere, for as long as they like, lock nobody out of them; they
 // can lock a user out of all others. Usernames that differ in letter case or space around
