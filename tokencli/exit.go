@@ -20,7 +20,9 @@ const (
 )
 
 // An Error says with which code the program is to exit. All errors of the commands
-// are of this type, and one that the functions given to [New] return stays as it is.
+// are of this type. An Error that a function given to [New] returns stays as it is;
+// any other error of those gets the code that [tokenauth.StatusCode] suggests, which
+// is Unavailable for all that package tokenauth does not know.
 type Error struct {
 	Code int
 	Err  error

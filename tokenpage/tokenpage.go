@@ -82,8 +82,9 @@ type Options struct {
 }
 
 // New returns the account page, for each user's own tokens. It calls userID on each
-// request to learn who is signed in: an empty ID means nobody, an error that it can't be told.
-// userID must go by the session alone, never by a key.
+// request to learn who is signed in: an empty ID means nobody (see
+// [Options].SignInURL), an error that it can't be told (503). userID must go by the
+// session alone, never by a key.
 //
 // Options may be nil; they are copied. New panics on a programming mistake: a nil
 // Manager or userID, or a description of a scope that does not or cannot exist.
@@ -113,8 +114,8 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 }
 
 // NewStaff returns a page on which staff see the tokens of all users, search them by
-// user, and revoke them. Nobody sees it for whom isStaff is false; an error means that
-// it can't be told. isStaff must go by the session alone, never by a key.
+// user, and revoke them. For whom isStaff is false it is 403; an error means that it
+// can't be told (503). isStaff must go by the session alone, never by a key.
 //
 // Of the options, Scopes means nothing here, FindUser only here, and SignInURL is a link on the page that
 // refuses: staff whose session has ended is told no more than others. NewStaff panics as

@@ -1,10 +1,11 @@
-// Command tokenauth administers the tokens in a database: it creates, lists, rotates,
-// revokes, prunes and imports them, prints the schema, and checks keys. Package
+// Command tokenauth administers the tokens in a database: it creates, lists, renames,
+// rotates, revokes, prunes and imports them, prints the schema, and checks keys. Package
 // tokencli has the commands, for a service to mount over its own Manager, and tells
 // the exit codes; docs/command-line.md shows how to use them.
 //
 //	go install github.com/go-tokenauth/tokenauth/cmd/tokenauth@latest
 //	export TOKENAUTH_DSN=sqlite:/var/lib/acme/acme.db TOKENAUTH_PREFIX=acme
+//	tokenauth schema --create
 //	tokenauth create --user 42 laptop
 package main
 
