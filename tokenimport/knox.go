@@ -118,7 +118,8 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 
 // KnoxFormat recognises knox's keys: 32 to 512 hexadecimal digits, an even number, behind the
 // prefix (TOKEN_PREFIX) or without it, as those are from before it was set. Where DRF's
-// keys are accepted too, [DRFFormat] comes first in the list.
+// keys are accepted too, [DRFFormat] comes first in the list; then knox's of 40 digits
+// without a prefix are not, since they would be taken for DRF's.
 //
 // It panics if the version is unknown, or has no prefixes and is given one.
 func KnoxFormat(version KnoxVersion, prefix string) tokenauth.LegacyFormat {
