@@ -70,7 +70,7 @@ func (t *Table) CreateSchema(ctx context.Context) error {
 		if statement = strings.TrimSpace(statement); statement == "" {
 			continue
 		}
-		err := t.repeat(ctx, "create schema", func(ctx context.Context) error {
+		err := t.repeat(ctx, "create schema", unknown, func(ctx context.Context) error {
 			_, err := t.exec(ctx, statement) // two at once may break a key of the database's own
 			return err
 		})

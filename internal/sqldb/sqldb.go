@@ -63,11 +63,24 @@ const attempts = 5
 func (t *Table) Run(ctx context.Context, doing string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	return t.repeat(ctx, doing, f)
+	return t.repeat(ctx, doing, unknown, f)
 }
 
-// repeat is Run without a deadline.
-func (t *Table) repeat(ctx context.Context, doing string, f func(context.Context) error) error {
+// ask is Run for what changes nothing.
+func (t *Table) ask(ctx context.Context, doing string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	return t.repeat(ctx, doing, noAnswer, f)
+}
+
+// What is told where no answer came.
+const (
+	noAnswer = "no answer"
+	unknown  = "no answer, outcome unknown" // of a change
+)
+
+// repeat is Run without a deadline, and with what it tells where no answer came.
+func (t *Table) repeat(ctx context.Context, doing, without string, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
 		if err == nil || t.isAnswer(err) {
@@ -80,9 +93,9 @@ func (t *Table) repeat(ctx context.Context, doing string, f func(context.Context
 		late := ctx.Err()
 		switch {
 		case late != nil && !errors.Is(err, late): // some drivers report an error of their own
-			return fmt.Errorf("tokenauth: %s: no answer, outcome unknown: %w (%w)", doing, late, err)
+			return fmt.Errorf("tokenauth: %s: %s: %w (%w)", doing, without, late, err)
 		case late != nil || !told && t.isLost(err):
-			return fmt.Errorf("tokenauth: %s: no answer, outcome unknown: %w", doing, err)
+			return fmt.Errorf("tokenauth: %s: %s: %w", doing, without, err)
 		}
 		return fmt.Errorf("tokenauth: %s: %w", doing, err)
 	}
@@ -150,7 +163,7 @@ func (t *Table) query(ctx context.Context, query string, args ...any) ([]Row, er
 
 // read is query as a whole call.
 func (t *Table) read(ctx context.Context, doing, query string, args ...any) (rows []Row, err error) {
-	err = t.Run(ctx, doing, func(ctx context.Context) (err error) {
+	err = t.ask(ctx, doing, func(ctx context.Context) (err error) {
 		rows, err = t.query(ctx, query, args...)
 		return err
 	})

@@ -16,7 +16,7 @@ const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
 
 // Find returns the row with a current or retired digest, or nil.
 func (t *Table) Find(ctx context.Context, digest [32]byte) (row *Row, err error) {
-	err = t.Run(ctx, "find", func(ctx context.Context) (err error) {
+	err = t.ask(ctx, "find", func(ctx context.Context) (err error) {
 		row, err = t.find.query(ctx, digest[:], digest[:])
 		return err
 	})
