@@ -113,7 +113,7 @@ func (a *app) source(ctx context.Context, dsn string) (*sql.DB, tokenauth.Dialec
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {
-		return nil, "", &tokencli.Error{Code: tokencli.Unavailable, Err: fmt.Errorf("the source doesn't answer: %w", err)}
+		return nil, "", fmt.Errorf("the source doesn't answer: %w", err) // or somebody interrupts, which is for tokencli to tell
 	}
 	return db, dialect, nil
 }

@@ -208,3 +208,24 @@ func TestDatabaseHangsUp(t *testing.T) {
 		require.Contains(t, string(output), "Error: list: no answer")
 	}
 }
+
+// An operator who gives up on a source that hangs must not be told, by the code, that it
+// failed: a script would try again.
+func TestInterruptedSource(t *testing.T) {
+	t.Parallel()
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer server.Close()
+	database := "sqlite:" + filepath.Join(t.TempDir(), "app.db")
+	program := filepath.Join(programDir, "tokenauth")
+	require.NoError(t, exec.CommandContext(t.Context(), program, "schema", "--create", "--dsn", database).Run())
+	cmd := exec.CommandContext(t.Context(), program, "import", "drf", "--prefix", "acme", "--dsn", database,
+		"--source", "postgres://u@"+server.Addr().String()+"/db?sslmode=disable")
+	require.NoError(t, cmd.Start())
+	conn, err := server.Accept() // and never answer
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.Error(t, cmd.Wait())
+	require.Equal(t, 130, cmd.ProcessState.ExitCode())
+}
