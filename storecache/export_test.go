@@ -26,8 +26,15 @@ func (c *Cache) Len() int {
 			n++
 		}
 	}
-	if n != len(c.entries) || n > len(c.oldest) || n > c.maxEntries || len(c.oldest) > 2*c.maxEntries {
+	if n != len(c.entries) || n > len(c.oldest) || n > c.maxEntries || len(c.oldest)-n > c.maxEntries {
 		panic("entries are lost")
 	}
 	return n
+}
+
+// Queued returns how many entries stand in the queue, forgotten ones too.
+func (c *Cache) Queued() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.oldest)
 }

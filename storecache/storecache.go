@@ -167,7 +167,7 @@ func (c *Cache) keep(e *entry) {
 		c.forget(c.oldest[0])
 		c.oldest = c.oldest[1:]
 	}
-	if len(c.oldest) >= 2*c.maxEntries { // more than half of them were forgotten
+	if len(c.oldest)-len(c.entries) >= c.maxEntries { // more than half of them were forgotten
 		c.oldest = slices.DeleteFunc(c.oldest, func(o *entry) bool { return c.entries[o.digest] != o })
 	}
 	c.entries[e.digest] = e

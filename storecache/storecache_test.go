@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -300,6 +301,21 @@ func TestC6ChangesPushOutNobody(t *testing.T) {
 	before := s.finds.Load()
 	findAll()
 	require.Equal(t, before, s.finds.Load())
+}
+
+// C6: whoever wants no bound says so by the largest number. To go through the whole queue at
+// each key that is fetched would then hold up all requests, longer with each key.
+func TestC6Unbounded(t *testing.T) {
+	t.Parallel()
+	c, s := newCache(&storecache.Options{MaxEntries: math.MaxInt, MaxStale: time.Hour})
+	for _, name := range []string{"a", "b", "c"} {
+		require.NoError(t, s.Create(ctx, record(name)))
+		_, err := c.Find(ctx, record(name).Digest)
+		require.NoError(t, err)
+		c.Invalidate("a")
+	}
+	require.Equal(t, 2, c.Len())
+	require.Equal(t, 3, c.Queued(), "what was forgotten is looked for while there is room")
 }
 
 // C11, under -race: lookups, changes and evictions all at once.
