@@ -18,6 +18,7 @@ var (
 		"40001", "40P01", // PostgreSQL: serialization failure, deadlock
 		"1213", "1205", // MySQL: deadlock (also Galera's conflicts), lock wait
 		"1020", // MariaDB: the row has changed since the transaction began
+		"3101", // MySQL: a conflict with another member of a replication group
 		"locked",
 	}
 	// The statement broke a unique key.

@@ -37,6 +37,7 @@ func TestRepeatJudgesErrors(t *testing.T) {
 		{name: "MySQL, deadlock", err: errors.New("Error 1213 (40001): Deadlock found when trying to get lock"), want: again},
 		{name: "MySQL, lock wait, wrapped", err: fmt.Errorf("pool: %w", errors.New("Error 1205 (HY000): Lock wait timeout exceeded")), want: again},
 		{name: "MariaDB, snapshot", err: errors.New("Error 1020 (HY000): Record has changed since last read"), want: again},
+		{name: "MySQL, conflict in a group", err: errors.New("Error 3101 (40000): Plugin instructed the server to rollback the current transaction."), want: again},
 		{name: "SQLite, busy", err: errors.New("database is locked (5) (SQLITE_BUSY)"), want: again},
 		{name: "PostgreSQL, unique key", err: stateError("23505"), want: unchanged},
 		{name: "MySQL, unique key", err: errors.New("Error 1062 (23000): Duplicate entry 'anna' for key 'user_id'"), want: unchanged},
