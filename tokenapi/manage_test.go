@@ -2,8 +2,10 @@ package tokenapi_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +154,21 @@ func TestRotateWithoutBody(t *testing.T) {
 	require.False(t, s.works(key))
 	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", "", as("ada")).Code, "with the type of a body")
 	require.Equal(t, http.StatusBadRequest, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", " ", as("ada")).Code)
+}
+
+// A body that something in front of the API has read already may have asked for a grace: to
+// rotate without one would lock the client out.
+func TestRotateWithLostBody(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	r := httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", strings.NewReader(`{"grace_seconds":3600}`))
+	r.Header.Set("X-User", "ada")
+	r.Header.Set("Content-Type", "application/json")
+	_, err := io.Copy(io.Discard, r.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusBadRequest, sendRequest(t, s.mux, r).Code)
+	require.True(t, s.works(key))
 }
 
 // Staff reaches everybody's tokens, and must say whose.
