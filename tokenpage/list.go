@@ -1,6 +1,7 @@
 package tokenpage
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"net/url"
@@ -166,7 +167,9 @@ func (x *exchange) search(query url.Values) (name, value string) {
 func (x *exchange) find(q tokenauth.Query, name, value string) (tokens []tokenauth.Token, err error) {
 	if value != "" {
 		if name == bySearch && x.options.FindUser != nil {
-			value, err = x.options.FindUser(x.r, value)
+			if value, err = x.options.FindUser(x.r, value); errors.Is(err, tokenauth.ErrNoUser) {
+				return nil, nil
+			}
 		}
 		if err != nil || syntax.UserID(value) != nil { // such a user there can't be
 			return nil, err

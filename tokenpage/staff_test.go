@@ -2,6 +2,7 @@ package tokenpage_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"testing"
@@ -86,6 +87,8 @@ func TestStaffSearchesByName(t *testing.T) {
 	p = s.get("/staff/?search=8")
 	require.Contains(t, p.text(), "There are no tokens here.", "nobody is called so")
 	require.NotContains(t, p.text(), "phone")
+	failure = fmt.Errorf("staff: %w", tokenauth.ErrNoUser) // as the function for an Authenticator says it
+	require.Contains(t, s.get("/staff/?search=bob").text(), "There are no tokens here.")
 	failure = errors.New("no connection")
 	require.Equal(t, http.StatusServiceUnavailable, s.get("/staff/?search=7").Code)
 	require.Equal(t, http.StatusOK, s.get("/staff/?user=8").Code)

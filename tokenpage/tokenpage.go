@@ -51,8 +51,8 @@ type Options struct {
 	Scopes map[string]string
 
 	// FindUser tells staff whom they mean by what they typed, such as a username or an
-	// address of e-mail: the ID of a user, or "" if there is none. It must know IDs as
-	// well, which staff can type too. Nil: they type the ID.
+	// address of e-mail: the ID of a user, or "" or [tokenauth.ErrNoUser] if there is none.
+	// It must know IDs as well, which staff can type too. Nil: they type the ID.
 	FindUser func(r *http.Request, typed string) (userID string, err error)
 
 	// SignInURL is where people go who are not signed in: an absolute path or URL, since
