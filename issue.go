@@ -239,7 +239,7 @@ func (m *Manager) importRecord(spec ImportSpec, now time.Time) (Record, error) {
 		spec.CreatedAt = now
 	}
 	for _, t := range []time.Time{spec.CreatedAt, spec.ExpiresAt, spec.LastUsedAt} {
-		if t.Before(time.Time{}) || t.After(latestTime) {
+		if t.Before(time.Time{}) || t.After(latestTime) || micros(t).IsZero() && !t.IsZero() { // which would become "never"
 			return Record{}, invalidSpec(errors.New("a time outside the years 1 to 9999"))
 		}
 	}

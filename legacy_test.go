@@ -226,3 +226,12 @@ func TestK12RotateImportedToken(t *testing.T) {
 		require.Equal(t, []bool{false, true}, accepts(newManager(store, nil), legacy, key.Reveal()))
 	})
 }
+
+// An expiry in the first microsecond of all must not become none, as when a source's zero
+// time is moved a little.
+func TestImportOfTheFirstInstant(t *testing.T) {
+	t.Parallel()
+	m := newManager(tokenauth.NewMemoryStore(), nil)
+	_, err := m.Import(ctx, tokenauth.ImportSpec{UserID: "u", Name: "n", Origin: "drf", Digest: tokenauth.DigestOf("x"), ExpiresAt: time.Time{}.Add(1)})
+	require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
+}
