@@ -225,6 +225,9 @@ func TestEventsOfChanges(t *testing.T) {
 		e = one(tokenauth.EventRevoked)
 		require.Equal(t, 2, e.Count)
 		require.Equal(t, tokenauth.Token{UserID: "u"}, e.Token)
+		_, err = m.RevokeAll(ctx, "u")
+		require.NoError(t, err)
+		require.Empty(t, events.take(), "there were none left")
 
 		clock.Set(start.Add(time.Hour))
 		_, err = m.Prune(ctx, clock.Now())

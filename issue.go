@@ -19,7 +19,7 @@ import (
 // A Spec says which token to issue.
 type Spec struct {
 	UserID    string    // 1 to 255 bytes, UTF-8, no control characters
-	Name      string    // trimmed; 1 to 64 characters, none of them control, bidi or invisible
+	Name      string    // trimmed; 1 to 64 characters, one of which at least is seen, none control, bidi or invisible
 	Scopes    []string  // RFC 6749 section 3.3; at most 100, each of up to 128 characters; none: only what requires none
 	ExpiresAt time.Time // zero: as the Manager's policy says; at the latest in the year 9999
 	NoExpiry  bool      // never, whatever DefaultTTL says; refused under MaxTTL

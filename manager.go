@@ -231,7 +231,7 @@ func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
 }
 
 // RevokeAll revokes all live tokens of a user, as after a change of password,
-// and returns their number.
+// and returns their number. Where there are none, no event is told.
 func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
 	if err := checkUserID(userID); err != nil {
 		return 0, err

@@ -247,10 +247,13 @@ func TestNoAnswerWithoutTheStandby(t *testing.T) {
 	standby := func(name string) { require.NoError(t, primary.Set("synchronous_standby_names", name)) }
 	for _, driver := range []string{"pgx", "postgres"} {
 		opts := newTable()
-		opts.Timeout = time.Second
-		store := newStore(t, open(t, driver, primary.DSN("postgres")), tokenauth.PostgreSQL, opts)
+		db := open(t, driver, primary.DSN("postgres"))
 		r := newRecord("anna", "laptop")
-		require.NoError(t, store.Create(t.Context(), r))
+		require.NoError(t, newStore(t, db, tokenauth.PostgreSQL, opts).Create(t.Context(), r))
+		opts.Timeout = time.Second
+		store, err := tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, opts)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = store.Close() })
 		t.Cleanup(func() { standby("") }) // or what cleans up waits for ever
 		standby("nobody")
 		requireUnknown(t, store.Create(t.Context(), newRecord("anna", "phone")))

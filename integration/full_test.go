@@ -29,6 +29,7 @@ func TestPostgresDiskFull(t *testing.T) {
 	db := open(t, "pgx", pg.DSN("postgres", "default_tablespace=small"))
 	store := newStore(t, db, tokenauth.PostgreSQL, nil)
 	key, token := issued(t, store, "laptop")
+	otherKey, other := issued(t, store, "phone")
 	fillDisk(t, db, store)
 
 	m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, Now: func() time.Time { return time.Now().Add(time.Hour) }})
@@ -61,6 +62,14 @@ func TestPostgresDiskFull(t *testing.T) {
 		requireDiskFull(t, err)
 		require.Equal(t, http.StatusOK, statusOf(store, last), what)
 	}
+	// A revoke is done, or whoever asked for it is told that it is not.
+	switch err := m.Revoke(t.Context(), "anna", other.ID); {
+	case err == nil:
+		require.Equal(t, http.StatusUnauthorized, statusOf(store, otherKey))
+	default:
+		requireDiskFull(t, err)
+		require.Equal(t, http.StatusOK, statusOf(store, otherKey))
+	}
 	_, err = m.Authenticate(t.Context(), last)
 	require.NoError(t, err)
 	if err := m.Flush(t.Context()); err != nil {
@@ -70,7 +79,7 @@ func TestPostgresDiskFull(t *testing.T) {
 	_, err = db.ExecContext(t.Context(), "DROP TABLE filler")
 	require.NoError(t, err)
 	require.NoError(t, m.Flush(t.Context()), "the last use, where it was kept")
-	_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "phone"})
+	_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "tablet"})
 	require.NoError(t, err)
 	require.NoError(t, m.Revoke(t.Context(), "anna", token.ID))
 	require.Equal(t, http.StatusUnauthorized, statusOf(store, last))

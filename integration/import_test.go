@@ -87,7 +87,7 @@ func TestK11Killed(t *testing.T) {
 	for range shortOrLong(5, 50) {
 		killtest.Kill(t, "TestImportChild", child...)
 	}
-	killtest.KillAfter(t, rows/importtest.PageSize/2, "TestImportChild", child...)
+	killtest.KillAfter(t, max(1, rows/importtest.PageSize/4), "TestImportChild", child...)
 	db := open(t, "pgx", dsn)
 	store := target(t, db, 0).Store
 	report, err := tokenimport.Run(t.Context(), tokenauth.New(store, "acme", nil), tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)

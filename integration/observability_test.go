@@ -38,8 +38,9 @@ func TestCountingWithPrometheus(t *testing.T) {
 	require.NoError(t, err)
 	_, rest, found := strings.Cut(string(page), "## Counting with Prometheus")
 	require.True(t, found)
-	shown := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(rest)[1]
-	indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(shown, "\t$1")
+	shown := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(rest)
+	require.Len(t, shown, 2)
+	indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(shown[1], "\t$1")
 	require.Contains(t, string(own), indented)
 
 	prometheus.DefaultRegisterer = prometheus.NewRegistry() // that of the process takes a name once

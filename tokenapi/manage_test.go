@@ -153,6 +153,10 @@ func TestRotateWithoutBody(t *testing.T) {
 	require.True(t, s.works(keyIn(w)))
 	require.False(t, s.works(key))
 	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", "", as("ada")).Code, "with the type of a body")
+	r = httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", strings.NewReader("")) // as curl -d '' does
+	r.Header.Set("X-User", "ada")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	require.Equal(t, http.StatusOK, sendRequest(t, s.mux, r).Code, "with the type of another body")
 	require.Equal(t, http.StatusBadRequest, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", " ", as("ada")).Code)
 }
 

@@ -84,7 +84,7 @@ func TestK11Killed(t *testing.T) {
 	for range kills {
 		killtest.Kill(t, "TestImportChild", child...)
 	}
-	killtest.KillAfter(t, rows/importtest.PageSize/2, "TestImportChild", child...)
+	killtest.KillAfter(t, max(1, rows/importtest.PageSize/4), "TestImportChild", child...)
 	source, target := openSource(t, folder), openTarget(t, folder, "target.db")
 	before, err := target.Store.List(t.Context(), tokenauth.Query{AllUsers: true})
 	require.NoError(t, err)

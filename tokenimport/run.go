@@ -38,7 +38,7 @@ type Report struct {
 
 // A Refusal is a row that is not imported, and why.
 type Refusal struct {
-	Row    string // a column and its value, as "id=17": never the key
+	Row    string // what it is known by, as "id=17" or "user_id=7 created=…": never the key
 	Reason Reason
 }
 

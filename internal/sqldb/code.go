@@ -25,7 +25,7 @@ var (
 	takenCodes = []string{"23505", "1062", "unique",
 		"42P07", "42710"} // a table or its type, by two CREATE IF NOT EXISTS at once
 	// The server went away while it worked.
-	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180", "1927"}
+	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180", "1317", "1927"}
 )
 
 // isUndone reports whether the database undid a statement that will do when it is
@@ -46,7 +46,7 @@ func code(err error) string {
 			return number[:4] // go-sql-driver/mysql: "Error 1213 (40001): …"
 		}
 		switch {
-		case strings.Contains(text, "database is locked"):
+		case strings.Contains(text, "database is locked"), strings.Contains(text, "database table is locked"): // the latter with a shared cache
 			return "locked"
 		case strings.Contains(text, "UNIQUE constraint failed"):
 			return "unique"

@@ -76,6 +76,33 @@ func TestRepeatJudgesErrors(t *testing.T) {
 	}
 }
 
+// What a database refused is not asked after, and what may have been done is.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		engine string
+		err    error
+		want   bool
+	}{
+		{"postgresql", nil, false},
+		{"postgresql", errUnchanged, false},
+		{"postgresql", stateError("25006"), true}, // read-only
+		{"postgresql", stateError("53100"), true}, // disk full
+		{"postgresql", stateError("40001"), true},
+		{"postgresql", stateError("57P01"), false},
+		{"postgresql", driver.ErrBadConn, false},
+		{"postgresql", errors.New("read: connection reset by peer"), false},
+		{"mysql", errors.New("Error 1290 (HY000): read-only"), true},
+		{"mysql", errors.New("Error 1213 (40001): Deadlock found"), true},
+		{"mysql", errors.New("Error 1317 (70100): Query execution was interrupted"), false},
+		{"sqlite", errors.New("database is locked (5) (SQLITE_BUSY)"), true},
+		{"sqlite", errors.New("attempt to write a readonly database (8)"), true},
+	} {
+		table := &Table{engine: engines[c.engine]}
+		require.Equal(t, c.want, table.Refused(c.err), "%s: %v", c.engine, c.err)
+	}
+}
+
 // A failing handle is that of a database, and fails.
 type failing struct {
 	Handle
