@@ -152,3 +152,42 @@ func TestTextNumbersPlaceholders(t *testing.T) {
 		require.Equal(t, want, table.text(query), name)
 	}
 }
+
+// A recorder takes all that is written.
+type recorder struct {
+	Handle
+	texts map[string]bool
+	args  []any
+}
+
+func (h *recorder) ExecContext(_ context.Context, text string, args ...any) (sql.Result, error) {
+	h.texts[text] = true
+	h.args = args
+	return driver.RowsAffected(1), nil
+}
+
+// Drivers and servers keep statements: with one for each number of tokens, a service whose
+// tokens are in use would grow by megabytes for each connection.
+func TestTouchHasFewTexts(t *testing.T) {
+	t.Parallel()
+	for name, engine := range engines {
+		h := &recorder{texts: map[string]bool{}}
+		table := &Table{handle: h, engine: engine, name: "t", timeout: time.Minute, isAnswer: func(error) bool { return false }}
+		uses := map[string]time.Time{}
+		for i := range 500 {
+			uses[fmt.Sprint(i)] = time.Unix(int64(i), 0)
+			require.NoError(t, table.Touch(context.Background(), uses))
+			given := map[any]bool{}
+			for j := 0; j < len(h.args); j += 2 {
+				given[h.args[j]] = true
+			}
+			require.Len(t, given, i+1, "each token, and no other")
+		}
+		require.LessOrEqual(t, len(h.texts), 10, name)
+		for i := range 10_000 {
+			uses[fmt.Sprint(i)] = time.Unix(int64(i), 0)
+		}
+		require.NoError(t, table.Touch(context.Background(), uses))
+		require.Len(t, h.args, 20_000, "no more parameters than there must be")
+	}
+}

@@ -182,8 +182,23 @@ func (t *Table) Touch(ctx context.Context, uses map[string]time.Time) error {
 	for _, id := range slices.Sorted(maps.Keys(uses)) { // rows are locked in one order
 		args = append(args, id, uses[id].UnixMicro())
 	}
-	_, err := t.write(ctx, "touch", t.engine.touch(len(uses)), args...)
+	n := fewSizes(len(uses))
+	for len(args) < 2*n { // the last one stands again where one is missing
+		args = append(args, args[len(args)-2:]...)
+	}
+	_, err := t.write(ctx, "touch", t.engine.touch(n), args...)
 	return err
+}
+
+// fewSizes rounds a number up, so that there are ten statements instead of hundreds: pgx
+// keeps each text that it has seen, on the server too, and for each connection.
+func fewSizes(n int) int {
+	for size := 1; size <= 512; size *= 2 {
+		if n <= size {
+			return size
+		}
+	}
+	return n
 }
 
 // Prune deletes rows that expired or were revoked before a time, at most limit of
