@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/loadtest"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -134,21 +135,13 @@ func TestQ4FloodOfUnknownKeys(t *testing.T) {
 	}
 	serveAll()
 	flood(0, n/10)
-	before := heap()
+	before := loadtest.Heap()
 	flood(n/10, n)
-	require.Less(t, heap(), before+1<<20)
+	require.Less(t, loadtest.Heap(), before+1<<20)
 	require.Equal(t, good, c.Len())
 	require.EqualValues(t, good+n, s.finds.Load(), "queries")
 	serveAll()
 	require.EqualValues(t, good+n, s.finds.Load(), "unknown keys pushed out good ones")
-}
-
-func heap() uint64 {
-	runtime.GC() // after which finalizers run,
-	runtime.GC() // and what they and pools held is gone
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // C10, X7: who gets hold of a dump of a service's memory must not find in it the keys
