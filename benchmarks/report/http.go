@@ -34,7 +34,7 @@ func (r *report) measureHits(context.Context) error {
 	r.set(lineHit, memory.times)
 	r.set(lineHitAllocs, memory.cost.allocs)
 	r.set(lineCacheHit, cache.times)
-	r.set(lineTouch, memory.ns/without.ns)
+	r.set(lineTouch, memory.times/without.times)
 	r.addChains(true, results[2:6]...)
 	r.chains = append(results[:2:2], r.chains...)
 	return nil
@@ -88,8 +88,7 @@ func (r *report) measureList(ctx context.Context) error {
 		}
 	}
 	page()
-	ns := fastest(r.plan.each, cpuClock, least, page)
-	r.set(lineList, ns[1]/ns[0])
+	r.set(lineList, inTurns(r.plan.each, cpuClock, least, page)[1].times)
 	return nil
 }
 
@@ -135,9 +134,9 @@ func (r *report) measureRejects(ctx context.Context) error {
 		calls = append(calls, decide)
 		most = max(most, costOf(decide).allocs)
 	}
-	ns := fastest(r.plan.each, cpuClock, calls...)
+	timings := inTurns(r.plan.each, cpuClock, calls...)
 	for i, reject := range rejects {
-		r.set(lineReject(reject.name), ns[i+1]/ns[0])
+		r.set(lineReject(reject.name), timings[i+1].times)
 	}
 	r.set(lineRejectAllocs, most)
 	return nil

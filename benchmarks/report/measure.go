@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,24 +37,44 @@ var wallClock = clock{func() time.Duration { return time.Since(started) }, 3 * t
 
 var started = time.Now()
 
-// fastest calls the functions in turns, for so long each, and returns the
-// nanoseconds a call of the fastest round of each. On a machine so busy that this
-// takes twice as long, it ends then.
-func fastest(each time.Duration, c clock, calls ...func()) []float64 {
-	best := make([]float64, len(calls))
+// A timing is what a call takes: the nanoseconds in the fastest round, and how many
+// times as long as the first of those it was compared with: the median over all rounds
+// of what each round says. A busy neighbour slows a whole round of turns, and is not
+// felt in the median; the fastest rounds of two may lie far apart.
+type timing struct{ ns, times float64 }
+
+// inTurns calls the functions in turns, for so long each. On a machine so busy that
+// this takes twice as long, it ends then.
+func inTurns(each time.Duration, c clock, calls ...func()) []timing {
+	timings := make([]timing, len(calls))
+	ratios := make([][]float64, len(calls))
 	inRound := make([]int, len(calls))
 	for i, call := range calls {
-		best[i] = math.Inf(1)
+		timings[i].ns = math.Inf(1)
 		inRound[i] = callsIn(c, call)
 	}
 	runtime.GC()
 	enough := each * time.Duration(len(calls))
 	for begin, wall := c.now(), time.Now(); c.now()-begin < enough && time.Since(wall) < 2*enough; {
+		first := 0.0
 		for i, call := range calls {
-			best[i] = min(best[i], float64(timed(inRound[i], c.now, call))/float64(inRound[i]))
+			ns := float64(timed(inRound[i], c.now, call)) / float64(inRound[i])
+			if i == 0 {
+				first = ns
+			}
+			timings[i].ns = min(timings[i].ns, ns)
+			ratios[i] = append(ratios[i], ns/first)
 		}
 	}
-	return best
+	for i := range timings {
+		timings[i].times = median(ratios[i])
+	}
+	return timings
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }
 
 func timed(n int, now func() time.Duration, call func()) time.Duration {

@@ -118,9 +118,9 @@ func chainTable(chains []chainResult) string {
 }
 
 func findTable(finds []findResult) string {
-	t := newTable("l", "database", "r", "rows", "r", "bare SELECT, µs", "r", "… by both digests, µs", "r", "`Find`, µs", "r", "× bare SELECT")
+	t := newTable("l", "database", "r", "rows", "r", "bare SELECT, µs", "r", "… by both digests, µs", "r", "`Find`, µs", "r", "both, × bare", "r", "`Find`, × bare")
 	for _, f := range finds {
-		t.row(f.database, count(f.rows), micros(f.bare), micros(f.both), micros(f.own), digits(f.own/f.bare))
+		t.row(f.database, count(f.rows), micros(f.bare.ns), micros(f.both.ns), micros(f.own.ns), digits(f.both.times), digits(f.own.times))
 	}
 	return t.String()
 }

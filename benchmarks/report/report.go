@@ -34,22 +34,23 @@ type report struct {
 
 // A plan says how much is measured.
 type plan struct {
-	each   time.Duration // for each function in a comparison
-	rows   int           // in a table, at most
-	tokens int           // in memory, at most
-	load   bool          // many goroutines on many tokens, and lookups beside Prune
+	each        time.Duration // for each function in a comparison
+	rows        int           // in a table, at most
+	tokens      int           // in memory, at most
+	populations int           // of each number of tokens: an odd number
+	load        bool          // many goroutines on many tokens, and lookups beside Prune
 }
 
 var (
-	fullPlan  = plan{each: 3 * time.Second, rows: 100_000, tokens: 1_000_000, load: true}
-	quickPlan = plan{each: 300 * time.Millisecond, rows: 1_000, tokens: 100_000}
+	fullPlan  = plan{each: 3 * time.Second, rows: 100_000, tokens: 1_000_000, populations: 3, load: true}
+	quickPlan = plan{each: 300 * time.Millisecond, rows: 1_000, tokens: 100_000, populations: 1}
 )
 
 // A chainResult is what a request costs.
 type chainResult struct {
+	timing     // beside the limit's
 	name       string
 	ours       bool
-	ns, times  float64 // and that beside the limit's, measured in the same rounds
 	cost       cost
 	statements float64 // a request; negative: there is no database
 }
@@ -114,10 +115,10 @@ func (r *report) compare(by clock, all []*chains.Chain) ([]chainResult, error) {
 			calls[i]()
 		}
 	}
-	ns := fastest(r.plan.each, by, calls...)
+	timings := inTurns(r.plan.each, by, calls...)
 	results := make([]chainResult, len(all))
 	for i, c := range all {
-		results[i] = chainResult{name: c.Name, ns: ns[i], times: ns[i] / ns[0], cost: costOf(calls[i]), statements: -1}
+		results[i] = chainResult{name: c.Name, timing: timings[i], cost: costOf(calls[i]), statements: -1}
 	}
 	return results, nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -74,6 +75,26 @@ func TestExplanations(t *testing.T) {
 	require.NoError(t, judge(newLines(), all))
 }
 
+// A neighbour that takes the processor for a while must change no figure.
+func TestInTurns(t *testing.T) {
+	t.Parallel()
+	var now time.Duration
+	calls := 0
+	c := clock{func() time.Duration { return now }, 100 * time.Microsecond}
+	takes := func(ns time.Duration) func() {
+		return func() {
+			if calls++; calls%1000 < 400 { // the neighbour
+				ns *= 5
+				defer func() { ns /= 5 }()
+			}
+			now += ns
+		}
+	}
+	timings := inTurns(10*time.Millisecond, c, takes(100), takes(250))
+	require.Equal(t, timing{100, 1}, timings[0])
+	require.Equal(t, timing{250, 2.5}, timings[1])
+}
+
 // What is written by hand must survive.
 func TestReplaceBetween(t *testing.T) {
 	t.Parallel()
@@ -93,11 +114,11 @@ func TestReplaceBetween(t *testing.T) {
 
 func sample() *report {
 	r := &report{lines: newLines(), chains: []chainResult{
-		{name: "limit", ns: 400, times: 1, statements: -1},
-		{name: "no authentication", ns: 10, times: 0.03, statements: -1},
-		{name: "tokenauth, a <store>", ours: true, ns: 500, times: 1.25, statements: 1},
-		{name: "a peer", ns: 50_000, times: 125, statements: -1},
-	}, finds: []findResult{{"SQLite", 1000, 10_000, 10_500, 11_000}}}
+		{timing: timing{400, 1}, name: "limit", statements: -1},
+		{timing: timing{10, 0.03}, name: "no authentication", statements: -1},
+		{timing: timing{500, 1.25}, name: "tokenauth, a <store>", ours: true, statements: 1},
+		{timing: timing{50_000, 125}, name: "a peer", statements: -1},
+	}, finds: []findResult{{"SQLite", 1000, timing{10_000, 1}, timing{10_500, 1.05}, timing{11_000, 1.1}}}}
 	r.set(lineHit, 1.25)
 	if err := judge(r.lines, nil); err != nil {
 		panic(err)
