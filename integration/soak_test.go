@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
 // What a service does all day must work on every engine under more contention than
@@ -60,6 +63,30 @@ func TestQ1SustainedLoad(t *testing.T) {
 				require.NoError(t, store.Create(t.Context(), batch...))
 			}
 			loadtest.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
+		})
+	}
+}
+
+// Q2: fifty times as many clients at once, before a cache that forgets soon, must turn
+// nobody away but who waited for the database as long as the service lets them.
+func TestQ2Spike(t *testing.T) {
+	for _, name := range []string{"PostgreSQL, pgx", "MariaDB"} {
+		t.Run(name, func(t *testing.T) {
+			s := setupNamed(t, name)
+			opts := newTable()
+			opts.Timeout = 10 * time.Second
+			cache := storecache.New(newStore(t, s.open(t)[0], s.dialect, opts), &storecache.Options{MaxStale: 50 * time.Millisecond})
+			m := tokenauth.New(cache, "acme", &tokenauth.Options{TouchEvery: -1, MaxPerUser: -1})
+			var keys []string
+			for i := range 100 {
+				key, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+				require.NoError(t, err)
+				leaktest.Default.Secret(key.Reveal())
+				keys = append(keys, key.Reveal())
+			}
+			user := func(_ context.Context, id string) (string, error) { return id, nil }
+			h := tokenauth.NewAuthenticator(m, user, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			loadtest.Spike(t, h, keys, shortOrLong(time.Second/2, 10*time.Second), opts.Timeout)
 		})
 	}
 }

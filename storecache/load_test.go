@@ -105,6 +105,19 @@ func TestQ2SpikeOnAColdCache(t *testing.T) {
 	})
 }
 
+// Q2: the same with a real database, which is asked again and again, since the cache
+// forgets soon.
+func TestQ2SpikeOnADatabase(t *testing.T) {
+	t.Parallel()
+	c := storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "tokens.db")), &storecache.Options{MaxStale: 50 * time.Millisecond})
+	h, keys := newService(t, c, 100)
+	d := 300 * time.Millisecond
+	if os.Getenv("TOKENAUTH_LONG") != "" {
+		d = 10 * time.Second
+	}
+	loadtest.Spike(t, h, keys, d, time.Minute) // the deadline of openSQLite
+}
+
 // Q4, C6: a flood of well-formed but unknown keys must push out no good entry and leave no
 // memory behind.
 func TestQ4FloodOfUnknownKeys(t *testing.T) {

@@ -106,21 +106,22 @@ func budgetTable(lines []line) string {
 }
 
 func chainTable(chains []chainResult) string {
-	t := newTable("l", "chain", "r", "ns/op", "r", "× limit", "r", "B/op", "r", "allocs/op", "r", "statements a request")
+	t := newTable("l", "chain", "r", "ns/op", "r", "the limit's, beside it", "r", "× limit", "r", "B/op", "r", "allocs/op", "r", "statements a request")
 	for _, c := range chains {
 		statements := "–"
 		if c.statements >= 0 {
 			statements = strconv.FormatFloat(c.statements, 'g', 2, 64)
 		}
-		t.row(c.name, count(int(c.ns+0.5)), digits(c.times), count(int(c.cost.bytes)), count(int(c.cost.allocs)), statements)
+		t.row(c.name, count(int(c.ns+0.5)), count(int(c.limit+0.5)), digits(c.times), count(int(c.cost.bytes)), count(int(c.cost.allocs)), statements)
 	}
 	return t.String()
 }
 
 func findTable(finds []findResult) string {
-	t := newTable("l", "database", "r", "rows", "r", "bare SELECT, µs", "r", "… by both digests, µs", "r", "`Find`, µs", "r", "both, × bare", "r", "`Find`, × bare")
+	t := newTable("l", "database", "r", "rows", "r", "bare SELECT, µs", "r", "`Find`, µs",
+		"r", "a SELECT by both digests, × bare", "r", "… with a deadline, × bare", "r", "`Find`, × bare")
 	for _, f := range finds {
-		t.row(f.database, count(f.rows), micros(f.bare.ns), micros(f.both.ns), micros(f.own.ns), digits(f.both.times), digits(f.own.times))
+		t.row(f.database, count(f.rows), micros(f.bare.ns), micros(f.own.ns), digits(f.both.times), digits(f.deadline.times), digits(f.own.times))
 	}
 	return t.String()
 }

@@ -17,11 +17,11 @@ import (
 )
 
 // A findResult is what a lookup takes beside the bare SELECT that asks for the
-// current digest, and one that asks for the retired digest too.
+// current digest, one that asks for the retired digest too, and that with a deadline.
 type findResult struct {
-	database        string
-	rows            int
-	bare, both, own timing
+	database                  string
+	rows                      int
+	bare, both, deadline, own timing
 }
 
 func (r *report) measureDatabase(ctx context.Context, name string) error {
@@ -33,7 +33,7 @@ func (r *report) measureDatabase(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range tableSizes {
+	for _, n := range sizesOf(name) {
 		if n > r.plan.rows {
 			continue
 		}
@@ -94,18 +94,25 @@ func (r *report) measureTable(ctx context.Context, d *databases.Database, n int)
 	if err := r.measureFind(ctx, t); err != nil {
 		return err
 	}
-	if n == tableSizes[0] {
+	switch n {
+	case tableSizes[0]:
 		if err := r.measureTouch(ctx, t); err != nil { // while no last use is known
 			return err
 		}
 		return r.measureSQLChains(t)
+	case tableSizes[1]:
+		return r.measurePruneTable(ctx, t)
 	}
-	expired := n / 2
-	expire := fmt.Sprintf("UPDATE %s SET expires_at = created_at + 1 WHERE id < '%s'", t.name, p.Records[expired].Token.ID)
+	return nil
+}
+
+func (r *report) measurePruneTable(ctx context.Context, t *table) error {
+	expired := len(t.Records) / 2
+	expire := fmt.Sprintf("UPDATE %s SET expires_at = created_at + 1 WHERE id < '%s'", t.name, t.Records[expired].Token.ID)
 	if _, err := t.db.ExecContext(ctx, expire); err != nil {
 		return err
 	}
-	return r.measurePrune(ctx, d.Name, t.store, p.Records[expired:], expired)
+	return r.measurePrune(ctx, t.database.Name, t.store, t.Records[expired:], expired)
 }
 
 func (r *report) measureFind(ctx context.Context, t *table) error {
@@ -133,6 +140,11 @@ func (r *report) measureFind(ctx context.Context, t *table) error {
 	calls := []func(){
 		in(func(d *tokenauth.Digest) error { return bare.Find(ctx, d) }),
 		in(func(d *tokenauth.Digest) error { return both.Find(ctx, d) }),
+		in(func(d *tokenauth.Digest) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			return both.Find(ctx, d)
+		}),
 		in(func(d *tokenauth.Digest) error { _, err := t.store.Find(ctx, *d); return err }),
 	}
 	for _, call := range calls {
@@ -141,8 +153,8 @@ func (r *report) measureFind(ctx context.Context, t *table) error {
 		}
 	}
 	timings := inTurns(r.plan.each, t.clock(), calls...)
-	r.finds = append(r.finds, findResult{t.database.Name, len(t.Records), timings[0], timings[1], timings[2]})
-	r.set(lineFind(t.database.Name, len(t.Records)), timings[2].times)
+	r.finds = append(r.finds, findResult{t.database.Name, len(t.Records), timings[0], timings[1], timings[2], timings[3]})
+	r.set(lineFind(t.database.Name, len(t.Records)), timings[3].times)
 	return nil
 }
 

@@ -5,6 +5,7 @@ package uses
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 const (
 	batch   = 500       // tokens in one call of write
 	most    = 32 * 1024 // tokens that are remembered; a use of one more is not
+	places  = 8 * batch // so many that few of a batch share one
 	timeout = 30 * time.Second
 )
 
@@ -25,9 +27,10 @@ type Tracker struct {
 
 	running chan struct{} // of one place: the flush that runs has it
 
-	// recent holds some of those that are pending, by the address of their ID: of a
+	// recent holds most of those that are pending, by the address of their ID: of a
 	// busy token whose row stays in memory, a use costs no lock.
-	recent [64]atomic.Pointer[recentUse]
+	recent [places]atomic.Pointer[recentUse]
+	seed   maphash.Seed
 
 	mu      sync.Mutex
 	pending map[string]time.Time // the latest use by token ID
@@ -44,7 +47,7 @@ type recentUse struct {
 // or sooner if there are many. What was not written, because write failed, is kept
 // and tried again; failed is told of it.
 func New(delay time.Duration, write func(ctx context.Context, latest map[string]time.Time) error, failed func(error)) *Tracker {
-	return &Tracker{delay: delay, write: write, failed: failed, running: make(chan struct{}, 1), pending: map[string]time.Time{}}
+	return &Tracker{delay: delay, write: write, failed: failed, running: make(chan struct{}, 1), seed: maphash.MakeSeed(), pending: map[string]time.Time{}}
 }
 
 // Note remembers a use, to the second, unless the last one that is written down was
@@ -68,16 +71,21 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 	if t.note(*id, at) && len(t.pending) == batch {
 		go t.flushFull()
 	}
-	if _, ok := t.pending[*id]; ok {
-		t.settle(place.Load())
-		u := &recentUse{id: id}
+	if _, ok := t.pending[*id]; !ok {
+		return
+	}
+	if u := place.Load(); u == nil || *u.id == *id { // who comes first keeps it: in turns, both would pay for more than the lock
+		t.settle(u)
+		u = &recentUse{id: id}
 		u.at.Store(at.UnixMicro())
 		place.Store(u)
 	}
 }
 
 // place returns where the recent use of a token may be found.
-func (t *Tracker) place(id string) *atomic.Pointer[recentUse] { return &t.recent[id[0]%64] }
+func (t *Tracker) place(id string) *atomic.Pointer[recentUse] {
+	return &t.recent[maphash.String(t.seed, id)%places]
+}
 
 // settle takes over what was noted without the lock.
 func (t *Tracker) settle(u *recentUse) {
@@ -194,7 +202,9 @@ func (t *Tracker) take(n func() int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range t.recent {
-		t.settle(t.recent[i].Swap(nil)) // a use noted just now may be lost: the next one counts
+		if t.recent[i].Load() != nil {
+			t.settle(t.recent[i].Swap(nil)) // a use noted just now may be lost: the next one counts
+		}
 	}
 	count := n()
 	t.writing = make(map[string]time.Time, count)

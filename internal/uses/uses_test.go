@@ -64,6 +64,15 @@ func newTracker(delay time.Duration) (*Tracker, *table) {
 	return New(delay, rows.write, rows.failed), rows
 }
 
+// neighbour returns another ID that shares the place of id.
+func neighbour(uses *Tracker, id string) string {
+	for i := 0; ; i++ {
+		if other := fmt.Sprint(i); uses.place(other) == uses.place(id) {
+			return other
+		}
+	}
+}
+
 // Many uses of a token are one row in one call, written when the delay is over.
 func TestCoalesced(t *testing.T) {
 	t.Parallel()
@@ -113,18 +122,22 @@ func TestSameRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		uses, rows := newTracker(time.Minute)
-		id := "a"
+		id, other := "a", neighbour(uses, "a")
 		for range 3 {
 			at := time.Now()
 			uses.Note(&id, time.Time{}, at)
 			uses.Note(&id, time.Time{}, at.Add(time.Second))
 			uses.Note(&id, time.Time{}, at.Add(time.Second+1))
-			uses.Note(new("A"), time.Time{}, at)
-			uses.Note(new("!"), time.Time{}, at) // has the place of A
+			uses.Note(&other, time.Time{}, at)
+			uses.Note(&other, time.Time{}, at.Add(time.Second))
+			uses.Note(new("b"), time.Time{}, at)
+			uses.Note(new("b"), time.Time{}, at.Add(time.Second)) // another copy of its row
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			written, _, _ := rows.seen()
-			require.True(t, at.Add(time.Second).Equal(written["a"]), "%v", written["a"])
+			for _, id := range []string{"a", other, "b"} {
+				require.True(t, at.Add(time.Second).Equal(written[id]), "%s: %v", id, written[id])
+			}
 		}
 		uses.Note(new(""), time.Time{}, time.Now()) // of a store that makes none
 		time.Sleep(time.Hour)
@@ -210,7 +223,7 @@ func TestLatestOfSameRow(t *testing.T) {
 		uses.Note(&id, time.Time{}, now)
 		uses.Note(&id, time.Time{}, now.Add(30*time.Second))
 		require.True(t, now.Add(30*time.Second).Equal(uses.Latest("a")))
-		require.Zero(t, uses.Latest("!"), "has the place of a")
+		require.Zero(t, uses.Latest(neighbour(uses, "a")))
 		require.Zero(t, uses.Latest(""))
 		require.NoError(t, uses.Flush(t.Context()))
 		require.Zero(t, uses.Latest("a"))
