@@ -53,7 +53,7 @@ const (
 )
 
 func lineTouched(n int) string {
-	return "hit, with last use recorded, " + count(n) + " tokens in turns"
+	return "hit, with last use recorded, tokens in turn: " + count(n)
 }
 func lineReject(name string) string { return "decision to reject: " + name }
 func lineTokens(n int) string       { return "hit at " + count(n) + " tokens" }

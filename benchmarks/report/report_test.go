@@ -114,10 +114,10 @@ func TestReplaceBetween(t *testing.T) {
 
 func sample() *report {
 	r := &report{lines: newLines(), chains: []chainResult{
-		{timing: timing{400, 1}, name: "limit", statements: -1},
-		{timing: timing{10, 0.03}, name: "no authentication", statements: -1},
-		{timing: timing{500, 1.25}, name: "tokenauth, a <store>", ours: true, statements: 1},
-		{timing: timing{50_000, 125}, name: "a peer", statements: -1},
+		{timing: timing{400, 1}, limit: 400, name: "limit", statements: -1},
+		{timing: timing{10, 0.03}, limit: 400, name: "no authentication", statements: -1},
+		{timing: timing{500, 1.25}, limit: 400, name: "tokenauth, a <store>", ours: true, statements: 1},
+		{timing: timing{50_000, 125}, limit: 400, name: "a peer", statements: -1},
 	}, finds: []findResult{{"SQLite", 1000, timing{10_000, 1}, timing{10_500, 1.05}, timing{10_800, 1.08}, timing{11_000, 1.1}}}}
 	r.set(lineHit, 1.25)
 	if err := judge(r.lines, nil); err != nil {
@@ -138,7 +138,7 @@ func TestWrite(t *testing.T) {
 	require.NoError(t, err)
 	for _, want := range []string{
 		"by hand ", "1 of 1 budgets are met", "| hit, memory store | ≤ 1.30 × limit | 1.25 | met |", "| – | not measured |",
-		"| limit | 400 | 1 | 0 | 0 | – |", "| SQLite | 1,000 | 10.0 | 10.5 | 11.0 | 1.10 |", "go1.", "go run ./report", "golang-jwt",
+		"| limit | 400 | 400 | 1 | 0 | 0 | – |", "| SQLite | 1,000 | 10.0 | 11.0 | 1.05 | 1.08 | 1.10 |", "go1.", "go run ./report", "golang-jwt",
 	} {
 		require.Contains(t, string(page), want)
 	}

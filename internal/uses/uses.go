@@ -5,7 +5,6 @@ package uses
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +13,8 @@ import (
 const (
 	batch   = 500       // tokens in one call of write
 	most    = 32 * 1024 // tokens that are remembered; a use of one more is not
-	places  = 8 * batch // so many that few of a batch share one
+	buckets = 1024      // so many that a batch finds places, but for a token now and then
+	places  = 4         // in a bucket
 	timeout = 30 * time.Second
 )
 
@@ -29,14 +29,16 @@ type Tracker struct {
 
 	// recent holds most of those that are pending, by the address of their ID: of a
 	// busy token whose row stays in memory, a use costs no lock.
-	recent [places]atomic.Pointer[recentUse]
-	seed   maphash.Seed
+	recent [buckets]bucket
 
 	mu      sync.Mutex
 	pending map[string]time.Time // the latest use by token ID
 	writing map[string]time.Time // what the flush that runs has taken and not yet written
 	timer   *time.Timer          // nil: none is set
 }
+
+// A bucket holds the recent uses of tokens whose IDs have the same hash.
+type bucket [places]atomic.Pointer[recentUse]
 
 type recentUse struct {
 	id *string
@@ -47,7 +49,7 @@ type recentUse struct {
 // or sooner if there are many. What was not written, because write failed, is kept
 // and tried again; failed is told of it.
 func New(delay time.Duration, write func(ctx context.Context, latest map[string]time.Time) error, failed func(error)) *Tracker {
-	return &Tracker{delay: delay, write: write, failed: failed, running: make(chan struct{}, 1), seed: maphash.MakeSeed(), pending: map[string]time.Time{}}
+	return &Tracker{delay: delay, write: write, failed: failed, running: make(chan struct{}, 1), pending: map[string]time.Time{}}
 }
 
 // Note remembers a use, to the second, unless the last one that is written down was
@@ -56,12 +58,14 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 	if *id == "" {
 		return
 	}
-	place := t.place(*id)
-	if u := place.Load(); u != nil && u.id == id {
-		if now := at.UnixMicro(); now-u.at.Load() >= time.Second.Microseconds() {
-			u.at.Store(now)
+	b := t.bucket(*id)
+	for i := range b {
+		if u := b[i].Load(); u != nil && u.id == id {
+			if now := at.UnixMicro(); now-u.at.Load() >= time.Second.Microseconds() {
+				u.at.Store(now)
+			}
+			return
 		}
-		return
 	}
 	if last.After(at.Add(-t.delay)) { // at.Sub(last) is slow where it overflows
 		return
@@ -74,17 +78,24 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 	if _, ok := t.pending[*id]; !ok {
 		return
 	}
-	if u := place.Load(); u == nil || *u.id == *id { // who comes first keeps it: in turns, both would pay for more than the lock
-		t.settle(u)
-		u = &recentUse{id: id}
-		u.at.Store(at.UnixMicro())
-		place.Store(u)
+	for i := range b {
+		if u := b[i].Load(); u == nil || *u.id == *id { // where all are taken, each use pays for the lock
+			t.settle(u)
+			u = &recentUse{id: id}
+			u.at.Store(at.UnixMicro())
+			b[i].Store(u)
+			return
+		}
 	}
 }
 
-// place returns where the recent use of a token may be found.
-func (t *Tracker) place(id string) *atomic.Pointer[recentUse] {
-	return &t.recent[maphash.String(t.seed, id)%places]
+// bucket returns where the recent use of a token may be found. IDs are random.
+func (t *Tracker) bucket(id string) *bucket {
+	hash := uint(0)
+	for _, c := range []byte(id[max(0, len(id)-3):]) {
+		hash = 31*hash + uint(c)
+	}
+	return &t.recent[hash%buckets]
 }
 
 // settle takes over what was noted without the lock.
@@ -142,8 +153,11 @@ func (t *Tracker) Latest(id string) (latest time.Time) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if u := t.place(id).Load(); u != nil && *u.id == id {
-		latest = time.UnixMicro(u.at.Load())
+	b := t.bucket(id)
+	for i := range b {
+		if u := b[i].Load(); u != nil && *u.id == id {
+			latest = time.UnixMicro(u.at.Load())
+		}
 	}
 	for _, noted := range []map[string]time.Time{t.pending, t.writing} {
 		if at := noted[id]; at.After(latest) {
@@ -202,8 +216,10 @@ func (t *Tracker) take(n func() int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range t.recent {
-		if t.recent[i].Load() != nil {
-			t.settle(t.recent[i].Swap(nil)) // a use noted just now may be lost: the next one counts
+		for j := range t.recent[i] {
+			if place := &t.recent[i][j]; place.Load() != nil {
+				t.settle(place.Swap(nil)) // a use noted just now may be lost: the next one counts
+			}
 		}
 	}
 	count := n()

@@ -2,6 +2,7 @@ package uses
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,13 +65,14 @@ func newTracker(delay time.Duration) (*Tracker, *table) {
 	return New(delay, rows.write, rows.failed), rows
 }
 
-// neighbour returns another ID that shares the place of id.
-func neighbour(uses *Tracker, id string) string {
-	for i := 0; ; i++ {
-		if other := fmt.Sprint(i); uses.place(other) == uses.place(id) {
-			return other
+// neighbours returns more IDs of id's bucket than it has places for.
+func neighbours(uses *Tracker, id string) (others []string) {
+	for range 100_000 {
+		if other := rand.Text(); len(others) < places && uses.bucket(other) == uses.bucket(id) {
+			others = append(others, other)
 		}
 	}
+	return others
 }
 
 // Many uses of a token are one row in one call, written when the delay is over.
@@ -122,27 +124,31 @@ func TestSameRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		uses, rows := newTracker(time.Minute)
-		id, other := "a", neighbour(uses, "a")
+		id := rand.Text()
+		others := neighbours(uses, id)
+		require.Len(t, others, places)
 		for range 3 {
 			at := time.Now()
-			uses.Note(&id, time.Time{}, at)
-			uses.Note(&id, time.Time{}, at.Add(time.Second))
-			uses.Note(&id, time.Time{}, at.Add(time.Second+1))
-			uses.Note(&other, time.Time{}, at)
-			uses.Note(&other, time.Time{}, at.Add(time.Second))
+			for _, later := range []time.Duration{0, time.Second, time.Second + 1} {
+				uses.Note(&id, time.Time{}, at.Add(later))
+			}
+			for i := range others {
+				uses.Note(&others[i], time.Time{}, at)
+				uses.Note(&others[i], time.Time{}, at.Add(time.Second))
+			}
 			uses.Note(new("b"), time.Time{}, at)
 			uses.Note(new("b"), time.Time{}, at.Add(time.Second)) // another copy of its row
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			written, _, _ := rows.seen()
-			for _, id := range []string{"a", other, "b"} {
+			for _, id := range append([]string{id, "b"}, others...) {
 				require.True(t, at.Add(time.Second).Equal(written[id]), "%s: %v", id, written[id])
 			}
 		}
 		uses.Note(new(""), time.Time{}, time.Now()) // of a store that makes none
 		time.Sleep(time.Hour)
 		_, calls, _ := rows.seen()
-		require.Equal(t, []int{3, 3, 3}, calls)
+		require.Equal(t, []int{2 + places, 2 + places, 2 + places}, calls)
 	})
 }
 
@@ -219,14 +225,14 @@ func TestLatestOfSameRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		uses, _ := newTracker(time.Minute)
-		id, now := "a", time.Now()
+		id, now := rand.Text(), time.Now()
 		uses.Note(&id, time.Time{}, now)
 		uses.Note(&id, time.Time{}, now.Add(30*time.Second))
-		require.True(t, now.Add(30*time.Second).Equal(uses.Latest("a")))
-		require.Zero(t, uses.Latest(neighbour(uses, "a")))
+		require.True(t, now.Add(30*time.Second).Equal(uses.Latest(id)))
+		require.Zero(t, uses.Latest(neighbours(uses, id)[0]))
 		require.Zero(t, uses.Latest(""))
 		require.NoError(t, uses.Flush(t.Context()))
-		require.Zero(t, uses.Latest("a"))
+		require.Zero(t, uses.Latest(id))
 		time.Sleep(time.Hour) // for the timer
 	})
 }
