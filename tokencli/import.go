@@ -234,9 +234,11 @@ var origins = []string{"drf", "knox", "sanctum"}
 func (c *cli) remaining() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remaining ORIGIN",
-		Short: "Tell how many imported keys still work",
-		Long: "Tell how many tokens of an origin (drf, knox or sanctum) still work by the key that they were imported with, and\n" +
-			"when one was used last. When there are none, the service need not recognise them any more.",
+		Short: "Tell how many tokens still have their imported key",
+		Long: "Tell how many tokens of an origin (drf, knox or sanctum) still have the key that they were imported with, and\n" +
+			"when one was used last. The old key of a rotated token is not counted, though it works until its grace is\n" +
+			"over. So the service need not recognise such keys any more when there are none, and the grace of each\n" +
+			"rotation is over.",
 		ValidArgsFunction: cobra.FixedCompletions(origins, cobra.ShellCompDirectiveNoFileComp),
 	}
 	jsonFlag(cmd)

@@ -8,7 +8,8 @@
 //	report, err := tokenimport.Run(ctx, tokens, tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)
 //
 // An imported key works until its token is rotated, which gives it a key of this
-// library's own, or revoked. Once [Remaining] finds no more, the format can go.
+// library's own, or revoked. Once [Remaining] finds no more, and the grace of
+// each rotation is over, the format can go.
 //
 // # Rules
 //

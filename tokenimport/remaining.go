@@ -17,10 +17,11 @@ type Remainder struct {
 // remainingPage is large, since a store may look at all its rows for each page.
 const remainingPage = 20_000
 
-// Remaining counts the tokens of an origin ("drf", "knox", "sanctum") whose imported
-// key still works: live, neither expired nor rotated. When there are none, and the
-// grace of the last rotations is over, the LegacyFormat can go. It reads the whole
-// list of live tokens.
+// Remaining counts the live tokens of an origin ("drf", "knox", "sanctum") that still have
+// the key they were imported with: neither expired nor rotated. It can't see which
+// grace is running: the imported key of a rotated token is not counted, also while it
+// still works. So when there are none, and the grace of each rotation is over, the
+// LegacyFormat can go. It reads the whole list of live tokens.
 func Remaining(ctx context.Context, m *tokenauth.Manager, origin string) (Remainder, error) {
 	var left Remainder
 	q := tokenauth.Query{AllUsers: true, Limit: remainingPage}

@@ -319,7 +319,7 @@ func TestUnknownScope(t *testing.T) {
 }
 
 // Whoever drops the format too early locks clients out, and who counts what is over
-// never drops it.
+// never drops it. Of rotations it can tell nothing: their grace is known to who gave it.
 func TestRemaining(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
