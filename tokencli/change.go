@@ -76,8 +76,9 @@ func (c *cli) revoke() *cobra.Command {
 		Use:   "revoke [TOKEN]",
 		Short: "Revoke a token, or all of a user, for good",
 		Long: "Revoke a token, or with --user and --all all live tokens of a user. Their keys end for good, and at once, or\n" +
-			"where a service caches tokens (storecache) within its MaxStale. It is done if it is revoked already.",
-		Example: "  revoke --user 42 laptop\n  revoke --user 42 --all",
+			"where a service caches tokens (storecache) within its MaxStale. By its ID a token may be revoked twice; by its name\n" +
+			"it is found while it is live, so that the second time is \"no such token\".",
+		Example: "  revoke --user 42 laptop\n  revoke WXPDONZ7K66MON5RYFABNBXI4J\n  revoke --user 42 --all",
 	}
 	jsonFlag(cmd)
 	yesFlag(cmd)
