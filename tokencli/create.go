@@ -27,7 +27,7 @@ func (c *cli) create() *cobra.Command {
 	complete(cmd, "user")
 	complete(cmd, "expires", "30d", "90d", "365d", "never")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
-		spec := tokenauth.Spec{UserID: user, Name: args[0], Scopes: scopes, NoExpiry: expires == "never"}
+		spec := tokenauth.Spec{UserID: user, Name: args[0], Scopes: words(scopes), NoExpiry: expires == "never"}
 		if user == "" {
 			return usage("whose token? give --user")
 		}

@@ -28,7 +28,7 @@
 //
 //	0    done
 //	1    failed: also if the answer was no, or a key is not well-formed
-//	2    usage: malformed, or against the Manager's policy
+//	2    usage: malformed, a flag without its value, or against the Manager's policy
 //	3    no such token
 //	4    conflict: a name that is taken, too many tokens, changed meanwhile or expired
 //	5    the store did not answer; a change may or may not have been made

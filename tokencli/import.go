@@ -54,6 +54,7 @@ func (c *cli) importDRF() *cobra.Command {
 	flags.StringVar(&o.Name, "source-name", "", "its `COLUMN` with the name, if there is one")
 	flags.StringVar(&o.Created, "source-created", "created", "its `COLUMN` that says when it was made")
 	return c.importing(cmd, func() (openedSource, error) {
+		o.Scopes = words(o.Scopes)
 		return func(db *sql.DB, d tokenauth.Dialect) *tokenimport.Source { return tokenimport.DRF(db, d, &o) }, nil
 	})
 }
@@ -80,6 +81,7 @@ func (c *cli) importKnox() *cobra.Command {
 		if v != tokenimport.Knox4 && v != tokenimport.Knox5 {
 			return nil, usage("which version of knox made the tokens? give --knox-version 4 or 5")
 		}
+		o.Scopes = words(o.Scopes)
 		err := readZone(&o.Location, zone)
 		return func(db *sql.DB, d tokenauth.Dialect) *tokenimport.Source { return tokenimport.Knox(db, d, v, &o) }, err
 	})
@@ -150,8 +152,10 @@ func readZone(to **time.Location, zone string) (err error) {
 func scopeFlag(c *cli, cmd *cobra.Command, scopes *[]string) {
 	cmd.Flags().StringArrayVarP(scopes, "scope", "s", nil, "a `SCOPE` to give; may be given more than once, or hold several with spaces")
 	completeBy(cmd, "scope", c.completeScope)
-	cmd.PreRun = func(*cobra.Command, []string) { *scopes = strings.Fields(strings.Join(*scopes, " ")) }
 }
+
+// words returns the scopes that values of the flag hold.
+func words(values []string) []string { return strings.Fields(strings.Join(values, " ")) }
 
 // usersFlags are for Django's table of users.
 func usersFlags(cmd *cobra.Command, users, pk, active *string) {

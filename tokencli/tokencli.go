@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,11 +124,32 @@ func command(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) err
 		}
 		return nil
 	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return judged(cmd.Context(), run(cmd, args)) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := noneEmpty(cmd); err != nil {
+			return err
+		}
+		return judged(cmd.Context(), run(cmd, args))
+	}
 	if cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	return cmd
+}
+
+// noneEmpty refuses a flag that is given with an empty value, as a shell gives it whose
+// variable is not set: where an end or a database was meant, the default would be used.
+// Flags of the program around are its own.
+func noneEmpty(cmd *cobra.Command) (err error) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		if f.Changed && slices.Contains(values, "") {
+			err = usage("--" + f.Name + ": the value is empty")
+		}
+	})
+	return err
 }
 
 // managed is a command that needs the Manager.

@@ -56,8 +56,17 @@ func newCommand(a *app) *cobra.Command {
 	flags.StringVar(&a.dsn, "dsn", "", "the `DSN` of the database; without it TOKENAUTH_DSN, where a password is seen by fewer")
 	flags.StringVar(&a.prefix, "prefix", "", "the `PREFIX` that the service's keys begin with; without it TOKENAUTH_PREFIX")
 	flags.StringVar(&a.table, "table", "", "the `NAME` of the table; without it TOKENAUTH_TABLE, or tokenauth_tokens")
-	for _, name := range []string{"dsn", "prefix", "table"} {
+	names := []string{"dsn", "prefix", "table"}
+	for _, name := range names {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // fails on flags that aren't there
+	}
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		for _, name := range names {
+			if f := cmd.Flag(name); f.Changed && f.Value.String() == "" { // not TOKENAUTH_DSN, which may be another
+				return usage("--" + name + ": the value is empty")
+			}
+		}
+		return nil
 	}
 	return cmd
 }
