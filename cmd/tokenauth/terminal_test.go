@@ -17,9 +17,7 @@ import (
 // done, and a key that is typed must not be seen.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("script"); err != nil {
-		t.Skip(err) // of util-linux, which gives a command a terminal
-	}
+	need(t, "script") // of util-linux, which gives a command a terminal
 	env := append(os.Environ(), "PATH="+programDir+string(filepath.ListSeparator)+os.Getenv("PATH"), "TERM=xterm",
 		"TOKENAUTH_PREFIX=acme", "TOKENAUTH_DSN=sqlite:"+filepath.Join(t.TempDir(), "app.db"))
 	prepare := exec.CommandContext(t.Context(), "sh", "-c", "tokenauth schema --create && tokenauth create --user 42 laptop >/dev/null")
