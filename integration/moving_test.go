@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,26 @@ func fixture(t *testing.T, path string) (*sql.DB, [][]string) {
 	return db, lines
 }
 
+// copyFixture makes the tables of a fixture in a database, and returns its lines.
+func copyFixture(t *testing.T, path string, to *sql.DB, d tokenauth.Dialect) (lines [][]string) {
+	t.Helper()
+	from, lines := fixture(t, path)
+	for _, statement := range movingTables[d] {
+		execute(t, to, statement)
+	}
+	tables := map[string][]string{"knox/knox5": {"auth_user", "knox_authtoken"}, "sanctum/sanctum": {"users", "personal_access_tokens"}}
+	for _, table := range tables[path] {
+		copyRows(t, from, to, d, table)
+	}
+	return lines
+}
+
+func execute(t *testing.T, db *sql.DB, statements string) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), statements)
+	require.NoError(t, err)
+}
+
 // copyRows copies a table between databases whose columns have the same order.
 func copyRows(t *testing.T, from, to *sql.DB, d tokenauth.Dialect, table string) {
 	t.Helper()
@@ -106,22 +128,12 @@ func TestK10KnoxAndSanctumOnEngines(t *testing.T) {
 		"mariadb":                         {tokenauth.MySQL, ""},
 		"mariadb with parseTime":          {tokenauth.MySQL, "&parseTime=true&loc=America%2FNew_York"},
 	} {
-		for path, tables := range map[string][]string{
-			"knox/knox5": {"auth_user", "knox_authtoken"}, "sanctum/sanctum": {"users", "personal_access_tokens"},
-		} {
+		for _, path := range []string{"knox/knox5", "sanctum/sanctum"} {
 			t.Run(name+"/"+path, func(t *testing.T) {
 				t.Parallel()
-				from, lines := fixture(t, path)
 				driver, dsn := newDatabase(t, c.d)
-				db := open(t, driver, dsn)
-				for _, statement := range movingTables[c.d] {
-					_, err := db.ExecContext(t.Context(), statement)
-					require.NoError(t, err)
-				}
-				for _, table := range tables {
-					copyRows(t, from, db, c.d, table)
-				}
-				db = open(t, driver, dsn+c.setting)
+				lines := copyFixture(t, path, open(t, driver, dsn), c.d)
+				db := open(t, driver, dsn+c.setting)
 				knox := tokenimport.Knox(db, c.d, tokenimport.Knox5, nil)
 				source, origin := knox, "knox"
 				if path == "sanctum/sanctum" {
@@ -172,4 +184,116 @@ func TestK10KnoxAndSanctumOnEngines(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Whoever moves on PostgreSQL types what the pages show, on the one database that has the
+// other system's tables too: each command and each statement must do there what the page
+// says.
+func TestMovingPagesOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	output(t, nil, "go", "build", "-C", "../cmd/tokenauth", "-o", bin+"/tokenauth", ".")
+	for origin, prepare := range map[string]func(t *testing.T, dsn string, db *sql.DB) (accepted int){
+		"drf": func(t *testing.T, dsn string, _ *sql.DB) (accepted int) {
+			for _, token := range django(t, "many", forDjango(t, tokenauth.PostgreSQL, dsn)) {
+				if token.letIn != "" {
+					accepted++
+				}
+			}
+			return accepted
+		},
+		"knox": func(t *testing.T, _ string, db *sql.DB) int {
+			copyFixture(t, "knox/knox5", db, tokenauth.PostgreSQL)
+			// What has just expired must not come back to life.
+			execute(t, db, "UPDATE knox_authtoken SET expiry = now() - interval '1 minute' WHERE token_key = '0acc2f7ec7785da'")
+			return 27
+		},
+		"sanctum": func(t *testing.T, _ string, db *sql.DB) int {
+			copyFixture(t, "sanctum/sanctum", db, tokenauth.PostgreSQL)
+			return 38
+		},
+	} {
+		t.Run(origin, func(t *testing.T) {
+			t.Parallel()
+			driver, dsn := newDatabase(t, tokenauth.PostgreSQL)
+			name := forDjango(t, tokenauth.PostgreSQL, dsn)[3]
+			execute(t, open(t, driver, dsn), "ALTER DATABASE "+name+" SET timezone = 'America/New_York'")
+			db := open(t, driver, dsn)
+			(&movingPage{origin, db, bin, dsn}).walk(t, prepare(t, dsn, db))
+		})
+	}
+}
+
+// A movingPage is one of docs/moving-from-*.md, on a database.
+type movingPage struct {
+	origin string
+	db     *sql.DB
+	bin    string // has the program
+	dsn    string
+}
+
+// walk does what the page says, in its order.
+func (p *movingPage) walk(t *testing.T, accepted int) {
+	sh, sql := p.blocks(t, "sh"), p.blocks(t, "sql")
+	require.Equal(t, 1, strings.Count(sh[0], "sqlite:app.db"))
+	sh[0] = strings.Replace(sh[0], "sqlite:app.db", "'"+p.dsn+"'", 1)
+	imported := `(?m)^Imported +` + strconv.Itoa(accepted) + `$`
+	require.Regexp(t, imported, p.run(t, sh[0]))
+	require.Zero(t, p.count(t, "true"), "a dry run")
+	require.Regexp(t, imported, p.run(t, sh[1]))
+	require.Equal(t, accepted, p.count(t, "true"))
+	execute(t, p.db, sql[0]) // the rehearsal is taken back
+	require.Zero(t, p.count(t, "true"))
+
+	if p.origin == "knox" {
+		execute(t, p.db, strings.Replace(sql[1], "2028-01-01", "2345-01-01", 1)) // a year that the test won't see
+	}
+	require.Regexp(t, imported, p.run(t, sh[1]))
+	require.True(t, strings.HasPrefix(p.run(t, sh[2]), fmt.Sprint(accepted, " tokens; last used: ")))
+
+	// One is rotated, and the others are given an end.
+	store := newStore(t, p.db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "tokenauth_tokens", Timeout: time.Minute})
+	m := tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: -1})
+	tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, Limit: 1})
+	require.NoError(t, err)
+	key, _, err := m.Rotate(t.Context(), tokens[0].UserID, tokens[0].ID, 0)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(p.run(t, sh[2]), fmt.Sprint(accepted-1, " tokens; last used: ")))
+	if p.origin == "knox" {
+		require.NotZero(t, p.count(t, "expires_at IS NOT NULL"))
+		require.Zero(t, p.count(t, "expires_at <> extract(epoch FROM timestamptz '2345-01-01 00:00:00') * 1000000"))
+	} else {
+		execute(t, p.db, sql[1])
+		require.Equal(t, accepted-1, p.count(t, "expires_at = 1814400000000000"))
+	}
+
+	execute(t, p.db, sql[2])
+	require.Equal(t, 1, p.count(t, "true"))
+	token, err := m.Authenticate(t.Context(), revealed(key))
+	require.NoError(t, err)
+	require.Empty(t, token.Origin, "Prune would keep it")
+}
+
+func (p *movingPage) blocks(t *testing.T, language string) (blocks []string) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/moving-from-" + p.origin + ".md")
+	require.NoError(t, err)
+	for _, match := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, match[1])
+	}
+	require.Len(t, blocks, 3)
+	return blocks
+}
+
+func (p *movingPage) run(t *testing.T, commands string) string {
+	t.Helper()
+	env := []string{"PATH=" + p.bin + ":" + os.Getenv("PATH"), "TOKENAUTH_DSN=" + p.dsn, "TOKENAUTH_PREFIX=acme", "HOME=" + p.bin}
+	return output(t, env, "sh", "-ec", commands)
+}
+
+// count counts the tokens here.
+func (p *movingPage) count(t *testing.T, where string) (n int) {
+	t.Helper()
+	require.NoError(t, p.db.QueryRowContext(t.Context(), "SELECT count(*) FROM tokenauth_tokens WHERE "+where).Scan(&n))
+	return n
 }
