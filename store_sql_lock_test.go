@@ -1,9 +1,12 @@
 package tokenauth_test
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -135,29 +138,85 @@ func TestBusyIsNotTriedForEver(t *testing.T) {
 	require.Equal(t, 5, h.tries)
 }
 
+const sharedFile = "TOKENAUTH_TEST_SHARED_FILE"
+
+// shareSteps are what two processes do with a token in turn: what one has done the other
+// must see at once.
+var shareSteps = []func(t *testing.T, store tokenauth.Store, r tokenauth.Record){
+	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
+		require.NoError(t, store.Create(ctx, r))
+	},
+	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
+		got, err := store.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.Equal(t, r, *got)
+		taken := sqlRecord("another")
+		taken.Token.UserID, taken.Token.Name = r.Token.UserID, r.Token.Name
+		require.ErrorIs(t, store.Create(ctx, taken), tokenauth.ErrNameTaken)
+		require.NoError(t, store.Revoke(ctx, r.Token.UserID, r.Token.ID, start))
+	},
+	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
+		got, err := store.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.Equal(t, start, got.Token.RevokedAt)
+	},
+}
+
+// sharedRecord returns the n-th token.
+func sharedRecord(n int) tokenauth.Record {
+	r := sqlRecord(fmt.Sprint("token ", n))
+	r.Token.UserID = fmt.Sprint("user ", n)
+	return r
+}
+
+// TestS25Child is the other process of [TestS25TwoProcesses]: it does the steps that it
+// is told to.
+func TestS25Child(t *testing.T) {
+	path := os.Getenv(sharedFile)
+	if path == "" {
+		t.Skip("run by TestS25TwoProcesses")
+	}
+	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		var n, step int
+		_, err := fmt.Sscan(in.Text(), &n, &step)
+		require.NoError(t, err)
+		shareSteps[step](t, store, sharedRecord(n))
+		fmt.Println("done")
+	}
+}
+
 // Two processes on one file are two instances of a service: what one revokes the
 // other must refuse at once.
 func TestS25TwoProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	here, there := newSQLiteStore(t, openSQLiteFile(t, path), nil), newSQLiteStore(t, openSQLiteFile(t, path), nil)
-	for i := range 10 {
-		r := sqlRecord(fmt.Sprint("token ", i))
-		r.Token.UserID = fmt.Sprint("user ", i)
-		require.NoError(t, here.Create(ctx, r))
-		got, err := there.Find(ctx, r.Digest)
-		require.NoError(t, err)
-		require.Equal(t, r, *got)
-
-		taken := sqlRecord("another")
-		taken.Token.UserID, taken.Token.Name = r.Token.UserID, r.Token.Name
-		require.ErrorIs(t, there.Create(ctx, taken), tokenauth.ErrNameTaken)
-		require.NoError(t, there.Revoke(ctx, r.Token.UserID, r.Token.ID, start))
-		got, err = here.Find(ctx, r.Digest)
-		require.NoError(t, err)
-		require.Equal(t, start, got.Token.RevokedAt)
-		here, there = there, here
+	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestS25Child$")
+	child.Env = append(os.Environ(), sharedFile+"="+path)
+	child.Stderr = os.Stderr
+	stdin, err := child.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	out := bufio.NewScanner(stdout)
+	for n := range 10 { // each begins every other one
+		for step, do := range shareSteps {
+			if (n+step)%2 == 0 {
+				do(t, store, sharedRecord(n))
+				continue
+			}
+			_, err := fmt.Fprintln(stdin, n, step)
+			require.NoError(t, err)
+			require.True(t, out.Scan())
+			require.Equal(t, "done", out.Text(), "step %d", step)
+		}
 	}
+	require.NoError(t, stdin.Close())
+	for out.Scan() {
+	}
+	require.NoError(t, child.Wait())
 }
 
 // With ":memory:" each connection is a database of its own. A key that is there
