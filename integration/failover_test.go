@@ -22,6 +22,15 @@ import (
 // A primary that dies under load, and a replica that takes its place: what clients see
 // meanwhile, and what is lost.
 
+const (
+	// recovery is how long a service may take to recover once its database is there again.
+	recovery = 5 * time.Second
+	// slack is what a busy machine may add to a deadline.
+	slack = 3 * time.Second
+	// storeTimeout is the default of SQLOptions.Timeout.
+	storeTimeout = 2 * time.Second
+)
+
 // until polls until done is true.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
@@ -139,7 +148,8 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 	f.back = l.recovers(t, store, killed)
 	f.result = l.finish(t)
 	require.Positive(t, f.refused, "requests while nobody took writes")
-	require.Less(t, f.back-f.promoted, 20*time.Second, "the service recovers by itself")
+	require.Less(t, f.back-f.promoted, recovery, "the service recovers by itself")
+	require.Less(t, f.slowest, storeTimeout+slack, "nobody waits for a primary that is gone")
 	return f
 }
 

@@ -69,7 +69,7 @@ type outage struct {
 func (o outage) test(t *testing.T) {
 	t.Helper()
 	opts := newTable()
-	opts.Timeout = 0 // the default, 2 s
+	opts.Timeout = 0 // the default
 	store := &calmStore{Store: newStore(t, open(t, o.driver, o.dsn), tokenauth.PostgreSQL, opts)}
 	l := startLoad(t, 32, 16, store)
 	l.stockUp(t, 200)
@@ -86,8 +86,8 @@ func (o outage) test(t *testing.T) {
 	r.requireSound(t)
 	t.Logf("%s for %v: %d requests, %d of them 503, slowest %.1f s; %d changes, %d of them failed; last 503 %.1f s after its end",
 		o.name, o.length, r.requests, r.refused, r.slowest.Seconds(), r.changes, r.failed, back.Seconds())
-	require.Less(t, back, 20*time.Second, "the service recovers by itself")
-	require.Less(t, r.slowest, 20*time.Second, "an answer comes soon after the store's timeout at the latest")
+	require.Less(t, back, recovery, "the service recovers by itself")
+	require.Less(t, r.slowest, storeTimeout+slack, "an answer comes soon after the store's timeout at the latest")
 }
 
 // F2: a database that is restarted for an update must not cost the clients more than
@@ -209,7 +209,7 @@ func TestBlackHole(t *testing.T) {
 		"go-sql-driver/mysql":         {open(t, "mysql", "root@tcp("+hole+")/t"), tokenauth.MySQL},
 		"lib/pq, reads with deadline": {libPQDB, tokenauth.PostgreSQL},
 	} {
-		const timeout, slack = 300 * time.Millisecond, 10 * time.Second
+		const timeout = 300 * time.Millisecond
 		store, err := tokenauth.NewSQLStore(s.db, s.dialect, &tokenauth.SQLOptions{Timeout: timeout})
 		require.NoError(t, err)
 		began := time.Now()

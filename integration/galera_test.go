@@ -125,7 +125,8 @@ func (p *prober) last() time.Time {
 	return p.answered[len(p.answered)-1]
 }
 
-// longestGap returns the longest time without an answer that ended after a moment.
+// longestGap returns the longest time without an answer that ended after a moment, or
+// goes on.
 func (p *prober) longestGap(after time.Time) (longest time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,7 +135,7 @@ func (p *prober) longestGap(after time.Time) (longest time.Duration) {
 			longest = max(longest, p.answered[i].Sub(p.answered[i-1]))
 		}
 	}
-	return longest
+	return max(longest, time.Since(p.answered[len(p.answered)-1]))
 }
 
 // await calls done until it returns nil, and returns how long that took since a moment.
@@ -180,13 +181,20 @@ func TestGaleraNodeKilled(t *testing.T) {
 	p := startProber(t, l.managers[0])
 	elapse(t, 2*time.Second)
 
+	refused, failed := l.refused.Load(), l.failed.Load()
 	killed := time.Now()
 	require.NoError(t, c.Nodes[2].Kill())
 	elapse(t, 5*time.Second)
+	require.Greater(t, l.refused.Load(), refused, "requests of node 3's own clients")
+	require.Greater(t, l.failed.Load(), failed, "changes of node 3's own clients")
+	now := time.Now()
+	until(t, "the others take writes", func() bool { return p.last().After(now) })
 	stalled := p.longestGap(killed)
 	started := time.Now()
 	require.NoError(t, c.Nodes[2].Start())
+	synced := time.Now()
 	back := await(t, started, "node 3 answers again", l.answers200(2))
+	require.Less(t, time.Since(synced), recovery, "node 3's own clients recover by themselves")
 	elapse(t, 2*time.Second)
 	p.stop()
 	r := l.finish(t)
@@ -194,6 +202,7 @@ func TestGaleraNodeKilled(t *testing.T) {
 	n.requireSameRows(t)
 	t.Logf("GALERA KILLED: requests=%d 503=%d changes=%d failed=%d write_gap_s=%.1f node3_back_s=%.1f",
 		r.requests, r.refused, r.changes, r.failed, stalled.Seconds(), back.Seconds())
+	require.Less(t, stalled, time.Second+recovery, "the others shut it out after a second, and go on")
 }
 
 // Without a majority nothing can be answered: that must be 503, also for keys that
