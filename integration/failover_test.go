@@ -131,7 +131,8 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 	dsn := fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write", primary.Addr(), replica.Addr())
 	opts := newTable()
 	opts.Timeout = 0 // the default
-	store := &calmStore{Store: newStore(t, open(t, "pgx", dsn), tokenauth.PostgreSQL, opts)}
+	db := open(t, "pgx", dsn)
+	store := &calmStore{Store: newStore(t, db, tokenauth.PostgreSQL, opts)}
 	l := startLoad(t, 32, 16, store)
 	l.stockUp(t, 200)
 	elapse(t, 2*time.Second)
@@ -146,7 +147,7 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 	require.NoError(t, replica.Promote())
 	f.promoted = time.Since(killed)
 	f.back = l.recovers(t, store, killed)
-	f.result = l.finish(t)
+	f.result = l.finish(t, opts.Table, db)
 	require.Positive(t, f.refused, "requests while nobody took writes")
 	require.Less(t, f.back-f.promoted, recovery, "the service recovers by itself")
 	require.Less(t, f.slowest, storeTimeout+slack, "nobody waits for a primary that is gone")

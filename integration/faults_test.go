@@ -70,7 +70,8 @@ func (o outage) test(t *testing.T) {
 	t.Helper()
 	opts := newTable()
 	opts.Timeout = 0 // the default
-	store := &calmStore{Store: newStore(t, open(t, o.driver, o.dsn), tokenauth.PostgreSQL, opts)}
+	db := open(t, o.driver, o.dsn)
+	store := &calmStore{Store: newStore(t, db, tokenauth.PostgreSQL, opts)}
 	l := startLoad(t, 32, 16, store)
 	l.stockUp(t, 200)
 	elapse(t, time.Second)
@@ -82,7 +83,7 @@ func (o outage) test(t *testing.T) {
 	require.Greater(t, store.failures.Load(), failed, "changes during the outage")
 	require.NoError(t, o.end())
 	back := l.recovers(t, store, time.Now())
-	r := l.finish(t)
+	r := l.finish(t, opts.Table, db)
 	r.requireSound(t)
 	t.Logf("%s for %v: %d requests, %d of them 503, slowest %.1f s; %d changes, %d of them failed; last 503 %.1f s after its end",
 		o.name, o.length, r.requests, r.refused, r.slowest.Seconds(), r.changes, r.failed, back.Seconds())

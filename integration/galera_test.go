@@ -197,7 +197,7 @@ func TestGaleraNodeKilled(t *testing.T) {
 	require.Less(t, time.Since(synced), recovery, "node 3's own clients recover by themselves")
 	elapse(t, 2*time.Second)
 	p.stop()
-	r := l.finish(t)
+	r := l.finish(t, n.table, n.dbs...)
 	r.requireSound(t)
 	n.requireSameRows(t)
 	t.Logf("GALERA KILLED: requests=%d 503=%d changes=%d failed=%d write_gap_s=%.1f node3_back_s=%.1f",
@@ -252,7 +252,7 @@ func TestGaleraQuorum(t *testing.T) {
 		await(t, started, "node 3 answers again", l.answers200(2)))
 	elapse(t, 2*time.Second)
 	p.stop()
-	r := l.finish(t)
+	r := l.finish(t, n.table, n.dbs...)
 	r.requireSound(t)
 	n.requireSameRows(t)
 	t.Logf("GALERA QUORUM: requests=%d 503=%d changes=%d failed=%d noticed_s=%.1f write_gap_s=%.1f bootstrap_to_read_s=%.2f bootstrap_to_write_s=%.2f nodes_back_s=%.1f",
@@ -352,6 +352,6 @@ func TestGaleraNodesAgree(t *testing.T) {
 	n := onNodes(t, started(t, galera), 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 32, n.stores...)
 	elapse(t, shortOrLong(2*time.Second, time.Minute))
-	l.finish(t).requireSound(t)
+	l.finish(t, n.table, n.dbs...).requireSound(t)
 	n.requireSameRows(t)
 }

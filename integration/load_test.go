@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -316,9 +317,9 @@ func (r result) String() string {
 		r.changes, float64(r.changes)/r.seconds, r.failed, r.lost, r.undone)
 }
 
-// finish stops the load and counts what is in the table itself. It may be called
-// when all stores answer again.
-func (l *load) finish(t *testing.T) result {
+// finish stops the load and counts what is in the table itself, through a handle for
+// each store. It may be called when all stores answer again.
+func (l *load) finish(t *testing.T, table string, dbs ...*sql.DB) result {
 	t.Helper()
 	l.cancel()
 	l.workers.Wait()
@@ -331,23 +332,10 @@ func (l *load) finish(t *testing.T) result {
 		slowest: time.Duration(l.slowest.Load()), wrong: l.wrong,
 	}
 	ctx := context.Background()
-	for _, m := range l.managers {
+	require.Len(t, dbs, len(l.managers))
+	for i, m := range l.managers {
 		lost, undone := 0, 0
-		rows, names := map[string]int{}, map[string]int{}
-		for user := range users {
-			tokens, err := m.List(ctx, tokenauth.Query{UserID: fmt.Sprint("user ", user), Revoked: true})
-			require.NoError(t, err)
-			for _, token := range tokens {
-				rows[token.ID]++
-				names[token.UserID+"/"+token.Name]++
-			}
-		}
-		for name, n := range names { // no client uses a name twice, but to repeat a call
-			require.Equal(t, 1, n, "tokens of %s, live or not", name)
-		}
-		for id, n := range rows {
-			require.Equal(t, 1, n, "rows of %s", id)
-		}
+		rows := requireOnce(t, m, dbs[i], table)
 		for _, id := range slices.Sorted(maps.Keys(l.issued)) {
 			if rows[id] != 1 {
 				lost++

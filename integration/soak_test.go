@@ -3,7 +3,9 @@ package integration
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -35,12 +37,53 @@ func TestLoad(t *testing.T) {
 			}
 			l := startLoad(t, 64, 64, stores...)
 			elapse(t, shortOrLong(5*time.Second, time.Minute))
-			r := l.finish(t)
+			r := l.finish(t, opts.Table, dbs...)
 			r.requireSound(t)
 			require.Greater(t, r.requests-r.refused, int64(100))
 			require.Greater(t, r.changes-r.failed, int64(50))
 		})
 	}
+}
+
+// requireOnce requires that a table holds the tokens that its lists show, each once, and
+// nothing else but a prober's. It returns the number of rows of each ID.
+func requireOnce(t *testing.T, m *tokenauth.Manager, db *sql.DB, table string) (rows map[string]int) {
+	t.Helper()
+	var names, digests map[string]int
+	agree := func() bool {
+		rows, names, digests = map[string]int{}, map[string]int{}, map[string]int{}
+		all, err := db.QueryContext(t.Context(), "SELECT id, user_id, name, digest FROM "+table+" WHERE user_id <> 'prober'")
+		require.NoError(t, err)
+		defer func() { require.NoError(t, all.Close()) }()
+		for all.Next() {
+			var id, userID, name string
+			var digest []byte
+			require.NoError(t, all.Scan(&id, &userID, &name, &digest))
+			rows[id]++
+			names[userID+"/"+name]++
+			digests[string(digest)]++
+		}
+		require.NoError(t, all.Err())
+		listed := map[string]int{}
+		for user := range users {
+			tokens, err := m.List(t.Context(), tokenauth.Query{UserID: fmt.Sprint("user ", user), Revoked: true})
+			require.NoError(t, err)
+			for _, token := range tokens {
+				listed[token.ID]++
+			}
+		}
+		return maps.Equal(rows, listed)
+	}
+	// What a client gave up at the end, the server may still do.
+	until(t, "the table holds what the lists show, and nothing else", agree)
+	for id, n := range rows {
+		require.Equal(t, 1, n, "rows of %s", id)
+	}
+	for name, n := range names { // no client uses a name twice, but to repeat a call
+		require.Equal(t, 1, n, "tokens of %s, live or not", name)
+	}
+	require.Len(t, digests, len(rows), "each has a key of its own")
+	return rows
 }
 
 // Q1: a service that runs for days must not grow, nor ever refuse a good key.
