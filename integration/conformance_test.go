@@ -18,6 +18,9 @@ func TestConformance(t *testing.T) {
 	for round := range shortOrLong(1, 5) {
 		t.Run(fmt.Sprint("round ", round+1), func(t *testing.T) { // which ends before the next
 			for _, s := range setups {
+				if s.inLong && !long() {
+					continue
+				}
 				t.Run(s.name, func(t *testing.T) {
 					t.Parallel()
 					dbs := s.open(t)

@@ -18,6 +18,7 @@ type setup struct {
 	dsn     func(t testing.TB) string
 	nodes   func(t testing.TB) []string // in place of dsn: all are written to
 	load    bool                        // whether it is put under load
+	inLong  bool                        // whether it is left to a long run
 }
 
 // open returns the handles of a setup.
@@ -84,6 +85,7 @@ var setups = []setup{
 	{name: "MariaDB, without strict mode", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("sql_mode=%27%27")},
 	{name: "MariaDB, another time zone", driver: "mysql", dialect: tokenauth.MySQL,
 		dsn: onMariaDB("time_zone=%27%2B03:00%27", "parseTime=true", "loc=Asia%2FKolkata")},
+	{name: "MariaDB, read uncommitted", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27READ-UNCOMMITTED%27")},
 	{name: "MariaDB, read committed", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27READ-COMMITTED%27")},
 	{name: "MariaDB, serializable", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27SERIALIZABLE%27")},
 	{name: "MariaDB, snapshot isolation", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("innodb_snapshot_isolation=ON")},
@@ -91,6 +93,8 @@ var setups = []setup{
 	{name: "Galera, one node", driver: "mysql", dialect: tokenauth.MySQL,
 		dsn: func(t testing.TB) string { return onGalera("wsrep_sync_wait=7")(t)[0] }},
 	{name: "Galera, all nodes at once", load: true, driver: "mysql", dialect: tokenauth.MySQL, nodes: onGalera("wsrep_sync_wait=7")},
+	{name: "Galera, all nodes, read committed", inLong: true, driver: "mysql", dialect: tokenauth.MySQL,
+		nodes: onGalera("wsrep_sync_wait=7", "tx_isolation=%27READ-COMMITTED%27")},
 	{name: "Galera, all nodes, interpolateParams", driver: "mysql", dialect: tokenauth.MySQL,
 		nodes: onGalera("wsrep_sync_wait=7", "interpolateParams=true", "wsrep_retry_autocommit=10")},
 }
