@@ -1,9 +1,14 @@
 package tokenapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -49,5 +54,112 @@ func TestL7_SuccessDelaysNobodyElse(t *testing.T) {
 		}
 		require.Equal(t, http.StatusBadRequest, s.post(t, home, "user30", "wrong").Code)
 		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code, "the failures of an hour ago are forgotten")
+	})
+}
+
+// postAtOnce sends n attempts on an account at once, each from another address if that is
+// empty, and returns how often each status was answered.
+func (s *loginService) postAtOnce(t testing.TB, n int, address, username, password string) map[int]int {
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	var all sync.WaitGroup
+	for i := range n {
+		from := address
+		if from == "" {
+			from = fmt.Sprintf("203.0.113.%d:1", i)
+		}
+		all.Go(func() {
+			w := s.post(t, from, username, password)
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[w.Code]++
+		})
+	}
+	all.Wait()
+	return statuses
+}
+
+// Whoever starts twelve programs with the right password must get in with each: attempts
+// that still run are no failures. Neither at one address nor at many, nor after a few
+// failures.
+func TestL7_RightPasswordsAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.slow = 100 * time.Millisecond
+		require.Equal(t, map[int]int{200: 12}, s.postAtOnce(t, 12, home, "ada", "right"))
+		require.Equal(t, map[int]int{200: 12}, s.postAtOnce(t, 12, "", "bob", "right"))
+		for range 5 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "ada", "wrong").Code)
+		}
+		require.Equal(t, map[int]int{429: 3}, s.postAtOnce(t, 3, elsewhere, "ada", "right"), "in the wait")
+		time.Sleep(time.Second)
+		require.Equal(t, map[int]int{200: 12}, s.postAtOnce(t, 12, elsewhere, "ada", "right"), "after it")
+	})
+}
+
+// An address that many share is no reason to refuse them either.
+func TestL7_ManyUsersOfOneAddressAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		var all sync.WaitGroup
+		for i := range 60 {
+			all.Go(func() {
+				w := s.post(t, home, fmt.Sprint("user", i), "right")
+				require.Equal(t, http.StatusOK, w.Code, w.Body)
+			})
+		}
+		all.Wait()
+	})
+}
+
+// Guesses at once must gain nothing: no more are checked than one after the other, on a
+// new row, on one with failures, and on one whose wait is over.
+func TestL8_NoMoreGuessesAtOnceThanInTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		s.slow = 10 * time.Millisecond
+		require.Equal(t, map[int]int{400: 5, 429: 45}, s.postAtOnce(t, 50, "", "ada", "wrong"))
+		require.EqualValues(t, 5, s.checks.Load())
+		for _, wait := range []time.Duration{1, 2, 4} {
+			time.Sleep(wait * time.Second)
+			require.Equal(t, map[int]int{400: 1, 429: 49}, s.postAtOnce(t, 50, "", "ada", "wrong"), wait)
+		}
+		for range 3 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "bob", "wrong").Code)
+		}
+		require.Equal(t, map[int]int{400: 2, 429: 48}, s.postAtOnce(t, 50, "", "bob", "wrong"))
+		require.EqualValues(t, 5+3+5, s.checks.Load())
+	})
+}
+
+// The wait for others is short, and ends for a client that is gone; neither counts.
+func TestL8_NobodyWaitsForOthersForLong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		release := make(chan struct{})
+		s.check = func() error { <-release; return nil }
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() { s.post(t, home, "ada", "right") })
+		}
+		synctest.Wait()
+		begin := time.Now()
+		ctx, hangUp := context.WithCancel(t.Context())
+		all.Go(func() {
+			r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"right"}`)).WithContext(ctx)
+			r.Header.Set("Content-Type", "application/json")
+			sendRequest(t, s.mux, r)
+			require.Zero(t, time.Since(begin))
+		})
+		synctest.Wait()
+		hangUp()
+		synctest.Wait()
+		w := s.post(t, home, "ada", "right")
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		retryAfter(t, w)
+		require.Equal(t, 5*time.Second, time.Since(begin))
+		close(release)
+		all.Wait()
+		require.Equal(t, map[int]int{400: 5, 429: 5}, s.postAtOnce(t, 10, elsewhere, "ada", "wrong"), "the row is as at first")
 	})
 }

@@ -44,10 +44,13 @@ type LoginOptions struct {
 // check could not tell; it is answered 503 and not counted, so it must never stand
 // for a wrong password. For an unknown user check should do the same work as for
 // a known one, such as comparing with the hash of some password; refusals are
-// held back for a quarter of a second, which hides the rest. Few checks run at once.
+// held back for a quarter of a second, which hides the rest. Few checks run at once;
+// whoever has to wait for others for more than 5 seconds gets 503.
 //
 // Failures in a row keep an account waiting, longer each time: 429 with Retry-After.
 // After 100 in a row it is closed, until 30 days have passed. A success ends the row.
+// Attempts at once gain nothing: as many run as may fail without a wait, at most five,
+// and the others wait for these to end, then to get in or to be told to wait longer.
 // Apart from that, failures from an address (of IPv6 its /64), whosever accounts they
 // are for, keep that waiting, until an hour has passed without one: a success there
 // proves nothing for the others. The last 8
@@ -119,7 +122,7 @@ func (l *login) serve(w http.ResponseWriter, r *http.Request) (answer, error) {
 			return answer{}, badMember(given[0], "must be given, without NUL")
 		}
 	}
-	verify := func() (string, error) { return l.verify(r.Context(), username, password) }
+	verify := func(queue context.Context) (string, error) { return l.verify(r.Context(), queue, username, password) }
 	userID, err := l.options.Throttle.attempt(r.Context(), username, l.options.Address(r), verify)
 	if err != nil {
 		return answer{}, err
@@ -148,22 +151,13 @@ func readLogin(w http.ResponseWriter, r *http.Request, m members) error {
 	return decodeJSON(body, m)
 }
 
-const (
-	failureTime = 250 * time.Millisecond // at least, whatever is wrong
-	queueTime   = 5 * time.Second
-)
+const failureTime = 250 * time.Millisecond // at least, whatever is wrong
 
-var errBusy = errors.New("tokenapi: too many password checks at once")
-
-func (l *login) verify(ctx context.Context, username, password string) (userID string, err error) {
-	queue := time.NewTimer(queueTime)
-	defer queue.Stop()
+func (l *login) verify(ctx, queue context.Context, username, password string) (userID string, err error) {
 	select {
 	case l.options.Throttle.checks <- struct{}{}:
-	case <-queue.C:
-		return "", unavailable(errBusy)
-	case <-ctx.Done():
-		return "", unavailable(ctx.Err())
+	case <-queue.Done():
+		return "", unavailable(context.Cause(queue))
 	}
 	failure := time.NewTimer(failureTime)
 	defer failure.Stop()

@@ -28,35 +28,42 @@ func NewThrottle() *Throttle {
 	}
 }
 
-// attempt returns the user that verify tells, if one may be tried now.
-func (t *Throttle) attempt(ctx context.Context, username, address string, verify func() (string, error)) (userID string, err error) {
-	account, address, now := strings.ToLower(username), addressOf(address), time.Now()
+const queueTime = 5 * time.Second
+
+var errBusy = errors.New("tokenapi: too many password checks at once")
+
+// attempt returns the user that verify tells, if one may be tried now. All that it waits
+// for before the check, verify's own queue too, must come within queueTime.
+func (t *Throttle) attempt(ctx context.Context, username, address string, verify func(queue context.Context) (string, error)) (userID string, err error) {
+	queue, cancel := context.WithTimeoutCause(ctx, queueTime, errBusy)
+	defer cancel()
+	account, address := strings.ToLower(username), addressOf(address)
 	row := account
 	if t.places.know(account, address) {
 		row += "\x00" + address
 	}
-	onAccount, wait := t.accounts.begin(row, now)
-	var onAddress attempt
-	if wait == 0 && address != "" {
-		if onAddress, wait = t.addresses.begin(address, now); wait > 0 {
-			t.accounts.undo(onAccount, now)
+	if err := t.accounts.begin(queue, row); err != nil {
+		return "", err
+	}
+	onAccount, onAddress := failed, failed // also where verify panics
+	defer func() { t.accounts.end(row, onAccount) }()
+	if address != "" {
+		if err := t.addresses.begin(queue, address); err != nil {
+			onAccount = unknown
+			return "", err
 		}
+		defer func() { t.addresses.end(address, onAddress) }()
 	}
-	if wait > 0 {
-		return "", retry(http.StatusTooManyRequests, "Too many failed attempts. Try again later.", wait)
-	}
-	userID, err = verify()
+	userID, err = verify(queue)
 	var refused *problem
 	switch {
 	case err == nil:
-		t.accounts.reset(row)
-		t.addresses.undo(onAddress, time.Now())
+		onAccount, onAddress = passed, unknown
 		if address != "" {
 			t.places.add(account, address)
 		}
 	case errors.As(err, &refused) && refused.cause != nil && ctx.Err() == nil: // no verdict, and not for the client's hanging up
-		t.accounts.undo(onAccount, time.Now())
-		t.addresses.undo(onAddress, time.Now())
+		onAccount, onAddress = unknown, unknown
 	}
 	return userID, err
 }
