@@ -33,7 +33,7 @@ func (b *tab) withAxe() {
 	b.do(set(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: shared.axe}))
 }
 
-const findViolations = `axe.run({resultTypes: ["violations"]}).then(found => found.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.failureSummary + "\n" + n.html)))`
+const findViolations = `axe.run({resultTypes: ["violations"], rules: {"target-size": {enabled: true}}}).then(found => found.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.failureSummary + "\n" + n.html)))`
 
 // checkAccess has axe-core judge the page: in light on a desk, and in dark on a phone.
 // Colours don't depend on the width, nor places on colours.
