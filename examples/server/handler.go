@@ -21,8 +21,8 @@ type service struct {
 	logger   *slog.Logger
 }
 
-func newService(db *sql.DB, tokenStore, sessionStore tokenauth.Store, logger *slog.Logger) service {
-	s := service{users: users{db}, notes: notes{db}, tokens: newManager(tokenStore, logger), logger: logger}
+func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.Store, logger *slog.Logger) service {
+	s := service{users: users{db}, notes: notes{db}, tokens: tokens, logger: logger}
 	s.sessions = newSessions(sessionStore, s.users, logger)
 	// One throttle for both: else who guesses had twice the attempts.
 	options := &tokenapi.LoginOptions{Throttle: tokenapi.NewThrottle(), OnError: s.logError}

@@ -110,7 +110,8 @@ func beside(t *testing.T, path string, do func(service)) {
 	defer func() { require.NoError(t, db.Close()) }()
 	tokenStore, sessionStore, err := openStores(t.Context(), db)
 	require.NoError(t, err)
-	do(newService(db, tokenStore, sessionStore, slog.New(slog.DiscardHandler)))
+	logger := slog.New(slog.DiscardHandler)
+	do(newService(db, newManager(tokenStore, 0, logger), sessionStore, logger))
 	require.NoError(t, errors.Join(tokenStore.Close(), sessionStore.Close()))
 }
 

@@ -82,7 +82,7 @@ func TestChallenges(t *testing.T) {
 // otherKey returns a well-formed key that the program does not know.
 func (p *program) otherKey(t *testing.T) string {
 	t.Helper()
-	key, _, err := newManager(tokenauth.NewMemoryStore(), slog.New(slog.DiscardHandler)).Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
+	key, _, err := newManager(tokenauth.NewMemoryStore(), 0, slog.New(slog.DiscardHandler)).Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
 	require.NoError(t, err)
 	leaktest.Default.Secret(key.Reveal())
 	return key.Reveal()

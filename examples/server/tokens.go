@@ -22,10 +22,11 @@ var scopes = map[string]string{
 	scopeManage: "Manage your tokens by the API",
 }
 
-func newManager(store tokenauth.Store, logger *slog.Logger) *tokenauth.Manager {
+func newManager(store tokenauth.Store, touchEvery time.Duration, logger *slog.Logger) *tokenauth.Manager {
 	return tokenauth.New(store, "notes", &tokenauth.Options{
-		OnEvent: tokenauth.LogEvents(logger),
-		Scopes:  []string{scopeRead, scopeWrite, scopeManage},
+		OnEvent:    tokenauth.LogEvents(logger),
+		Scopes:     []string{scopeRead, scopeWrite, scopeManage},
+		TouchEvery: touchEvery,
 	})
 }
 

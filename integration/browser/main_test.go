@@ -69,7 +69,7 @@ func startShared(dir string) error {
 			errs[2] = fmt.Errorf("build the server: %w\n%s", err, out)
 			return
 		}
-		shared.site, errs[2] = startSite(filepath.Join(dir, "tokens.db"), "-seed-demo")
+		shared.site, errs[2] = startSite(filepath.Join(dir, "tokens.db"), "-seed-demo", "-touch", "2s")
 	})
 	starting.Wait()
 	return errors.Join(errs[:]...)

@@ -16,10 +16,15 @@ import (
 )
 
 // The pictures in docs/ are taken here, into the folder that TOKENAUTH_SCREENSHOTS names.
+// A long run takes them for nobody, to see that they can be.
 func TestPictures(t *testing.T) {
 	dir := os.Getenv("TOKENAUTH_SCREENSHOTS")
-	if dir == "" {
-		t.Skip("TOKENAUTH_SCREENSHOTS is not set")
+	switch {
+	case dir != "":
+	case os.Getenv("TOKENAUTH_LONG") != "":
+		dir = t.TempDir()
+	default:
+		t.Skip("neither TOKENAUTH_SCREENSHOTS nor TOKENAUTH_LONG is set")
 	}
 	needShared(t)
 	u := shared.site.newUser(t, "grace", false)
