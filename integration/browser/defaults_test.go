@@ -1,0 +1,81 @@
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenpage"
+)
+
+// A service that sets none of the options, or those that examples/server doesn't, must
+// get pages that everybody can use as well.
+func TestPagesOfOtherServices(t *testing.T) {
+	needShared(t)
+	t.Parallel()
+	dir := t.TempDir()
+	many := memoryManager(-1, 0)
+	for i := range 103 {
+		_, _, err := many.Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: fmt.Sprint("program ", i), Scopes: []string{"notes:read"}})
+		require.NoError(t, err)
+	}
+	rightToLeft := &tokenpage.Options{Texts: tokenpage.Texts{Lang: "ar", Title: "الرموز", RightToLeft: true}, Scopes: map[string]string{"notes:read": "قراءة"}}
+	name := mouse{}.write("#tp-name", "laptop")
+	for _, tt := range []struct {
+		name    string
+		manager *tokenauth.Manager
+		options *tokenpage.Options
+		views   []view
+	}{
+		{"defaults", memoryManager(0, 0), nil, []view{
+			{"empty", at("/"), 200, "API tokens"},
+			{"error", wrong("/new", mouse{}.write("#tp-name", " ")), 422, "Error: New token" + ofUser},
+			{"key", sending("/new", name), 200, "Your new key" + ofUser},
+			{"list", at("/"), 200, "API tokens"},
+		}},
+		{"right to left", memoryManager(0, 0), rightToLeft, []view{
+			{"form", at("/new"), 200, "New token – الرموز"},
+			{"key", sending("/new", name), 200, "Your new key – الرموز"},
+			{"list", at("/"), 200, "الرموز"},
+		}},
+		{"tokens must end soon", memoryManager(0, 5*day), nil, []view{
+			{"form", at("/new"), 200, "New token" + ofUser},
+			{"error", wrong("/new", name, mouse{}.choose("[name=expires][value=date]")), 422, "Error: New token" + ofUser},
+		}},
+		{"many", many, nil, []view{
+			{"second page", func(b *tab) {
+				b.visit("/")
+				b.load(mouse{}.press("[rel=next]"))
+				require.Equal(b.t, 3, b.count(".tp-token"))
+			}, 200, "API tokens"},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := httptest.NewServer(tokenpage.New(tt.manager, func(*http.Request) (string, error) { return "42", nil }, tt.options))
+			defer server.Close()
+			b := newTab(t, &site{url: server.URL}, desk, true)
+			b.withAxe()
+			for _, v := range tt.views {
+				v.open(b)
+				require.Equal(t, v.status, b.status, v.name)
+				require.Equal(t, v.title, eval[string](b, "document.title"), v.name)
+				require.NoError(t, os.WriteFile(filepath.Join(dir, tt.name+" "+v.name+".html"), []byte(b.html()), 0o600))
+				b.checkAccess()
+				b.resize(desk)
+			}
+		})
+	}
+	checkHTML(t, dir)
+}
+
+// memoryManager returns one whose tokens are in memory.
+func memoryManager(maxPerUser int, maxTTL time.Duration) *tokenauth.Manager {
+	return tokenauth.New(tokenauth.NewMemoryStore(), "notes", &tokenauth.Options{MaxPerUser: maxPerUser, MaxTTL: maxTTL})
+}
