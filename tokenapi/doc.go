@@ -32,6 +32,11 @@
 // case. After a 503 without
 // Retry-After a token may have been made, or rotated: look before repeating it.
 //
+// A request costs the database what the Manager's method does: one call to list, read
+// or revoke, two to change or rotate, two to create or log in (one where MaxPerUser is
+// negative; more where an expired token, or one of that name, is in the way). A key that a
+// request presents costs one to find, and a change to another token by it one to compare them.
+//
 // # Security
 //
 // No answer is to be stored by a cache, and none holds a key but those of create,

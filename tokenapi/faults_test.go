@@ -101,69 +101,106 @@ func TestConstructorsPanicOnMistakes(t *testing.T) {
 	require.NotPanics(t, func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a"}) })
 }
 
-// A counter counts the calls of a store.
-type counter struct {
+// A recorder is a store that remembers which of its methods were called.
+type recorder struct {
 	tokenauth.Store
-	calls int
+	calls []string
 }
 
-func (c *counter) Create(ctx context.Context, records ...tokenauth.Record) error {
-	c.calls++
-	return c.Store.Create(ctx, records...)
+func (r *recorder) Create(ctx context.Context, records ...tokenauth.Record) error {
+	r.calls = append(r.calls, "Create")
+	return r.Store.Create(ctx, records...)
 }
 
-func (c *counter) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
-	c.calls++
-	return c.Store.List(ctx, q)
+func (r *recorder) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+	r.calls = append(r.calls, "Find")
+	return r.Store.Find(ctx, d)
 }
 
-func (c *counter) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
-	c.calls++
-	return c.Store.Update(ctx, userID, id, p, at)
+func (r *recorder) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	r.calls = append(r.calls, "List")
+	return r.Store.List(ctx, q)
 }
 
-func (c *counter) Rotate(ctx context.Context, userID, id string, r tokenauth.Rotation, at time.Time) error {
-	c.calls++
-	return c.Store.Rotate(ctx, userID, id, r, at)
+func (r *recorder) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
+	r.calls = append(r.calls, "Update")
+	return r.Store.Update(ctx, userID, id, p, at)
 }
 
-func (c *counter) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	c.calls++
-	return c.Store.Revoke(ctx, userID, id, at)
+func (r *recorder) Rotate(ctx context.Context, userID, id string, rotation tokenauth.Rotation, at time.Time) error {
+	r.calls = append(r.calls, "Rotate")
+	return r.Store.Rotate(ctx, userID, id, rotation, at)
 }
 
-func (c *counter) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
-	c.calls++
-	return c.Store.RevokeAll(ctx, userID, at)
+func (r *recorder) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+	r.calls = append(r.calls, "Revoke")
+	return r.Store.Revoke(ctx, userID, id, at)
 }
 
-// No request costs the database more than the Manager's own call does.
+func (r *recorder) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
+	r.calls = append(r.calls, "RevokeAll")
+	return r.Store.RevokeAll(ctx, userID, at)
+}
+
+// No request costs the database more than the Manager's own call does, but what is told
+// of a key.
 func TestStoreCalls(t *testing.T) {
 	t.Parallel()
-	store := &counter{Store: tokenauth.NewMemoryStore()}
-	m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1})
-	_, made, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: "laptop"})
-	require.NoError(t, err)
-	h := http.StripPrefix("/api", tokenapi.New(m, signedIn, nil))
-	one := "/api/tokens/" + made.ID
-	for _, c := range []struct {
-		method, target, body string
-		calls                int
-	}{
-		{"GET", "/api/tokens", "", 1},
-		{"POST", "/api/tokens", `{"name":"x"}`, 1},
-		{"GET", one, "", 1},
-		{"PATCH", one, `{"name":"y"}`, 2},
-		{"POST", one + "/rotate", `{}`, 2},
-		{"DELETE", one, "", 1},
-		{"DELETE", "/api/tokens", "", 1},
-		{"DELETE", "/api/tokens/", "", 0},
-		{"POST", "/api/tokens", `{"name":""}`, 0},
-	} {
-		store.calls = 0
-		send(t, h, c.method, c.target, c.body, as("ada"))
-		require.Equal(t, c.calls, store.calls, "%s %s", c.method, c.target)
+	store := &recorder{Store: tokenauth.NewMemoryStore()}
+	m := tokenauth.New(store, "acme", nil)
+	issue := func(name string, scopes ...string) (key, target string) {
+		k, made, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: name, Scopes: scopes})
+		require.NoError(t, err)
+		return k.Reveal(), "/api/tokens/" + made.ID
 	}
+	own, ownTarget := issue("own", manageScope)
+	_, one := issue("laptop")
+	auth := tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/api/", http.StripPrefix("/api", auth.Optional(tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: manageScope}))))
+	mux.Handle("/api/login", tokenapi.NewLogin(m, func(context.Context, string, string) (string, error) { return "ada", nil }, nil))
+	session, byKey := as("ada"), with(own)
+	for _, c := range []struct {
+		by                   header
+		method, target, body string
+		status               int
+		calls                []string
+	}{
+		{session, "GET", "/api/tokens", "", 200, []string{"List"}},
+		{session, "POST", "/api/tokens", `{"name":"x"}`, 201, []string{"List", "Create"}},
+		{session, "GET", one, "", 200, []string{"List"}},
+		{session, "PATCH", one, `{"name":"y"}`, 200, []string{"Update", "List"}},
+		{session, "POST", one + "/rotate", `{}`, 200, []string{"List", "Rotate"}},
+		{session, "DELETE", "/api/tokens/", "", 404, nil},
+		{session, "POST", "/api/tokens", `{"name":""}`, 400, nil},
+		{header{}, "POST", "/api/login", `{"username":"ada","password":"x","name":"z"}`, 200, []string{"List", "Create"}},
+		{header{}, "POST", "/api/login", `{"username":"ada","password":"x"}`, 200, []string{"List", "Create"}},
+		{header{}, "POST", "/api/login", `{"username":"ada","password":"x"}`, 200, []string{"List", "List", "List", "Create"}}, // with a number
+		{byKey, "GET", "/api/tokens", "", 200, []string{"Find", "List"}},
+		{byKey, "POST", "/api/tokens", `{"name":"k"}`, 201, []string{"Find", "List", "Create"}},
+		{byKey, "GET", one, "", 200, []string{"Find", "List"}},
+		{byKey, "PATCH", one, `{"name":"l"}`, 200, []string{"Find", "List", "Update", "List"}},
+		{byKey, "POST", one + "/rotate", `{"generation":2}`, 200, []string{"Find", "List", "List", "Rotate"}},
+		{byKey, "PATCH", ownTarget, `{"name":"m"}`, 200, []string{"Find", "Update", "List"}},
+		{byKey, "POST", ownTarget + "/rotate", `{"generation":1,"grace_seconds":60}`, 200, []string{"Find", "List", "Rotate"}},
+		{byKey, "DELETE", one, "", 204, []string{"Find", "Revoke"}},
+		{byKey, "POST", "/api/logout", "", 204, []string{"Find", "Revoke"}},
+		{session, "DELETE", one, "", 204, []string{"Revoke"}},
+		{session, "DELETE", "/api/tokens", "", 200, []string{"RevokeAll"}},
+	} {
+		store.calls = nil
+		headers := []header{c.by}
+		if c.by == (header{}) {
+			headers = nil
+		}
+		w := send(t, mux, c.method, c.target, c.body, headers...)
+		require.Equal(t, c.status, w.Code, "%s %s: %s", c.method, c.target, w.Body)
+		require.Equal(t, c.calls, store.calls, "%s %s by %s", c.method, c.target, c.by.name)
+	}
+	key, _ := issue("phone")
+	store.calls = nil
+	require.Equal(t, http.StatusNoContent, send(t, mux, "POST", "/api/logout-all", "", with(key)).Code)
+	require.Equal(t, []string{"Find", "RevokeAll"}, store.calls)
 }
 
 // A row that no Manager wrote ends in an answer too.

@@ -233,9 +233,12 @@ func (h *handler) mayChange(c *call, p tokenauth.Patch) error {
 	if c.token == nil {
 		return nil
 	}
-	t, err := h.manager.Get(c.Context(), c.userID, c.id)
-	if err != nil {
-		return err
+	t := *c.token
+	if c.id != t.ID {
+		var err error
+		if t, err = h.manager.Get(c.Context(), c.userID, c.id); err != nil {
+			return err
+		}
 	}
 	if c.mayGrant(t.Scopes, t.ExpiresAt) != nil {
 		return refuse(http.StatusForbidden, "The token to change has scopes, or a time to live, beyond those of the token presented.")

@@ -31,20 +31,19 @@ func (x *exchange) askName() {
 	}
 }
 
+// rename, like rotate, reads the token only to show the form again.
 func (x *exchange) rename() {
-	t, ok := x.liveToken()
-	if !ok {
-		return
-	}
 	refuse := func(status int, name string, wrong fieldError) {
-		x.showRename(status, t, visible(name), fieldErrors{wrong})
+		if t, ok := x.liveToken(); ok {
+			x.showRename(status, t, visible(name), fieldErrors{wrong})
+		}
 	}
 	name := x.r.PostForm.Get("name")
 	if _, err := syntax.Name(name); err != nil {
 		refuse(http.StatusUnprocessableEntity, name, fieldError{fieldName, x.texts.NameInvalid})
 		return
 	}
-	_, err := x.manager.Update(x.r.Context(), t.UserID, t.ID, tokenauth.Patch{Name: &name})
+	_, err := x.manager.Update(x.r.Context(), x.whose.UserID, x.id, tokenauth.Patch{Name: &name})
 	switch {
 	case err == nil:
 		redirect(x.w, x.listURL(viewLive, "done", doneRename), http.StatusSeeOther)
@@ -68,22 +67,20 @@ func (x *exchange) askGrace() {
 }
 
 func (x *exchange) rotate() {
-	t, ok := x.liveToken()
-	if !ok {
-		return
-	}
 	form := x.r.PostForm
 	seconds, err := strconv.Atoi(form.Get("grace"))
 	chosen := time.Duration(seconds) * time.Second
-	switch {
-	case err != nil || !slices.Contains(graces, chosen):
-		x.showRotate(http.StatusUnprocessableEntity, t, grace, fieldErrors{{fieldGrace, x.texts.GraceInvalid}})
-		return
-	case form.Get("generation") != strconv.Itoa(t.Generation): // as when the page with the key is loaded again
-		x.showRotate(http.StatusConflict, t, chosen, fieldErrors{{"", x.texts.RotatedAlready}})
+	if err != nil || !slices.Contains(graces, chosen) {
+		if t, ok := x.liveToken(); ok {
+			x.showRotate(http.StatusUnprocessableEntity, t, grace, fieldErrors{{fieldGrace, x.texts.GraceInvalid}})
+		}
 		return
 	}
-	key, t, err := x.manager.RotateFrom(x.r.Context(), t.UserID, t.ID, t.Generation, chosen)
+	generation, err := strconv.Atoi(form.Get("generation"))
+	if err != nil {
+		generation = -1 // of no token
+	}
+	key, t, err := x.manager.RotateFrom(x.r.Context(), x.whose.UserID, x.id, generation, chosen)
 	switch {
 	case err == nil:
 		v := keyView{Key: key.Reveal(), Token: x.tokenView(t), Ended: chosen == 0}
@@ -94,9 +91,22 @@ func (x *exchange) rotate() {
 		}
 		x.show(http.StatusOK, "key", x.texts.KeyTitle, v)
 	case errors.Is(err, tokenauth.ErrConflict):
-		x.problem(http.StatusConflict, x.texts.NotRotated)
+		x.notRotated(generation, chosen)
 	default:
 		x.fail(err, x.texts.Uncertain)
+	}
+}
+
+// notRotated tells what came before the form: another rotation, as when the page with
+// the key is loaded again, or the end of the token.
+func (x *exchange) notRotated(generation int, chosen time.Duration) {
+	t, ok := x.liveToken()
+	switch {
+	case !ok:
+	case t.Generation != generation:
+		x.showRotate(http.StatusConflict, t, chosen, fieldErrors{{"", x.texts.RotatedAlready}})
+	default:
+		x.problem(http.StatusConflict, x.texts.NotRotated)
 	}
 }
 
@@ -118,19 +128,19 @@ func (x *exchange) askRevoke() {
 	}
 }
 
-// revoke takes a token that is revoked already for done.
+// revoke takes a token that is revoked already for done. Whose it is, staff must look up.
 func (x *exchange) revoke() {
-	t, ok := x.token()
-	if !ok {
-		return
+	owner, user := x.whose.UserID, ""
+	if x.staff {
+		t, ok := x.token()
+		if !ok {
+			return
+		}
+		owner, user = t.UserID, t.UserID
 	}
-	if err := x.manager.Revoke(x.r.Context(), t.UserID, t.ID); err != nil {
+	if err := x.manager.Revoke(x.r.Context(), owner, x.id); err != nil {
 		x.fail(err, x.texts.Uncertain)
 		return
-	}
-	user := ""
-	if x.staff {
-		user = t.UserID
 	}
 	redirect(x.w, x.listURL(viewLive, byUser, user, "done", doneRevoke), http.StatusSeeOther)
 }

@@ -305,17 +305,55 @@ func TestListMarksWhatExpires(t *testing.T) {
 	require.Contains(t, text, "Revoke past")
 }
 
-func TestOneStoreCallForEachPage(t *testing.T) {
+// A form costs the database no more than the Manager's own call does.
+func TestStoreCalls(t *testing.T) {
 	t.Parallel()
-	store := &counted{Store: tokenauth.NewMemoryStore()}
+	store := &recorder{Store: tokenauth.NewMemoryStore()}
 	m := tokenauth.New(store, "acme", nil)
 	_, token, err := m.Issue(context.Background(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
 	require.NoError(t, err)
+	_, other, err := m.Issue(context.Background(), tokenauth.Spec{UserID: "anna", Name: "phone"})
+	require.NoError(t, err)
 	s := newSite(t, nil, nil)
-	s.Handler = http.StripPrefix(prefix, tokenpage.New(m, func(*http.Request) (string, error) { return "anna", nil }, nil))
-	for path, calls := range map[string]int{"": 1, "history": 1, "new": 0, token.ID + "/rename": 1, token.ID + "/rotate": 1, token.ID + "/revoke": 1} {
-		store.lists = 0
-		require.Equal(t, http.StatusOK, s.get(path).Code)
-		require.Equal(t, calls, store.lists, path)
+	s.mount(m, nil)
+	const staff = "/staff/"
+	for _, c := range []struct {
+		path   string
+		form   url.Values // nil: none is sent
+		status int
+		calls  []string
+	}{
+		{"", nil, 200, []string{"List"}},
+		{"history", nil, 200, []string{"List"}},
+		{"new", nil, 200, nil},
+		{token.ID + "/rename", nil, 200, []string{"List"}},
+		{token.ID + "/rotate", nil, 200, []string{"List"}},
+		{token.ID + "/revoke", nil, 200, []string{"List"}},
+		{"new", url.Values{"user": {"anna"}, "name": {"desk"}, "expires": {"7"}}, 200, []string{"List", "Create"}},
+		{"new", url.Values{"user": {"anna"}, "name": {""}, "expires": {"7"}}, 422, nil},
+		{token.ID + "/rename", url.Values{"name": {"old laptop"}}, 303, []string{"Update", "List"}},
+		{token.ID + "/rename", url.Values{"name": {""}}, 422, []string{"List"}},
+		{token.ID + "/rename", url.Values{"name": {"phone"}}, 409, []string{"Update", "List"}},
+		{token.ID + "/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}, 200, []string{"List", "Rotate"}},
+		{token.ID + "/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}, 409, []string{"List", "List"}},
+		{token.ID + "/rotate", url.Values{"generation": {"2"}, "grace": {"1"}}, 422, []string{"List"}},
+		{token.ID + "/revoke", url.Values{}, 303, []string{"Revoke"}},
+		{staff, nil, 200, []string{"List"}},
+		{staff + "history", nil, 200, []string{"List"}},
+		{staff + other.ID + "/revoke", nil, 200, []string{"List"}},
+		{staff + other.ID + "/revoke", url.Values{}, 303, []string{"List", "Revoke"}}, // whose it is stands in no form
+	} {
+		if s.user = "anna"; strings.HasPrefix(c.path, staff) {
+			s.user = "root"
+		}
+		store.calls = nil
+		var p page
+		if c.form == nil {
+			p = s.get(c.path)
+		} else {
+			p = s.post(c.path, c.form)
+		}
+		require.Equal(t, c.status, p.Code, "%s %v", c.path, c.form)
+		require.Equal(t, c.calls, store.calls, "%s %v", c.path, c.form)
 	}
 }

@@ -77,9 +77,10 @@ func TestW9StoreIsDown(t *testing.T) {
 	for _, path := range []string{"", "history", token.ID + "/rename", token.ID + "/rotate", token.ID + "/revoke"} {
 		down(s.get(path), "Nothing was changed.")
 	}
-	for _, action := range []string{"rename", "rotate", "revoke"} {
+	for _, action := range []string{"rename", "rotate"} {
 		down(s.post(token.ID+"/"+action, nil), "Nothing was changed.")
 	}
+	down(s.post(token.ID+"/revoke", nil), "may or may not have been made")
 	down(s.create(url.Values{"name": {"phone"}}), "may or may not have been made")
 	s.Store.Fail(nil)
 	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
