@@ -2,9 +2,15 @@ package tokenapi_test
 
 import (
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
 	"maps"
+	"mime"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,9 +62,10 @@ func pathOf(target string) string {
 	return ""
 }
 
-// requireDocumented checks a response against the document. What is not there at
-// all must be 404, and what is there with other methods 405.
-func requireDocumented(t testing.TB, r *http.Request, w *httptest.ResponseRecorder) {
+// requireDocumented checks a response against the document, and what the request asked
+// for if it got that. What is not there at all must be 404, and what is there with
+// other methods 405.
+func requireDocumented(t testing.TB, r *http.Request, sent []byte, w *httptest.ResponseRecorder) {
 	t.Helper()
 	path := pathOf(r.URL.EscapedPath())
 	methods := []string{"GET", "HEAD", "PATCH", "POST", "DELETE"}
@@ -81,6 +88,10 @@ func requireDocumented(t testing.TB, r *http.Request, w *httptest.ResponseRecord
 		require.Equal(t, http.StatusMethodNotAllowed, w.Code, "%s %s", method, path)
 		return
 	}
+	if w.Code < 300 {
+		require.Subset(t, parameters(t, operation), slices.Collect(maps.Keys(r.URL.Query())), "%s %s", method, path)
+		require.Subset(t, properties(t, operation, r.Header.Get("Content-Type")), membersOf(t, r, sent), "%s %s", method, path)
+	}
 	responses := operation["responses"].(object)
 	require.Contains(t, responses, strconv.Itoa(w.Code), "%s %s", method, path)
 	response := resolved(t, responses[strconv.Itoa(w.Code)])
@@ -101,6 +112,49 @@ func requireDocumented(t testing.TB, r *http.Request, w *httptest.ResponseRecord
 	var body any
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
 	requireSchema(t, path, content[w.Header().Get("Content-Type")].(object)["schema"], body)
+}
+
+// parameters returns the names that the query of an operation may have.
+func parameters(t testing.TB, operation object) (names []string) {
+	t.Helper()
+	all, _ := operation["parameters"].([]any)
+	for _, one := range all {
+		if parameter := resolved(t, one); parameter["in"] == "query" {
+			names = append(names, parameter["name"].(string))
+		}
+	}
+	return names
+}
+
+// properties returns the members that a body of an operation may have.
+func properties(t testing.TB, operation object, contentType string) []string {
+	t.Helper()
+	body, ok := operation["requestBody"].(object)
+	if !ok {
+		return nil
+	}
+	mediaType, _, _ := mime.ParseMediaType(contentType) // "": none was sent
+	content, ok := body["content"].(object)[mediaType].(object)
+	if !ok {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(resolved(t, content["schema"])["properties"].(object)))
+}
+
+// membersOf returns the members of a body that was accepted.
+func membersOf(t testing.TB, r *http.Request, body []byte) []string {
+	t.Helper()
+	if len(body) == 0 {
+		return nil
+	}
+	if r.Header.Get("Content-Type") == "application/x-www-form-urlencoded" {
+		form, err := url.ParseQuery(string(body))
+		require.NoError(t, err)
+		return slices.Collect(maps.Keys(form))
+	}
+	var members object
+	require.NoError(t, json.Unmarshal(body, &members))
+	return slices.Collect(maps.Keys(members))
 }
 
 // requireSchema checks a value against as much of JSON Schema as the document uses.
@@ -168,6 +222,65 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	require.Equal(t, map[string][]string{ // as it says
 		"/tokens": {"DELETE", "GET"}, "/tokens/{id}": {"DELETE", "GET"}, "/openapi.json": {"GET"},
 	}, staff)
+}
+
+// A client made from the document may send what is read, and nothing else.
+func TestDocumentHasEveryMember(t *testing.T) {
+	t.Parallel()
+	const jsonType, form = "application/json", "application/x-www-form-urlencoded"
+	read := membersRead(t)
+	for _, c := range []struct{ method, path, contentType, function string }{
+		{"post", "/tokens", jsonType, "create"},
+		{"patch", "/tokens/{id}", jsonType, "update"},
+		{"post", "/tokens/{id}/rotate", jsonType, "rotate"},
+		{"post", "/login", jsonType, "serve"},
+		{"post", "/login", form, "serve"},
+	} {
+		operation := document["paths"].(object)[c.path].(object)[c.method].(object)
+		require.NotEmpty(t, read[c.function])
+		require.Equal(t, read[c.function], properties(t, operation, c.contentType), c)
+	}
+	require.Len(t, read, 4, "another function reads a body")
+
+	s := newService(t, nil, tokenapi.Options{})
+	list := document["paths"].(object)["/tokens"].(object)["get"].(object)
+	for _, name := range parameters(t, list) {
+		w := send(t, s.mux, "GET", "/staff/tokens?"+name+"=%00", "", as("root"))
+		require.Equal(t, name, field(t, w), "it is wrong, but not unknown")
+	}
+}
+
+// membersRead returns the members that each function reads of a body, as its source says.
+func membersRead(t *testing.T) map[string][]string {
+	t.Helper()
+	read := map[string][]string{}
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(gotoken.NewFileSet(), name, nil, 0)
+		require.NoError(t, err)
+		function := ""
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				function = n.Name.Name
+			case *ast.CompositeLit:
+				if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "members" {
+					for _, member := range n.Elts {
+						text, err := strconv.Unquote(member.(*ast.KeyValueExpr).Key.(*ast.BasicLit).Value)
+						require.NoError(t, err)
+						read[function] = append(read[function], text)
+					}
+					slices.Sort(read[function])
+				}
+			}
+			return true
+		})
+	}
+	return read
 }
 
 // Each reference leads somewhere, and each component is used.

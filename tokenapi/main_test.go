@@ -1,10 +1,12 @@
 package tokenapi_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -79,6 +81,11 @@ func send(t testing.TB, h http.Handler, method, target, body string, headers ...
 
 func sendRequest(t testing.TB, h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
+	var body bytes.Buffer // what is read of it
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.TeeReader(r.Body, &body), r.Body}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	require.Equal(t, []string{"no-store"}, w.Header()["Cache-Control"], "A11")
@@ -93,7 +100,7 @@ func sendRequest(t testing.TB, h http.Handler, r *http.Request) *httptest.Respon
 	default:
 		require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"), "A11")
 	}
-	requireDocumented(t, r, w)
+	requireDocumented(t, r, body.Bytes(), w)
 	text := w.Body.String()
 	if key := keyIn(w); key != "" {
 		leaktest.Default.Secret(key)
