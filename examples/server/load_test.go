@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -46,17 +47,24 @@ func (c countedConn) Read(b []byte) (int, error) {
 // counts the calls of the handler.
 func startServer(t *testing.T, change func(*http.Server)) (ln *countedListener, calls *atomic.Int64) {
 	t.Helper()
+	calls = new(atomic.Int64)
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) })
+	return startHandler(t, handler, change), calls
+}
+
+func startHandler(t *testing.T, handler http.Handler, change func(*http.Server)) (ln *countedListener) {
+	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ln, calls = &countedListener{Listener: inner}, new(atomic.Int64)
+	ln = &countedListener{Listener: inner}
 	logger := slog.New(slog.NewTextHandler(&leaktest.Default, nil))
-	server := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }), logger)
+	server := newServer(handler, logger)
 	change(server)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, ln, server, logger) }()
 	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
-	return ln, calls
+	return ln
 }
 
 // connections is how many clients misbehave at once: in a long run 10,000, or as many
@@ -158,4 +166,50 @@ func TestQ5Slowloris(t *testing.T) {
 	sendAll(t, ln.Addr().String(), text("GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bear"))
 	require.NoError(t, <-answered)
 	require.EqualValues(t, 1, calls.Load(), "of the handler, by the client that behaves")
+}
+
+// A body that never comes whole must hold neither the connection nor a handler for ever.
+func TestA6_SlowBody(t *testing.T) {
+	path := databaseFile(t)
+	addUser(t, path, demoName, false)
+	beside(t, path, func(s service) {
+		ln := startHandler(t, s.newHandler(), func(s *http.Server) { s.ReadTimeout = 200 * time.Millisecond })
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+		_, err = io.WriteString(conn, "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"username\":\"ada\",")
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err, "the server does not close")
+		require.Contains(t, string(answer), "400 Bad Request")
+		require.Contains(t, string(answer), "The body did not arrive whole.")
+	})
+}
+
+// While many passwords are hashed, or wait for that, everybody else is served.
+func TestL8_OtherRoutesStayFast(t *testing.T) {
+	iterations = 60_000
+	t.Cleanup(func() { iterations = 1000 })
+	p := start(t, databaseFile(t))
+	const logins = 20
+	answered := make(chan int, logins)
+	var all sync.WaitGroup
+	for i := range logins {
+		all.Go(func() {
+			response, err := http.PostForm(p.URL+"/api/login", url.Values{"username": {fmt.Sprint("user", i)}, "password": {"guess"}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = response.Body.Close()
+			answered <- response.StatusCode
+		})
+	}
+	require.Equal(t, http.StatusBadRequest, <-answered) // so that the others have come, too
+	for range 5 {
+		require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode)
+	}
+	require.Less(t, len(answered), logins/2, "logins that did not wait")
+	all.Wait()
 }
