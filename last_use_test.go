@@ -60,7 +60,7 @@ func TestLastUse(t *testing.T) {
 		synctest.Wait()
 		require.WithinDuration(t, first, lastUse(t, store, token.ID), time.Microsecond)
 
-		for range 860 { // for ten minutes, and never at the moment of a write, which may miss it
+		for range 860 { // for ten minutes, and never at the moment of a write, which might come once more then
 			time.Sleep(700 * time.Millisecond)
 			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
 			require.LessOrEqual(t, time.Since(lastUse(t, store, token.ID)), time.Minute+time.Second) // and one request

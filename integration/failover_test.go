@@ -22,13 +22,14 @@ import (
 // A primary that dies under load, and a replica that takes its place: what clients see
 // meanwhile, and what is lost.
 
-const (
+const storeTimeout = 2 * time.Second // the default of SQLOptions.Timeout
+
+// In the usual run other tests, with the race detector, share the machine.
+var (
 	// recovery is how long a service may take to recover once its database is there again.
-	recovery = 5 * time.Second
+	recovery = shortOrLong(15*time.Second, 5*time.Second)
 	// slack is what a busy machine may add to a deadline.
-	slack = 3 * time.Second
-	// storeTimeout is the default of SQLOptions.Timeout.
-	storeTimeout = 2 * time.Second
+	slack = shortOrLong(10*time.Second, 3*time.Second)
 )
 
 // until polls until done is true.

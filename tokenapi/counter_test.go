@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -161,5 +162,36 @@ func TestL8_NobodyWaitsForOthersForLong(t *testing.T) {
 		close(release)
 		all.Wait()
 		require.Equal(t, map[int]int{400: 5, 429: 5}, s.postAtOnce(t, 10, elsewhere, "ada", "wrong"), "the row is as at first")
+	})
+}
+
+// Who hangs up while others' passwords are looked at has not failed: a client that is
+// in a hurry must lock nobody out.
+func TestL8_HangingUpBeforeTheCheckIsNoFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, nil, nil)
+		release := make(chan struct{})
+		s.check = func() error { <-release; return nil }
+		var all sync.WaitGroup
+		for i := range max(1, runtime.GOMAXPROCS(0)/2) {
+			all.Go(func() { s.post(t, elsewhere, fmt.Sprint("user", i), "wrong") })
+		}
+		synctest.Wait()
+		ctx, hangUp := context.WithCancel(t.Context())
+		for range 5 {
+			all.Go(func() {
+				r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"right"}`)).WithContext(ctx)
+				r.Header.Set("Content-Type", "application/json")
+				sendRequest(t, s.mux, r)
+			})
+		}
+		synctest.Wait()
+		hangUp()
+		synctest.Wait()
+		close(release)
+		all.Wait()
+		for range 5 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
+		}
 	})
 }

@@ -157,7 +157,7 @@ func (l *login) verify(ctx, queue context.Context, username, password string) (u
 	select {
 	case l.options.Throttle.checks <- struct{}{}:
 	case <-queue.Done():
-		return "", unavailable(context.Cause(queue))
+		return "", unavailable(fmt.Errorf("%w: %w", errUnchecked, context.Cause(queue)))
 	}
 	failure := time.NewTimer(failureTime)
 	defer failure.Stop()

@@ -30,7 +30,11 @@ func NewThrottle() *Throttle {
 
 const queueTime = 5 * time.Second
 
-var errBusy = errors.New("tokenapi: too many password checks at once")
+// Why an attempt was given up before its password was looked at.
+var (
+	errBusy      = errors.New("tokenapi: too many sign-ins at once, of one account, of one address or in all")
+	errUnchecked = errors.New("not checked")
+)
 
 // attempt returns the user that verify tells, if one may be tried now. All that it waits
 // for before the check, verify's own queue too, must come within queueTime.
@@ -62,7 +66,8 @@ func (t *Throttle) attempt(ctx context.Context, username, address string, verify
 		if address != "" {
 			t.places.add(account, address)
 		}
-	case errors.As(err, &refused) && refused.cause != nil && ctx.Err() == nil: // no verdict, and not for the client's hanging up
+	case !errors.As(err, &refused) || refused.cause == nil: // a verdict
+	case ctx.Err() == nil || errors.Is(refused.cause, errUnchecked): // none, and not since the client hung up on one
 		onAccount, onAddress = unknown, unknown
 	}
 	return userID, err

@@ -260,10 +260,9 @@ func TestL7_WhatCouldNotBeCheckedDoesNotCount(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, s.post(t, home, "ada", "right").Code)
 		s.Store.Fail(nil)
 
-		ctx, hangUp := context.WithCancel(context.Background())
-		hangUp()
-		s.check = ctx.Err
 		for range 5 {
+			ctx, hangUp := context.WithCancel(t.Context())
+			s.check = func() error { hangUp(); return ctx.Err() }
 			r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"guess"}`)).WithContext(ctx)
 			r.Header.Set("Content-Type", "application/json")
 			s.mux.ServeHTTP(httptest.NewRecorder(), r)

@@ -145,7 +145,7 @@ func noneEmpty(cmd *cobra.Command) (err error) {
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			values = list.GetSlice()
 		}
-		if f.Changed && slices.Contains(values, "") {
+		if f.Changed && slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) == "" }) {
 			err = usage("--" + f.Name + ": the value is empty")
 		}
 	})

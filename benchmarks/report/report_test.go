@@ -90,7 +90,7 @@ func TestInTurns(t *testing.T) {
 			now += ns
 		}
 	}
-	timings := inTurns(10*time.Millisecond, c, takes(100), takes(250))
+	timings := inTurns(10*time.Second, c, takes(100), takes(250))
 	require.Equal(t, timing{100, 1}, timings[0])
 	require.Equal(t, timing{250, 2.5}, timings[1])
 }

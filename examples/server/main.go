@@ -41,7 +41,7 @@ func parseFlags(args []string, stderr io.Writer) (c config, err error) {
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
 	flags.StringVar(&c.path, "db", "tokens.db", "`file` of the database; it is created if it is missing")
 	flags.DurationVar(&c.maxStale, "cache", 0, "`time` for which what was found of a key is kept: how long a revocation by another process may stay unseen; 0: not at all")
-	flags.DurationVar(&c.touch, "touch", time.Minute, "`time` by which the last use of a token may be shown too late; negative: it is not shown at all")
+	flags.DurationVar(&c.touch, "touch", time.Minute, "`time` by which the last use of a token may be shown too late; 0: a minute; negative: it is not shown at all")
 	flags.DurationVar(&c.prune, "prune", 0, "delete tokens that ended longer ago than this `time`, now and each hour; 0: never")
 	flags.BoolVar(&c.seed, "seed-demo", false, "make the user "+demoName+", who is staff, or give her a new password, and print it")
 	if err := flags.Parse(args); err != nil {

@@ -63,6 +63,9 @@ func (t *Tracker) Note(id *string, last, at time.Time) {
 		if u := b[i].Load(); u != nil && u.id == id {
 			if now := at.UnixMicro(); now-u.at.Load() >= time.Second.Microseconds() {
 				u.at.Store(now)
+				if b[i].Load() != u { // a flush has taken it, perhaps as it was before
+					break
+				}
 			}
 			return
 		}
@@ -218,7 +221,7 @@ func (t *Tracker) take(n func() int) {
 	for i := range t.recent {
 		for j := range t.recent[i] {
 			if place := &t.recent[i][j]; place.Load() != nil {
-				t.settle(place.Swap(nil)) // a use noted just now may be lost: the next one counts
+				t.settle(place.Swap(nil))
 			}
 		}
 	}

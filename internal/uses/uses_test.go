@@ -360,3 +360,22 @@ func TestConcurrent(t *testing.T) {
 	require.Equal(t, time.Unix(199, 0), written["0"])
 	require.NotContains(t, calls, 0)
 }
+
+// A use that comes while the pending ones are taken must not get lost: it may be the
+// last one of its token.
+func TestUseDuringFlush(t *testing.T) {
+	t.Parallel()
+	uses, rows := newTracker(time.Hour)
+	id, at := "a", time.Unix(0, 0)
+	for range 3000 {
+		uses.Note(&id, time.Time{}, at)
+		at = at.Add(time.Minute)
+		var flush sync.WaitGroup
+		flush.Go(func() { _ = uses.Flush(ctx) })
+		uses.Note(&id, time.Time{}, at)
+		flush.Wait()
+		require.NoError(t, uses.Flush(ctx))
+		written, _, _ := rows.seen()
+		require.True(t, at.Equal(written[id]), "%v, not %v", written[id], at)
+	}
+}
