@@ -124,14 +124,7 @@ func TestLaggingReplica(t *testing.T) {
 		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT pg_get_wal_replay_pause_state()").Scan(&state))
 		return state == "paused"
 	})
-	fresh, _ := issued(t, onPrimary, "phone")
-	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
-	for range 100 {
-		require.Equal(t, http.StatusOK, statusOf(on, key), "it accepts a revoked key")
-		require.Equal(t, http.StatusUnauthorized, statusOf(on, fresh), "it refuses a good one")
-		require.Equal(t, http.StatusUnauthorized, statusOf(onPrimary, key), "the writer knows")
-		require.Equal(t, http.StatusOK, statusOf(onPrimary, fresh))
-	}
+	fresh := requireStale(t, onPrimary, on, key, token)
 	do("SELECT pg_wal_replay_resume()")
 	until(t, "it has caught up", func() bool {
 		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
@@ -276,7 +269,20 @@ func TestMariaDBReplica(t *testing.T) {
 		require.NoError(t, err)
 	}
 	thread("STOP")
-	fresh, _ := issued(t, onPrimary, "phone")
+	fresh := requireStale(t, onPrimary, on, key, token)
+	thread("START")
+	began := time.Now()
+	until(t, "it has caught up", func() bool {
+		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
+	})
+	t.Logf("MariaDB replica: caught up after %v", time.Since(began).Round(time.Millisecond))
+}
+
+// requireStale revokes a token while the replica stands still, and returns the key of a new
+// one: the replica knows of neither.
+func requireStale(t *testing.T, onPrimary, on *tokenauth.SQLStore, key string, token tokenauth.Token) (fresh string) {
+	t.Helper()
+	fresh, _ = issued(t, onPrimary, "phone")
 	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
 	for range 100 {
 		require.Equal(t, http.StatusOK, statusOf(on, key), "it accepts a revoked key")
@@ -284,10 +290,5 @@ func TestMariaDBReplica(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, statusOf(onPrimary, key), "the writer knows")
 		require.Equal(t, http.StatusOK, statusOf(onPrimary, fresh))
 	}
-	thread("START")
-	began := time.Now()
-	until(t, "it has caught up", func() bool {
-		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
-	})
-	t.Logf("MariaDB replica: caught up after %v", time.Since(began).Round(time.Millisecond))
+	return fresh
 }

@@ -147,9 +147,7 @@ func TestL8_NobodyWaitsForOthersForLong(t *testing.T) {
 		begin := time.Now()
 		ctx, hangUp := context.WithCancel(t.Context())
 		all.Go(func() {
-			r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"right"}`)).WithContext(ctx)
-			r.Header.Set("Content-Type", "application/json")
-			sendRequest(t, s.mux, r)
+			s.postWithin(ctx, t)
 			require.Zero(t, time.Since(begin))
 		})
 		synctest.Wait()
@@ -180,9 +178,7 @@ func TestL8_HangingUpBeforeTheCheckIsNoFailure(t *testing.T) {
 		ctx, hangUp := context.WithCancel(t.Context())
 		for range 5 {
 			all.Go(func() {
-				r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"right"}`)).WithContext(ctx)
-				r.Header.Set("Content-Type", "application/json")
-				sendRequest(t, s.mux, r)
+				s.postWithin(ctx, t)
 			})
 		}
 		synctest.Wait()
@@ -194,4 +190,12 @@ func TestL8_HangingUpBeforeTheCheckIsNoFailure(t *testing.T) {
 			require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
 		}
 	})
+}
+
+// postWithin signs ada in, by a client that may hang up.
+func (s *loginService) postWithin(ctx context.Context, t *testing.T) {
+	t.Helper()
+	r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"right"}`)).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/json")
+	sendRequest(t, s.mux, r)
 }
