@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/calltest"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
@@ -101,52 +102,11 @@ func TestConstructorsPanicOnMistakes(t *testing.T) {
 	require.NotPanics(t, func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a"}) })
 }
 
-// A recorder is a store that remembers which of its methods were called.
-type recorder struct {
-	tokenauth.Store
-	calls []string
-}
-
-func (r *recorder) Create(ctx context.Context, records ...tokenauth.Record) error {
-	r.calls = append(r.calls, "Create")
-	return r.Store.Create(ctx, records...)
-}
-
-func (r *recorder) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-	r.calls = append(r.calls, "Find")
-	return r.Store.Find(ctx, d)
-}
-
-func (r *recorder) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
-	r.calls = append(r.calls, "List")
-	return r.Store.List(ctx, q)
-}
-
-func (r *recorder) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
-	r.calls = append(r.calls, "Update")
-	return r.Store.Update(ctx, userID, id, p, at)
-}
-
-func (r *recorder) Rotate(ctx context.Context, userID, id string, rotation tokenauth.Rotation, at time.Time) error {
-	r.calls = append(r.calls, "Rotate")
-	return r.Store.Rotate(ctx, userID, id, rotation, at)
-}
-
-func (r *recorder) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	r.calls = append(r.calls, "Revoke")
-	return r.Store.Revoke(ctx, userID, id, at)
-}
-
-func (r *recorder) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
-	r.calls = append(r.calls, "RevokeAll")
-	return r.Store.RevokeAll(ctx, userID, at)
-}
-
 // No request costs the database more than the Manager's own call does, but what is told
 // of a key.
 func TestStoreCalls(t *testing.T) {
 	t.Parallel()
-	store := &recorder{Store: tokenauth.NewMemoryStore()}
+	store := &calltest.Recorder{Store: tokenauth.NewMemoryStore()}
 	m := tokenauth.New(store, "acme", nil)
 	issue := func(name string, scopes ...string) (key, target string) {
 		k, made, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: name, Scopes: scopes})
@@ -188,19 +148,19 @@ func TestStoreCalls(t *testing.T) {
 		{session, "DELETE", one, "", 204, []string{"Revoke"}},
 		{session, "DELETE", "/api/tokens", "", 200, []string{"RevokeAll"}},
 	} {
-		store.calls = nil
+		store.Calls = nil
 		headers := []header{c.by}
 		if c.by == (header{}) {
 			headers = nil
 		}
 		w := send(t, mux, c.method, c.target, c.body, headers...)
 		require.Equal(t, c.status, w.Code, "%s %s: %s", c.method, c.target, w.Body)
-		require.Equal(t, c.calls, store.calls, "%s %s by %s", c.method, c.target, c.by.name)
+		require.Equal(t, c.calls, store.Calls, "%s %s by %s", c.method, c.target, c.by.name)
 	}
 	key, _ := issue("phone")
-	store.calls = nil
+	store.Calls = nil
 	require.Equal(t, http.StatusNoContent, send(t, mux, "POST", "/api/logout-all", "", with(key)).Code)
-	require.Equal(t, []string{"Find", "RevokeAll"}, store.calls)
+	require.Equal(t, []string{"Find", "RevokeAll"}, store.Calls)
 }
 
 // A row that no Manager wrote ends in an answer too.

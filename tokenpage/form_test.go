@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/calltest"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -308,7 +309,7 @@ func TestListMarksWhatExpires(t *testing.T) {
 // A form costs the database no more than the Manager's own call does.
 func TestStoreCalls(t *testing.T) {
 	t.Parallel()
-	store := &recorder{Store: tokenauth.NewMemoryStore()}
+	store := &calltest.Recorder{Store: tokenauth.NewMemoryStore()}
 	m := tokenauth.New(store, "acme", nil)
 	_, token, err := m.Issue(context.Background(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
 	require.NoError(t, err)
@@ -346,7 +347,7 @@ func TestStoreCalls(t *testing.T) {
 		if s.user = "anna"; strings.HasPrefix(c.path, staff) {
 			s.user = "root"
 		}
-		store.calls = nil
+		store.Calls = nil
 		var p page
 		if c.form == nil {
 			p = s.get(c.path)
@@ -354,6 +355,6 @@ func TestStoreCalls(t *testing.T) {
 			p = s.post(c.path, c.form)
 		}
 		require.Equal(t, c.status, p.Code, "%s %v", c.path, c.form)
-		require.Equal(t, c.calls, store.calls, "%s %v", c.path, c.form)
+		require.Equal(t, c.calls, store.Calls, "%s %v", c.path, c.form)
 	}
 }

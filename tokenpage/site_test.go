@@ -223,37 +223,6 @@ func (s *site) works(key string) bool {
 	return err == nil
 }
 
-// A recorder is a store that remembers which of its methods were called.
-type recorder struct {
-	tokenauth.Store
-	calls []string
-}
-
-func (r *recorder) Create(ctx context.Context, records ...tokenauth.Record) error {
-	r.calls = append(r.calls, "Create")
-	return r.Store.Create(ctx, records...)
-}
-
-func (r *recorder) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
-	r.calls = append(r.calls, "List")
-	return r.Store.List(ctx, q)
-}
-
-func (r *recorder) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
-	r.calls = append(r.calls, "Update")
-	return r.Store.Update(ctx, userID, id, p, at)
-}
-
-func (r *recorder) Rotate(ctx context.Context, userID, id string, rotation tokenauth.Rotation, at time.Time) error {
-	r.calls = append(r.calls, "Rotate")
-	return r.Store.Rotate(ctx, userID, id, rotation, at)
-}
-
-func (r *recorder) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	r.calls = append(r.calls, "Revoke")
-	return r.Store.Revoke(ctx, userID, id, at)
-}
-
 // readOnly is a store that answers questions and fails on changes.
 type readOnly struct{ tokenauth.Store }
 
