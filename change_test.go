@@ -58,7 +58,7 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 		bar, _ := issue(t, m, tokenauth.Spec{UserID: "anna", Name: "Bar", Scopes: []string{"read"}, ExpiresAt: start.Add(24 * time.Hour)})
 		other, _ := issue(t, m, tokenauth.Spec{UserID: "ben", Name: "Foo", Scopes: []string{"read"}})
 		others := func() (records []tokenauth.Record) {
-			all, err := store.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+			all, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			require.NoError(t, err)
 			for _, r := range all {
 				if r.Token.ID != foo.ID {
@@ -199,8 +199,8 @@ func TestList(t *testing.T) {
 			want  int
 		}{
 			"live ones":         {tokenauth.Query{UserID: "u"}, 5},
-			"revoked ones too":  {tokenauth.Query{UserID: "u", Revoked: true}, 7},
-			"all users":         {tokenauth.Query{AllUsers: true, Revoked: true}, 8},
+			"revoked ones too":  {tokenauth.Query{UserID: "u", IncludeRevoked: true}, 7},
+			"all users":         {tokenauth.Query{AllUsers: true, IncludeRevoked: true}, 8},
 			"one by ID":         {tokenauth.Query{AllUsers: true, IDs: []string{other.ID}}, 1},
 			"another's by ID":   {tokenauth.Query{UserID: "u", IDs: []string{other.ID}}, 0},
 			"what can be no ID": {tokenauth.Query{UserID: "u", IDs: []string{"a b"}}, 0},

@@ -86,7 +86,7 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 	clock.Advance(time.Hour)
 	var events recorder
 	m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell})
-	before, err := m.List(ctx, tokenauth.Query{UserID: "u", Revoked: true})
+	before, err := m.List(ctx, tokenauth.Query{UserID: "u", IncludeRevoked: true})
 	require.NoError(t, err)
 	for name, change := range map[string]func() error{
 		"issue":  func() error { _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "phone"}); return err },
@@ -114,7 +114,7 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 	require.Len(t, told, 1)
 	require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
 	require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
-	after, err := m.List(ctx, tokenauth.Query{UserID: "u", Revoked: true})
+	after, err := m.List(ctx, tokenauth.Query{UserID: "u", IncludeRevoked: true})
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }

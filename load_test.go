@@ -275,7 +275,7 @@ func TestQ7LookupsWhilePruning(t *testing.T) {
 		require.Equal(t, n, pruned)
 		require.Len(t, got.Statuses, 1, "%v", got.Statuses)
 		require.Positive(t, got.Statuses[http.StatusOK])
-		left, err := m.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+		left, err := m.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 		require.NoError(t, err)
 		require.Len(t, left, good)
 		require.NoError(t, m.Flush(ctx))

@@ -79,7 +79,7 @@ func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
 	if err := checkTarget(userID, id); err != nil {
 		return Record{}, err
 	}
-	records, err := m.store.List(ctx, Query{UserID: userID, IDs: []string{id}, Revoked: true, Limit: 1})
+	records, err := m.store.List(ctx, Query{UserID: userID, IDs: []string{id}, IncludeRevoked: true, Limit: 1})
 	if err != nil {
 		return Record{}, err
 	}

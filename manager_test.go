@@ -80,7 +80,7 @@ func TestIssueRefuses(t *testing.T) {
 			store := tokenauth.NewMemoryStore()
 			_, _, err := newManager(store, c.opts).Issue(ctx, c.spec)
 			require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
-			all, err := store.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+			all, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			require.NoError(t, err)
 			require.Empty(t, all)
 		})

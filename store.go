@@ -107,12 +107,12 @@ type RetiredKey struct {
 // A Query selects records or tokens of one user. Without a UserID and without
 // AllUsers it is an error, so that a forgotten ID never lists everybody's.
 type Query struct {
-	UserID   string
-	AllUsers bool     // of every user; UserID must be empty
-	IDs      []string // only these; nil: any; empty: none
-	Revoked  bool     // revoked ones too
-	After    Cursor   // only those behind this place
-	Limit    int      // at most so many; 0: all
+	UserID         string
+	AllUsers       bool     // of every user; UserID must be empty
+	IDs            []string // only these; nil: any; empty: none
+	IncludeRevoked bool     // revoked ones too
+	After          Cursor   // only those behind this place
+	Limit          int      // at most so many; 0: all
 }
 
 func (q *Query) check() error {

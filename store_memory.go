@@ -130,7 +130,7 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	defer s.mu.RUnlock()
 	var records []Record
 	for _, r := range s.candidates(q) {
-		if !q.Revoked && !r.Token.RevokedAt.IsZero() || compareCursors(r.Token.Cursor(), q.After) <= 0 {
+		if !q.IncludeRevoked && !r.Token.RevokedAt.IsZero() || compareCursors(r.Token.Cursor(), q.After) <= 0 {
 			continue
 		}
 		records = append(records, *cloneRecord(r))

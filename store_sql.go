@@ -116,7 +116,7 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 		return nil, err
 	}
 	rows, err := s.table.List(ctx, sqldb.Filter{
-		UserID: q.UserID, IDs: q.IDs, Live: !q.Revoked,
+		UserID: q.UserID, IDs: q.IDs, Live: !q.IncludeRevoked,
 		AfterTime: q.After.CreatedAt, AfterID: q.After.ID, Limit: q.Limit,
 	})
 	var records []Record

@@ -263,7 +263,7 @@ func TestS26ManyWritersAndReaders(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, writers+readers, done)
-	records, err := store.List(ctx, tokenauth.Query{UserID: "u", Revoked: true})
+	records, err := store.List(ctx, tokenauth.Query{UserID: "u", IncludeRevoked: true})
 	require.NoError(t, err)
 	require.Len(t, records, 1+writers)
 }

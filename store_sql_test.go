@@ -281,7 +281,7 @@ func callsOf(r tokenauth.Record) []storeCall {
 		{"Create of several", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, several...) }},
 		{"Find", func(ctx context.Context, s tokenauth.Store) error { _, err := s.Find(ctx, r.Digest); return err }},
 		{"List", list(tokenauth.Query{UserID: user, Limit: 10, After: tokenauth.Cursor{CreatedAt: start.Add(-1)}})},
-		{"List of one", list(tokenauth.Query{UserID: user, IDs: []string{id}, Revoked: true})},
+		{"List of one", list(tokenauth.Query{UserID: user, IDs: []string{id}, IncludeRevoked: true})},
 		{"List of all", list(tokenauth.Query{AllUsers: true, Limit: 10, After: tokenauth.Cursor{CreatedAt: start.Add(-1)}})},
 		{"Update", func(ctx context.Context, s tokenauth.Store) error {
 			return s.Update(ctx, user, id, tokenauth.Patch{Name: new("poison"), Scopes: &[]string{"secret"}, ExpiresAt: new(start.Add(time.Hour))}, start)

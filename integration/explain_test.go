@@ -269,10 +269,10 @@ func calls(again bool) []storeCall {
 		{"Create again", create("a")},
 		{"Create of several", create("a", "b", "c")},
 		{"List", list(tokenauth.Query{UserID: user})},
-		{"List of a page", list(tokenauth.Query{UserID: user, Revoked: true, Limit: 10, After: halfway})},
-		{"List of one", list(tokenauth.Query{UserID: user, IDs: []string{id}, Revoked: true, Limit: 1})},
+		{"List of a page", list(tokenauth.Query{UserID: user, IncludeRevoked: true, Limit: 10, After: halfway})},
+		{"List of one", list(tokenauth.Query{UserID: user, IDs: []string{id}, IncludeRevoked: true, Limit: 1})},
 		{"List of all, first page", list(tokenauth.Query{AllUsers: true, Limit: 10})},
-		{"List of all, with the revoked", list(tokenauth.Query{AllUsers: true, Revoked: true, Limit: 10})},
+		{"List of all, with the revoked", list(tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 10})},
 		{"List of all, a page", list(tokenauth.Query{AllUsers: true, Limit: 10, After: halfway})},
 	}, changes(n, now)...)
 }

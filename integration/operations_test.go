@@ -68,7 +68,7 @@ func TestRights(t *testing.T) {
 // move copies all records from one store to another. It may be run again: what is
 // there already stays as it is.
 func move(ctx context.Context, from, to tokenauth.Store) error {
-	q := tokenauth.Query{AllUsers: true, Revoked: true, Limit: 500}
+	q := tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 500}
 	for {
 		records, err := from.List(ctx, q)
 		if err != nil || len(records) == 0 {
@@ -84,7 +84,7 @@ func move(ctx context.Context, from, to tokenauth.Store) error {
 // everything returns all records of a store.
 func everything(t testing.TB, s tokenauth.Store) []tokenauth.Record {
 	t.Helper()
-	records, err := s.List(context.Background(), tokenauth.Query{AllUsers: true, Revoked: true})
+	records, err := s.List(context.Background(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 	require.NoError(t, err)
 	return records
 }

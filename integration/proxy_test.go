@@ -216,7 +216,7 @@ func (c lostChange) test(t *testing.T, p *cutter, direct, through *tokenauth.SQL
 	r := newRecord(rand.Text(), "laptop")
 	ctx := t.Context()
 	rows := func() []tokenauth.Record {
-		all, err := direct.List(context.Background(), tokenauth.Query{UserID: r.Token.UserID, Revoked: true})
+		all, err := direct.List(context.Background(), tokenauth.Query{UserID: r.Token.UserID, IncludeRevoked: true})
 		require.NoError(t, err)
 		return all
 	}
@@ -243,7 +243,7 @@ func (c lostChange) test(t *testing.T, p *cutter, direct, through *tokenauth.SQL
 func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore, goesDown bool) {
 	spec := tokenauth.Spec{UserID: rand.Text(), Name: "laptop"}
 	rows := func() []tokenauth.Record {
-		all, err := direct.List(context.Background(), tokenauth.Query{UserID: spec.UserID, Revoked: true})
+		all, err := direct.List(context.Background(), tokenauth.Query{UserID: spec.UserID, IncludeRevoked: true})
 		require.NoError(t, err)
 		return all
 	}

@@ -145,7 +145,7 @@ func TestLaggingReplica(t *testing.T) {
 func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token tokenauth.Token, isReadOnly func(error) bool) {
 	t.Helper()
 	ctx, now, name := t.Context(), time.Now(), "new name"
-	before, err := store.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+	before, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 	require.NoError(t, err)
 	require.NotEmpty(t, before)
 	rotation := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("another"), Hint: "abcd", GraceUntil: now}
@@ -168,7 +168,7 @@ func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token
 		require.NotContains(t, err.Error(), "outcome unknown", what)
 	}
 	require.Equal(t, http.StatusOK, statusOf(store, key), "look-ups go on")
-	after, err := store.List(ctx, tokenauth.Query{AllUsers: true, Revoked: true})
+	after, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }

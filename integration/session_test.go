@@ -132,7 +132,7 @@ func requireTooLong(t *testing.T, m *tokenauth.Manager) {
 		_, _, err := m.Issue(t.Context(), spec)
 		require.ErrorIs(t, err, tokenauth.ErrInvalidSpec, what)
 	}
-	list, err := m.List(t.Context(), tokenauth.Query{UserID: longest().UserID, Revoked: true})
+	list, err := m.List(t.Context(), tokenauth.Query{UserID: longest().UserID, IncludeRevoked: true})
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 }

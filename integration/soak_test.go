@@ -66,7 +66,7 @@ func requireOnce(t *testing.T, m *tokenauth.Manager, db *sql.DB, table string) (
 		require.NoError(t, all.Err())
 		listed := map[string]int{}
 		for user := range users {
-			tokens, err := m.List(t.Context(), tokenauth.Query{UserID: fmt.Sprint("user ", user), Revoked: true})
+			tokens, err := m.List(t.Context(), tokenauth.Query{UserID: fmt.Sprint("user ", user), IncludeRevoked: true})
 			require.NoError(t, err)
 			for _, token := range tokens {
 				listed[token.ID]++

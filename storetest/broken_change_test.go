@@ -210,7 +210,7 @@ var changeBugs = []bug{
 	{"RevokeAll miscounts", func(s *brokenStore) {
 		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (int, error) {
 			_, err := s.plainStore.RevokeAll(ctx, userID, at)
-			records, _ := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Revoked: true})
+			records, _ := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, IncludeRevoked: true})
 			return len(records), err
 		}
 	}, []string{"revoke all live tokens of a user, count them, and leave all others as they are"}},

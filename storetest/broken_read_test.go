@@ -169,7 +169,7 @@ var readBugs = []bug{
 		q.AllUsers = q.AllUsers || q.UserID == ""
 	}, nil), []string{"refuse a query for neither a user nor all, or for both, with an error that is no answer"}},
 	{"List of all shows revoked records", onList(func(q *tokenauth.Query) {
-		q.Revoked = q.Revoked || q.AllUsers
+		q.IncludeRevoked = q.IncludeRevoked || q.AllUsers
 	}, nil), []string{"list everybody's records only when it is asked to"}},
 	{"List of none is an error", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {

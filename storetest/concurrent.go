@@ -276,7 +276,7 @@ func concurrentRotateAndRevoke(t *tester) {
 		} else {
 			t.wants(tokenauth.ErrNotFound, errs[2], "updating")
 		}
-		t.lists(tokenauth.Query{UserID: alice, IDs: []string{r.Token.ID}, Revoked: true}, r)
+		t.lists(tokenauth.Query{UserID: alice, IDs: []string{r.Token.ID}, IncludeRevoked: true}, r)
 	}
 	t.lists(tokenauth.Query{UserID: alice})
 }
@@ -294,7 +294,7 @@ func concurrentRevokeAll(t *tester) {
 	})
 	t.allSucceed(errs, "creating tokens and RevokeAll")
 	dead := map[string]bool{}
-	for _, r := range t.list(tokenauth.Query{UserID: alice, Revoked: true}) {
+	for _, r := range t.list(tokenauth.Query{UserID: alice, IncludeRevoked: true}) {
 		if !r.Token.RevokedAt.IsZero() {
 			dead[r.Token.ID] = true
 		}

@@ -26,14 +26,14 @@ func listUser(t *tester) {
 	t.revoke(gone, after(9))
 	t.lists(tokenauth.Query{UserID: alice}, inOrder(foo, expired)...)
 	t.lists(tokenauth.Query{UserID: bob}, other)
-	t.lists(tokenauth.Query{UserID: alice, Revoked: true}, inOrder(foo, expired, revoked(gone, after(9)))...)
+	t.lists(tokenauth.Query{UserID: alice, IncludeRevoked: true}, inOrder(foo, expired, revoked(gone, after(9)))...)
 }
 
 func listAllUsers(t *tester) {
 	foo, gone, other := full("Foo"), revoked(named("revoked"), after(9)), newRecord(bob, "Foo", "of bob")
 	t.create(foo, gone, other)
 	t.lists(tokenauth.Query{AllUsers: true}, inOrder(foo, other)...)
-	t.lists(tokenauth.Query{AllUsers: true, Revoked: true}, inOrder(foo, gone, other)...)
+	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, inOrder(foo, gone, other)...)
 }
 
 func listBadQuery(t *tester) {
@@ -41,7 +41,7 @@ func listBadQuery(t *tester) {
 	for name, q := range map[string]tokenauth.Query{
 		"the empty query":                 {},
 		"a query for an ID alone":         {IDs: []string{newID("Foo")}},
-		"a query without a user ID":       {Revoked: true, Limit: 1},
+		"a query without a user ID":       {IncludeRevoked: true, Limit: 1},
 		"a query for one and for all":     {UserID: alice, AllUsers: true},
 		"a query for an ID, one and all,": {UserID: alice, AllUsers: true, IDs: []string{newID("Foo")}},
 	} {
@@ -96,7 +96,7 @@ func listID(t *tester) {
 	t.lists(tokenauth.Query{UserID: bob, IDs: []string{foo.Token.ID}})
 	t.lists(tokenauth.Query{UserID: alice, IDs: []string{newID("unknown")}})
 	t.lists(tokenauth.Query{UserID: alice, IDs: []string{gone.Token.ID}})
-	t.lists(tokenauth.Query{UserID: alice, IDs: []string{gone.Token.ID}, Revoked: true, Limit: 1}, revoked(gone, after(9)))
+	t.lists(tokenauth.Query{UserID: alice, IDs: []string{gone.Token.ID}, IncludeRevoked: true, Limit: 1}, revoked(gone, after(9)))
 }
 
 func listIDs(t *tester) {
@@ -112,7 +112,7 @@ func listIDs(t *tester) {
 	t.lists(tokenauth.Query{UserID: alice, IDs: ids}, records[3], records[4])
 	t.lists(tokenauth.Query{UserID: alice, IDs: ids, Limit: 1}, records[3])
 	t.lists(tokenauth.Query{UserID: alice, IDs: ids, After: records[3].Token.Cursor()}, records[4])
-	t.lists(tokenauth.Query{UserID: alice, IDs: ids, Revoked: true}, revoked(records[1], after(9)), records[3], records[4])
+	t.lists(tokenauth.Query{UserID: alice, IDs: ids, IncludeRevoked: true}, revoked(records[1], after(9)), records[3], records[4])
 	t.lists(tokenauth.Query{AllUsers: true, IDs: ids}, inOrder(other, records[3], records[4])...)
 	t.lists(tokenauth.Query{UserID: alice, IDs: []string{}})
 	t.lists(tokenauth.Query{AllUsers: true, IDs: []string{}})

@@ -112,7 +112,7 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 	err = s.locked(ctx, func() error {
 		for _, r := range inOrder(s.rows...) {
 			if q.AllUsers || r.Token.UserID == q.UserID {
-				if (q.IDs == nil || slices.Contains(q.IDs, r.Token.ID)) && (q.Revoked || isLive(r)) && compare(r.Token.Cursor(), q.After) > 0 {
+				if (q.IDs == nil || slices.Contains(q.IDs, r.Token.ID)) && (q.IncludeRevoked || isLive(r)) && compare(r.Token.Cursor(), q.After) > 0 {
 					records = append(records, kept(r))
 				}
 			}

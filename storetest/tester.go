@@ -220,7 +220,7 @@ func (t *tester) lists(q tokenauth.Query, want ...tokenauth.Record) {
 // and each is found by each of its digests.
 func (t *tester) holds(want ...tokenauth.Record) {
 	t.Helper()
-	t.lists(tokenauth.Query{AllUsers: true, Revoked: true}, inOrder(want...)...)
+	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, inOrder(want...)...)
 	for _, r := range want {
 		t.finds(r.Digest, r)
 		if r.Retired != nil {

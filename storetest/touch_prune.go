@@ -146,7 +146,7 @@ func pruneLimit(t *tester) {
 	for _, step := range []struct{ limit, want int }{{0, 0}, {1, 1}, {4, 4}, {3, 3}, {3, 2}, {3, 0}} {
 		n := t.prune(after(10), step.limit)
 		left -= step.want
-		rest := len(t.list(tokenauth.Query{AllUsers: true, Revoked: true})) - 1
+		rest := len(t.list(tokenauth.Query{AllUsers: true, IncludeRevoked: true})) - 1
 		if n != step.want || rest != left {
 			t.failf("with the limit %d it counted %d, not %d, and left %d, not %d", step.limit, n, step.want, rest, left)
 		}

@@ -104,7 +104,7 @@ func TestA6_A7_BadBodies(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, w.Code, body)
 		require.Equal(t, "#/generation", field(t, w), body)
 	}
-	all, err := s.Manager.List(context.Background(), tokenauth.Query{AllUsers: true, Revoked: true})
+	all, err := s.Manager.List(context.Background(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 	require.NoError(t, err)
 	require.Equal(t, []tokenauth.Token{made}, all, "no effect")
 }

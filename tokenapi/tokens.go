@@ -82,7 +82,7 @@ func (h *handler) list(_ http.ResponseWriter, c *call) (answer, error) {
 	}
 	if c.query.Has("revoked") {
 		var err error
-		if q.Revoked, err = strconv.ParseBool(c.query.Get("revoked")); err != nil {
+		if q.IncludeRevoked, err = strconv.ParseBool(c.query.Get("revoked")); err != nil {
 			return answer{}, badParameter("revoked", "must be true or false")
 		}
 	}

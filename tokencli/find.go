@@ -22,7 +22,7 @@ func (c *cli) aboutToken(cmd *cobra.Command) *cobra.Command {
 func find(cmd *cobra.Command, m *tokenauth.Manager, ref string) (tokenauth.Token, error) {
 	user, _ := cmd.Flags().GetString("user")
 	given := cmd.Flags().Changed("user")
-	found, err := m.List(cmd.Context(), tokenauth.Query{UserID: user, AllUsers: !given, IDs: []string{ref}, Revoked: true, Limit: 1})
+	found, err := m.List(cmd.Context(), tokenauth.Query{UserID: user, AllUsers: !given, IDs: []string{ref}, IncludeRevoked: true, Limit: 1})
 	if err != nil {
 		return tokenauth.Token{}, err
 	}

@@ -28,7 +28,7 @@ func (c *cli) list() *cobra.Command {
 	jsonFlag(cmd)
 	cmd.Flags().StringVarP(&q.UserID, "user", "u", "", "the `ID` of the user")
 	cmd.Flags().BoolVar(&q.AllUsers, "all-users", false, "those of all users")
-	cmd.Flags().BoolVar(&q.Revoked, "revoked", false, "revoked ones too")
+	cmd.Flags().BoolVar(&q.IncludeRevoked, "revoked", false, "revoked ones too")
 	complete(cmd, "user")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, _ []string) error {
 		if q.AllUsers == (q.UserID != "") {
@@ -129,7 +129,7 @@ func (l *tableListing) header() []cell {
 	for _, title := range []string{"NAME", "SCOPES", "KEY", "CREATED", "LAST USED", "EXPIRES"} {
 		row = append(row, cell{title, bold})
 	}
-	if l.q.Revoked {
+	if l.q.IncludeRevoked {
 		row = append(row, cell{"REVOKED", bold})
 	}
 	return row
@@ -152,7 +152,7 @@ func (l *tableListing) row(t *tokenauth.Token) []cell {
 	}
 	row = append(row, cell{t.Name, usual}, cell{cut(strings.Join(t.Scopes, " "), scopesWidth), usual}, cell{hint(t), usual},
 		cell{l.c.relative(t.CreatedAt), usual}, cell{l.c.relative(t.LastUsedAt), usual}, cell{l.c.relative(t.ExpiresAt), expiry})
-	if l.q.Revoked {
+	if l.q.IncludeRevoked {
 		row = append(row, cell{orEmpty(t.RevokedAt, l.c.relative), usual})
 	}
 	return row

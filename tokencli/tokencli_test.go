@@ -128,13 +128,13 @@ func TestExitCodes(t *testing.T) {
 			if name == "no answer" {
 				p.manager = p.manager.WithStore(broken{p.store})
 			}
-			before, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+			before, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			require.NoError(t, err)
 			got := p.runWith(t.Context(), "no key", c.args...)
 			require.Equal(t, c.want, got.code(), "%v\n%s", got.err, got.stderr)
 			if got.err != nil {
 				require.NotContains(t, got.stderr, "Usage:", "a page of help hides the error")
-				after, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+				after, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 				require.NoError(t, err)
 				require.Equal(t, before, after)
 			}

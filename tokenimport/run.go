@@ -137,7 +137,7 @@ func (r *run) owners(ctx context.Context, rows []row) (map[string]string, error)
 			ids = append(ids, rows[i].spec.ID())
 		}
 	}
-	tokens, err := r.manager.List(ctx, tokenauth.Query{AllUsers: true, IDs: ids, Revoked: true})
+	tokens, err := r.manager.List(ctx, tokenauth.Query{AllUsers: true, IDs: ids, IncludeRevoked: true})
 	owners := map[string]string{}
 	for i := range tokens {
 		owners[tokens[i].ID] = tokens[i].UserID

@@ -64,7 +64,7 @@ func TestK11Rows(t *testing.T) {
 		m := newManager(store)
 		dry, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{DryRun: true})
 		require.Equal(t, want, refused)
-		tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+		tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 		require.NoError(t, err)
 		require.Empty(t, tokens, "a dry run has stored something")
 
@@ -218,7 +218,7 @@ func TestK11TwoAtOnce(t *testing.T) {
 		running.Wait()
 		report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
 		require.Equal(t, tokenimport.Report{Read: rows, Existing: rows}, report)
-		tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, Revoked: true})
+		tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 		require.NoError(t, err)
 		require.Len(t, tokens, rows)
 	})

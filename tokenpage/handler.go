@@ -198,7 +198,7 @@ func (x *exchange) tell(err error) {
 // token returns the token that the path names. If it returns false it has answered.
 func (x *exchange) token() (tokenauth.Token, bool) {
 	q := x.whose
-	q.IDs, q.Revoked, q.Limit = []string{x.id}, true, 1
+	q.IDs, q.IncludeRevoked, q.Limit = []string{x.id}, true, 1
 	tokens, err := x.manager.List(x.r.Context(), q)
 	if err == nil && len(tokens) == 0 {
 		err = tokenauth.ErrNotFound

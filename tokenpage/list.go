@@ -110,7 +110,7 @@ func (x *exchange) list(view, intro string) {
 	query := x.r.URL.Query()
 	after := query.Get("after")
 	q := x.whose
-	q.Revoked, q.Limit = view == viewHistory, pageSize+1
+	q.IncludeRevoked, q.Limit = view == viewHistory, pageSize+1
 	var ok bool
 	if q.After, ok = parseCursor(after); !ok {
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)

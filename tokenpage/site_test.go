@@ -82,7 +82,7 @@ func (s *site) issue(spec tokenauth.Spec) (string, tokenauth.Token) {
 }
 
 func (s *site) tokens(user string) []tokenauth.Token {
-	tokens, err := s.Manager.List(context.Background(), tokenauth.Query{UserID: user, Revoked: true})
+	tokens, err := s.Manager.List(context.Background(), tokenauth.Query{UserID: user, IncludeRevoked: true})
 	require.NoError(s.t, err)
 	return tokens
 }

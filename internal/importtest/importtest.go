@@ -199,7 +199,7 @@ func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 		last = key
 	}
 	const pageSize = 50_000 // a store may look at all its rows for each
-	q := tokenauth.Query{AllUsers: true, Revoked: true, Limit: pageSize}
+	q := tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: pageSize}
 	for {
 		records, err := store.List(ctx, q)
 		if err != nil {

@@ -141,7 +141,7 @@ func KillAfter(t testing.TB, steps int, test string, env ...string) (acked int) 
 func Require(t testing.TB, s tokenauth.Store, kind, user string, acked int) {
 	t.Helper()
 	ctx := t.Context()
-	all := tokenauth.Query{UserID: user, Revoked: true}
+	all := tokenauth.Query{UserID: user, IncludeRevoked: true}
 	got, err := s.List(ctx, all)
 	if err != nil {
 		t.Fatal(err)
