@@ -114,11 +114,15 @@ func openSQLiteFile(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-// newSQLiteStore creates the table in db and returns a store on it. opts may be nil.
+// patientOptions returns options with a timeout that a busy machine does not reach.
+func patientOptions() *tokenauth.SQLOptions { return &tokenauth.SQLOptions{Timeout: time.Minute} }
+
+// newSQLiteStore creates the table in db and returns a store on it. If opts is nil, the
+// store has patientOptions.
 func newSQLiteStore(t testing.TB, db *sql.DB, opts *tokenauth.SQLOptions) *tokenauth.SQLStore {
 	t.Helper()
-	if opts == nil { // a busy machine must not look like a database that is down
-		opts = &tokenauth.SQLOptions{Timeout: time.Minute}
+	if opts == nil {
+		opts = patientOptions()
 	}
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, opts)
 	require.NoError(t, err)

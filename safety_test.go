@@ -122,7 +122,7 @@ func TestF1DatabaseClosed(t *testing.T) {
 func TestUserIDRefersToUsers(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, patientOptions())
 	require.NoError(t, err)
 	const text, reference = "user_id        TEXT    NOT NULL", "user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE"
 	require.Contains(t, store.Schema(), text)

@@ -46,7 +46,7 @@ func TestTimeoutWhileLocked(t *testing.T) {
 			db := openSQLiteWith(t, path, strings.Replace(sqliteSettings, "busy_timeout(5000)", "busy_timeout(60000)", 1))
 			store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: c.timeout})
 			require.NoError(t, err)
-			_, _ = store.Find(ctx, r.Digest) // connects
+			require.NoError(t, db.Ping())
 			unlock := lock(t, openSQLiteFile(t, path))
 
 			for what, call := range map[string]func(context.Context) error{
@@ -58,7 +58,7 @@ func TestTimeoutWhileLocked(t *testing.T) {
 				began := time.Now()
 				err := call(ctx)
 				cancel()
-				require.Less(t, time.Since(began), 30*time.Second, what) // or else SQLite's own timeout ended it
+				require.Less(t, time.Since(began), 30*time.Second, what) // otherwise SQLite's own timeout ended the call
 				require.ErrorIs(t, err, context.DeadlineExceeded, what)
 				require.ErrorContains(t, err, "outcome unknown", what)
 				requireNoAnswer(t, err)

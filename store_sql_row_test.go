@@ -18,7 +18,7 @@ import (
 func newLooseStore(t *testing.T) (*tokenauth.SQLStore, *sql.DB) {
 	t.Helper()
 	db := openSQLiteWith(t, filepath.Join(t.TempDir(), "tokens.db"), sqliteSettings+"&_pragma=ignore_check_constraints(1)")
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, patientOptions())
 	require.NoError(t, err)
 	_, err = db.Exec(strings.Replace(store.Schema(), ") STRICT", ")", 1))
 	require.NoError(t, err)

@@ -86,7 +86,7 @@ func TestNewSQLStoreRefuses(t *testing.T) {
 	require.Error(t, err)
 
 	for _, table := range []string{"", "t", "_", "Tokens_2", strings.Repeat("t", 40)} {
-		newSQLiteStore(t, db, &tokenauth.SQLOptions{Table: table})
+		newSQLiteStore(t, db, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute})
 	}
 }
 
@@ -96,7 +96,7 @@ func TestS24CreateSchemaAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	const instances = 8
 	created := together(instances, func(int) bool {
-		store, err := tokenauth.NewSQLStore(openSQLiteFile(t, path), tokenauth.SQLite, nil)
+		store, err := tokenauth.NewSQLStore(openSQLiteFile(t, path), tokenauth.SQLite, patientOptions())
 		return err == nil && store.CreateSchema(ctx) == nil && store.CreateSchema(ctx) == nil && store.CheckSchema(ctx) == nil
 	})
 	require.Equal(t, instances, created)
@@ -166,7 +166,7 @@ func (h *countingHandle) PrepareContext(ctx context.Context, query string) (*sql
 func TestFindIsPreparedOnce(t *testing.T) {
 	t.Parallel()
 	h := &countingHandle{DB: openSQLite(t)}
-	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, nil)
+	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, patientOptions())
 	require.NoError(t, err)
 	r := sqlRecord("laptop")
 	for range 3 {
