@@ -109,7 +109,7 @@ func (m *Manager) isIdle(t *Token, now time.Time) bool {
 func (m *Manager) settle(ctx context.Context, p *presentation, err error) {
 	if err == nil {
 		if m.uses != nil {
-			m.uses.Note(&p.token.ID, p.token.LastUsedAt, p.at)
+			m.uses.Note(p.token.ID, p.token.LastUsedAt, p.at)
 		}
 		if p.retired {
 			m.tell(ctx, Event{Kind: EventRetiredKeyUsed, Token: p.token.clone()})

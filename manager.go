@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/lastuse"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
-	"github.com/go-tokenauth/tokenauth/internal/uses"
 )
 
 // A Manager issues, authenticates, rotates and revokes tokens. It is safe for
@@ -27,7 +27,7 @@ type Manager struct {
 	forms   []keyform.Form  // the prefix's first, then the former ones'
 	scopes  map[string]bool // those that exist; nil: any
 	newKey  func(prefix string) Key
-	uses    *uses.Tracker // nil: last uses are not recorded
+	uses    *lastuse.Tracker // nil: last uses are not recorded
 }
 
 // New returns a Manager of the tokens in store, whose keys begin with prefix:

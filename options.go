@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/lastuse"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
-	"github.com/go-tokenauth/tokenauth/internal/uses"
 )
 
 // Options are a [Manager]'s settings. Every zero field is the safe default.
@@ -106,7 +106,7 @@ func (m *Manager) configure() error {
 		return errors.New("IdleTimeout must be at least twice TouchEvery, and last uses be recorded")
 	}
 	if o.TouchEvery > 0 {
-		m.uses = uses.New(o.TouchEvery/2, m.touch, m.flushFailed)
+		m.uses = lastuse.New(o.TouchEvery/2, m.touch, m.flushFailed)
 	}
 	o.Legacy = slices.Clone(o.Legacy)
 	for _, f := range o.Legacy {

@@ -1,4 +1,4 @@
-package uses
+package lastuse
 
 import (
 	"testing"

@@ -1,0 +1,180 @@
+// Package lastuse records when tokens were last used. It collects the times in memory and writes
+// them later, for many tokens per call, so that no request waits for a write.
+package lastuse
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	batch   = 500       // maximum number of tokens per call of write
+	most    = 32 * 1024 // maximum number of tokens in memory; uses of further tokens are dropped
+	timeout = 30 * time.Second
+)
+
+// A Tracker collects the last-used times of tokens. It is safe for concurrent use. It runs no
+// goroutine and no timer while it has nothing to write.
+type Tracker struct {
+	delay  time.Duration
+	write  func(ctx context.Context, latest map[string]time.Time) error
+	failed func(error)
+
+	recent   recent
+	flushing chan struct{} // semaphore, held by the running flush
+
+	mu      sync.Mutex
+	pending map[string]time.Time // last-used times to write, by token ID
+	writing map[string]time.Time // those that the running flush has taken and not yet written
+	timer   *time.Timer          // calls Flush; nil if nothing is pending
+	closed  bool
+}
+
+// New returns a Tracker that calls write when delay has passed since the first use, and earlier if
+// the uses of 500 tokens are pending. If write returns an error or panics, the Tracker calls
+// failed, keeps the uses, and retries after delay.
+func New(delay time.Duration, write func(ctx context.Context, latest map[string]time.Time) error, failed func(error)) *Tracker {
+	return &Tracker{delay: delay, write: write, failed: failed, flushing: make(chan struct{}, 1),
+		pending: map[string]time.Time{}, writing: map[string]time.Time{}}
+}
+
+// Note records that a token was used at the time at. The parameter last is the token's last-used
+// time in the store. Note ignores the use if last is less than the delay before at, if the ID is
+// empty, or if the Tracker is closed. It may record uses within one second as one.
+func (t *Tracker) Note(id string, last, at time.Time) {
+	if id == "" || t.recent.update(id, at) || last.After(at.Add(-t.delay)) { // at.Sub(last) is slow if it overflows
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, known := t.pending[id]
+	if t.closed || !known && len(t.pending)+len(t.writing) >= most {
+		return
+	}
+	t.merge(id, at)
+	t.recent.add(id, at)
+	if !known && len(t.pending) == batch {
+		go t.flush(context.Background(), batch) // the timer writes the rest
+	}
+}
+
+// merge makes a use pending and sets the timer, unless a later use of the token is pending.
+func (t *Tracker) merge(id string, at time.Time) {
+	if last, ok := t.pending[id]; ok && !at.After(last) {
+		return
+	}
+	t.pending[id] = at
+	if t.timer == nil && !t.closed {
+		t.timer = time.AfterFunc(t.delay, func() { _ = t.Flush(context.Background()) }) // Flush calls failed
+	}
+}
+
+// Latest returns the latest recorded use of a token that is not written yet. It returns the zero
+// time if there is none.
+func (t *Tracker) Latest(id string) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.recent.find(id); e != nil {
+		t.merge(id, e.time())
+	}
+	if at := t.writing[id]; at.After(t.pending[id]) {
+		return at
+	}
+	return t.pending[id]
+}
+
+// Flush writes all uses that were recorded before the call. It waits for a running flush.
+func (t *Tracker) Flush(ctx context.Context) error { return t.flush(ctx, 1) }
+
+// Close makes Note ignore all later uses, stops the timer, and writes the pending uses. If the
+// write fails, Flush retries it. A second Close does nothing and returns nil.
+func (t *Tracker) Close(ctx context.Context) error {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil
+	}
+	t.closed = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.mu.Unlock()
+	return t.Flush(ctx)
+}
+
+// flush writes uses that are pending when it starts: all if unit is 1, full batches if unit is
+// batch. It leaves uses noted during the flush: on a busy service there are always a few more, and
+// each write would be small.
+func (t *Tracker) flush(ctx context.Context, unit int) error {
+	select {
+	case t.flushing <- struct{}{}:
+		defer func() { <-t.flushing }()
+	case <-ctx.Done():
+	}
+	err := ctx.Err() // checked even if the semaphore was free
+	if err != nil {
+		return err
+	}
+	for _, part := range t.take(unit) {
+		if err == nil {
+			err = t.safely(ctx, part)
+		}
+		t.done(part, err == nil)
+	}
+	if err != nil {
+		t.failed(err)
+	}
+	return err
+}
+
+// take moves pending uses to writing: the largest possible multiple of unit. It returns them in
+// parts, one for each call of write.
+func (t *Tracker) take(unit int) (parts []map[string]time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recent.removeAll(t.merge)
+	count := len(t.pending) / unit * unit
+	if t.timer != nil && count == len(t.pending) {
+		t.timer.Stop()
+		t.timer = nil
+	}
+	for id, at := range t.pending {
+		if len(t.writing) == count {
+			break
+		}
+		if len(t.writing)%batch == 0 {
+			parts = append(parts, make(map[string]time.Time, min(batch, count)))
+		}
+		parts[len(parts)-1][id] = at
+		t.writing[id] = at
+		delete(t.pending, id)
+	}
+	return parts
+}
+
+// done removes a part from writing. If the part was not written, done makes its uses pending again.
+func (t *Tracker) done(part map[string]time.Time, written bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, at := range part {
+		delete(t.writing, id)
+		if !written {
+			t.merge(id, at)
+		}
+	}
+}
+
+// safely calls write and turns a panic into an error. No caller would recover a panic in a
+// background flush, so it would end the process.
+func (t *Tracker) safely(ctx context.Context, part map[string]time.Time) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("tokenauth: the store panicked with a %T", p)
+		}
+	}()
+	return t.write(ctx, part)
+}
