@@ -9,7 +9,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// onUpdate has f change what Update is given.
+// onUpdate makes f modify the arguments of Update.
 func onUpdate(f func(s *brokenStore, userID, id *string, p *tokenauth.Patch, at *time.Time)) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
@@ -19,7 +19,7 @@ func onUpdate(f func(s *brokenStore, userID, id *string, p *tokenauth.Patch, at 
 	}
 }
 
-// onRotate has f change what Rotate is given.
+// onRotate makes f modify the arguments of Rotate.
 func onRotate(f func(s *brokenStore, userID *string, id string, rot *tokenauth.Rotation, at *time.Time)) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
@@ -29,7 +29,8 @@ func onRotate(f func(s *brokenStore, userID *string, id string, rot *tokenauth.R
 	}
 }
 
-// ownerOf returns whose token it is.
+// ownerOf returns the user ID of the token with the given ID, or otherwise if no such
+// token exists.
 func (s *brokenStore) ownerOf(id, otherwise string) string {
 	if r, ok := s.get(withID(id)); ok {
 		return r.Token.UserID
@@ -41,36 +42,36 @@ var changeBugs = []bug{
 	{"Update ignores the user ID", onUpdate(func(s *brokenStore, userID, id *string, _ *tokenauth.Patch, _ *time.Time) {
 		*userID = s.ownerOf(*id, *userID)
 	}), []string{
-		"answer ErrNotFound to an update of an unknown, another user's or a revoked token",
-		"change nothing for an empty patch, and still say whether there is such a token",
+		"return ErrNotFound for an update of an unknown token, another user's token or a revoked token",
+		"change nothing for an empty patch, but still check the token",
 	}},
 	{"Update ignores expiry", onUpdate(func(_ *brokenStore, _, _ *string, _ *tokenauth.Patch, at *time.Time) { *at = time.Time{} }),
-		[]string{"answer ErrConflict to an update of a token from the instant of its expiry on"}},
-	{"Update takes a clock of its own", onUpdate(func(_ *brokenStore, _, _ *string, _ *tokenauth.Patch, at *time.Time) { *at = time.Now() }),
-		[]string{"answer ErrConflict to an update of a token from the instant of its expiry on"}},
-	{"Update is late to see expiry", onUpdate(func(_ *brokenStore, _, _ *string, _ *tokenauth.Patch, at *time.Time) {
+		[]string{"return ErrConflict for an update of a token at or after its expiry"}},
+	{"Update reads the clock", onUpdate(func(_ *brokenStore, _, _ *string, _ *tokenauth.Patch, at *time.Time) { *at = time.Now() }),
+		[]string{"return ErrConflict for an update of a token at or after its expiry"}},
+	{"Update detects expiry one microsecond late", onUpdate(func(_ *brokenStore, _, _ *string, _ *tokenauth.Patch, at *time.Time) {
 		*at = at.Add(-time.Microsecond)
-	}), []string{"answer ErrConflict to an update of a token from the instant of its expiry on"}},
-	{"Update can't clear scopes", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
+	}), []string{"return ErrConflict for an update of a token at or after its expiry"}},
+	{"Update cannot clear scopes", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
 		if p.Scopes != nil && len(*p.Scopes) == 0 {
 			p.Scopes = nil
 		}
-	}), []string{"change the fields that a patch gives, and no others"}},
-	{"Update rounds up", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
+	}), []string{"change the fields that the patch sets, and no others"}},
+	{"Update rounds times to the nearest microsecond", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
 		if p.ExpiresAt != nil {
 			p.ExpiresAt = new(p.ExpiresAt.Round(time.Microsecond))
 		}
-	}), []string{"keep an updated expiry as its instant in UTC, rounded down to the microsecond, and zero as never"}},
+	}), []string{"store a new expiry in UTC, rounded down to the microsecond, and a zero time as zero"}},
 	{"Update trims names", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
 		if p.Name != nil {
 			p.Name = new(strings.TrimSpace(*p.Name))
 		}
 	}), []string{"compare a new name byte by byte"}},
-	{"Update takes % for a pattern", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
+	{"Update escapes % in names", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
 		if p.Name != nil {
 			p.Name = new(strings.ReplaceAll(*p.Name, "%", `\%`))
 		}
-	}), []string{"keep an updated name and scopes as they are, whatever they look like to SQL"}},
+	}), []string{"store a new name and new scopes unchanged, even if they contain SQL syntax"}},
 	{"Update keeps the old name taken", func(s *brokenStore) {
 		s.refuseHeld()
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
@@ -79,16 +80,16 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"free the old name of a token and keep the new one taken"}},
-	{"Update that changes nothing is refused", func(s *brokenStore) {
+	}, []string{"free the old name of a renamed token and keep its new name taken"}},
+	{"Update refuses the token's own name", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			if r, ok := s.get(withID(id)); ok && p.Name != nil && *p.Name == r.Token.Name {
-				return tokenauth.ErrNameTaken // its own
+				return tokenauth.ErrNameTaken
 			}
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"take an update that changes nothing, or is repeated, as done"}},
-	{"Update does half of what is refused", func(s *brokenStore) {
+	}, []string{"accept an update that changes nothing or is repeated"}},
+	{"Update applies the other fields if the name is taken", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			err := s.plainStore.Update(ctx, userID, id, p, at)
 			if errors.Is(err, tokenauth.ErrNameTaken) {
@@ -97,8 +98,8 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"refuse a new name that another live token of the user has, expired or not, and change nothing"}},
-	{"Update takes all names for taken", func(s *brokenStore) {
+	}, []string{"refuse the name of another live token of the user, expired or not, and change nothing"}},
+	{"Update also refuses names of revoked tokens and other users", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			_, taken := s.get(func(r tokenauth.Record) bool { return p.Name != nil && r.Token.Name == *p.Name && r.Token.ID != id })
 			if taken {
@@ -106,8 +107,8 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"give a token the name of a revoked one or of another user's"}},
-	{"Update keeps what it is given", func(s *brokenStore) {
+	}, []string{"accept the name of a revoked token or of another user's token"}},
+	{"Update does not copy the scopes", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			err := s.plainStore.Update(ctx, userID, id, p, at)
 			if err == nil && p.Scopes != nil && len(*p.Scopes) > 0 {
@@ -115,34 +116,34 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"keep copies of what a patch points to"}},
+	}, []string{"keep copies of the values of a patch"}},
 
 	{"Rotate ignores Replaces", onRotate(func(s *brokenStore, _ *string, id string, rot *tokenauth.Rotation, _ *time.Time) {
 		r, _ := s.get(withID(id))
 		rot.Replaces = r.Token.Generation
 	}), []string{
-		"answer ErrConflict if the generation is not the one that the rotation replaces, and change nothing",
-		"let exactly one of many concurrent rotations of one generation win",
+		"return ErrConflict if Replaces is not the token's generation, and change nothing",
+		"let exactly one of many concurrent rotations replace a generation",
 	}},
 	{"Rotate ignores the user ID", onRotate(func(s *brokenStore, userID *string, id string, _ *tokenauth.Rotation, _ *time.Time) {
 		*userID = s.ownerOf(id, *userID)
-	}), []string{"answer ErrNotFound to a rotation of an unknown, another user's or a revoked token"}},
+	}), []string{"return ErrNotFound for a rotation of an unknown token, another user's token or a revoked token"}},
 	{"Rotate ignores expiry", onRotate(func(_ *brokenStore, _ *string, _ string, _ *tokenauth.Rotation, at *time.Time) { *at = time.Time{} }),
-		[]string{"answer ErrConflict to a rotation of a token from the instant of its expiry on"}},
-	{"Rotate rounds up", onRotate(func(_ *brokenStore, _ *string, _ string, rot *tokenauth.Rotation, _ *time.Time) {
+		[]string{"return ErrConflict for a rotation of a token at or after its expiry"}},
+	{"Rotate rounds times to the nearest microsecond", onRotate(func(_ *brokenStore, _ *string, _ string, rot *tokenauth.Rotation, _ *time.Time) {
 		rot.GraceUntil = rot.GraceUntil.Round(time.Microsecond)
-	}), []string{"keep the end of a grace as its instant in UTC, rounded down to the microsecond"}},
-	{"Rotate forgets the hint", onRotate(func(_ *brokenStore, _ *string, _ string, rot *tokenauth.Rotation, _ *time.Time) { rot.Hint = "" }),
-		[]string{"replace digest and hint, retire the old digest until the end of the grace, and change nothing else"}},
-	{"Rotate can't be repeated", func(s *brokenStore) {
+	}), []string{"store GraceUntil in UTC, rounded down to the microsecond"}},
+	{"Rotate drops the hint", onRotate(func(_ *brokenStore, _ *string, _ string, rot *tokenauth.Rotation, _ *time.Time) { rot.Hint = "" }),
+		[]string{"replace the key, retire the old digest until GraceUntil, and change nothing else"}},
+	{"Rotate refuses a repeated rotation", func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
 			if r, ok := s.get(withID(id)); ok && r.Digest == rot.Digest {
 				return tokenauth.ErrConflict
 			}
 			return s.plainStore.Rotate(ctx, userID, id, rot, at)
 		}
-	}, []string{"take a rotation as done, without another change, if its digest is current already"}},
-	{"Rotate ignores who has the digest", func(s *brokenStore) {
+	}, []string{"accept a rotation whose digest is current already, and change nothing"}},
+	{"Rotate accepts a taken digest", func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
 			err := s.plainStore.Rotate(ctx, userID, id, rot, at)
 			if errors.Is(err, tokenauth.ErrKeyTaken) {
@@ -152,24 +153,24 @@ var changeBugs = []bug{
 			return err
 		}
 	}, []string{
-		"answer ErrKeyTaken if another record has the digest, current or retired, and change nothing",
-		"let exactly one of many tokens be rotated to a digest",
+		"return ErrKeyTaken if another record has the digest, current or retired, and change nothing",
+		"let exactly one of many concurrent rotations set a given digest",
 	}},
 
 	{"Revoke ignores the user ID", func(s *brokenStore) {
 		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
 			return s.plainStore.Revoke(ctx, s.ownerOf(id, userID), id, at)
 		}
-	}, []string{"answer ErrNotFound to a revocation of another user's token and leave it as it is"}},
-	{"Revoke takes a clock of its own", func(s *brokenStore) {
+	}, []string{"return ErrNotFound from Revoke for another user's token, and leave the token unchanged"}},
+	{"Revoke reads the clock", func(s *brokenStore) {
 		s.revoke = func(ctx context.Context, userID, id string, _ time.Time) error {
 			return s.plainStore.Revoke(ctx, userID, id, time.Now())
 		}
 	}, []string{
-		"set RevokedAt and free the slot, and change nothing else",
-		"keep the time given to a revocation, whatever the clock says, rounded down to the microsecond",
+		"set RevokedAt, free the slot, and change nothing else",
+		"store the given revocation time, not the current time, rounded down to the microsecond",
 	}},
-	{"Revoke of nothing succeeds", func(s *brokenStore) {
+	{"Revoke succeeds for an unknown token", func(s *brokenStore) {
 		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
 			err := s.plainStore.Revoke(ctx, userID, id, at)
 			if errors.Is(err, tokenauth.ErrNotFound) {
@@ -177,8 +178,8 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"answer ErrNotFound to a revocation of an unknown token"}},
-	{"Revoke moves RevokedAt", func(s *brokenStore) {
+	}, []string{"return ErrNotFound from Revoke for an unknown token"}},
+	{"a second Revoke changes RevokedAt", func(s *brokenStore) {
 		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
 			err := s.plainStore.Revoke(ctx, userID, id, at)
 			if err == nil {
@@ -186,36 +187,36 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"take the revocation of a revoked token as done and leave it as it is"}},
-	{"RevokeExpired takes a clock of its own", func(s *brokenStore) {
+	}, []string{"accept Revoke of a revoked token, and leave the token unchanged"}},
+	{"RevokeExpired reads the clock", func(s *brokenStore) {
 		s.revokeExpired = func(ctx context.Context, userID, id string, _ time.Time) error {
 			return s.plainStore.RevokeExpired(ctx, userID, id, time.Now())
 		}
-	}, []string{"revoke a token with RevokeExpired from the instant of its expiry on"}},
-	{"RevokeExpired revokes whatever it gets", func(s *brokenStore) { s.revokeExpired = s.plainStore.Revoke },
-		[]string{"answer ErrConflict to RevokeExpired of a live token that is not expired and leave it as it is"}},
-	{"RevokeExpired judges revoked tokens too", func(s *brokenStore) {
+	}, []string{"revoke a token with RevokeExpired at or after its expiry"}},
+	{"RevokeExpired revokes tokens that are not expired", func(s *brokenStore) { s.revokeExpired = s.plainStore.Revoke },
+		[]string{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged"}},
+	{"RevokeExpired checks the expiry of revoked tokens", func(s *brokenStore) {
 		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time) error {
 			if r, ok := s.get(withID(id)); ok && r.Token.UserID == userID && !r.Token.ExpiredAt(at) {
 				return tokenauth.ErrConflict
 			}
 			return s.plainStore.RevokeExpired(ctx, userID, id, at)
 		}
-	}, []string{"take RevokeExpired of a revoked token as done and leave it as it is"}},
+	}, []string{"accept RevokeExpired of a revoked token, and leave the token unchanged"}},
 	{"RevokeExpired ignores the user ID", func(s *brokenStore) {
 		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time) error {
 			return s.plainStore.RevokeExpired(ctx, s.ownerOf(id, userID), id, at)
 		}
-	}, []string{"answer ErrNotFound to RevokeExpired of an unknown or another user's token"}},
-	{"RevokeAll miscounts", func(s *brokenStore) {
+	}, []string{"return ErrNotFound from RevokeExpired for an unknown token or another user's token"}},
+	{"RevokeAll counts revoked tokens again", func(s *brokenStore) {
 		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (int, error) {
 			_, err := s.plainStore.RevokeAll(ctx, userID, at)
 			records, _ := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, IncludeRevoked: true})
 			return len(records), err
 		}
-	}, []string{"revoke all live tokens of a user, count them, and leave all others as they are"}},
+	}, []string{"revoke and count all live tokens of a user, and leave all other tokens unchanged"}},
 
-	{"Touch goes backwards", func(s *brokenStore) {
+	{"Touch moves LastUsedAt backwards", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			if err := s.plainStore.Touch(ctx, uses...); err != nil {
 				return err
@@ -230,10 +231,10 @@ var changeBugs = []bug{
 			return nil
 		}
 	}, []string{
-		"never move LastUsedAt backwards", "keep the latest of several uses of one token, in whatever order they come",
+		"never move LastUsedAt backwards", "keep the latest of several uses of one token, in any order",
 		"keep the latest of many concurrent uses",
 	}},
-	{"Touch goes before CreatedAt", func(s *brokenStore) {
+	{"Touch sets LastUsedAt before CreatedAt", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			err := s.plainStore.Touch(ctx, uses...)
 			for _, u := range uses {
@@ -245,13 +246,13 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"never set LastUsedAt before CreatedAt: an earlier use counts as one at CreatedAt"}},
-	{"Touch records the first use only", func(s *brokenStore) {
+	}, []string{"record a use before CreatedAt as a use at CreatedAt"}},
+	{"Touch records only the first use", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			return s.plainStore.Touch(ctx, uses[:min(1, len(uses))]...)
 		}
-	}, []string{"record the last use of many tokens, and change nothing else"}},
-	{"Touch keeps whole seconds", func(s *brokenStore) {
+	}, []string{"record the last-used times of many tokens, and change nothing else"}},
+	{"Touch rounds down to seconds", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			var whole []tokenauth.Use
 			for _, u := range uses {
@@ -259,8 +260,8 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Touch(ctx, whole...)
 		}
-	}, []string{"keep a use as its instant in UTC, rounded down to the microsecond"}},
-	{"Touch refuses unknown IDs", func(s *brokenStore) {
+	}, []string{"store a last-used time in UTC, rounded down to the microsecond"}},
+	{"Touch returns ErrNotFound for an unknown ID", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			for _, u := range uses {
 				if _, ok := s.get(withID(u.ID)); !ok {
@@ -269,30 +270,30 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Touch(ctx, uses...)
 		}
-	}, []string{"take unknown IDs as no error, and record the other uses"}},
-	{"Touch of nothing is an error", func(s *brokenStore) {
+	}, []string{"ignore unknown IDs, and record the other uses"}},
+	{"Touch of no uses returns an error", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			if len(uses) == 0 {
 				return errors.New("syntax error near ()")
 			}
 			return s.plainStore.Touch(ctx, uses...)
 		}
-	}, []string{"do nothing when it is given no uses"}},
+	}, []string{"do nothing if Touch gets no uses"}},
 
 	{"Prune ignores the limit", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, _ int) (int, error) {
 			return s.plainStore.Prune(ctx, before, 1e6)
 		}
-	}, []string{"prune at most as many records as the limit says, and count them"}},
-	{"Prune ignores the origin", func(s *brokenStore) {
+	}, []string{"delete at most limit records, and return their number"}},
+	{"Prune deletes imported records", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			s.edit(func(tokenauth.Record) bool { return true }, func(r *tokenauth.Record) { r.Token.Origin = "" })
 			return s.plainStore.Prune(ctx, before, limit)
 		}
-	}, []string{"never prune an imported record"}},
-	{"Prune takes the given time too", func(s *brokenStore) {
+	}, []string{"never delete an imported record"}},
+	{"Prune deletes records that expired at the given time", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			return s.plainStore.Prune(ctx, before.Add(time.Microsecond), limit)
 		}
-	}, []string{"prune what expired or was revoked before the given time, and nothing else"}},
+	}, []string{"delete the records that expired or were revoked before the given time, and no others"}},
 }

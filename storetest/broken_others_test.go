@@ -7,16 +7,16 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-const untouched = "leave every field and digest of other tokens as it was when one is "
+const untouched = "leave all other tokens unchanged when "
 
-// Stores for which a user has, in one way or another, only one token.
+// othersBugs are bugs that also affect tokens that the caller did not name.
 var othersBugs = []bug{
-	{"Rotate ends all keys of the user", func(s *brokenStore) {
+	{"Rotate drops the retired keys of the user's other tokens", func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
 			return s.alsoEdit(s.plainStore.Rotate(ctx, userID, id, rot, at), ofUser(userID, id), func(r *tokenauth.Record) { r.Retired = nil })
 		}
-	}, []string{untouched + "rotated"}},
-	{"Rotate that is refused ends the retired keys", func(s *brokenStore) {
+	}, []string{untouched + "a token is rotated"}},
+	{"a refused Rotate drops the retired keys of the user's other tokens", func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
 			err := s.plainStore.Rotate(ctx, userID, id, rot, at)
 			if err != nil {
@@ -24,8 +24,8 @@ var othersBugs = []bug{
 			}
 			return err
 		}
-	}, []string{untouched + "refused a change"}},
-	{"Update is of all tokens of the user", func(s *brokenStore) {
+	}, []string{untouched + "a change of a token is refused"}},
+	{"Update changes all tokens of the user", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			return s.alsoEdit(s.plainStore.Update(ctx, userID, id, p, at), ofUser(userID, id), func(r *tokenauth.Record) {
 				if p.Scopes != nil {
@@ -36,8 +36,8 @@ var othersBugs = []bug{
 				}
 			})
 		}
-	}, []string{untouched + "given other scopes", untouched + "given another expiry"}},
-	{"Update renames by name", func(s *brokenStore) {
+	}, []string{untouched + "the scopes of a token change", untouched + "the expiry of a token changes"}},
+	{"Update renames all tokens of that name", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			old, _ := s.get(withID(id))
 			return s.alsoEdit(s.plainStore.Update(ctx, userID, id, p, at), withName(old.Token.Name), func(r *tokenauth.Record) {
@@ -46,8 +46,8 @@ var othersBugs = []bug{
 				}
 			})
 		}
-	}, []string{untouched + "renamed"}},
-	{"Touch is of all tokens of the user", func(s *brokenStore) {
+	}, []string{untouched + "a token is renamed"}},
+	{"Touch changes all tokens of the user", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			err := s.plainStore.Touch(ctx, uses...)
 			for _, u := range uses {
@@ -55,18 +55,18 @@ var othersBugs = []bug{
 			}
 			return err
 		}
-	}, []string{untouched + "used"}},
-	{"Revoke is of all tokens of the user", func(s *brokenStore) {
+	}, []string{untouched + "a use of a token is recorded"}},
+	{"Revoke revokes all tokens of the user", func(s *brokenStore) {
 		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
 			return s.alsoEdit(s.plainStore.Revoke(ctx, userID, id, at), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
-	}, []string{untouched + "revoked", untouched + "pruned", untouched + "replaced by one of the same name"}},
-	{"RevokeExpired is of all tokens of the user", func(s *brokenStore) {
+	}, []string{untouched + "a token is revoked", untouched + "a token is pruned", untouched + "a token replaces a revoked token of the same name"}},
+	{"RevokeExpired revokes all tokens of the user", func(s *brokenStore) {
 		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time) error {
 			return s.alsoEdit(s.plainStore.RevokeExpired(ctx, userID, id, at), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
-	}, []string{untouched + "revoked because it is expired"}},
-	{"Prune takes all tokens of the user", func(s *brokenStore) {
+	}, []string{untouched + "RevokeExpired revokes a token"}},
+	{"Prune revokes all tokens of the user", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			dead, _ := s.get(func(r tokenauth.Record) bool { return !isLive(r) && r.Token.RevokedAt.Before(before) })
 			err := s.alsoEdit(ctx.Err(), ofUser(dead.Token.UserID, ""), func(r *tokenauth.Record) { *r = revoked(*r, start) })
@@ -75,14 +75,14 @@ var othersBugs = []bug{
 			}
 			return s.plainStore.Prune(ctx, before, limit)
 		}
-	}, []string{untouched + "pruned"}},
-	{"RevokeAll is of all users", func(s *brokenStore) {
+	}, []string{untouched + "a token is pruned"}},
+	{"RevokeAll revokes the tokens of all users", func(s *brokenStore) {
 		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (int, error) {
 			n, err := s.plainStore.RevokeAll(ctx, userID, at)
 			return n, s.alsoEdit(err, isLive, func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
-	}, []string{"revoke all live tokens of a user, count them, and leave all others as they are"}},
-	{"a pruned token keeps its name", func(s *brokenStore) {
+	}, []string{"revoke and count all live tokens of a user, and leave all other tokens unchanged"}},
+	{"the name of a pruned token stays taken", func(s *brokenStore) {
 		s.refuseHeld()
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			s.edit(func(r tokenauth.Record) bool { return r.Token.ExpiredAt(before) }, func(r *tokenauth.Record) {
@@ -90,10 +90,10 @@ var othersBugs = []bug{
 			})
 			return s.plainStore.Prune(ctx, before, limit)
 		}
-	}, []string{"free what a pruned record held"}},
+	}, []string{"free the ID, digests, name and slot of a deleted record"}},
 }
 
-// ofUser selects a user's tokens but for one.
+// ofUser selects all tokens of a user except the token with the given ID.
 func ofUser(userID, id string) func(tokenauth.Record) bool {
 	return func(r tokenauth.Record) bool { return r.Token.UserID == userID && r.Token.ID != id }
 }
@@ -102,7 +102,7 @@ func withName(name string) func(tokenauth.Record) bool {
 	return func(r tokenauth.Record) bool { return r.Token.Name == name }
 }
 
-// alsoEdit edits unless there is an error, which it returns.
+// alsoEdit calls edit if err is nil. It returns err.
 func (s *brokenStore) alsoEdit(err error, f func(tokenauth.Record) bool, change func(*tokenauth.Record)) error {
 	if err == nil {
 		s.edit(f, change)

@@ -9,7 +9,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// checkFirst has Create look for conflicts first, and add the records a while later.
+// checkFirst makes Create check for conflicts under the lock, release the lock, and
+// add the records later.
 func checkFirst(s *brokenStore) {
 	s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 		var fresh []tokenauth.Record
@@ -32,8 +33,9 @@ func checkFirst(s *brokenStore) {
 	}
 }
 
-// readThenWrite has Update and Rotate read a row, and write it a while later;
-// write copies what it likes of the new row to the one that is there by then.
+// readThenWrite makes Update and Rotate read a row under the lock, release the lock,
+// and write the row later. The function write merges the new row r into the row now,
+// which another call may have changed since.
 func readThenWrite(write func(now *tokenauth.Record, r tokenauth.Record)) func(*brokenStore) {
 	return func(s *brokenStore) {
 		change := func(ctx context.Context, userID, id string, f func(*plainStore) error) error {
@@ -59,27 +61,27 @@ func readThenWrite(write func(now *tokenauth.Record, r tokenauth.Record)) func(*
 }
 
 var raceBugs = []bug{
-	{"Create checks, then acts", checkFirst, []string{
-		"let exactly one of 64 concurrent creators of a name win",
-		"let exactly one of many concurrent creators win each slot",
-		"keep a user to the limit of a Manager when 64 tokens are issued at once",
-		"let exactly one of many concurrent creators win a digest",
-		"create one record for concurrent repetitions of one create",
-		"create all or none of the records given to each of many concurrent creators",
+	{"Create does not hold the lock between check and write", checkFirst, []string{
+		"let exactly one of 64 concurrent calls create a token with a given name",
+		"let exactly one of many concurrent calls create a token in each slot",
+		"let a Manager enforce MaxPerUser when it issues 64 tokens concurrently",
+		"let exactly one of many concurrent calls create a token with a given digest",
+		"create one record when concurrent calls create the same record",
+		"create all or none of the records of each concurrent call",
 	}},
-	{"Update loses another's update", readThenWrite(func(now *tokenauth.Record, r tokenauth.Record) {
+	{"Update and Rotate lose concurrent changes", readThenWrite(func(now *tokenauth.Record, r tokenauth.Record) {
 		r.Token.LastUsedAt = now.Token.LastUsedAt
 		*now = r
 	}), []string{
-		"keep what each of several concurrent updates of a token changes",
-		"let exactly one of many concurrent updates win a name",
-		"let exactly one of many concurrent rotations of one generation win",
-		"let exactly one of many tokens be rotated to a digest",
-		"leave a token revoked that was revoked while it was rotated and updated",
+		"keep the changes of all concurrent updates of a token",
+		"let exactly one of many concurrent updates set a given name",
+		"let exactly one of many concurrent rotations replace a generation",
+		"let exactly one of many concurrent rotations set a given digest",
+		"keep a token revoked if it is revoked while it is rotated and updated",
 	}},
-	{"Update writes the whole row", func(s *brokenStore) {
+	{"Update and Rotate lose concurrent uses and revocations", func(s *brokenStore) {
 		readThenWrite(func(now *tokenauth.Record, r tokenauth.Record) { *now = r })(s)
-		var one sync.Mutex // of two updates none is lost
+		var one sync.Mutex // so that an Update and a Rotate cannot overwrite each other
 		update, rotate := s.update, s.rotate
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			one.Lock()
@@ -93,7 +95,7 @@ var raceBugs = []bug{
 		}
 	}, []string{
 		"keep a use that is recorded while the token is updated and rotated",
-		"leave a token revoked that was revoked while it was rotated and updated",
+		"keep a token revoked if it is revoked while it is rotated and updated",
 	}},
 	{"Update takes two steps", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
@@ -104,8 +106,8 @@ var raceBugs = []bug{
 			p.Name = nil
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"show every record as it was before a change or as it was after, and never in between"}},
-	{"RevokeAll stops at a token that came meanwhile", func(s *brokenStore) {
+	}, []string{"return each record as it was before or after a concurrent change, never a mixture"}},
+	{"RevokeAll revokes only the first ten tokens", func(s *brokenStore) {
 		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (n int, err error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: 10})
 			for _, r := range live {
@@ -117,8 +119,8 @@ var raceBugs = []bug{
 			}
 			return n, err
 		}
-	}, []string{"revoke with RevokeAll every token that was there before, also while others are created"}},
-	{"two Prunes count one record", func(s *brokenStore) {
+	}, []string{"revoke every token that existed before RevokeAll, even while other tokens are created"}},
+	{"concurrent Prunes count the same record twice", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			s.mu.Lock()
 			copied := &plainStore{rows: append([]tokenauth.Record(nil), s.rows...)}
@@ -131,5 +133,5 @@ var raceBugs = []bug{
 			_, err = s.plainStore.Prune(ctx, before, limit)
 			return n, err
 		}
-	}, []string{"prune each dead record once when Prune runs more than once at a time"}},
+	}, []string{"delete every expired record, and count it at most once, when Prune runs concurrently"}},
 }

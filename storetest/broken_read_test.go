@@ -11,7 +11,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// ifFound has f change, or refuse, what Find returns.
+// ifFound makes f modify or refuse each record that Find returns.
 func ifFound(f func(d tokenauth.Digest, r *tokenauth.Record) error) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
@@ -24,7 +24,7 @@ func ifFound(f func(d tokenauth.Digest, r *tokenauth.Record) error) func(*broken
 	}
 }
 
-// onList has f change queries, and g what they select; either may be nil.
+// onList makes f modify the query of List and g modify its result. Either may be nil.
 func onList(f func(*tokenauth.Query), g func([]tokenauth.Record) []tokenauth.Record) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
@@ -40,7 +40,7 @@ func onList(f func(*tokenauth.Query), g func([]tokenauth.Record) []tokenauth.Rec
 	}
 }
 
-const listsInOrder = "list in the order of CreatedAt, then ID, byte by byte"
+const listsInOrder = "order records by CreatedAt, then by ID, byte by byte"
 
 var readBugs = []bug{
 	{"Find ignores the retired digest", ifFound(func(d tokenauth.Digest, r *tokenauth.Record) error {
@@ -48,33 +48,33 @@ var readBugs = []bug{
 			return tokenauth.ErrNotFound
 		}
 		return nil
-	}), []string{"find a record by its current and by its retired digest"}},
+	}), []string{"find a record by its current and its retired digest"}},
 	{"Find hides revoked records", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
 		if !isLive(*r) {
 			return tokenauth.ErrNotFound
 		}
 		return nil
 	}), []string{
-		"find expired and revoked records too, and retired keys whose grace is over",
-		"find the digests of a revoked token, from the next call on, as revoked",
+		"find expired records, revoked records, and retired keys after their grace period",
+		"find a revoked token as revoked from the next call on, by each of its digests",
 	}},
-	{"Find judges by the clock", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
+	{"Find hides expired records", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
 		if r.Token.ExpiredAt(time.Now()) {
 			return tokenauth.ErrNotFound
 		}
 		return nil
-	}), []string{"find expired and revoked records too, and retired keys whose grace is over"}},
+	}), []string{"find expired records, revoked records, and retired keys after their grace period"}},
 	{"Find returns local times", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
 		r.Token.CreatedAt = r.Token.CreatedAt.In(time.FixedZone("", 0))
 		return nil
-	}), []string{"keep every time as its instant in UTC, rounded down to the microsecond, and zero as zero"}},
+	}), []string{"store each time in UTC, rounded down to the microsecond, and a zero time as zero"}},
 	{"Find returns empty scopes", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
 		if r.Token.Scopes == nil {
 			r.Token.Scopes = []string{}
 		}
 		return nil
-	}), []string{"keep no scopes as nil"}},
-	{"Find returns neither", func(s *brokenStore) {
+	}), []string{"return nil for an empty list of scopes"}},
+	{"Find returns neither a record nor an error", func(s *brokenStore) {
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			r, err := s.plainStore.Find(ctx, d)
 			if errors.Is(err, tokenauth.ErrNotFound) {
@@ -82,8 +82,8 @@ var readBugs = []bug{
 			}
 			return r, err
 		}
-	}, []string{"answer ErrNotFound to a digest that no record has"}},
-	{"Find compares digests without case", func(s *brokenStore) {
+	}, []string{"return ErrNotFound for a digest that no record has"}},
+	{"Find ignores case in digests", func(s *brokenStore) {
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			if r, err := s.plainStore.Find(ctx, d); err == nil || ctx.Err() != nil {
 				return r, err
@@ -95,7 +95,7 @@ var readBugs = []bug{
 			return &r, nil
 		}
 	}, []string{"compare digests byte by byte"}},
-	{"Find hands out what changes later", func(s *brokenStore) {
+	{"Find returns a record that Touch changes", func(s *brokenStore) {
 		shared := map[string]*tokenauth.Record{}
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			r, err := s.plainStore.Find(ctx, d)
@@ -120,7 +120,7 @@ var readBugs = []bug{
 			return s.plainStore.Touch(ctx, uses...)
 		}
 	}, []string{"never change a record that Find has returned"}},
-	{"Find keeps an old answer", func(s *brokenStore) {
+	{"Find returns a cached record", func(s *brokenStore) {
 		old := map[tokenauth.Digest]*tokenauth.Record{}
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			s.mu.Lock()
@@ -138,10 +138,10 @@ var readBugs = []bug{
 			return r, err
 		}
 	}, []string{
-		"find the digests of a revoked token, from the next call on, as revoked",
-		"find only the last two digests after a second rotation",
+		"find a revoked token as revoked from the next call on, by each of its digests",
+		"find only the two latest digests after a second rotation",
 	}},
-	{"Find mixes up results while calls are cancelled", func(s *brokenStore) {
+	{"Find mixes up the results of canceled calls", func(s *brokenStore) {
 		var last *tokenauth.Record
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			r, err := s.plainStore.Find(ctx, d)
@@ -157,21 +157,21 @@ var readBugs = []bug{
 			last = r
 			return r, nil
 		}
-	}, []string{"find the record of the digest asked for and no other, while other calls are cancelled"}},
+	}, []string{"find the record with the given digest, and no other, while other calls are canceled"}},
 
-	{"List forgets the user", onList(func(q *tokenauth.Query) {
+	{"List ignores the user ID", onList(func(q *tokenauth.Query) {
 		q.AllUsers, q.UserID = true, ""
 	}, nil), []string{
 		"list a user's live records and no others", "list a record by its ID only for its own user",
-		"refuse a query for neither a user nor all, or for both, with an error that is no answer",
+		"return an error, but no sentinel error, for a query that sets neither or both of UserID and AllUsers",
 	}},
-	{"List takes no user for all", onList(func(q *tokenauth.Query) {
+	{"List without a user lists all users", onList(func(q *tokenauth.Query) {
 		q.AllUsers = q.AllUsers || q.UserID == ""
-	}, nil), []string{"refuse a query for neither a user nor all, or for both, with an error that is no answer"}},
-	{"List of all shows revoked records", onList(func(q *tokenauth.Query) {
+	}, nil), []string{"return an error, but no sentinel error, for a query that sets neither or both of UserID and AllUsers"}},
+	{"List of all users includes revoked records", onList(func(q *tokenauth.Query) {
 		q.IncludeRevoked = q.IncludeRevoked || q.AllUsers
-	}, nil), []string{"list everybody's records only when it is asked to"}},
-	{"List of none is an error", func(s *brokenStore) {
+	}, nil), []string{"list the records of all users for AllUsers, and revoked records only for IncludeRevoked"}},
+	{"List returns ErrNotFound if no record matches", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			records, err := s.plainStore.List(ctx, q)
 			if err == nil && len(records) == 0 {
@@ -179,52 +179,52 @@ var readBugs = []bug{
 			}
 			return records, err
 		}
-	}, []string{"list no records, without an error, where there are none"}},
-	{"List has no order", onList(nil, func(records []tokenauth.Record) []tokenauth.Record {
+	}, []string{"return no records and no error if no record matches"}},
+	{"List returns records in the wrong order", onList(nil, func(records []tokenauth.Record) []tokenauth.Record {
 		for i := range len(records) / 2 {
 			records[i], records[len(records)-1-i] = records[len(records)-1-i], records[i]
 		}
 		return records
 	}), []string{listsInOrder}},
-	{"List has no order among equal times", onList(nil, func(records []tokenauth.Record) []tokenauth.Record {
+	{"List does not order equal times by ID", onList(nil, func(records []tokenauth.Record) []tokenauth.Record {
 		slices.SortStableFunc(records, func(a, b tokenauth.Record) int {
 			return fullOrder(a.Token.CreatedAt.Compare(b.Token.CreatedAt), a.Token.Name, b.Token.Name)
 		})
 		return records
 	}), []string{listsInOrder}},
-	{"List looks at the first ID alone", onList(func(q *tokenauth.Query) { q.IDs = q.IDs[:min(1, len(q.IDs))] }, nil), []string{
-		"list records by several IDs, each once, and none by no ID",
+	{"List uses only the first ID", onList(func(q *tokenauth.Query) { q.IDs = q.IDs[:min(1, len(q.IDs))] }, nil), []string{
+		"list each record with one of the given IDs once, and no record for an empty list of IDs",
 	}},
-	{"List takes no ID for any", onList(func(q *tokenauth.Query) {
+	{"List takes an empty list of IDs for any ID", onList(func(q *tokenauth.Query) {
 		if len(q.IDs) == 0 {
 			q.IDs = nil
 		}
-	}, nil), []string{"list records by several IDs, each once, and none by no ID"}},
+	}, nil), []string{"list each record with one of the given IDs once, and no record for an empty list of IDs"}},
 	{"List ignores the limit", onList(func(q *tokenauth.Query) { q.Limit = 0 }, nil), []string{
-		"list at most as many records as the limit says, and all for 0",
+		"list at most Limit records, and all records if Limit is 0",
 	}},
-	{"List takes 0 for a limit", onList(func(q *tokenauth.Query) {
+	{"List takes the limit 0 for 3", onList(func(q *tokenauth.Query) {
 		if q.Limit == 0 {
 			q.Limit = 3
 		}
-	}, nil), []string{"list at most as many records as the limit says, and all for 0"}},
-	{"the cursor is by time alone", onList(func(q *tokenauth.Query) {
+	}, nil), []string{"list at most Limit records, and all records if Limit is 0"}},
+	{"List ignores the ID of the cursor", onList(func(q *tokenauth.Query) {
 		if q.After.ID != "" {
 			q.After.ID = "~"
 		}
 	}, nil), []string{
-		"list what is behind the cursor, whether or not that token is there",
-		"page through a list that changes so that what stays is seen once, in order",
+		"list the records after the cursor, even if the cursor's token no longer exists",
+		"list each remaining record once, in order, when the list changes between two pages",
 	}},
-	{"the cursor must be there", func(s *brokenStore) {
+	{"List requires the cursor's token to exist", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			if _, ok := s.get(withID(q.After.ID)); !ok {
 				q.After = tokenauth.Cursor{}
 			}
 			return s.plainStore.List(ctx, q)
 		}
-	}, []string{"page through a list that changes so that what stays is seen once, in order"}},
-	{"List is put together from parts", func(s *brokenStore) {
+	}, []string{"list each remaining record once, in order, when the list changes between two pages"}},
+	{"List joins the results of two reads", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			first, err := s.plainStore.List(ctx, q)
 			if err != nil || q.Limit > 0 || len(first) < 2 {
@@ -238,8 +238,8 @@ var readBugs = []bug{
 			half := len(first) / 2
 			return append(first[:half], again[min(half, len(again)):]...), nil
 		}
-	}, []string{"list what stays once, in order, while other records come and go"}},
-	{"List shares its scopes", func(s *brokenStore) {
+	}, []string{"list each remaining record once, in order, while other records are created and deleted"}},
+	{"List does not copy the scopes", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			records, err := s.plainStore.List(ctx, q)
 			for i := range records {
@@ -249,7 +249,7 @@ var readBugs = []bug{
 		}
 	}, []string{"return copies from List"}},
 
-	{"ErrNotFound when cancelled", func(s *brokenStore) {
+	{"Find returns ErrNotFound if canceled", func(s *brokenStore) {
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			s.arrive()
 			if ctx.Err() != nil {
@@ -257,23 +257,23 @@ var readBugs = []bug{
 			}
 			return s.plainStore.Find(ctx, d)
 		}
-	}, []string{cancelledCalls, overdueCalls, "find the record of the digest asked for and no other, while other calls are cancelled"}},
-	{"contexts are ignored", func(s *brokenStore) {
+	}, []string{canceledCalls, overdueCalls, "find the record with the given digest, and no other, while other calls are canceled"}},
+	{"Revoke ignores its context", func(s *brokenStore) {
 		s.revoke = func(_ context.Context, userID, id string, at time.Time) error {
 			return s.plainStore.Revoke(context.Background(), userID, id, at)
 		}
-	}, []string{cancelledCalls, overdueCalls}},
-	{"a cancelled change is done all the same", func(s *brokenStore) {
+	}, []string{canceledCalls, overdueCalls}},
+	{"a canceled Touch still changes the store", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			_ = s.plainStore.Touch(context.Background(), uses...)
 			return ctx.Err()
 		}
-	}, []string{cancelledCalls, overdueCalls}},
+	}, []string{canceledCalls, overdueCalls}},
 }
 
 const (
-	cancelledCalls = "answer every call whose context is cancelled with context.Canceled and no answer of its own, and change nothing"
-	overdueCalls   = "answer every call whose deadline has passed with context.DeadlineExceeded and no answer of its own, and change nothing"
+	canceledCalls = "return context.Canceled, no sentinel error, if the context is canceled, and change nothing"
+	overdueCalls  = "return context.DeadlineExceeded, no sentinel error, if the deadline has passed, and change nothing"
 )
 
 func fullOrder(byTime int, a, b string) int {

@@ -10,7 +10,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A bug is planted in a store, and breaks promises.
+// A bug is a defect that plant puts into a store. It must fail the cases that breaks
+// lists.
 type bug struct {
 	name   string
 	plant  func(*brokenStore)
@@ -20,9 +21,9 @@ type bug struct {
 // A brokenStore is a plainStore with some methods replaced.
 type brokenStore struct {
 	*plainStore
-	held          sync.Map     // names that are taken for no reason
-	changes       atomic.Int64 // calls of the methods that change something
-	events        atomic.Int64 // those, and calls of arrive
+	held          sync.Map     // names that the store wrongly reports as taken
+	changes       atomic.Int64 // number of calls of the writing methods
+	events        atomic.Int64 // changes plus the number of calls of arrive
 	create        func(ctx context.Context, records ...tokenauth.Record) error
 	find          func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error)
 	list          func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error)
@@ -118,7 +119,7 @@ func (s *brokenStore) Prune(ctx context.Context, before time.Time, limit int) (i
 	return s.plainStore.Prune(ctx, before, limit)
 }
 
-// refuseHeld has Create refuse the names held.
+// refuseHeld makes Create return ErrNameTaken for the names in s.held.
 func (s *brokenStore) refuseHeld() {
 	s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 		for _, r := range records {
@@ -130,7 +131,7 @@ func (s *brokenStore) refuseHeld() {
 	}
 }
 
-// get returns a copy of the row that f selects, and whether there is one.
+// get returns a copy of the first row for which f is true, and whether such a row exists.
 func (s *brokenStore) get(f func(tokenauth.Record) bool) (r tokenauth.Record, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +145,7 @@ func withID(id string) func(tokenauth.Record) bool {
 	return func(r tokenauth.Record) bool { return r.Token.ID == id }
 }
 
-// edit changes the rows that f selects in whatever way.
+// edit applies change to each row for which f is true. It enforces no rules.
 func (s *brokenStore) edit(f func(tokenauth.Record) bool, change func(*tokenauth.Record)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,14 +156,14 @@ func (s *brokenStore) edit(f func(tokenauth.Record) bool, change func(*tokenauth
 	}
 }
 
-// arrive is called between two steps of a racy store. It waits until another
-// call has arrived too or has changed something; not for ever, since there may be none.
+// arrive waits between the two steps of a racy store. It returns when another call
+// arrives or changes the store, or when the wait of await ends.
 func (s *brokenStore) arrive() {
 	s.events.Add(1)
 	await(&s.events)
 }
 
-// await waits for an event, up to a time that is long for other goroutines.
+// await waits until the counter grows. It gives up after yielding 2,000 times.
 func await(events *atomic.Int64) {
 	n := events.Load()
 	for range 2000 {

@@ -10,37 +10,45 @@ import (
 )
 
 var concurrencyCases = []testCase{
-	{"S5", "let exactly one of 64 concurrent creators of a name win", concurrentNames},
-	{"S7", "let exactly one of many concurrent creators win each slot", concurrentSlots},
-	{"S7", "keep a user to the limit of a Manager when 64 tokens are issued at once", concurrentIssues},
-	{"S8", "let exactly one of many concurrent creators win a digest", concurrentDigests},
-	{"", "create one record for concurrent repetitions of one create", concurrentRepeats},
-	{"", "create all or none of the records given to each of many concurrent creators", concurrentBatches},
-	{"S5", "let exactly one of many concurrent updates win a name", concurrentRenames},
-	{"", "keep what each of several concurrent updates of a token changes", concurrentUpdates},
-	{"", "keep a use that is recorded while the token is updated and rotated", concurrentTouchAndUpdate},
-	{"", "keep the latest of many concurrent uses", concurrentTouches},
-	{"E10", "let exactly one of many concurrent rotations of one generation win", concurrentRotations},
-	{"", "let exactly one of many tokens be rotated to a digest", concurrentRotationsToOne},
-	{"", "leave a token revoked that was revoked while it was rotated and updated", concurrentRotateAndRevoke},
-	{"E15", "revoke with RevokeAll every token that was there before, also while others are created", concurrentRevokeAll},
-	{"S23", "prune each dead record once when Prune runs more than once at a time", concurrentPrunes},
+	// Case S5.
+	{"let exactly one of 64 concurrent calls create a token with a given name", concurrentNames},
+	// Case S7.
+	{"let exactly one of many concurrent calls create a token in each slot", concurrentSlots},
+	// Case S7.
+	{"let a Manager enforce MaxPerUser when it issues 64 tokens concurrently", concurrentIssues},
+	// Case S8.
+	{"let exactly one of many concurrent calls create a token with a given digest", concurrentDigests},
+	{"create one record when concurrent calls create the same record", concurrentRepeats},
+	{"create all or none of the records of each concurrent call", concurrentBatches},
+	// Case S5.
+	{"let exactly one of many concurrent updates set a given name", concurrentRenames},
+	{"keep the changes of all concurrent updates of a token", concurrentUpdates},
+	{"keep a use that is recorded while the token is updated and rotated", concurrentTouchAndUpdate},
+	{"keep the latest of many concurrent uses", concurrentTouches},
+	// Case E10.
+	{"let exactly one of many concurrent rotations replace a generation", concurrentRotations},
+	{"let exactly one of many concurrent rotations set a given digest", concurrentRotationsToOne},
+	{"keep a token revoked if it is revoked while it is rotated and updated", concurrentRotateAndRevoke},
+	// Case E15.
+	{"revoke every token that existed before RevokeAll, even while other tokens are created", concurrentRevokeAll},
+	// Case S23.
+	{"delete every expired record, and count it at most once, when Prune runs concurrently", concurrentPrunes},
 }
 
-// persist calls until there is an answer, as a service's clients would do: an
-// error that is none means that nobody knows what was done.
+// persist retries call until it returns nil or a sentinel error, up to 20 times.
+// After any other error, the outcome of the call is unknown.
 func persist(call func() error) error {
 	var err error
 	for range 20 {
-		if err = call(); err == nil || answerOf(err) != nil {
+		if err = call(); err == nil || sentinelOf(err) != nil {
 			return err
 		}
 	}
 	return err
 }
 
-// atOnce calls f with 0 to n-1, each in its own goroutine, all starting
-// together, and returns the errors of those calls.
+// atOnce calls f concurrently with each index from 0 to n-1, and retries each call
+// with persist. It returns the n errors.
 func atOnce(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
@@ -56,15 +64,15 @@ func atOnce(n int, f func(i int) error) []error {
 	return errs
 }
 
-// oneWins fails unless one call succeeded and all others ended in lost. It
-// returns the index of the one.
+// oneWins fails the test unless exactly one call succeeded and all other calls
+// returned the error lost. It returns the index of the call that succeeded.
 func (t *tester) oneWins(errs []error, lost error, what string) int {
 	t.Helper()
 	winner := -1
 	for i, err := range errs {
 		switch {
 		case err == nil && winner >= 0:
-			t.failf("two of %d succeeded in %s", len(errs), what)
+			t.failf("more than one of %d concurrent calls succeeded: %s", len(errs), what)
 		case err == nil:
 			winner = i
 		default:
@@ -72,12 +80,12 @@ func (t *tester) oneWins(errs []error, lost error, what string) int {
 		}
 	}
 	if winner < 0 {
-		t.failf("none of %d succeeded in %s", len(errs), what)
+		t.failf("none of %d concurrent calls succeeded: %s", len(errs), what)
 	}
 	return winner
 }
 
-// allSucceed fails if a call failed.
+// allSucceed fails the test if any call failed.
 func (t *tester) allSucceed(errs []error, what string) {
 	t.Helper()
 	for _, err := range errs {
@@ -85,7 +93,7 @@ func (t *tester) allSucceed(errs []error, what string) {
 	}
 }
 
-// createAtOnce creates each of records in a goroutine of its own.
+// createAtOnce creates each record in its own goroutine.
 func (t *tester) createAtOnce(records []tokenauth.Record) []error {
 	return atOnce(len(records), func(i int) error { return t.store.Create(t.ctx, records[i]) })
 }
@@ -95,7 +103,7 @@ func concurrentNames(t *tester) {
 	for i := range records {
 		records[i] = newRecord(alice, "Foo", fmt.Sprint("creator ", i))
 	}
-	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrNameTaken, "creating the name")
+	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrNameTaken, "Create with the name")
 	t.holds(records[winner])
 }
 
@@ -109,7 +117,7 @@ func concurrentSlots(t *tester) {
 	errs := t.createAtOnce(records)
 	var winners []tokenauth.Record
 	for first := 0; first < len(records); first += rivals {
-		winner := t.oneWins(errs[first:first+rivals], tokenauth.ErrSlotTaken, "creating a token in a slot")
+		winner := t.oneWins(errs[first:first+rivals], tokenauth.ErrSlotTaken, "Create with a slot")
 		winners = append(winners, records[first+winner])
 	}
 	t.holds(winners...)
@@ -123,16 +131,16 @@ func concurrentIssues(t *tester) {
 		switch {
 		case errors.Is(err, tokenauth.ErrTooManyTokens):
 			return nil
-		case errors.Is(err, tokenauth.ErrNameTaken): // by this same call, repeated
+		case errors.Is(err, tokenauth.ErrNameTaken): // an earlier try of this call created the token
 			return nil
 		case errors.Is(err, tokenauth.ErrConflict):
-			return errors.New("others came first, again and again") // so that it is tried again
+			return errors.New("lost every race for a slot") // persist retries the call
 		}
 		return err
 	})
-	t.allSucceed(errs, "issuing a token or being told that there are too many")
+	t.allSucceed(errs, "Manager.Issue, which may also return ErrTooManyTokens,")
 	if n := len(t.list(tokenauth.Query{UserID: alice})); n != limit {
-		t.failf("%d are live under a limit of %d", n, limit)
+		t.failf("%d tokens are live, want MaxPerUser: %d", n, limit)
 	}
 }
 
@@ -142,28 +150,28 @@ func concurrentDigests(t *tester) {
 		records[i] = newRecord(fmt.Sprint("user ", i), "Foo", fmt.Sprint("creator ", i))
 		records[i].Digest = digest("the same")
 	}
-	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrKeyTaken, "creating the digest")
+	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrKeyTaken, "Create with the digest")
 	t.holds(records[winner])
 }
 
 func concurrentRepeats(t *tester) {
 	errs := atOnce(16, func(int) error { return t.store.Create(t.ctx, full("Foo")) })
-	t.allSucceed(errs, "creating the same record")
+	t.allSucceed(errs, "Create of the same record")
 	t.holds(full("Foo"))
 }
 
 func concurrentBatches(t *tester) {
 	batch := func(i int) []tokenauth.Record {
 		return []tokenauth.Record{
-			named(fmt.Sprint("before ", i)), newRecord(alice, "Foo", fmt.Sprint("batch ", i)), named(fmt.Sprint("behind ", i)),
+			named(fmt.Sprint("before ", i)), newRecord(alice, "Foo", fmt.Sprint("batch ", i)), named(fmt.Sprint("after ", i)),
 		}
 	}
 	errs := atOnce(16, func(i int) error { return t.store.Create(t.ctx, batch(i)...) })
-	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "creating three records, one with the name,")
+	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "Create of three records, one of them with the name")
 	t.holds(batch(winner)...)
 }
 
-// some returns n records, which are created.
+// some creates n records of alice and returns them.
 func (t *tester) some(n int) []tokenauth.Record {
 	t.Helper()
 	records := make([]tokenauth.Record, n)
@@ -179,7 +187,7 @@ func concurrentRenames(t *tester) {
 	errs := atOnce(len(records), func(i int) error {
 		return t.store.Update(t.ctx, alice, records[i].Token.ID, rename("Foo"), after(5))
 	})
-	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "renaming a token to the name")
+	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "Update to the name")
 	records[winner].Token.Name = "Foo"
 	t.holds(records...)
 }
@@ -190,7 +198,7 @@ func concurrentUpdates(t *tester) {
 	for i, r := range records {
 		patches[0] = rename(fmt.Sprint("renamed ", i))
 		errs := atOnce(len(patches), func(i int) error { return t.store.Update(t.ctx, alice, r.Token.ID, patches[i], after(5)) })
-		t.allSucceed(errs, "updating one field")
+		t.allSucceed(errs, "Update of one field")
 		records[i].Token.Name, records[i].Token.Scopes, records[i].Token.ExpiresAt = *patches[0].Name, []string{"a", "b"}, after(99)
 	}
 	t.holds(records...)
@@ -206,7 +214,7 @@ func concurrentTouchAndUpdate(t *tester) {
 				return t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(1, fmt.Sprint("new ", i)), after(5))
 			},
 		}
-		t.allSucceed(atOnce(len(steps), func(i int) error { return steps[i]() }), "updating, using and rotating a token")
+		t.allSucceed(atOnce(len(steps), func(i int) error { return steps[i]() }), "Update, Touch and Rotate of a token")
 		r = rotated(usedAt(r, after(7)), rotation(1, fmt.Sprint("new ", i)))
 		r.Token.Scopes = []string{"a"}
 		records[i] = r
@@ -218,12 +226,12 @@ func concurrentTouches(t *tester) {
 	records := t.some(4)
 	errs := atOnce(32, func(i int) error {
 		var uses []tokenauth.Use
-		for j := range records { // in another order in each second goroutine
+		for j := range records { // the order of the uses varies between goroutines
 			uses = append(uses, use(records[(j*3+i)%len(records)], after((i*7)%32)))
 		}
 		return t.store.Touch(t.ctx, uses...)
 	})
-	t.allSucceed(errs, "recording uses")
+	t.allSucceed(errs, "Touch")
 	for i, r := range records {
 		records[i] = usedAt(r, after(31))
 	}
@@ -235,14 +243,14 @@ func concurrentRotations(t *tester) {
 	t.create(r)
 	rot := func(i int) tokenauth.Rotation { return rotation(2, fmt.Sprint("rotation ", i)) }
 	errs := atOnce(16, func(i int) error { return t.store.Rotate(t.ctx, alice, r.Token.ID, rot(i), after(5)) })
-	winner := t.oneWins(errs, tokenauth.ErrConflict, "replacing generation 2")
+	winner := t.oneWins(errs, tokenauth.ErrConflict, "Rotate of generation 2")
 	t.holds(rotated(r, rot(winner)))
 	for i := range errs {
 		if i != winner {
-			t.misses(rot(i).Digest, "the digest of a rotation that lost")
+			t.misses(rot(i).Digest, "the digest of a rotation that returned ErrConflict")
 		}
 	}
-	t.misses(r.Retired.Digest, "the digest retired before")
+	t.misses(r.Retired.Digest, "the digest that an earlier rotation had retired")
 }
 
 func concurrentRotationsToOne(t *tester) {
@@ -250,7 +258,7 @@ func concurrentRotationsToOne(t *tester) {
 	errs := atOnce(len(records), func(i int) error {
 		return t.store.Rotate(t.ctx, alice, records[i].Token.ID, rotation(1, "the same"), after(5))
 	})
-	winner := t.oneWins(errs, tokenauth.ErrKeyTaken, "rotating to the digest")
+	winner := t.oneWins(errs, tokenauth.ErrKeyTaken, "Rotate to the digest")
 	records[winner] = rotated(records[winner], rotation(1, "the same"))
 	t.holds(records...)
 }
@@ -264,17 +272,17 @@ func concurrentRotateAndRevoke(t *tester) {
 			func() error { return t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), after(5)) },
 		}
 		errs := atOnce(len(steps), func(i int) error { return steps[i]() })
-		t.wants(nil, errs[1], "revoking")
+		t.wants(nil, errs[1], "Revoke")
 		r = revoked(r, after(5))
 		if errs[0] == nil {
 			r = rotated(r, rot)
 		} else {
-			t.wants(tokenauth.ErrNotFound, errs[0], "rotating")
+			t.wants(tokenauth.ErrNotFound, errs[0], "Rotate")
 		}
 		if errs[2] == nil {
 			r.Token.Scopes = []string{"a"}
 		} else {
-			t.wants(tokenauth.ErrNotFound, errs[2], "updating")
+			t.wants(tokenauth.ErrNotFound, errs[2], "Update")
 		}
 		t.lists(tokenauth.Query{UserID: alice, IDs: []string{r.Token.ID}, IncludeRevoked: true}, r)
 	}
@@ -292,7 +300,7 @@ func concurrentRevokeAll(t *tester) {
 		counted, err = t.store.RevokeAll(t.ctx, alice, after(5))
 		return err
 	})
-	t.allSucceed(errs, "creating tokens and RevokeAll")
+	t.allSucceed(errs, "Create and RevokeAll")
 	dead := map[string]bool{}
 	for _, r := range t.list(tokenauth.Query{UserID: alice, IncludeRevoked: true}) {
 		if !r.Token.RevokedAt.IsZero() {
@@ -301,11 +309,11 @@ func concurrentRevokeAll(t *tester) {
 	}
 	for _, r := range before {
 		if !dead[r.Token.ID] {
-			t.failf("%q, which was there before, is not revoked", r.Token.Name)
+			t.failf("token %q, which existed before RevokeAll, is not revoked", r.Token.Name)
 		}
 	}
 	if calls == 1 && counted != len(dead) {
-		t.failf("it counted %d and %d are revoked", counted, len(dead))
+		t.failf("RevokeAll returned %d, but %d tokens are revoked", counted, len(dead))
 	}
 }
 
@@ -320,13 +328,13 @@ func concurrentPrunes(t *tester) {
 		counts[i] += n
 		return err
 	})
-	t.allSucceed(errs, "pruning")
+	t.allSucceed(errs, "Prune")
 	total := 0
 	for _, n := range counts {
 		total += n
 	}
 	if total > 40 {
-		t.failf("they counted %d where 40 were dead", total)
+		t.failf("the calls of Prune returned %d in total, want at most 40", total)
 	}
 	for range 40 {
 		if t.prune(after(10), 10) == 0 {

@@ -12,21 +12,23 @@ import (
 )
 
 var concurrentReadCases = []testCase{
-	{"S18", "find the record of the digest asked for and no other, while other calls are cancelled", readCancelled},
-	{"", "show every record as it was before a change or as it was after, and never in between", readWhole},
-	{"S21", "list what stays once, in order, while other records come and go", readListed},
+	// Case S18.
+	{"find the record with the given digest, and no other, while other calls are canceled", readCanceled},
+	{"return each record as it was before or after a concurrent change, never a mixture", readWhole},
+	// Case S21.
+	{"list each remaining record once, in order, while other records are created and deleted", readListed},
 }
 
-// readCancelled cancels every second call at some moment. A driver that mixes up
-// the results of a cancelled query and the next one would sign in another user
-// (CVE-2025-47907).
-func readCancelled(t *tester) {
+// readCanceled cancels every second call of Find while it runs. With a driver that
+// returns the result of a canceled query to another query (CVE-2025-47907), a
+// service would sign in the wrong user.
+func readCanceled(t *tester) {
 	records := t.some(100)
 	const callers, calls = 32, 32
 	t.judge(atOnce(callers, func(caller int) error {
 		for i := range calls {
 			r := records[(caller*7+i*11)%len(records)]
-			if err := persist(func() error { return findCancelled(t, r, i%2 == 0, i*caller%100) }); err != nil {
+			if err := persist(func() error { return findCanceled(t, r, i%2 == 0, i*caller%100) }); err != nil {
 				return err
 			}
 		}
@@ -34,12 +36,12 @@ func readCancelled(t *tester) {
 	}))
 }
 
-// findCancelled finds r. If isCancelled, it cancels the call after some pauses,
-// and then the call may fail.
-func findCancelled(t *tester, r tokenauth.Record, isCancelled bool, pauses int) error {
+// findCanceled calls Find for r. If isCanceled is set, it cancels the context after
+// the given number of pauses, and Find may return an error that is not a sentinel.
+func findCanceled(t *tester, r tokenauth.Record, isCanceled bool, pauses int) error {
 	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
-	if isCancelled {
+	if isCanceled {
 		go func() {
 			for range pauses {
 				runtime.Gosched()
@@ -49,26 +51,28 @@ func findCancelled(t *tester, r tokenauth.Record, isCancelled bool, pauses int) 
 	}
 	got, err := t.store.Find(ctx, r.Digest)
 	switch {
-	case err != nil && isCancelled && answerOf(err) == nil:
+	case err != nil && isCanceled && sentinelOf(err) == nil:
 		return nil
 	case err != nil:
 		return err
 	case got == nil:
-		return wrong{"a digest found neither a record nor an error"}
+		return wrong{"Find returned neither a record nor an error"}
 	}
 	if difference := diff(*got, r); difference != "" {
-		return wrong{"a digest found the " + difference}
+		return wrong{"Find returned a wrong record: " + difference}
 	}
 	return nil
 }
 
-// wrong is what a goroutine found wrong. It counts as an answer, so that it
-// is not tried again: only the test's goroutine may end the test.
+// A wrong is a failure that a goroutine detected. Only the goroutine of the test may
+// end the test, so the other goroutines return a wrong as their error. It poses as a
+// sentinel error so that persist does not retry the call.
 type wrong struct{ what string }
 
 func (w wrong) Error() string        { return w.what }
 func (w wrong) Is(target error) bool { return target == tokenauth.ErrConflict }
 
+// judge fails the test with the first error.
 func (t *tester) judge(errs []error) {
 	t.Helper()
 	for _, err := range errs {
@@ -78,8 +82,8 @@ func (t *tester) judge(errs []error) {
 	}
 }
 
-// meanwhile calls each of writers once, and read up to 60 times in each of three
-// goroutines more until they are done.
+// meanwhile runs each writer once in its own goroutine. Three other goroutines call
+// read up to 60 times each until all writers have returned.
 func (t *tester) meanwhile(read func() error, writers ...func() error) {
 	t.Helper()
 	var writing atomic.Int32
@@ -99,7 +103,8 @@ func (t *tester) meanwhile(read func() error, writers ...func() error) {
 	}))
 }
 
-// steps calls step with 0 to n-1 and lets others run in between.
+// steps calls step with each index from 0 to n-1. It yields to other goroutines
+// after each call.
 func steps(n int, step func(i int) error) error {
 	for i := range n {
 		if err := persist(func() error { return step(i) }); err != nil {
@@ -112,13 +117,14 @@ func steps(n int, step func(i int) error) error {
 	return nil
 }
 
-// readWhole rotates and updates a token, each in one call that changes several fields.
+// readWhole reads a token while other goroutines rotate and update it. Each rotation
+// and each update changes several fields in one call.
 func readWhole(t *tester) {
 	r := named("name 0")
 	r.Token.Scopes = []string{"scope-0"}
 	t.create(r)
 	id := r.Token.ID
-	keys := []tokenauth.Digest{{}, r.Digest} // of each generation
+	keys := []tokenauth.Digest{{}, r.Digest} // the digest of each generation
 	for i := range 30 {
 		keys = append(keys, rotation(i+1, fmt.Sprint("rotation ", i)).Digest)
 	}
@@ -144,14 +150,14 @@ func readOne(t *tester, id string, keys []tokenauth.Digest) error {
 	case err != nil:
 		return err
 	case len(got) != 1:
-		return wrong{fmt.Sprintf("the list had %d records, not 1", len(got))}
+		return wrong{fmt.Sprintf("List of one ID returned %d records, want 1", len(got))}
 	}
 	r := got[0]
 	n := r.Token.Generation
 	isRotated := r.Digest == keys[n] && (n == 1 && r.Retired == nil || n > 1 && r.Retired != nil && r.Retired.Digest == keys[n-1])
 	isUpdated := fmt.Sprint(r.Token.Scopes) == "[scope-"+strings.TrimPrefix(r.Token.Name, "name ")+"]"
 	if !isRotated || !isUpdated {
-		return wrong{fmt.Sprintf("a record was seen half changed: generation %d, name %q, scopes %q", n, r.Token.Name, r.Token.Scopes)}
+		return wrong{fmt.Sprintf("List returned a partly changed record: generation %d, name %q, scopes %q", n, r.Token.Name, r.Token.Scopes)}
 	}
 	return nil
 }
@@ -165,13 +171,14 @@ func readListed(t *tester) {
 	)
 }
 
-// comeAndGo adds records and removes them later.
+// comeAndGo creates a record if i is even. Otherwise it deletes the record that the
+// previous step created.
 func comeAndGo(t *tester, i int) error {
 	r := createdAt(i/2%10, fmt.Sprint("comes and goes ", i/2))
 	if i%2 == 0 {
 		return t.store.Create(t.ctx, r)
 	}
-	if err := t.store.Revoke(t.ctx, alice, r.Token.ID, after(-9)); answerOf(err) == nil && err != nil {
+	if err := t.store.Revoke(t.ctx, alice, r.Token.ID, after(-9)); sentinelOf(err) == nil && err != nil {
 		return err
 	}
 	_, err := t.store.Prune(t.ctx, after(-8), 100)
@@ -184,7 +191,7 @@ func readList(t *tester, stay []tokenauth.Record) error {
 		return err
 	}
 	if !slices.IsSortedFunc(got, func(a, b tokenauth.Record) int { return compare(a.Token.Cursor(), b.Token.Cursor()) }) {
-		return wrong{"a list was not in order"}
+		return wrong{"List returned records out of order"}
 	}
 	seen := map[string]int{}
 	for _, r := range got {
@@ -192,7 +199,7 @@ func readList(t *tester, stay []tokenauth.Record) error {
 	}
 	for _, r := range stay {
 		if n := seen[r.Token.ID]; n != 1 {
-			return wrong{fmt.Sprintf("a record that stays was listed %d times", n)}
+			return wrong{fmt.Sprintf("List returned the unchanged record %q %d times, want once", r.Token.Name, n)}
 		}
 	}
 	return nil

@@ -7,22 +7,29 @@ import (
 )
 
 var conflictCases = []testCase{
-	{"S3", "compare names byte by byte", conflictNames},
-	{"S3", "compare user IDs byte by byte", conflictUserIDs},
-	{"S6", "let two users have tokens of one name and one slot", conflictOfOtherUser},
-	{"S6", "let a name and a slot be used again once their token is revoked", conflictOfRevoked},
-	{"", "keep the name and the slot of an expired token taken until it is revoked", conflictOfExpired},
-	{"", "let any number of a user's tokens have no slot", conflictNoSlot},
-	{"S8", "refuse an ID that another record has", conflictID},
-	{"S8", "refuse a digest that another record has as its current or its retired one", conflictDigest},
-	{"", "take a record as created if it is there with its ID and current digest, and leave that as it is", conflictSame},
-	{"", "refuse an ID and digest that were created before and have been rotated since", conflictRotated},
-	{"", "check the key before the name, and the name before the slot", conflictOrder},
-	{"", "create either all of the records given or none", conflictAllOrNone},
-	{"", "check the records given against each other", conflictAmongGiven},
+	// Case S3.
+	{"compare names byte by byte", conflictNames},
+	// Case S3.
+	{"compare user IDs byte by byte", conflictUserIDs},
+	// Case S6.
+	{"allow two users to use the same name and the same slot", conflictOfOtherUser},
+	// Case S6.
+	{"allow the name and the slot of a revoked token to be reused", conflictOfRevoked},
+	{"keep the name and the slot of an expired token taken until the token is revoked", conflictOfExpired},
+	{"allow any number of tokens without a slot", conflictNoSlot},
+	// Case S8.
+	{"refuse an ID that another record has", conflictID},
+	// Case S8.
+	{"refuse a digest that another record has as its current or retired digest", conflictDigest},
+	{"accept a record whose ID and current digest are stored already, and leave the stored record unchanged", conflictSame},
+	{"refuse to create a record again after its key was rotated", conflictRotated},
+	{"check the key before the name, and the name before the slot", conflictOrder},
+	{"create all of the given records or none", conflictAllOrNone},
+	{"check the given records against each other", conflictAmongGiven},
 }
 
-// oddNames are different names, though people or collations may take some for the same.
+// oddNames are distinct names. Some of them look alike, or are equal under the
+// collation of a database.
 var oddNames = []string{
 	"ci", "CI", "Ci", "ci ", " ci", "ci\u00a0", "c i", "c\u200di", "c\u00ed", "ci\u0301", "c\u0131", "c\u0130",
 	"fi", "\ufb01", "ss", "\u00df", "\u1e9e", "a", "A", "\u00e0", "\u00e4", "a\u0308",
@@ -34,12 +41,12 @@ func conflictNames(t *tester) {
 	var all []tokenauth.Record
 	for i, name := range oddNames {
 		r := newRecord(alice, name, fmt.Sprint("first ", i))
-		t.wants(nil, t.store.Create(t.ctx, r), "creating %+q, a new name,", name)
+		t.wants(nil, t.store.Create(t.ctx, r), "Create with the new name %+q", name)
 		all = append(all, r)
 	}
 	for i, name := range oddNames {
 		again := newRecord(alice, name, fmt.Sprint("second ", i))
-		t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, again), "creating %+q again", name)
+		t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, again), "Create with the taken name %+q", name)
 	}
 	t.holds(all...)
 }
@@ -79,10 +86,10 @@ func conflictOfRevoked(t *tester) {
 func conflictOfExpired(t *tester) {
 	old := expiring(full("Foo"), start)
 	t.create(old)
-	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, newRecord(alice, "Foo", "second")), "creating its name again")
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, newRecord(alice, "Foo", "second")), "Create with the name of an expired token")
 	other := named("Bar")
 	other.Slot = old.Slot
-	t.wants(tokenauth.ErrSlotTaken, t.store.Create(t.ctx, other), "creating a token in its slot")
+	t.wants(tokenauth.ErrSlotTaken, t.store.Create(t.ctx, other), "Create with the slot of an expired token")
 	t.holds(old)
 }
 
@@ -98,7 +105,7 @@ func conflictID(t *tester) {
 	for _, userID := range []string{alice, bob} {
 		second := newRecord(userID, "Bar", "Bar")
 		second.Token.ID = first.Token.ID
-		t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "creating another record with the ID, for %s,", userID)
+		t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "Create of another record with the same ID for user %q", userID)
 	}
 	t.holds(first)
 }
@@ -114,10 +121,10 @@ func conflictDigest(t *tester) {
 		for _, userID := range []string{alice, bob} {
 			second := newRecord(userID, "Bar", "Bar")
 			second.Digest = taken
-			t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "creating another record with the digest, for %s,", userID)
+			t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "Create of another record with a taken digest for user %q", userID)
 			second = full("Baz")
 			second.Slot, second.Retired.Digest = 2, taken
-			t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "creating another record with the digest as its retired one")
+			t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "Create of another record with a taken digest as its retired digest")
 		}
 	}
 	t.holds(first, gone)
@@ -145,7 +152,7 @@ func conflictRotated(t *tester) {
 	t.create(r)
 	rot := rotation(2, "rotated")
 	t.rotate(r, rot)
-	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "creating it again")
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create of a record that was created and rotated before")
 	t.holds(rotated(r, rot))
 }
 
@@ -156,14 +163,14 @@ func conflictOrder(t *tester) {
 
 	r := newRecord(alice, "Foo", "second")
 	r.Slot = other.Slot
-	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, r), "creating a record with a taken name and a taken slot")
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, r), "Create with a taken name and a taken slot")
 	r.Digest = other.Digest
-	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "creating a record with a taken digest, name and slot")
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken digest, name and slot")
 	r.Digest, r.Token.ID = digest("new"), other.Token.ID
-	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "creating a record with a taken ID, name and slot")
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken ID, name and slot")
 	r = other
 	r.Token.Name, r.Slot = first.Token.Name, first.Slot
-	t.wants(nil, t.store.Create(t.ctx, r), "creating a record that is there, with a taken name and slot,")
+	t.wants(nil, t.store.Create(t.ctx, r), "Create of a stored record, now with a taken name and slot")
 	t.holds(first, other)
 }
 
@@ -184,7 +191,7 @@ func conflictAllOrNone(t *tester) {
 		for i := range records {
 			given := append([]tokenauth.Record(nil), records...)
 			conflict.change(&given[i])
-			t.wants(conflict.want, t.store.Create(t.ctx, given...), "creating three records, of which number %d has a taken %s,", i+1, what)
+			t.wants(conflict.want, t.store.Create(t.ctx, given...), "Create of three records, number %d with a taken %s", i+1, what)
 			t.holds(taken)
 		}
 	}
@@ -198,7 +205,7 @@ func conflictAmongGiven(t *tester) {
 	}{
 		"ID":                      {func(r *tokenauth.Record) { r.Token.ID = first.Token.ID }, tokenauth.ErrKeyTaken},
 		"digest":                  {func(r *tokenauth.Record) { r.Digest = first.Digest }, tokenauth.ErrKeyTaken},
-		"digest and retired one":  {func(r *tokenauth.Record) { r.Digest = first.Retired.Digest }, tokenauth.ErrKeyTaken},
+		"digest as a retired one": {func(r *tokenauth.Record) { r.Digest = first.Retired.Digest }, tokenauth.ErrKeyTaken},
 		"retired digest":          {func(r *tokenauth.Record) { r.Retired = first.Retired }, tokenauth.ErrKeyTaken},
 		"name":                    {func(r *tokenauth.Record) { r.Token.Name = first.Token.Name }, tokenauth.ErrNameTaken},
 		"slot":                    {func(r *tokenauth.Record) { r.Slot = first.Slot }, tokenauth.ErrSlotTaken},
@@ -208,7 +215,7 @@ func conflictAmongGiven(t *tester) {
 	} {
 		second := named("second")
 		conflict.change(&second)
-		t.wants(conflict.want, t.store.Create(t.ctx, first, named("between"), second), "creating two records with the same %s", what)
+		t.wants(conflict.want, t.store.Create(t.ctx, first, named("between"), second), "Create of two records with the same %s", what)
 		t.holds()
 	}
 	t.create(first, first)

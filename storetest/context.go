@@ -9,12 +9,14 @@ import (
 )
 
 var contextCases = []testCase{
-	{"S17", "answer every call whose context is cancelled with context.Canceled and no answer of its own, and change nothing", func(t *tester) {
+	// Case S17.
+	{"return context.Canceled, no sentinel error, if the context is canceled, and change nothing", func(t *tester) {
 		ctx, cancel := context.WithCancel(t.ctx)
 		cancel()
 		contextDone(t, ctx, context.Canceled)
 	}},
-	{"S17", "answer every call whose deadline has passed with context.DeadlineExceeded and no answer of its own, and change nothing", func(t *tester) {
+	// Case S17.
+	{"return context.DeadlineExceeded, no sentinel error, if the deadline has passed, and change nothing", func(t *tester) {
 		ctx, cancel := context.WithDeadline(t.ctx, time.Unix(0, 0))
 		defer cancel()
 		contextDone(t, ctx, context.DeadlineExceeded)
@@ -26,8 +28,8 @@ func contextDone(t *tester, ctx context.Context, want error) {
 	t.create(foo, expired)
 	for _, call := range callsOn(t.store, foo, expired) {
 		err := call.do(ctx)
-		if !errors.Is(err, want) || answerOf(err) != nil {
-			t.failf("%s gave %s", call.name, describe(err))
+		if !errors.Is(err, want) || sentinelOf(err) != nil {
+			t.failf("%s returned %s, want %v and no sentinel error", call.name, describe(err), want)
 		}
 		t.holds(foo, expired)
 	}
@@ -38,19 +40,19 @@ type call struct {
 	do   func(context.Context) error
 }
 
-// callsOn returns calls of all methods. With another context some would answer,
-// and some would succeed.
+// callsOn returns calls of all methods. If the context is not done, some of the
+// calls succeed and the other calls return a sentinel error.
 func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
 	id := foo.Token.ID
 	return []call{
 		{"Create", func(ctx context.Context) error { return s.Create(ctx, named("new")) }},
 		{"Create of two records", func(ctx context.Context) error { return s.Create(ctx, named("new"), named("newer")) }},
-		{"Create of a taken name", func(ctx context.Context) error { return s.Create(ctx, newRecord(alice, "Foo", "second")) }},
-		{"Create of a taken digest", func(ctx context.Context) error { return s.Create(ctx, newRecord(bob, "new", "Foo")) }},
+		{"Create with a taken name", func(ctx context.Context) error { return s.Create(ctx, newRecord(alice, "Foo", "second")) }},
+		{"Create with a taken digest", func(ctx context.Context) error { return s.Create(ctx, newRecord(bob, "new", "Foo")) }},
 		{"Find", func(ctx context.Context) error { return foundError(s.Find(ctx, foo.Digest)) }},
 		{"Find of an unknown digest", func(ctx context.Context) error { return foundError(s.Find(ctx, digest("unknown"))) }},
 		{"List", func(ctx context.Context) error { return listedError(s.List(ctx, tokenauth.Query{UserID: alice})) }},
-		{"List of nothing", func(ctx context.Context) error { return listedError(s.List(ctx, tokenauth.Query{UserID: "carol"})) }},
+		{"List that matches no record", func(ctx context.Context) error { return listedError(s.List(ctx, tokenauth.Query{UserID: "carol"})) }},
 		{"Update", func(ctx context.Context) error { return s.Update(ctx, alice, id, everything, after(5)) }},
 		{"Update to a taken name", func(ctx context.Context) error { return s.Update(ctx, alice, id, rename("expired"), after(5)) }},
 		{"Update of an unknown token", func(ctx context.Context) error { return s.Update(ctx, bob, id, everything, after(5)) }},
@@ -60,7 +62,7 @@ func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
 		{"Revoke", func(ctx context.Context) error { return s.Revoke(ctx, alice, id, after(5)) }},
 		{"Revoke of an unknown token", func(ctx context.Context) error { return s.Revoke(ctx, bob, id, after(5)) }},
 		{"RevokeExpired", func(ctx context.Context) error { return s.RevokeExpired(ctx, alice, expired.Token.ID, after(5)) }},
-		{"RevokeExpired of a token that is not", func(ctx context.Context) error { return s.RevokeExpired(ctx, alice, id, after(5)) }},
+		{"RevokeExpired of a token that is not expired", func(ctx context.Context) error { return s.RevokeExpired(ctx, alice, id, after(5)) }},
 		{"RevokeAll", func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, alice, after(5))) }},
 		{"Touch", func(ctx context.Context) error { return s.Touch(ctx, use(foo, after(70))) }},
 		{"Prune", func(ctx context.Context) error { return countedError(s.Prune(ctx, after(5), 10)) }},

@@ -9,13 +9,17 @@ import (
 )
 
 var createCases = []testCase{
-	{"S1", "return a record as it was created, field by field", createRoundTrip},
-	{"S12", "keep every time as its instant in UTC, rounded down to the microsecond, and zero as zero", createTimes},
-	{"S22", "keep names, scopes and user IDs as they are, whatever they look like to SQL", createOddTexts},
-	{"S20", "keep copies of the records it is given", createCopies},
-	{"", "add several records at once", createMany},
-	{"", "do nothing when it is given no records", func(t *tester) { t.create(); t.holds() }},
-	{"", "keep no scopes as nil", createNoScopes},
+	// Case S1.
+	{"return each record exactly as it was created", createRoundTrip},
+	// Case S12.
+	{"store each time in UTC, rounded down to the microsecond, and a zero time as zero", createTimes},
+	// Case S22.
+	{"store names, scopes and user IDs unchanged, even if they contain SQL syntax", createOddTexts},
+	// Case S20.
+	{"keep copies of the records passed to Create", createCopies},
+	{"create several records in one call", createMany},
+	{"do nothing if Create gets no records", func(t *tester) { t.create(); t.holds() }},
+	{"return nil for an empty list of scopes", createNoScopes},
 }
 
 func createRoundTrip(t *tester) {
@@ -30,7 +34,7 @@ func createRoundTrip(t *tester) {
 	t.holds(retired, plain, imported, gone)
 }
 
-// oddTimes are given times and how they are kept.
+// oddTimes lists given times and the times that a store must return for them.
 var oddTimes = []struct {
 	name        string
 	given, kept time.Time
@@ -52,7 +56,7 @@ func createTimes(t *tester) {
 	for _, odd := range oddTimes {
 		given, want := full(odd.name), full(odd.name)
 		given.Slot, want.Slot = 0, 0
-		if odd.given.IsZero() { // a record has a CreatedAt, and a grace an end
+		if odd.given.IsZero() { // CreatedAt and Retired.Until are never zero
 			given.Retired, want.Retired = nil, nil
 		} else {
 			given.Token.CreatedAt, want.Token.CreatedAt = odd.given, odd.kept
@@ -68,7 +72,8 @@ func createTimes(t *tester) {
 	t.holds(kept...)
 }
 
-// oddTexts mean something to SQL, to its patterns, or to those who write them by hand.
+// oddTexts have a special meaning in SQL, LIKE patterns, templates or format
+// strings, or contain characters outside ASCII.
 var oddTexts = []string{
 	`'; DROP TABLE tokenauth_tokens; --`, `"`, `''`, "`", `\`, `\'`, `%`, `_`, `a%b`, `{table}`, `{columns}`,
 	`?`, `$1`, `:a`, `@a`, `NULL`, `null`, `SELECT`, `1`, `01`, `1.0`, `1e3`, `0x1F`, `true`, `/* */`, `-- `, `#`, `;`,
@@ -93,7 +98,7 @@ func createOddTexts(t *tester) {
 	t.holds(all...)
 }
 
-// asciiOf returns what of text may stand in a scope.
+// asciiOf returns text without the characters that a scope must not contain.
 func asciiOf(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {

@@ -7,11 +7,14 @@ import (
 )
 
 var findCases = []testCase{
-	{"", "find a record by its current and by its retired digest", findBoth},
-	{"", "find expired and revoked records too, and retired keys whose grace is over", findDead},
-	{"S9", "answer ErrNotFound to a digest that no record has", findNothing},
-	{"S2", "compare digests byte by byte", findBytes},
-	{"S20", "never change a record that Find has returned", findShared},
+	{"find a record by its current and its retired digest", findBoth},
+	{"find expired records, revoked records, and retired keys after their grace period", findDead},
+	// Case S9.
+	{"return ErrNotFound for a digest that no record has", findNothing},
+	// Case S2.
+	{"compare digests byte by byte", findBytes},
+	// Case S20.
+	{"never change a record that Find has returned", findShared},
 }
 
 func findBoth(t *tester) {
@@ -39,8 +42,9 @@ func findNothing(t *tester) {
 	t.misses(tokenauth.Digest(bytes.Repeat([]byte{0xff}, 32)), "the highest digest")
 }
 
-// findBytes has digests that a text column, a pattern or a loose comparison
-// would take for the same. Keys of the one would open tokens of the other.
+// findBytes creates records whose digests are equal in a text column, in a LIKE
+// pattern or under a loose comparison. If the store confuses two digests, the key
+// of one token is accepted for the other token.
 func findBytes(t *tester) {
 	text := func(s string) (d tokenauth.Digest) {
 		copy(d[:], s) // padded with NUL
@@ -61,7 +65,7 @@ func findBytes(t *tester) {
 	}
 	var all []tokenauth.Record
 	for i, d := range digests {
-		t.misses(d, "digest %d, which only resembles those that are there,", i)
+		t.misses(d, "digest %d, which is similar to stored digests but not stored,", i)
 		r := named(string(rune('a' + i)))
 		r.Digest = d
 		t.create(r)
@@ -71,7 +75,7 @@ func findBytes(t *tester) {
 	for i := range lower {
 		d := lower
 		d[i] ^= 1
-		t.misses(d, "a digest of which byte %d is another", i)
+		t.misses(d, "a digest that differs from a stored digest in byte %d only", i)
 	}
 }
 
@@ -85,6 +89,6 @@ func findShared(t *tester) {
 	t.rotate(foo, rotation(2, "second"))
 	t.revoke(foo, after(9))
 	if diff(*found, foo) != "" || diff(*byRetired, foo) != "" {
-		t.failf("an update, a use, a rotation and a revocation show in the record that was returned before them")
+		t.failf("Update, Touch, Rotate or Revoke changed a record that Find had returned before")
 	}
 }

@@ -7,17 +7,20 @@ import (
 )
 
 var listCases = []testCase{
-	{"", "list a user's live records and no others", listUser},
-	{"", "list everybody's records only when it is asked to", listAllUsers},
-	{"", "refuse a query for neither a user nor all, or for both, with an error that is no answer", listBadQuery},
-	{"", "list no records, without an error, where there are none", listNone},
-	{"", "list in the order of CreatedAt, then ID, byte by byte", listOrder},
-	{"S10", "list a record by its ID only for its own user", listID},
-	{"", "list records by several IDs, each once, and none by no ID", listIDs},
-	{"", "list at most as many records as the limit says, and all for 0", listLimit},
-	{"", "list what is behind the cursor, whether or not that token is there", listAfter},
-	{"S21", "page through a list that changes so that what stays is seen once, in order", listChanging},
-	{"S20", "return copies from List", listCopies},
+	{"list a user's live records and no others", listUser},
+	{"list the records of all users for AllUsers, and revoked records only for IncludeRevoked", listAllUsers},
+	{"return an error, but no sentinel error, for a query that sets neither or both of UserID and AllUsers", listBadQuery},
+	{"return no records and no error if no record matches", listNone},
+	{"order records by CreatedAt, then by ID, byte by byte", listOrder},
+	// Case S10.
+	{"list a record by its ID only for its own user", listID},
+	{"list each record with one of the given IDs once, and no record for an empty list of IDs", listIDs},
+	{"list at most Limit records, and all records if Limit is 0", listLimit},
+	{"list the records after the cursor, even if the cursor's token no longer exists", listAfter},
+	// Case S21.
+	{"list each remaining record once, in order, when the list changes between two pages", listChanging},
+	// Case S20.
+	{"return copies from List", listCopies},
 }
 
 func listUser(t *tester) {
@@ -39,15 +42,15 @@ func listAllUsers(t *tester) {
 func listBadQuery(t *tester) {
 	t.create(named("Foo"))
 	for name, q := range map[string]tokenauth.Query{
-		"the empty query":                 {},
-		"a query for an ID alone":         {IDs: []string{newID("Foo")}},
-		"a query without a user ID":       {IncludeRevoked: true, Limit: 1},
-		"a query for one and for all":     {UserID: alice, AllUsers: true},
-		"a query for an ID, one and all,": {UserID: alice, AllUsers: true, IDs: []string{newID("Foo")}},
+		"the zero Query":                       {},
+		"a Query with only IDs":                {IDs: []string{newID("Foo")}},
+		"a Query without UserID":               {IncludeRevoked: true, Limit: 1},
+		"a Query with UserID and AllUsers":     {UserID: alice, AllUsers: true},
+		"a Query with UserID, AllUsers and ID": {UserID: alice, AllUsers: true, IDs: []string{newID("Foo")}},
 	} {
 		records, err := t.store.List(t.ctx, q)
-		if err == nil || answerOf(err) != nil || len(records) > 0 {
-			t.failf("%s gave %d records and %s", name, len(records), describe(err))
+		if err == nil || sentinelOf(err) != nil || len(records) > 0 {
+			t.failf("List of %s returned %d records and %s, want only an error that is not a sentinel", name, len(records), describe(err))
 		}
 	}
 }
@@ -59,8 +62,8 @@ func listNone(t *tester) {
 	t.lists(tokenauth.Query{UserID: alice, After: tokenauth.Cursor{CreatedAt: after(1)}})
 }
 
-// inTurn returns n records of alice, in the order of lists. Each two share
-// their CreatedAt.
+// inTurn returns n records of alice in the order of List. The records come in
+// pairs with the same CreatedAt.
 func inTurn(n int) []tokenauth.Record {
 	records := make([]tokenauth.Record, n)
 	for i := range records {
@@ -78,9 +81,9 @@ func createdAt(minute int, name string) tokenauth.Record {
 func listOrder(t *tester) {
 	records := inTurn(12)
 	records[0].Token.CreatedAt = start.AddDate(-100, 0, 0) // before 1970
-	records[7].Token.ID = "a" + records[7].Token.ID[1:]    // behind all upper-case letters
+	records[7].Token.ID = "a" + records[7].Token.ID[1:]    // sorts after all upper-case letters
 	records = inOrder(records...)
-	for i := range records { // created in another order
+	for i := range records { // create the records in a different order
 		t.create(records[i*5%len(records)])
 	}
 	t.lists(tokenauth.Query{UserID: alice}, records...)
@@ -144,8 +147,8 @@ func listAfter(t *tester) {
 	t.lists(tokenauth.Query{UserID: alice, After: records[2].Token.Cursor()}, records[4:]...)
 }
 
-// listChanging removes the token of each cursor, and adds one before and one
-// behind it, between two pages.
+// listChanging changes the list after each page. It deletes the token that the
+// cursor names, and creates one token before and one token after the cursor.
 func listChanging(t *tester) {
 	records := inTurn(20)
 	t.create(records...)
@@ -158,7 +161,7 @@ func listChanging(t *tester) {
 		}
 		for _, r := range got {
 			if compare(r.Token.Cursor(), last) <= 0 {
-				t.failf("page %d goes back in the order", page+1)
+				t.failf("page %d has the record %s at or before the previous position", page+1, place(r))
 			}
 			seen[r.Token.ID], last = true, r.Token.Cursor()
 		}
@@ -168,7 +171,7 @@ func listChanging(t *tester) {
 	}
 	for i, r := range records {
 		if !seen[r.Token.ID] {
-			t.failf("record %d, which was there until its turn, was not listed", i+1)
+			t.failf("no page contained record %d, which existed until its page was read", i+1)
 		}
 	}
 }
@@ -178,7 +181,7 @@ func listCopies(t *tester) {
 	for _, q := range []tokenauth.Query{{UserID: alice}, {AllUsers: true}, {UserID: alice, IDs: []string{newID("Foo")}}} {
 		got := t.list(q)
 		if len(got) != 1 {
-			t.failf("the list has %d records, not 1", len(got))
+			t.failf("List of %s returned %d records, want 1", describeQuery(q), len(got))
 		}
 		got[0].Token.Name = "changed"
 		for i := range got[0].Token.Scopes {

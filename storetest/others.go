@@ -2,64 +2,64 @@ package storetest
 
 import "github.com/go-tokenauth/tokenauth"
 
-// otherTokensCases are about what many tokens per user are for: what is done to
-// one is not done to another.
+// otherTokensCases check that a change of one token leaves all other tokens of the
+// same user, and of other users, unchanged.
 var otherTokensCases = []testCase{
-	others("rotated", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("a token is rotated", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.rotate(foo, rotation(2, "second"))
 		return []tokenauth.Record{rotated(foo, rotation(2, "second"))}
 	}),
-	others("renamed", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("a token is renamed", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.update(foo, rename("Baz"))
 		foo.Token.Name = "Baz"
 		return []tokenauth.Record{foo}
 	}),
-	others("given other scopes", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("the scopes of a token change", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.update(foo, rescope("other"))
 		foo.Token.Scopes = []string{"other"}
 		return []tokenauth.Record{foo}
 	}),
-	others("given another expiry", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("the expiry of a token changes", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.update(foo, expire(after(50)))
 		return []tokenauth.Record{expiring(foo, after(50))}
 	}),
-	others("used", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("a use of a token is recorded", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.touch(use(foo, after(70)))
 		return []tokenauth.Record{usedAt(foo, after(70))}
 	}),
-	others("revoked", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("a token is revoked", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.revoke(foo, after(9))
 		return []tokenauth.Record{revoked(foo, after(9))}
 	}),
-	others("revoked because it is expired", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
-		t.wants(nil, t.revokeExpired(foo, after(1000)), "RevokeExpired")
+	others("RevokeExpired revokes a token", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.wants(nil, t.revokeExpired(foo, after(1000)), "RevokeExpired of an expired token")
 		return []tokenauth.Record{revoked(foo, after(1000))}
 	}),
-	others("pruned", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("a token is pruned", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.revoke(foo, after(9))
 		t.prune(after(10), 10)
 		return nil
 	}),
-	others("replaced by one of the same name", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("a token replaces a revoked token of the same name", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		successor := newRecord(alice, "Foo", "successor")
 		t.revoke(foo, after(9))
 		t.create(successor)
 		return []tokenauth.Record{revoked(foo, after(9)), successor}
 	}),
-	others("refused a change", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
-		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, foo.Token.ID, rename("Bar"), after(5)), "renaming to a taken name")
-		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(1, "second"), after(5)), "rotating another generation")
-		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(2, "Bar"), after(5)), "rotating to a taken digest")
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5)), "revoking as another user")
+	others("a change of a token is refused", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, foo.Token.ID, rename("Bar"), after(5)), "Update to a taken name")
+		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(1, "second"), after(5)), "Rotate of another generation")
+		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(2, "Bar"), after(5)), "Rotate to a taken digest")
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5)), "Revoke as another user")
 		return []tokenauth.Record{foo}
 	}),
 }
 
-// others returns the case of alice's token Foo, beside her token Bar and tokens
-// of bob with the same names. The function changes Foo, and returns what has to
-// become of it.
-func others(verb string, change func(t *tester, foo tokenauth.Record) []tokenauth.Record) testCase {
-	return testCase{"", "leave every field and digest of other tokens as it was when one is " + verb, func(t *tester) {
+// others returns a case in which change modifies alice's token Foo. Alice also has
+// a token Bar, and bob has tokens with the same two names. The function change
+// returns the records that must replace Foo.
+func others(event string, change func(t *tester, foo tokenauth.Record) []tokenauth.Record) testCase {
+	return testCase{"leave all other tokens unchanged when " + event, func(t *tester) {
 		foo, bar, barOfBob := full("Foo"), full("Bar"), newRecord(bob, "Bar", "Bar of bob")
 		bar.Slot = 8
 		fooOfBob := full("Foo of bob")

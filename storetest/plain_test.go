@@ -10,14 +10,14 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A plainStore is the contract in the fewest words: one slice, one lock. It
-// shows that the suite asks for no more than that, and broken stores are made of it.
+// A plainStore is a minimal Store: one slice and one lock. It shows that a simple
+// implementation passes the suite. The broken stores are built on it.
 type plainStore struct {
 	mu   sync.Mutex
 	rows []tokenauth.Record
 }
 
-// locked runs f alone, unless ctx is done.
+// locked runs f with the lock held, unless ctx is done.
 func (s *plainStore) locked(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func (s *plainStore) has(d tokenauth.Digest) bool {
 
 func isLive(r tokenauth.Record) bool { return r.Token.RevokedAt.IsZero() }
 
-// kept returns a copy of r as a store keeps it.
+// kept returns the copy of r that a store keeps.
 func kept(r tokenauth.Record) tokenauth.Record {
 	r.Token.Scopes = append([]string(nil), r.Token.Scopes...)
 	t := &r.Token
@@ -107,7 +107,7 @@ func (s *plainStore) Find(ctx context.Context, d tokenauth.Digest) (found *token
 
 func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tokenauth.Record, err error) {
 	if q.AllUsers == (q.UserID != "") {
-		return nil, errors.New("one user or all")
+		return nil, errors.New("need either UserID or AllUsers")
 	}
 	err = s.locked(ctx, func() error {
 		for _, r := range inOrder(s.rows...) {
@@ -125,7 +125,7 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 	return records, err
 }
 
-// change applies f to a copy of a row, which replaces it if f allows.
+// change applies f to a copy of a row. If f returns nil, the copy replaces the row.
 func (s *plainStore) change(ctx context.Context, userID, id string, f func(r *tokenauth.Record) error) error {
 	return s.locked(ctx, func() error {
 		i := s.index(func(r tokenauth.Record) bool { return r.Token.UserID == userID && r.Token.ID == id })
@@ -141,7 +141,8 @@ func (s *plainStore) change(ctx context.Context, userID, id string, f func(r *to
 	})
 }
 
-// checkLive returns the error that a change of r at a time has, if r is not live or is expired.
+// checkLive returns ErrNotFound if r is revoked, and ErrConflict if r is expired at
+// the time at.
 func checkLive(r *tokenauth.Record, at time.Time) error {
 	switch {
 	case !isLive(*r):

@@ -7,17 +7,22 @@ import (
 )
 
 var revokeCases = []testCase{
-	{"S1", "set RevokedAt and free the slot, and change nothing else", revokeOnce},
-	{"S12", "keep the time given to a revocation, whatever the clock says, rounded down to the microsecond", revokeTimes},
-	{"", "take the revocation of a revoked token as done and leave it as it is", revokeTwice},
-	{"S9", "answer ErrNotFound to a revocation of an unknown token", revokeUnknown},
-	{"S10", "answer ErrNotFound to a revocation of another user's token and leave it as it is", revokeForeign},
-	{"", "find the digests of a revoked token, from the next call on, as revoked", revokeFinds},
-	{"", "revoke a token with RevokeExpired from the instant of its expiry on", revokeExpired},
-	{"", "answer ErrConflict to RevokeExpired of a live token that is not expired and leave it as it is", revokeNotExpired},
-	{"", "take RevokeExpired of a revoked token as done and leave it as it is", revokeExpiredTwice},
-	{"S9", "answer ErrNotFound to RevokeExpired of an unknown or another user's token", revokeExpiredNotFound},
-	{"", "revoke all live tokens of a user, count them, and leave all others as they are", revokeAll},
+	// Case S1.
+	{"set RevokedAt, free the slot, and change nothing else", revokeOnce},
+	// Case S12.
+	{"store the given revocation time, not the current time, rounded down to the microsecond", revokeTimes},
+	{"accept Revoke of a revoked token, and leave the token unchanged", revokeTwice},
+	// Case S9.
+	{"return ErrNotFound from Revoke for an unknown token", revokeUnknown},
+	// Case S10.
+	{"return ErrNotFound from Revoke for another user's token, and leave the token unchanged", revokeForeign},
+	{"find a revoked token as revoked from the next call on, by each of its digests", revokeFinds},
+	{"revoke a token with RevokeExpired at or after its expiry", revokeExpired},
+	{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged", revokeNotExpired},
+	{"accept RevokeExpired of a revoked token, and leave the token unchanged", revokeExpiredTwice},
+	// Case S9.
+	{"return ErrNotFound from RevokeExpired for an unknown token or another user's token", revokeExpiredNotFound},
+	{"revoke and count all live tokens of a user, and leave all other tokens unchanged", revokeAll},
 }
 
 func revokeOnce(t *tester) {
@@ -32,7 +37,7 @@ func revokeOnce(t *tester) {
 
 func revokeTimes(t *tester) {
 	var want []tokenauth.Record
-	for _, odd := range oddTimes[1:] { // a revocation has a time
+	for _, odd := range oddTimes[1:] { // the time of a revocation is never zero
 		r := named(odd.name)
 		t.create(r)
 		t.revoke(r, odd.given)
@@ -41,12 +46,12 @@ func revokeTimes(t *tester) {
 		r = newRecord("user of "+odd.name, "Foo", "by RevokeAll "+odd.name)
 		t.create(r)
 		_, err := t.store.RevokeAll(t.ctx, r.Token.UserID, odd.given)
-		t.wants(nil, err, "revoking all of a user at %s", odd.name)
+		t.wants(nil, err, "RevokeAll at %v", odd.given)
 		want = append(want, revoked(r, odd.kept))
 
 		r = expiring(named("expired "+odd.name), odd.kept)
 		t.create(r)
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given), "revoking what expires at %s, then,", odd.name)
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given), "RevokeExpired at %v of a token that expires then", odd.given)
 		want = append(want, revoked(r, odd.kept))
 	}
 	t.holds(want...)
@@ -63,8 +68,8 @@ func revokeTwice(t *tester) {
 
 func revokeUnknown(t *tester) {
 	t.create(full("Foo"))
-	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, newID("unknown"), after(9)), "revoking an unknown token")
-	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, "", after(9)), "revoking a token without an ID")
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, newID("unknown"), after(9)), "Revoke of an unknown token")
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, "", after(9)), "Revoke of an empty token ID")
 	t.holds(full("Foo"))
 }
 
@@ -73,8 +78,8 @@ func revokeForeign(t *tester) {
 	t.create(r, gone)
 	t.revoke(gone, after(1))
 	for _, userID := range []string{bob, "Alice", "alice ", "", "%"} {
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, r.Token.ID, after(9)), "revoking as user %q a token of %q", userID, alice)
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, gone.Token.ID, after(9)), "revoking as user %q a revoked token of %q", userID, alice)
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, r.Token.ID, after(9)), "Revoke as user %q of a token of %q", userID, alice)
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, gone.Token.ID, after(9)), "Revoke as user %q of a revoked token of %q", userID, alice)
 		t.holds(r, revoked(gone, after(1)))
 	}
 }
@@ -103,7 +108,7 @@ func revokeExpired(t *tester) {
 		t.wants(nil, t.revokeExpired(r, at), "RevokeExpired at %v of a token that expires at %v", at, after(10))
 		t.finds(r.Digest, revoked(r, at))
 	}
-	successor := full("in the slot that is free")
+	successor := full("in the freed slot")
 	t.create(successor)
 	t.finds(successor.Digest, successor)
 }
@@ -112,7 +117,7 @@ func revokeNotExpired(t *tester) {
 	r, endless := expiring(full("Foo"), after(10)), named("endless")
 	t.create(r, endless)
 	justBefore := after(10).Add(-time.Microsecond)
-	t.wants(tokenauth.ErrConflict, t.revokeExpired(r, justBefore), "RevokeExpired a microsecond before the expiry")
+	t.wants(tokenauth.ErrConflict, t.revokeExpired(r, justBefore), "RevokeExpired one microsecond before the expiry")
 	t.wants(tokenauth.ErrConflict, t.revokeExpired(endless, after(5e6)), "RevokeExpired of a token that never expires")
 	t.holds(r, endless)
 }
@@ -120,10 +125,10 @@ func revokeNotExpired(t *tester) {
 func revokeExpiredTwice(t *tester) {
 	r, endless := expiring(full("Foo"), after(10)), named("endless")
 	t.create(r, endless)
-	t.wants(nil, t.revokeExpired(r, after(11)), "RevokeExpired")
+	t.wants(nil, t.revokeExpired(r, after(11)), "RevokeExpired of an expired token")
 	t.revoke(endless, after(11))
 	for _, at := range []time.Time{after(1), after(11), after(12)} {
-		t.wants(nil, t.revokeExpired(r, at), "RevokeExpired again")
+		t.wants(nil, t.revokeExpired(r, at), "a second RevokeExpired")
 		t.wants(nil, t.revokeExpired(endless, at), "RevokeExpired of a token that is revoked and never expires")
 	}
 	t.holds(revoked(r, after(11)), revoked(endless, after(11)))
@@ -148,9 +153,9 @@ func revokeAll(t *tester) {
 		want   int
 	}{{alice, 2}, {alice, 0}, {"carol", 0}, {"ALICE", 0}, {"", 0}} {
 		n, err := t.store.RevokeAll(t.ctx, call.userID, after(9))
-		t.wants(nil, err, "RevokeAll of %q", call.userID)
+		t.wants(nil, err, "RevokeAll of user %q", call.userID)
 		if n != call.want {
-			t.failf("RevokeAll of %q counted %d, not %d", call.userID, n, call.want)
+			t.failf("RevokeAll of user %q returned %d, want %d", call.userID, n, call.want)
 		}
 		t.holds(revoked(foo, after(9)), revoked(expired, after(9)), revoked(gone, after(1)), ofBob)
 	}

@@ -7,14 +7,18 @@ import (
 )
 
 var rotateCases = []testCase{
-	{"S1", "replace digest and hint, retire the old digest until the end of the grace, and change nothing else", rotateOnce},
-	{"", "find only the last two digests after a second rotation", rotateTwice},
-	{"S12", "keep the end of a grace as its instant in UTC, rounded down to the microsecond", rotateTimes},
-	{"", "take a rotation as done, without another change, if its digest is current already", rotateRepeated},
-	{"", "answer ErrConflict if the generation is not the one that the rotation replaces, and change nothing", rotateGeneration},
-	{"S8", "answer ErrKeyTaken if another record has the digest, current or retired, and change nothing", rotateTaken},
-	{"S9", "answer ErrNotFound to a rotation of an unknown, another user's or a revoked token", rotateNotFound},
-	{"", "answer ErrConflict to a rotation of a token from the instant of its expiry on", rotateExpired},
+	// Case S1.
+	{"replace the key, retire the old digest until GraceUntil, and change nothing else", rotateOnce},
+	{"find only the two latest digests after a second rotation", rotateTwice},
+	// Case S12.
+	{"store GraceUntil in UTC, rounded down to the microsecond", rotateTimes},
+	{"accept a rotation whose digest is current already, and change nothing", rotateRepeated},
+	{"return ErrConflict if Replaces is not the token's generation, and change nothing", rotateGeneration},
+	// Case S8.
+	{"return ErrKeyTaken if another record has the digest, current or retired, and change nothing", rotateTaken},
+	// Case S9.
+	{"return ErrNotFound for a rotation of an unknown token, another user's token or a revoked token", rotateNotFound},
+	{"return ErrConflict for a rotation of a token at or after its expiry", rotateExpired},
 }
 
 func rotateOnce(t *tester) {
@@ -42,7 +46,7 @@ func rotateTwice(t *tester) {
 func rotateTimes(t *tester) {
 	r := named("Foo")
 	t.create(r)
-	for i, odd := range oddTimes[1:] { // a grace has an end
+	for i, odd := range oddTimes[1:] { // GraceUntil is never zero
 		rot := rotation(i+1, odd.name)
 		rot.GraceUntil = odd.given
 		t.rotate(r, rot)
@@ -71,7 +75,7 @@ func rotateGeneration(t *tester) {
 	t.create(r)
 	for _, replaces := range []int{-1, 0, 1, 4, 6} {
 		err := t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(replaces, "new"), after(5))
-		t.wants(tokenauth.ErrConflict, err, "replacing generation %d where 5 is current", replaces)
+		t.wants(tokenauth.ErrConflict, err, "Rotate with Replaces %d of a token of generation 5", replaces)
 		t.holds(r)
 	}
 }
@@ -80,14 +84,14 @@ func rotateTaken(t *tester) {
 	r, other, gone := named("Foo"), full("other"), revoked(full("revoked"), after(1))
 	t.create(r, other, gone)
 	for what, taken := range map[string]tokenauth.Digest{
-		"the current digest of another":       other.Digest,
-		"the retired digest of another":       other.Retired.Digest,
-		"the current digest of a revoked one": gone.Digest,
-		"the retired digest of a revoked one": gone.Retired.Digest,
+		"the current digest of another token":   other.Digest,
+		"the retired digest of another token":   other.Retired.Digest,
+		"the current digest of a revoked token": gone.Digest,
+		"the retired digest of a revoked token": gone.Retired.Digest,
 	} {
 		rot := rotation(1, "new")
 		rot.Digest = taken
-		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5)), "rotating to %s", what)
+		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5)), "Rotate to %s", what)
 		t.holds(r, other, gone)
 	}
 }
@@ -100,10 +104,10 @@ func rotateNotFound(t *tester) {
 	for what, target := range map[string][2]string{
 		"an unknown token":            {alice, newID("unknown")},
 		"another user's token":        {bob, r.Token.ID},
-		"a user in another case":      {"Alice", r.Token.ID},
+		"alice's token as user Alice": {"Alice", r.Token.ID},
 		"a revoked and expired token": {alice, gone.Token.ID},
 	} {
-		t.wants(tokenauth.ErrNotFound, t.store.Rotate(t.ctx, target[0], target[1], rotation(2, "new"), after(5)), "rotating %s", what)
+		t.wants(tokenauth.ErrNotFound, t.store.Rotate(t.ctx, target[0], target[1], rotation(2, "new"), after(5)), "Rotate of %s", what)
 	}
 	t.holds(r, revoked(gone, after(1)))
 }
@@ -112,10 +116,10 @@ func rotateExpired(t *tester) {
 	r := expiring(full("Foo"), after(10))
 	t.create(r)
 	for _, at := range []time.Time{after(10), after(10).Add(time.Microsecond), after(9000)} {
-		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), at), "rotating at %v a token that expires at %v", at, after(10))
+		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), at), "Rotate at %v of a token that expires at %v", at, after(10))
 	}
 	t.holds(r)
 	justBefore := after(10).Add(-time.Microsecond)
-	t.wants(nil, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), justBefore), "rotating it a microsecond before it expires")
+	t.wants(nil, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), justBefore), "Rotate of a token one microsecond before its expiry")
 	t.holds(rotated(r, rotation(2, "new")))
 }

@@ -1,5 +1,5 @@
-// Package storetest tests implementations of [tokenauth.Store] against what that
-// interface promises. For a store of your own:
+// Package storetest is the conformance suite for implementations of
+// [tokenauth.Store]. Call [Run] in a test of the implementation:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) tokenauth.Store {
@@ -9,7 +9,7 @@
 //		})
 //	}
 //
-// A failure says what a Store should do, and what this one did instead.
+// Each failure message says what a Store should do and what the tested store did.
 package storetest
 
 import (
@@ -20,27 +20,31 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Run tests the stores that newStore returns: one subtest for each promise, and
-// for each a store of its own. Run it with the race detector too.
+// Run tests the stores that newStore returns. Each rule of the Store contract has
+// a subtest of its own, and each subtest calls newStore once. Also run the tests
+// with the race detector enabled.
 //
-// newStore must return a store without any record; it may end the subtest by its
-// t, and clean up by t.Cleanup. The subtests run one after the other, so that
-// the stores may take turns on one table.
+// newStore must return a store without records. newStore may fail or skip the
+// subtest with its argument t, and may release resources with t.Cleanup. The
+// subtests run one at a time, so newStore may empty and reuse one database table.
 //
-// The records that the tests create are such as a [tokenauth.Manager] makes: a
-// CreatedAt; an ID of 26 letters and digits; a name of 1 to 64 characters and a
-// user ID of 1 to 255 bytes, both of valid UTF-8 without control characters. So a
-// store may rely on that. Times lie between the years 1 and 9999.
+// A store may rely on these limits. The tests and a [tokenauth.Manager] create
+// only records within them:
+//   - CreatedAt is never zero.
+//   - A token ID consists of 26 ASCII letters and digits.
+//   - A name has 1 to 64 characters. It is valid UTF-8 without control characters.
+//   - A user ID has 1 to 255 bytes. It is valid UTF-8 without control characters.
+//   - A scope consists of ASCII letters, digits and punctuation except " and \.
+//   - Times lie between the years 1 and 9999. A zero time means never.
 //
-// Where the tests call a store from many goroutines, an error that is not one
-// of those a [tokenauth.Store] lists is no failure yet: they repeat the call, as
-// a service's clients do, up to 20 times, and judge what is in the store then.
-// Everywhere else it is one.
+// Concurrent tests retry a call up to 20 times if it returns an error other than
+// the sentinel errors of package tokenauth. Then they check the records in the
+// store. In all other tests, an unexpected error fails the test immediately.
 func Run(t *testing.T, newStore func(t *testing.T) tokenauth.Store) {
 	for _, a := range areas {
 		t.Run(a.name, func(t *testing.T) {
 			for _, c := range a.cases {
-				t.Run(c.name(), func(t *testing.T) { c.check(t.Context(), t, newStore(t)) })
+				t.Run(c.should, func(t *testing.T) { c.check(t.Context(), t, newStore(t)) })
 			}
 		})
 	}
@@ -65,21 +69,14 @@ var areas = []struct {
 	{"Context", contextCases},
 }
 
-// A testCase tests one promise.
+// A testCase tests one rule of the Store contract. Comments of the form
+// "Case S12." refer to the project's catalog of security cases.
 type testCase struct {
-	id     string // in the project's catalogue of security cases; may be empty
 	should string // completes "a Store should"
 	test   func(*tester)
 }
 
-func (c testCase) name() string {
-	if c.id == "" {
-		return c.should
-	}
-	return c.id + " " + c.should
-}
-
-// A reporter is what is needed of a *testing.T. As there, Fatalf does not return.
+// A reporter is the part of *testing.T that the tests use. Fatalf must not return.
 type reporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -90,7 +87,8 @@ func (c testCase) check(ctx context.Context, r reporter, store tokenauth.Store) 
 	c.test(&tester{reporter: r, ctx: ctx, store: store, should: c.should})
 }
 
-// A tester tests one store. Its methods end the test when the store fails it.
+// A tester runs one test case on one store. Its methods end the test if the store
+// violates the contract.
 type tester struct {
 	reporter
 	ctx    context.Context
@@ -98,7 +96,8 @@ type tester struct {
 	should string
 }
 
-// failf ends the test; format and args complete "but".
+// failf fails and ends the test. The format and args complete the sentence
+// "a Store should …, but …".
 func (t *tester) failf(format string, args ...any) {
 	t.Helper()
 	t.Fatalf("a Store should %s, but %s", t.should, fmt.Sprintf(format, args...))

@@ -23,19 +23,20 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// A recorder is a *testing.T whose failures are expected.
+// A recorder is a reporter that records the message of a failure.
 type recorder struct{ message string }
 
 func (*recorder) Helper() {}
 
-// Fatalf may be called from the goroutine of failureOf alone, as on a *testing.T:
-// the race detector watches.
+// Fatalf records the message and panics. As with a *testing.T, only the goroutine of
+// the test may call it. The race detector reports calls from other goroutines.
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.message = fmt.Sprintf(format, args...)
 	panic(r)
 }
 
-// failureOf returns how a store fails a case, or nothing.
+// failureOf returns the failure message of the case c for a store, or "" if the case
+// passes.
 func failureOf(ctx context.Context, c testCase, store tokenauth.Store) (message string) {
 	r := &recorder{}
 	defer func() {
@@ -55,84 +56,86 @@ func allCases() (all []testCase) {
 	return all
 }
 
-// TestBrokenStores shows that the suite finds each bug, and says which promise
-// it breaks; and that each promise is needed to find one of them.
+// TestBrokenStores checks that each bug fails the cases that it should fail. It also
+// checks that each case finds at least one bug.
 func TestBrokenStores(t *testing.T) {
 	broken := map[string]bool{}
 	for _, b := range slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs) {
 		t.Run(b.name, func(t *testing.T) {
-			for _, promise := range b.breaks {
-				i := slices.IndexFunc(allCases(), func(c testCase) bool { return c.should == promise })
-				require.GreaterOrEqual(t, i, 0, "no such promise: %s", promise)
+			for _, rule := range b.breaks {
+				i := slices.IndexFunc(allCases(), func(c testCase) bool { return c.should == rule })
+				require.GreaterOrEqual(t, i, 0, "no such case: %s", rule)
 				requireFailure(t, allCases()[i], b.plant)
-				broken[promise] = true
+				broken[rule] = true
 			}
 		})
 	}
 	for _, c := range allCases() {
-		require.True(t, broken[c.should], "no bug is known to break: %s", c.name())
+		require.True(t, broken[c.should], "no bug fails the case: %s", c.should)
 	}
 }
 
-// requireFailure requires that the bug breaks the promise, and that it is named.
+// requireFailure requires that the bug fails the case c, and that the message names
+// the rule.
 func requireFailure(t *testing.T, c testCase, plant func(*brokenStore)) {
 	t.Helper()
 	message := ""
-	for range 20 { // races need not show at once
+	for range 20 { // a race may need several runs to show
 		store := &brokenStore{plainStore: &plainStore{}}
 		plant(store)
 		if message = failureOf(t.Context(), c, store); message != "" {
 			break
 		}
 	}
-	require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), "%s: %q", c.name(), message)
+	require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), "%s: %q", c.should, message)
 }
 
-// TestUselessStores shows that no store, however wrong, makes the suite panic.
+// TestUselessStores checks that no case panics on a store that always returns the
+// same error and does nothing.
 func TestUselessStores(t *testing.T) {
-	for _, answer := range append([]error{nil, errors.New("no answer")}, answers...) {
+	for _, result := range append([]error{nil, errors.New("connection refused")}, sentinels...) {
 		passed := 0
 		for _, c := range allCases() {
-			message := failureOf(t.Context(), c, uselessStore{answer})
+			message := failureOf(t.Context(), c, uselessStore{result})
 			if message == "" {
 				passed++
 				continue
 			}
 			require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), message)
 		}
-		require.LessOrEqual(t, passed, 2, "promises to do nothing, when always answering %v", answer)
+		require.LessOrEqual(t, passed, 2, "cases passed by a store that always returns %v", result)
 	}
 }
 
-// A uselessStore answers all calls alike and does nothing.
-type uselessStore struct{ answer error }
+// A uselessStore returns the same error from all calls and does nothing.
+type uselessStore struct{ result error }
 
-func (s uselessStore) Create(context.Context, ...tokenauth.Record) error { return s.answer }
+func (s uselessStore) Create(context.Context, ...tokenauth.Record) error { return s.result }
 func (s uselessStore) Find(context.Context, tokenauth.Digest) (*tokenauth.Record, error) {
-	return nil, s.answer
+	return nil, s.result
 }
 func (s uselessStore) List(context.Context, tokenauth.Query) ([]tokenauth.Record, error) {
-	return nil, s.answer
+	return nil, s.result
 }
 func (s uselessStore) Update(context.Context, string, string, tokenauth.Patch, time.Time) error {
-	return s.answer
+	return s.result
 }
 func (s uselessStore) Rotate(context.Context, string, string, tokenauth.Rotation, time.Time) error {
-	return s.answer
+	return s.result
 }
-func (s uselessStore) Revoke(context.Context, string, string, time.Time) error { return s.answer }
+func (s uselessStore) Revoke(context.Context, string, string, time.Time) error { return s.result }
 func (s uselessStore) RevokeExpired(context.Context, string, string, time.Time) error {
-	return s.answer
+	return s.result
 }
-func (s uselessStore) RevokeAll(context.Context, string, time.Time) (int, error) { return 0, s.answer }
-func (s uselessStore) Touch(context.Context, ...tokenauth.Use) error             { return s.answer }
-func (s uselessStore) Prune(context.Context, time.Time, int) (int, error)        { return 0, s.answer }
+func (s uselessStore) RevokeAll(context.Context, string, time.Time) (int, error) { return 0, s.result }
+func (s uselessStore) Touch(context.Context, ...tokenauth.Use) error             { return s.result }
+func (s uselessStore) Prune(context.Context, time.Time, int) (int, error)        { return 0, s.result }
 
 func TestNamesOfCases(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range allCases() {
-		require.False(t, seen[c.should], "twice: %s", c.should)
-		require.NotContains(t, c.should, "/", "go test -run could not select it")
+		require.False(t, seen[c.should], "duplicate case: %s", c.should)
+		require.NotContains(t, c.should, "/", "go test -run cannot select a name with a slash")
 		seen[c.should] = true
 	}
 }

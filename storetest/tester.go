@@ -12,9 +12,10 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// What the cases have in common: records, calls that must succeed, and what is asked of the store afterwards.
+// This file holds the helpers that the test cases share: records, calls that must
+// succeed, and checks of the store's records.
 
-// start is when all tests begin. No test reads a clock.
+// start is the CreatedAt of most records. No test reads a clock.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // after returns the instant n minutes after start.
@@ -25,8 +26,8 @@ const (
 	bob   = "bob"
 )
 
-// newRecord returns a live record that a Manager could have made. A label gives
-// an ID and a digest of its own.
+// newRecord returns a live record that a Manager could have created. Its ID and
+// digest are derived from label.
 func newRecord(userID, name, label string) tokenauth.Record {
 	return tokenauth.Record{
 		Digest: digest(label),
@@ -36,12 +37,12 @@ func newRecord(userID, name, label string) tokenauth.Record {
 	}
 }
 
-// named returns a record of alice; the name is its label too.
+// named returns a record of alice. The name is also the record's label.
 func named(name string) tokenauth.Record { return newRecord(alice, name, name) }
 
 func digest(label string) tokenauth.Digest { return tokenauth.DigestOf("key of " + label) }
 
-// newID returns 26 letters that follow from the label.
+// newID returns 26 letters that are derived from label.
 func newID(label string) string {
 	id := make([]byte, 26)
 	d := tokenauth.DigestOf("ID of " + label)
@@ -51,7 +52,7 @@ func newID(label string) string {
 	return string(id)
 }
 
-// full returns a record of alice that has a value in every field it can have.
+// full returns a live record of alice with a value in every field except Origin.
 func full(name string) tokenauth.Record {
 	r := named(name)
 	r.Slot = 7
@@ -63,12 +64,13 @@ func full(name string) tokenauth.Record {
 	return r
 }
 
-// rotation returns the one that replaces the key of generation replaces.
+// rotation returns a Rotation that replaces the key of the given generation. The
+// new digest is derived from label.
 func rotation(replaces int, label string) tokenauth.Rotation {
 	return tokenauth.Rotation{Replaces: replaces, Digest: digest(label), Hint: "new1", GraceUntil: after(90)}
 }
 
-// rotated returns r as it should be once rot has been done.
+// rotated returns the record that r should become after the rotation rot.
 func rotated(r tokenauth.Record, rot tokenauth.Rotation) tokenauth.Record {
 	r.Retired = &tokenauth.RetiredKey{Digest: r.Digest, Until: rot.GraceUntil}
 	r.Digest = rot.Digest
@@ -77,29 +79,29 @@ func rotated(r tokenauth.Record, rot tokenauth.Rotation) tokenauth.Record {
 	return r
 }
 
-// revoked returns r as it should be once it was revoked.
+// revoked returns the record that r should become after a revocation.
 func revoked(r tokenauth.Record, at time.Time) tokenauth.Record {
 	r.Slot = 0
 	r.Token.RevokedAt = at
 	return r
 }
 
-// expiring returns r with another expiry.
+// expiring returns r with the expiry at.
 func expiring(r tokenauth.Record, at time.Time) tokenauth.Record {
 	r.Token.ExpiresAt = at
 	return r
 }
 
-// rename returns the patch that changes a name alone.
+// rename returns a patch that changes only the name.
 func rename(name string) tokenauth.Patch { return tokenauth.Patch{Name: &name} }
 
-// rescope returns the patch that changes the scopes alone.
+// rescope returns a patch that changes only the scopes.
 func rescope(scopes ...string) tokenauth.Patch { return tokenauth.Patch{Scopes: &scopes} }
 
-// expire returns the patch that changes the expiry alone.
+// expire returns a patch that changes only the expiry.
 func expire(at time.Time) tokenauth.Patch { return tokenauth.Patch{ExpiresAt: &at} }
 
-// inOrder returns records in the order of lists.
+// inOrder returns records in the order of List.
 func inOrder(records ...tokenauth.Record) []tokenauth.Record {
 	return slices.SortedFunc(slices.Values(records), func(a, b tokenauth.Record) int {
 		return compare(a.Token.Cursor(), b.Token.Cursor())
@@ -110,114 +112,165 @@ func compare(a, b tokenauth.Cursor) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
 }
 
-// answers are the errors by which a store answers.
-var answers = []error{
+// sentinels are the errors that the Store contract names.
+var sentinels = []error{
 	tokenauth.ErrNotFound, tokenauth.ErrNameTaken, tokenauth.ErrKeyTaken, tokenauth.ErrSlotTaken, tokenauth.ErrConflict,
 }
 
-// answerOf returns the answer that err is or wraps, or nil.
-func answerOf(err error) error {
-	for _, answer := range answers {
-		if errors.Is(err, answer) {
-			return answer
+var sentinelNames = map[error]string{
+	tokenauth.ErrNotFound: "ErrNotFound", tokenauth.ErrNameTaken: "ErrNameTaken", tokenauth.ErrKeyTaken: "ErrKeyTaken",
+	tokenauth.ErrSlotTaken: "ErrSlotTaken", tokenauth.ErrConflict: "ErrConflict",
+}
+
+// sentinelOf returns the first sentinel error that err is or wraps, or nil.
+func sentinelOf(err error) error {
+	for _, sentinel := range sentinels {
+		if errors.Is(err, sentinel) {
+			return sentinel
 		}
 	}
 	return nil
 }
 
-// wants fails unless got is nil, if want is, or else is that answer and no other.
-// The format says what was done.
+// wants fails the test if a call returned the wrong error. If want is nil, got must
+// be nil. Otherwise got must be or wrap want, and sentinelOf(got) must be want.
+// The format and args name the call.
 func (t *tester) wants(want, got error, format string, args ...any) {
 	t.Helper()
-	if want == nil && got == nil || want != nil && errors.Is(got, want) && answerOf(got) == want {
+	if want == nil && got == nil || want != nil && errors.Is(got, want) && sentinelOf(got) == want {
 		return
 	}
-	t.failf("%s gave %s, not %s", fmt.Sprintf(format, args...), describe(got), describe(want))
+	t.failf("%s returned %s, want %s", fmt.Sprintf(format, args...), describe(got), describeWanted(want))
 }
 
+// describe names the sentinel error that err wraps, and quotes the text of err.
 func describe(err error) string {
-	if err == nil {
+	switch name := sentinelNames[sentinelOf(err)]; {
+	case err == nil:
 		return "no error"
+	case name != "":
+		return fmt.Sprintf("%s (%q)", name, err)
 	}
 	return fmt.Sprintf("the error %q", err)
 }
 
+func describeWanted(want error) string {
+	if want == nil {
+		return "no error"
+	}
+	return sentinelNames[want]
+}
+
 func (t *tester) create(records ...tokenauth.Record) {
 	t.Helper()
-	t.wants(nil, t.store.Create(t.ctx, records...), "creating %d records", len(records))
+	var names []string
+	for _, r := range records[:min(3, len(records))] {
+		names = append(names, r.Token.Name)
+	}
+	t.wants(nil, t.store.Create(t.ctx, records...), "Create of %d record(s) %q", len(records), names)
 }
 
 func (t *tester) update(r tokenauth.Record, p tokenauth.Patch) {
 	t.Helper()
-	t.wants(nil, t.store.Update(t.ctx, r.Token.UserID, r.Token.ID, p, after(5)), "updating %q", r.Token.Name)
+	t.wants(nil, t.store.Update(t.ctx, r.Token.UserID, r.Token.ID, p, after(5)), "Update of %q", r.Token.Name)
 }
 
 func (t *tester) rotate(r tokenauth.Record, rot tokenauth.Rotation) {
 	t.Helper()
-	t.wants(nil, t.store.Rotate(t.ctx, r.Token.UserID, r.Token.ID, rot, after(5)), "rotating %q", r.Token.Name)
+	t.wants(nil, t.store.Rotate(t.ctx, r.Token.UserID, r.Token.ID, rot, after(5)), "Rotate of %q", r.Token.Name)
 }
 
 func (t *tester) revoke(r tokenauth.Record, at time.Time) {
 	t.Helper()
-	t.wants(nil, t.store.Revoke(t.ctx, r.Token.UserID, r.Token.ID, at), "revoking %q", r.Token.Name)
+	t.wants(nil, t.store.Revoke(t.ctx, r.Token.UserID, r.Token.ID, at), "Revoke of %q", r.Token.Name)
 }
 
 func (t *tester) touch(uses ...tokenauth.Use) {
 	t.Helper()
-	t.wants(nil, t.store.Touch(t.ctx, uses...), "touching")
+	t.wants(nil, t.store.Touch(t.ctx, uses...), "Touch of %d use(s)", len(uses))
 }
 
 func (t *tester) prune(before time.Time, limit int) int {
 	t.Helper()
 	n, err := t.store.Prune(t.ctx, before, limit)
-	t.wants(nil, err, "pruning")
+	t.wants(nil, err, "Prune with limit %d", limit)
 	return n
 }
 
 func (t *tester) list(q tokenauth.Query) []tokenauth.Record {
 	t.Helper()
 	records, err := t.store.List(t.ctx, q)
-	t.wants(nil, err, "listing")
+	t.wants(nil, err, "List of %s", describeQuery(q))
 	return records
 }
 
-// finds fails unless d finds want.
+// describeQuery lists the fields of q that are set.
+func describeQuery(q tokenauth.Query) string {
+	var set []string
+	v := reflect.ValueOf(q)
+	for i := range v.NumField() {
+		if f := v.Field(i); !f.IsZero() {
+			set = append(set, fmt.Sprintf("%s: %v", v.Type().Field(i).Name, f.Interface()))
+		}
+	}
+	return "Query{" + strings.Join(set, ", ") + "}"
+}
+
+// finds fails the test unless Find returns want for d, and returns the found record.
 func (t *tester) finds(d tokenauth.Digest, want tokenauth.Record) *tokenauth.Record {
 	t.Helper()
+	key := "current"
+	if d != want.Digest {
+		key = "retired"
+	}
 	got, err := t.store.Find(t.ctx, d)
-	t.wants(nil, err, "finding %q", want.Token.Name)
+	t.wants(nil, err, "Find by the %s digest of %q", key, want.Token.Name)
 	if got == nil {
-		t.failf("finding %q gave neither a record nor an error", want.Token.Name)
+		t.failf("Find by the %s digest of %q returned neither a record nor an error", key, want.Token.Name)
 	}
 	if difference := diff(*got, want); difference != "" {
-		t.failf("found of %q the %s", want.Token.Name, difference)
+		t.failf("Find by the %s digest of %q returned a wrong record: %s", key, want.Token.Name, difference)
 	}
 	return got
 }
 
-// misses fails if d finds anything.
+// misses fails the test unless Find returns ErrNotFound for d.
 func (t *tester) misses(d tokenauth.Digest, format string, args ...any) {
 	t.Helper()
 	_, err := t.store.Find(t.ctx, d)
-	t.wants(tokenauth.ErrNotFound, err, "finding "+format, args...)
+	t.wants(tokenauth.ErrNotFound, err, "Find by "+format, args...)
 }
 
-// lists fails unless q selects want, in that order.
+// lists fails the test unless List returns exactly want for q, in that order.
 func (t *tester) lists(q tokenauth.Query, want ...tokenauth.Record) {
 	t.Helper()
 	got := t.list(q)
 	for i := range min(len(got), len(want)) {
+		if got[i].Token.ID != want[i].Token.ID {
+			t.failf("List of %s returned %s as record %d of %d, want %s (the order is CreatedAt, then ID)",
+				describeQuery(q), place(got[i]), i+1, len(got), place(want[i]))
+		}
 		if difference := diff(got[i], want[i]); difference != "" {
-			t.failf("record %d of the list, for %q, has the %s", i+1, want[i].Token.Name, difference)
+			t.failf("List of %s returned a wrong record %q: %s", describeQuery(q), want[i].Token.Name, difference)
 		}
 	}
-	if len(got) != len(want) {
-		t.failf("the list has %d records, not %d", len(got), len(want))
+	switch {
+	case len(got) > len(want):
+		t.failf("List of %s returned %d records, want %d; the first unwanted one is %s",
+			describeQuery(q), len(got), len(want), place(got[len(want)]))
+	case len(got) < len(want):
+		t.failf("List of %s returned %d records, want %d; the first missing one is %s",
+			describeQuery(q), len(got), len(want), place(want[len(got)]))
 	}
 }
 
-// holds fails unless these are all the records of the store, in whatever order,
-// and each is found by each of its digests.
+// place describes a record and its position in the order of List.
+func place(r tokenauth.Record) string {
+	return fmt.Sprintf("%q of user %q (CreatedAt %s, ID %s)", r.Token.Name, r.Token.UserID, timeText(r.Token.CreatedAt), r.Token.ID)
+}
+
+// holds fails the test unless the store holds exactly the records want, in any
+// order, and Find returns each record for each of its digests.
 func (t *tester) holds(want ...tokenauth.Record) {
 	t.Helper()
 	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, inOrder(want...)...)
@@ -229,30 +282,56 @@ func (t *tester) holds(want ...tokenauth.Record) {
 	}
 }
 
-// diff tells the first difference between two records, or nothing.
+// diff describes the first difference between two records. It returns "" if the
+// records are equal.
 func diff(got, want tokenauth.Record) string {
 	switch {
+	case got.Token.ID != want.Token.ID:
+		return fmt.Sprintf("it is %s, want %s", place(got), place(want))
 	case got.Digest != want.Digest:
-		return "digest of another key"
-	case (got.Retired == nil) != (want.Retired == nil):
-		return fmt.Sprintf("retired key present: %t, not %t", got.Retired != nil, want.Retired != nil)
+		return fmt.Sprintf("Digest is %x…, want %x…", got.Digest[:4], want.Digest[:4])
+	case got.Retired == nil && want.Retired != nil:
+		return "Retired is nil, want a retired key"
+	case got.Retired != nil && want.Retired == nil:
+		return "Retired is set, want nil"
 	case got.Retired != nil && got.Retired.Digest != want.Retired.Digest:
-		return "retired digest of another key"
+		return fmt.Sprintf("Retired.Digest is %x…, want %x…", got.Retired.Digest[:4], want.Retired.Digest[:4])
 	case got.Retired != nil && !same(got.Retired.Until, want.Retired.Until):
-		return fmt.Sprintf("end of grace %v, not %v", got.Retired.Until, want.Retired.Until)
+		return fieldDiff("Retired.Until", got.Retired.Until, want.Retired.Until)
 	case got.Slot != want.Slot:
-		return fmt.Sprintf("Slot %d, not %d", got.Slot, want.Slot)
+		return fieldDiff("Slot", got.Slot, want.Slot)
 	}
 	a, b := reflect.ValueOf(got.Token), reflect.ValueOf(want.Token)
 	for i := range a.NumField() {
 		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); !same(x, y) {
-			return fmt.Sprintf("%s %#v, not %#v", a.Type().Field(i).Name, x, y)
+			return fieldDiff("Token."+a.Type().Field(i).Name, x, y)
 		}
 	}
 	return ""
 }
 
-// same reports whether two fields are equal. Times must be the same instant, and in UTC.
+// fieldDiff describes a field with a wrong value.
+func fieldDiff(field string, got, want any) string {
+	t, ok := got.(time.Time)
+	switch {
+	case !ok:
+		return fmt.Sprintf("%s is %#v, want %#v", field, got, want)
+	case t.Equal(want.(time.Time)):
+		return fmt.Sprintf("%s is the right instant in location %q, want time.UTC (call its UTC method)", field, t.Location())
+	}
+	return fmt.Sprintf("%s is %s, want %s", field, timeText(t), timeText(want.(time.Time)))
+}
+
+// timeText formats t in UTC, or returns "zero".
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return "zero"
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// same reports whether two field values are equal. Equal times denote the same
+// instant, and got is in UTC.
 func same(got, want any) bool {
 	if t, ok := got.(time.Time); ok {
 		return t.Equal(want.(time.Time)) && t.Location() == time.UTC

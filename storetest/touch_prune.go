@@ -9,13 +9,16 @@ import (
 )
 
 var touchCases = []testCase{
-	{"S1", "record the last use of many tokens, and change nothing else", touchMany},
-	{"S12", "keep a use as its instant in UTC, rounded down to the microsecond", touchTimes},
-	{"", "never move LastUsedAt backwards", touchBackwards},
-	{"", "never set LastUsedAt before CreatedAt: an earlier use counts as one at CreatedAt", touchEarly},
-	{"", "keep the latest of several uses of one token, in whatever order they come", touchOrder},
-	{"S9", "take unknown IDs as no error, and record the other uses", touchUnknown},
-	{"", "do nothing when it is given no uses", func(t *tester) { t.create(full("Foo")); t.touch(); t.holds(full("Foo")) }},
+	// Case S1.
+	{"record the last-used times of many tokens, and change nothing else", touchMany},
+	// Case S12.
+	{"store a last-used time in UTC, rounded down to the microsecond", touchTimes},
+	{"never move LastUsedAt backwards", touchBackwards},
+	{"record a use before CreatedAt as a use at CreatedAt", touchEarly},
+	{"keep the latest of several uses of one token, in any order", touchOrder},
+	// Case S9.
+	{"ignore unknown IDs, and record the other uses", touchUnknown},
+	{"do nothing if Touch gets no uses", func(t *tester) { t.create(full("Foo")); t.touch(); t.holds(full("Foo")) }},
 }
 
 func usedAt(r tokenauth.Record, at time.Time) tokenauth.Record {
@@ -49,7 +52,7 @@ func touchMany(t *tester) {
 }
 
 func touchTimes(t *tester) {
-	for _, odd := range oddTimes[1:] { // a use has a time
+	for _, odd := range oddTimes[1:] { // the time of a use is never zero
 		r := named(odd.name)
 		r.Token.CreatedAt = odd.kept.AddDate(-1, 0, 0)
 		t.create(r)
@@ -95,10 +98,13 @@ func touchUnknown(t *tester) {
 }
 
 var pruneCases = []testCase{
-	{"S23", "prune what expired or was revoked before the given time, and nothing else", pruneDead},
-	{"S23", "prune at most as many records as the limit says, and count them", pruneLimit},
-	{"S23", "never prune an imported record", pruneImported},
-	{"", "free what a pruned record held", pruneFrees},
+	// Case S23.
+	{"delete the records that expired or were revoked before the given time, and no others", pruneDead},
+	// Case S23.
+	{"delete at most limit records, and return their number", pruneLimit},
+	// Case S23.
+	{"never delete an imported record", pruneImported},
+	{"free the ID, digests, name and slot of a deleted record", pruneFrees},
 }
 
 func pruneDead(t *tester) {
@@ -120,14 +126,14 @@ func pruneDead(t *tester) {
 	}
 	t.create(append(kept, dead...)...)
 	if n := t.prune(after(10), 100); n != len(dead) {
-		t.failf("it counted %d, not %d", n, len(dead))
+		t.failf("Prune returned %d, want %d", n, len(dead))
 	}
 	t.holds(kept...)
 	for _, r := range dead {
-		t.misses(r.Digest, "the digest of a record that is pruned")
+		t.misses(r.Digest, "the digest of a deleted record")
 	}
 	if n := t.prune(after(10), 100); n != 0 {
-		t.failf("it counted %d where none was left", n)
+		t.failf("a second Prune returned %d, want 0", n)
 	}
 }
 
@@ -148,7 +154,7 @@ func pruneLimit(t *tester) {
 		left -= step.want
 		rest := len(t.list(tokenauth.Query{AllUsers: true, IncludeRevoked: true})) - 1
 		if n != step.want || rest != left {
-			t.failf("with the limit %d it counted %d, not %d, and left %d, not %d", step.limit, n, step.want, rest, left)
+			t.failf("Prune with limit %d returned %d, want %d, and left %d expired or revoked records, want %d", step.limit, n, step.want, rest, left)
 		}
 	}
 	t.holds(named("live"))
@@ -159,23 +165,23 @@ func pruneImported(t *tester) {
 	for i, r := range []tokenauth.Record{
 		expiring(named("expired"), after(1)), revoked(full("revoked"), after(1)), revoked(expiring(named("both"), after(1)), after(2)),
 	} {
-		r.Token.Origin, r.Token.Generation = "sanctum", i // rotated ones too
+		r.Token.Origin, r.Token.Generation = "sanctum", i // above 0: rotated
 		imported = append(imported, r)
 	}
 	t.create(imported...)
 	t.create(revoked(named("issued here"), after(1)))
 	if n := t.prune(after(10), 100); n != 1 {
-		t.failf("it counted %d, not 1", n)
+		t.failf("Prune returned %d, want 1", n)
 	}
 	t.holds(imported...)
 }
 
 func pruneFrees(t *tester) {
-	r := expiring(full("Foo"), after(1)) // live: it holds name and slot
+	r := expiring(full("Foo"), after(1)) // not revoked, so it holds its name and slot
 	t.create(r)
 	t.prune(after(10), 10)
-	t.misses(r.Digest, "its digest")
-	t.misses(r.Retired.Digest, "its retired digest")
+	t.misses(r.Digest, "the current digest of a deleted record")
+	t.misses(r.Retired.Digest, "the retired digest of a deleted record")
 	t.create(r)
 	t.holds(r)
 }

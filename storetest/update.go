@@ -8,18 +8,25 @@ import (
 )
 
 var updateCases = []testCase{
-	{"", "change the fields that a patch gives, and no others", updateFields},
-	{"", "change nothing for an empty patch, and still say whether there is such a token", updateEmpty},
-	{"", "take an update that changes nothing, or is repeated, as done", updateRepeated},
-	{"S12", "keep an updated expiry as its instant in UTC, rounded down to the microsecond, and zero as never", updateTimes},
-	{"S3", "compare a new name byte by byte", updateNames},
-	{"S6", "refuse a new name that another live token of the user has, expired or not, and change nothing", updateTaken},
-	{"S6", "give a token the name of a revoked one or of another user's", updateFree},
-	{"", "free the old name of a token and keep the new one taken", updateMovesName},
-	{"S9", "answer ErrNotFound to an update of an unknown, another user's or a revoked token", updateNotFound},
-	{"", "answer ErrConflict to an update of a token from the instant of its expiry on", updateExpired},
-	{"S20", "keep copies of what a patch points to", updateCopies},
-	{"S22", "keep an updated name and scopes as they are, whatever they look like to SQL", updateOddTexts},
+	{"change the fields that the patch sets, and no others", updateFields},
+	{"change nothing for an empty patch, but still check the token", updateEmpty},
+	{"accept an update that changes nothing or is repeated", updateRepeated},
+	// Case S12.
+	{"store a new expiry in UTC, rounded down to the microsecond, and a zero time as zero", updateTimes},
+	// Case S3.
+	{"compare a new name byte by byte", updateNames},
+	// Case S6.
+	{"refuse the name of another live token of the user, expired or not, and change nothing", updateTaken},
+	// Case S6.
+	{"accept the name of a revoked token or of another user's token", updateFree},
+	{"free the old name of a renamed token and keep its new name taken", updateMovesName},
+	// Case S9.
+	{"return ErrNotFound for an update of an unknown token, another user's token or a revoked token", updateNotFound},
+	{"return ErrConflict for an update of a token at or after its expiry", updateExpired},
+	// Case S20.
+	{"keep copies of the values of a patch", updateCopies},
+	// Case S22.
+	{"store a new name and new scopes unchanged, even if they contain SQL syntax", updateOddTexts},
 }
 
 func updateFields(t *tester) {
@@ -55,9 +62,9 @@ func updateEmpty(t *tester) {
 	t.create(r, gone)
 	t.revoke(gone, after(1))
 	t.update(r, tokenauth.Patch{})
-	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, bob, r.Token.ID, tokenauth.Patch{}, after(5)), "an empty update as another user")
-	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, alice, gone.Token.ID, tokenauth.Patch{}, after(5)), "an empty update of a revoked token")
-	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, tokenauth.Patch{}, after(1000)), "an empty update of an expired token")
+	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, bob, r.Token.ID, tokenauth.Patch{}, after(5)), "Update with an empty Patch as another user")
+	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, alice, gone.Token.ID, tokenauth.Patch{}, after(5)), "Update with an empty Patch of a revoked token")
+	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, tokenauth.Patch{}, after(1000)), "Update with an empty Patch of an expired token")
 	t.holds(r, revoked(gone, after(1)))
 }
 
@@ -78,7 +85,7 @@ func updateTimes(t *tester) {
 	r := named("Foo")
 	t.create(r)
 	for _, odd := range oddTimes {
-		t.update(r, expire(time.Time{})) // what is expired can't be updated
+		t.update(r, expire(time.Time{})) // an expired token cannot be updated
 		t.update(r, expire(odd.given))
 		t.finds(r.Digest, expiring(r, odd.kept))
 		if !odd.kept.IsZero() && odd.kept.Before(after(5)) {
@@ -106,7 +113,7 @@ func updateTaken(t *tester) {
 	t.create(foo, expired, r)
 	for _, taken := range []string{"Foo", "expired"} {
 		p := tokenauth.Patch{Name: &taken, Scopes: &[]string{"a"}, ExpiresAt: new(after(2000))}
-		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "updating to the name %q", taken)
+		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "Update to the taken name %q", taken)
 		t.holds(foo, expired, r)
 	}
 }
@@ -127,13 +134,13 @@ func updateMovesName(t *tester) {
 	t.create(r)
 	t.update(r, rename("new"))
 	r.Token.Name = "new"
-	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, newRecord(alice, "new", "second")), "creating a token with the new name")
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, newRecord(alice, "new", "second")), "Create of a token with the new name")
 	second := newRecord(alice, "old", "second")
-	t.wants(nil, t.store.Create(t.ctx, second), "creating a token with the old name")
+	t.wants(nil, t.store.Create(t.ctx, second), "Create of a token with the old name")
 	t.holds(r, second)
 }
 
-// everything is a patch of all fields.
+// everything is a patch that sets all fields.
 var everything = tokenauth.Patch{Name: new("new"), Scopes: &[]string{"new"}, ExpiresAt: new(after(3000))}
 
 func updateNotFound(t *tester) {
@@ -144,10 +151,10 @@ func updateNotFound(t *tester) {
 		"an unknown token":            {alice, newID("unknown")},
 		"another user's token":        {bob, r.Token.ID},
 		"a token of an unknown user":  {"carol", r.Token.ID},
-		"a user in another case":      {"Alice", r.Token.ID},
+		"alice's token as user Alice": {"Alice", r.Token.ID},
 		"a revoked and expired token": {alice, gone.Token.ID},
 	} {
-		t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, target[0], target[1], everything, after(5)), "updating %s", what)
+		t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, target[0], target[1], everything, after(5)), "Update of %s", what)
 	}
 	t.holds(r, revoked(gone, after(1)), newRecord(bob, "Foo", "of bob"))
 }
@@ -156,11 +163,11 @@ func updateExpired(t *tester) {
 	r := expiring(full("Foo"), after(10))
 	t.create(r)
 	for _, at := range []time.Time{after(10), after(10).Add(time.Microsecond), after(9000)} {
-		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, everything, at), "updating at %v a token that expires at %v", at, after(10))
+		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, everything, at), "Update at %v of a token that expires at %v", at, after(10))
 	}
 	t.holds(r)
 	justBefore := after(10).Add(-time.Microsecond)
-	t.wants(nil, t.store.Update(t.ctx, alice, r.Token.ID, rename("Bar"), justBefore), "updating it a microsecond before it expires")
+	t.wants(nil, t.store.Update(t.ctx, alice, r.Token.ID, rename("Bar"), justBefore), "Update of a token one microsecond before its expiry")
 }
 
 func updateCopies(t *tester) {
