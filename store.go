@@ -6,113 +6,135 @@ import (
 	"time"
 )
 
-// What a [Store] answers when it did answer. Any other error means that it did
-// not: a caller must not take it for a "no".
+// Sentinel errors of a [Store]. Any other error from a Store means that the call
+// failed. A caller must not treat such an error as ErrNotFound.
 var (
-	// ErrNotFound means that there is no such token, or that it is another user's.
+	// ErrNotFound means that the token does not exist or belongs to another user.
 	ErrNotFound = errors.New("tokenauth: no such token")
-	// ErrNameTaken means that another live token of the user has the name.
+	// ErrNameTaken means that another live token of the user has the name. A token is
+	// live until it is revoked, even if it has expired.
 	ErrNameTaken = errors.New("tokenauth: name already taken")
-	// ErrKeyTaken means that another token has the ID, or the digest as its
-	// current or its retired one.
+	// ErrKeyTaken means that another token has the ID, or has the digest as its
+	// current or retired digest.
 	ErrKeyTaken = errors.New("tokenauth: key already taken")
 	// ErrSlotTaken means that another live token of the user has the slot.
 	ErrSlotTaken = errors.New("tokenauth: slot already taken")
-	// ErrConflict means that the token is no longer in the state that the change asks for.
+	// ErrConflict means that the token is not in the state that the change requires.
+	// Another call may have changed the token, or the token may have expired.
 	ErrConflict = errors.New("tokenauth: token was changed meanwhile or has expired")
 )
 
-// A Store keeps the tokens of all users under the digests of their keys.
-// Services use a [Manager], which calls it; this interface is for those who
-// implement one. Package storetest tests an implementation against all that is
-// said here.
+// A Store holds the tokens of all users, and finds a token by the digest of its key.
+// Services call a [Manager], which calls the Store. This contract is for those who
+// implement a Store. Package storetest tests an implementation against it.
 //
-// Every method but Prune is one atomic operation. All must be safe for concurrent use,
-// must honour their context, and must never read a clock: all times are given, and the
-// CreatedAt of a record is never zero. Strings are compared byte by byte. Times are kept to the microsecond, rounded down. A
-// change takes a user ID and a token ID, so that one user's call can't reach
-// another's token.
+// All methods must be safe for concurrent use and must honor their context. If the
+// context is already done, a method changes nothing and returns an error that wraps
+// the context's error and no sentinel error. Every method except Prune is one atomic
+// operation. A change is visible to every later call of the same Store.
 //
-// A Store judges neither expiry nor scopes for a request; the Manager does, and
-// compares digests again. It returns the errors listed at each method, as they
-// are or wrapped. Any other error means that it could not answer, or that the
-// outcome of a change is unknown; every change is safe to repeat.
+// A Store never reads a clock; callers pass all times. A Store rounds times down to
+// the microsecond and returns them in UTC. The CreatedAt of a record is never zero.
+// Strings are compared byte by byte.
+//
+// A token is live until it is revoked. An expired token is still live: it keeps its
+// name and its slot. Methods with the argument at use it as the current time. Methods
+// that change one token take its user ID and its ID. For them, a token of another user
+// does not exist, so a call for one user cannot change another user's token.
+//
+// A Store does not decide whether a key is accepted. The Manager checks revocation,
+// expiry and scopes, and compares the digests again.
+//
+// Each method returns the sentinel errors that its comment names, possibly wrapped. A
+// change that returns a sentinel error has changed nothing. After any other error, the
+// outcome of a change is unknown. Every change must be safe to repeat.
 type Store interface {
-	// Create adds records, all or none. For each it checks in this order, among
-	// the records given too: the same ID with the same current digest is there
-	// (that record is done, and left as it is), ErrKeyTaken, ErrNameTaken,
-	// ErrSlotTaken. It keeps copies.
+	// Create adds all records or none. It stores copies. Create checks each record
+	// against the stored records and against the other given records, in this order:
+	//  1. If a record with the same ID and the same current digest exists, Create
+	//     leaves that record unchanged and skips the given record without an error.
+	//  2. If another record has the ID, or has one of the record's digests as its current
+	//     or retired digest, Create returns ErrKeyTaken.
+	//  3. If another live token of the user has the name, Create returns ErrNameTaken.
+	//  4. If another live token of the user has the slot, Create returns ErrSlotTaken.
+	//
+	// A record that is already revoked takes neither a name nor a slot.
 	Create(ctx context.Context, records ...Record) error
 
-	// Find returns the record whose current or retired digest is d, expired and
-	// revoked ones too, or ErrNotFound. The record is shared: neither side may
-	// change it.
+	// Find returns the record whose current or retired digest is d, even if the token
+	// is expired or revoked or the retired key is no longer accepted. It returns
+	// ErrNotFound if no record has the digest. The Store and its callers share the
+	// returned record, so neither may modify it.
 	Find(ctx context.Context, d Digest) (*Record, error)
 
-	// List returns copies of the records that q selects, ordered by CreatedAt,
-	// then ID. None is no error.
+	// List returns copies of the records that q selects, ordered by CreatedAt, then by
+	// ID. If q selects no records, List returns no error.
 	List(ctx context.Context, q Query) ([]Record, error)
 
-	// Update changes the fields that p gives of a live token and no others.
-	// ErrNotFound (also if it is revoked), ErrConflict if it is expired at the
-	// time at, ErrNameTaken.
+	// Update changes the fields of a live token that p sets, and no other fields. It
+	// returns ErrNotFound if the token does not exist or is revoked, ErrConflict if the
+	// token is expired, and ErrNameTaken if another live token of the user has the name.
 	Update(ctx context.Context, userID, id string, p Patch, at time.Time) error
 
-	// Rotate replaces the key of a live token: the current digest becomes the
-	// retired one, until r.GraceUntil; r.Digest and r.Hint become current; the
-	// generation grows by one. It is done, without another change, if r.Digest
-	// is already current. ErrNotFound (also if it is revoked), ErrConflict if
-	// its generation is not r.Replaces or it is expired at the time at,
-	// ErrKeyTaken.
+	// Rotate replaces the key of a live token. The current digest becomes the retired
+	// digest until r.GraceUntil and replaces a previous retired digest. r.Digest and
+	// r.Hint become current. The generation increases by one.
+	//
+	// Rotate returns ErrNotFound if the token does not exist or is revoked, and
+	// ErrConflict if the token is expired. If r.Digest is current already, Rotate changes
+	// nothing and returns nil. Otherwise it returns ErrConflict if the generation is not
+	// r.Replaces, and ErrKeyTaken if any record has r.Digest, current or retired.
 	Rotate(ctx context.Context, userID, id string, r Rotation, at time.Time) error
 
-	// Revoke sets RevokedAt and frees name and slot. It is done, without another
-	// change, if the token is revoked already. ErrNotFound.
+	// Revoke sets RevokedAt to at and frees the token's name and slot. If the token is
+	// revoked already, Revoke changes nothing and returns nil. It returns ErrNotFound if
+	// the token does not exist.
 	Revoke(ctx context.Context, userID, id string, at time.Time) error
 
-	// RevokeExpired does what Revoke does if the token is expired at the time
-	// at, and is ErrConflict if it is live and not expired.
+	// RevokeExpired works like Revoke, but returns ErrConflict if the token is live and
+	// not expired.
 	RevokeExpired(ctx context.Context, userID, id string, at time.Time) error
 
-	// RevokeAll revokes all live tokens of a user and returns their number.
+	// RevokeAll revokes all live tokens of the user and returns the number of tokens that
+	// it revoked.
 	RevokeAll(ctx context.Context, userID string, at time.Time) (int, error)
 
-	// Touch records when tokens were last used. LastUsedAt never moves
-	// backwards, and is never set before CreatedAt: an earlier use counts as one
-	// at CreatedAt. Unknown IDs are no error.
+	// Touch sets LastUsedAt of the used tokens. LastUsedAt never moves backwards. A use
+	// before CreatedAt counts as a use at CreatedAt. Touch ignores unknown IDs.
 	Touch(ctx context.Context, uses ...Use) error
 
-	// Prune deletes at most limit records that expired or were revoked before
-	// the given time, maybe one after the other, and returns their number, also
-	// beside an error. It keeps imported ones (with an Origin): they mark what must
-	// not be imported again.
+	// Prune deletes at most limit records that expired or were revoked before the given
+	// time. It returns the number of deleted records, even if it also returns an error.
+	// Prune may delete records one at a time. It keeps imported records, which have an
+	// Origin, so that an importer does not import their tokens again.
 	Prune(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// A Record is what a [Store] keeps of a token. What a request must not see
-// stands beside the Token, never in it.
+// A Record is the stored form of a token. Handlers receive only the Token. The other
+// fields stay between the Store and the [Manager].
 type Record struct {
 	Token   Token
-	Digest  Digest      // of the current key
-	Retired *RetiredKey // the key that the last rotation replaced; nil: none
-	Slot    int         // of a user's limited number; 0: none
+	Digest  Digest      // digest of the current key
+	Retired *RetiredKey // key that the latest rotation replaced; nil if none
+	Slot    int         // unique among the live tokens of a user; 0 if the token has no slot
 }
 
-// A RetiredKey is the key that a rotation replaced.
+// A RetiredKey is a key that a rotation replaced.
 type RetiredKey struct {
 	Digest Digest
-	Until  time.Time // from this instant on it is no longer accepted; never zero
+	Until  time.Time // time from which the key is no longer accepted; never zero
 }
 
-// A Query selects records or tokens of one user. Without a UserID and without
-// AllUsers it is an error, so that a forgotten ID never lists everybody's.
+// A Query selects the records or tokens of one user, or of all users. Exactly one of
+// UserID and AllUsers must be set. Otherwise the query is an error, so that a missing
+// user ID never lists the tokens of all users. A negative Limit is an error.
 type Query struct {
 	UserID         string
-	AllUsers       bool     // of every user; UserID must be empty
-	IDs            []string // only these; nil: any; empty: none
-	IncludeRevoked bool     // revoked ones too
-	After          Cursor   // only those behind this place
-	Limit          int      // at most so many; 0: all
+	AllUsers       bool     // select the tokens of all users; UserID must be empty
+	IDs            []string // select only these token IDs; nil means any ID, empty means none
+	IncludeRevoked bool     // also select revoked tokens
+	After          Cursor   // select only tokens after this position
+	Limit          int      // select at most this many tokens; 0 means no limit
 }
 
 func (q *Query) check() error {
@@ -122,34 +144,35 @@ func (q *Query) check() error {
 	return nil
 }
 
-// errQuery is a programming mistake, so it needs no sentinel.
+// errQuery is unexported because it reports a programming error, which callers need
+// not handle.
 var errQuery = errors.New("tokenauth: query needs either a user ID or AllUsers")
 
-// A Cursor is a place in the order of a list. The zero Cursor is its start.
-// The place stays where it is when its token is gone.
+// A Cursor is the position in a list of a token with this CreatedAt and ID. The token
+// need not exist any more. The zero Cursor is the start of the list.
 type Cursor struct {
 	CreatedAt time.Time
 	ID        string
 }
 
-// A Patch holds the new values of the fields of a token that an update
-// changes. A nil field is left alone.
+// A Patch holds new values for fields of a token. A nil field leaves the token's value
+// unchanged.
 type Patch struct {
 	Name      *string
 	Scopes    *[]string
-	ExpiresAt *time.Time // a zero time: never
+	ExpiresAt *time.Time // a zero time means never
 }
 
-// A Rotation replaces a token's key.
+// A Rotation replaces the key of a token.
 type Rotation struct {
-	Replaces   int // the generation of the key to retire
-	Digest     Digest
-	Hint       string
-	GraceUntil time.Time // never zero
+	Replaces   int       // generation of the key to replace
+	Digest     Digest    // digest of the new key
+	Hint       string    // hint of the new key
+	GraceUntil time.Time // time from which the previous key is no longer accepted; never zero
 }
 
-// A Use is one use of a token.
+// A Use records that a token was used at a time.
 type Use struct {
-	ID string
-	At time.Time
+	ID string    // ID of the token
+	At time.Time // never zero
 }
