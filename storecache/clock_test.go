@@ -13,8 +13,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// C9, F12: a wall clock that is set back must not keep a revoked token for an hour more,
-// and one that is set ahead must not send every request to the store. Expiry does follow it.
+// Cases C9, F12. If the wall clock is set back by an hour, a revoked token must not stay
+// cached for an hour longer. If the clock is set forward, the cache must still serve
+// entries. The expiry of tokens follows the wall clock.
 func TestC9ClockJumps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -29,19 +30,19 @@ func TestC9ClockJumps(t *testing.T) {
 		authenticate := func() error { _, err := m.Authenticate(ctx, key.Reveal()); return err }
 		require.NoError(t, authenticate())
 		offset = time.Hour
-		require.ErrorIs(t, authenticate(), tokenauth.ErrExpired, "though it is kept")
+		require.ErrorIs(t, authenticate(), tokenauth.ErrExpired, "a cached token expires")
 		offset = -time.Hour
 		time.Sleep(10*time.Second - time.Nanosecond)
 		require.NoError(t, authenticate())
-		require.EqualValues(t, 1, inner.finds.Load(), "kept for MaxStale")
+		require.EqualValues(t, 1, inner.finds.Load(), "queries within MaxStale")
 
-		require.NoError(t, inner.Revoke(ctx, "u", token.ID, time.Now())) // by another process
+		require.NoError(t, inner.Revoke(ctx, "u", token.ID, time.Now())) // as another process would
 		time.Sleep(time.Nanosecond)
-		require.ErrorIs(t, authenticate(), tokenauth.ErrRevoked, "and not for longer")
+		require.ErrorIs(t, authenticate(), tokenauth.ErrRevoked, "after MaxStale")
 	})
 }
 
-// A replicated store writes to one store and finds in another that lags behind.
+// A replicated store writes to a primary and reads from a replica that lags behind.
 type replicated struct {
 	tokenauth.Store
 	replica tokenauth.Store
@@ -51,9 +52,9 @@ func (s replicated) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Re
 	return s.replica.Find(ctx, d)
 }
 
-// C13: with lookups on a replica a revoked token may be fetched, and kept, again: for as
-// long as the replica lags and MaxStale after that, and not a moment longer. What reads
-// where it writes sees the revoke at once.
+// Case C13. If Find reads from a replica, the cache may fetch a revoked token again. The
+// token then stays accepted until MaxStale after the replica has the revocation, and no
+// longer. If Find reads from the primary, the revocation takes effect immediately.
 func TestC13Replica(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -71,15 +72,15 @@ func TestC13Replica(t *testing.T) {
 		require.False(t, revoked())
 		require.NoError(t, c.Revoke(ctx, "u", "laptop", start))
 		time.Sleep(lag - time.Nanosecond)
-		require.False(t, revoked(), "fetched from the replica, a moment before it knows")
+		require.False(t, revoked(), "fetched from the replica just before it has the revocation")
 		time.Sleep(time.Nanosecond)
 		require.NoError(t, replica.Revoke(ctx, "u", "laptop", start))
 		time.Sleep(maxStale - 2*time.Nanosecond)
-		require.False(t, revoked(), "kept")
+		require.False(t, revoked(), "cached")
 		time.Sleep(time.Nanosecond)
 		require.True(t, revoked())
 
 		c = storecache.New(primary, nil)
-		require.True(t, revoked(), "by default")
+		require.True(t, revoked(), "with reads from the primary")
 	})
 }

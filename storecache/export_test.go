@@ -6,14 +6,15 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// FindLate is the rest of a Find that has seen that nothing is kept.
+// FindLate is the part of Find that runs after a cache miss.
 func (c *Cache) FindLate(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 	f := c.fill(ctx, d)
 	<-f.done
 	return f.record, f.err
 }
 
-// Len returns how many entries are kept, and panics if the cache's parts disagree.
+// Len returns the number of cached entries. It panics if the indexes of the cache are
+// inconsistent.
 func (c *Cache) Len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -32,7 +33,7 @@ func (c *Cache) Len() int {
 	return n
 }
 
-// Queued returns how many entries stand in the queue, forgotten ones too.
+// Queued returns the number of entries in the queue, including evicted ones.
 func (c *Cache) Queued() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

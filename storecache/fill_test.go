@@ -13,10 +13,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// Queries that run, and who waits for them.
+// This file tests concurrent calls of Find that share a query.
 
-// C7, C8: a thousand requests with one key at once are one query, which survives the
-// client that came first.
+// Cases C7, C8. A thousand concurrent requests with one key must share one query. The
+// query must continue if the request that started it is canceled.
 func TestC7OneQueryForManyCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -50,8 +50,8 @@ func TestC7OneQueryForManyCalls(t *testing.T) {
 	})
 }
 
-// C7: a call that saw nothing kept, and comes to ask just after another's query ended, takes
-// what that one found.
+// Case C7. Find must not start a query if another query has filled the cache since
+// Find's lookup.
 func TestC7NoQueryAfterTheFirst(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
@@ -65,7 +65,7 @@ func TestC7NoQueryAfterTheFirst(t *testing.T) {
 	require.EqualValues(t, 1, s.finds.Load(), "queries")
 }
 
-// A query that began before a revoke must not put back what it saw.
+// The cache must not store the result of a query that started before a revocation.
 func TestWritesDetachRunningQueries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -84,18 +84,19 @@ func TestWritesDetachRunningQueries(t *testing.T) {
 		<-seen
 		s.findBy(nil)
 		require.NoError(t, c.Revoke(ctx, "u", "laptop", start))
-		got, err := c.Find(ctx, r.Digest) // while the other still runs
+		got, err := c.Find(ctx, r.Digest) // while the first query still runs
 		require.NoError(t, err)
 		require.NotZero(t, got.Token.RevokedAt)
 		close(answer)
-		require.Zero(t, (<-early).Token.RevokedAt) // it began before
+		require.Zero(t, (<-early).Token.RevokedAt) // the first query started before the revocation
 		got, err = c.Find(ctx, r.Digest)
 		require.NoError(t, err)
 		require.NotZero(t, got.Token.RevokedAt)
 	})
 }
 
-// A query that hangs, on a connection that nobody answers, must not hang the key.
+// A query on a dead connection may hang. Later calls for the key must start their own
+// query.
 func TestHangingQueryIsNotJoinedForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,7 +119,7 @@ func TestHangingQueryIsNotJoinedForEver(t *testing.T) {
 	})
 }
 
-// A bug in a store must cost one request, not the process.
+// If the store panics, only one request must fail, and the process must continue.
 func TestPanicOfTheStore(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)

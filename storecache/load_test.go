@@ -24,7 +24,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// newService returns a handler behind a cache, and keys of n tokens.
+// newService returns a protected handler that uses the cache, and the keys of n tokens.
 func newService(t *testing.T, c *storecache.Cache, n int) (h http.Handler, keys []string) {
 	t.Helper()
 	m := tokenauth.New(c, "acme", &tokenauth.Options{TouchEvery: -1, MaxPerUser: -1})
@@ -47,9 +47,10 @@ func statusOf(ctx context.Context, h http.Handler, key string) int {
 	return w.Code
 }
 
-// Q2: fifty times as many clients at once, and nothing cached, must cost one query a
-// key: nobody is taken for a stranger, who waits too long is told to come again, and
-// as soon as the store answers in time all is well.
+// Case Q2. If a spike of fifty times the usual number of clients meets an empty cache,
+// the cache must send one query per key. No client must get 401. A client gets 503 if its
+// deadline passes before the store returns. When the store is fast again, all clients
+// must succeed.
 func TestQ2SpikeOnAColdCache(t *testing.T) {
 	t.Parallel()
 	const usual, spike = 20, 50 * 20
@@ -93,20 +94,20 @@ func TestQ2SpikeOnAColdCache(t *testing.T) {
 		require.Equal(t, map[int]int{200: spike}, clients())
 		require.EqualValues(t, usual, s.finds.Load(), "queries of a warm cache")
 
-		time.Sleep(maxStale) // cold again
+		time.Sleep(maxStale) // empty the cache
 		latency = 3 * deadline
-		require.Equal(t, map[int]int{503: spike}, clients(), "past the deadline")
+		require.Equal(t, map[int]int{503: spike}, clients(), "after the deadline")
 		require.EqualValues(t, 2*usual, s.finds.Load(), "queries")
 		latency = 100 * time.Millisecond
-		time.Sleep(2*deadline + time.Millisecond) // those that ran have their answers
+		time.Sleep(2*deadline + time.Millisecond) // until the running queries have returned
 		require.Equal(t, map[int]int{200: spike}, clients())
-		require.EqualValues(t, 2*usual, s.finds.Load(), "what came late to its client was kept")
+		require.EqualValues(t, 2*usual, s.finds.Load(), "queries: a result that missed its client's deadline is cached")
 		require.Equal(t, 1, most, "queries for one key at a time")
 	})
 }
 
-// Q2: the same with a real database, which is asked again and again, since the cache
-// forgets soon.
+// Case Q2. The same spike with a real database. A short MaxStale makes the cache query
+// the database often.
 func TestQ2SpikeOnADatabase(t *testing.T) {
 	t.Parallel()
 	c := storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "tokens.db")), &storecache.Options{MaxStale: 50 * time.Millisecond})
@@ -118,8 +119,8 @@ func TestQ2SpikeOnADatabase(t *testing.T) {
 	loadtest.Spike(t, h, keys, d, time.Minute) // the deadline of openSQLite
 }
 
-// Q4, C6: a flood of well-formed but unknown keys must push out no good entry and leave no
-// memory behind.
+// Cases Q4, C6. A flood of well-formed but unknown keys must not evict valid keys and
+// must not use memory.
 func TestQ4FloodOfUnknownKeys(t *testing.T) {
 	const good = 100
 	n := 20_000
@@ -156,14 +157,14 @@ func TestQ4FloodOfUnknownKeys(t *testing.T) {
 	require.Equal(t, good, c.Len())
 	require.EqualValues(t, good+n, s.finds.Load(), "queries")
 	serveAll()
-	require.EqualValues(t, good+n, s.finds.Load(), "unknown keys pushed out good ones")
+	require.EqualValues(t, good+n, s.finds.Load(), "queries: unknown keys evicted valid keys")
 }
 
-// C10, X7: who gets hold of a dump of a service's memory must not find in it the keys
-// of the hours before. That a key is gone at once is not promised: so nearly all are.
+// Cases C10, X7. A memory dump of a service must not contain the keys of past requests.
+// A few recent keys may remain in memory, so the test allows less than a tenth of them.
 func TestC10HeapDump(t *testing.T) {
 	const n = 100
-	kept := map[string]bool{} // what a careless cache would do
+	kept := map[string]bool{} // a careless cache would keep the keys
 	for _, careless := range []bool{false, true} {
 		c, s := newCache(&storecache.Options{MaxStale: time.Hour})
 		m := tokenauth.New(c, "acme", &tokenauth.Options{MaxPerUser: -1})
@@ -183,7 +184,7 @@ func TestC10HeapDump(t *testing.T) {
 		for i := range n {
 			use(i)
 		}
-		require.EqualValues(t, n, s.finds.Load(), "all are cached")
+		require.EqualValues(t, n, s.finds.Load(), "queries: all tokens are cached")
 		dump := heapDump(t)
 		found := 0
 		for _, key := range masked {
@@ -194,14 +195,15 @@ func TestC10HeapDump(t *testing.T) {
 		runtime.KeepAlive(m)
 		runtime.KeepAlive(kept)
 		if careless {
-			require.Equal(t, n, found, "the search finds what is there")
+			require.Equal(t, n, found, "the search finds keys that are in memory")
 		} else {
 			require.Less(t, found, n/10)
 		}
 	}
 }
 
-// mask turns a text into something else, and back.
+// mask inverts all bits of text, so that a masked key does not match the key itself.
+// Masking twice restores the text.
 func mask(text string) []byte {
 	masked := slices.Clone([]byte(text))
 	for i := range masked {

@@ -22,9 +22,9 @@ const (
 	childMaxStale = 500 * time.Millisecond
 )
 
-// TestChild is the other process of [TestC2TwoProcesses]: it authenticates one key
-// over and over, and ends when it is refused: it then says when the last call began
-// that was not.
+// TestChild is the second process of [TestC2TwoProcesses]. It authenticates one key
+// repeatedly until the Manager refuses the key. Then it prints the start time of the
+// last accepted call.
 func TestChild(t *testing.T) {
 	path := os.Getenv(childFile)
 	if path == "" {
@@ -48,8 +48,8 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// C2: a service of several processes must be able to rely on the bound: a token that
-// one revokes is refused by the other within MaxStale.
+// Case C2. If one process revokes a token, another process must refuse the token within
+// MaxStale.
 func TestC2TwoProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")

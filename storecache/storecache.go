@@ -1,15 +1,15 @@
-// Package storecache keeps what a [tokenauth.Store] found for a short time, so that
-// a busy key costs one query in some seconds, and one after each write of its last
-// use, and not one a request.
+// Package storecache provides a cache for a [tokenauth.Store]. With the default options,
+// a busy key costs at most one query every ten seconds, plus one query after each write
+// of its last-used time. Without the cache, it costs one query per request.
 //
 //	store := storecache.New(sqlStore, nil)
 //	tokens := tokenauth.New(store, "acme", nil)
 //
-// What it is worth, and what it costs: a revocation, rotation or any other change
-// that another process makes, or that is made in a transaction, by
-// [tokenauth.SQLStore.With], is seen at the latest [Options].MaxStale after it was
-// committed. What is changed through the [Cache] itself is seen at once. In front of a
-// replica, a revoked token may be kept once more: it ends MaxStale after the replica has it.
+// A change made through a [Cache], such as a revocation, is visible immediately. A
+// change made elsewhere is visible at most [Options].MaxStale after its commit. This
+// applies to changes made by other processes and in transactions, by
+// [tokenauth.SQLStore.With]. If the store reads from a replica, MaxStale counts from the
+// time when the replica has the change, even for changes made through the Cache.
 package storecache
 
 import (
@@ -22,16 +22,17 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Options are a [Cache]'s settings. Every zero field is the default.
+// Options are the settings of a [Cache]. A zero field selects the default.
 type Options struct {
-	// MaxStale bounds how long a change made elsewhere may stay unseen. It counts
-	// from the start of the query that a record comes from, and a clock that is
-	// set back or forward does not bend it. Zero: 10 seconds. Negative: nothing is
-	// kept, and every Find asks the store.
+	// MaxStale is the time for which the Cache serves a record. It counts from the start
+	// of the query that returned the record, and is measured on the monotonic clock. If
+	// zero, MaxStale is 10 seconds. If negative, the Cache stores nothing, and every Find
+	// calls the store.
 	MaxStale time.Duration
 
-	// MaxEntries is how many keys are kept, those fetched last; each costs some 200
-	// bytes beside its record. Zero or negative: 10,000.
+	// MaxEntries is the maximum number of cached keys. If the Cache is full, it evicts
+	// the key that was fetched first. A key takes about 200 bytes plus its record. If
+	// zero or negative, MaxEntries is 10,000.
 	MaxEntries int
 }
 
@@ -40,33 +41,33 @@ const (
 	defaultMaxEntries = 10_000
 )
 
-// A Cache is a [tokenauth.Store] in front of another, and safe for concurrent use.
-// It starts no goroutine but for a query, and needs no closing.
+// A Cache is a [tokenauth.Store] that caches the records of another Store. It is safe
+// for concurrent use. It runs a goroutine only during a query and need not be closed.
 //
-// It keeps records that were found, and nothing else: a key that is unknown, and a
-// store that does not answer, are asked for again each time. So unknown keys take no
-// place, a fresh key works at once, and a short failure stays short.
+// A Cache stores only records that the other Store has found. It does not cache errors,
+// so unknown keys use no memory, a new key works immediately, and the Cache does not
+// prolong a failure of the store.
 type Cache struct {
-	store      tokenauth.Store // not embedded: a new method must not slip past
+	store      tokenauth.Store // not embedded, so that new methods need an implementation here
 	maxStale   time.Duration
 	maxEntries int
-	begin      time.Time // times are durations since, on the monotonic clock
+	begin      time.Time // other times are durations since begin, on the monotonic clock
 
 	mu      sync.RWMutex
 	entries map[tokenauth.Digest]*entry
-	byID    map[string][]*entry // the keys of a token
-	oldest  []*entry            // all entries, and some that were forgotten, in order
+	byID    map[string][]*entry // entries by token ID
+	oldest  []*entry            // all entries and some evicted ones, in the order of fetching
 	fills   map[tokenauth.Digest]*fill
 }
 
-// An entry is what is kept of a key.
+// An entry is a cached record and the digest by which it was found.
 type entry struct {
 	digest    tokenauth.Digest
 	record    *tokenauth.Record
 	fetchedAt time.Duration // the start of the query
 }
 
-// A fill is a query that runs.
+// A fill is a running query.
 type fill struct {
 	startedAt time.Duration
 	done      chan struct{} // closed when record and err are set
@@ -74,8 +75,8 @@ type fill struct {
 	err       error
 }
 
-// New returns a Cache in front of store. Options may be nil; they are copied. It
-// panics if store is nil.
+// New returns a Cache for store. It copies opts, which may be nil. New panics if store
+// is nil.
 func New(store tokenauth.Store, opts *Options) *Cache {
 	if store == nil {
 		panic("storecache: New: nil Store")
@@ -93,11 +94,12 @@ func New(store tokenauth.Store, opts *Options) *Cache {
 	return c
 }
 
-// isFresh reports whether what was asked for at that time may still be served.
+// isFresh reports whether the result of a query that started at the given time may
+// still be served.
 func (c *Cache) isFresh(at time.Duration) bool { return time.Since(c.begin)-at < c.maxStale }
 
-// Find implements [tokenauth.Store]. Of many calls for one key at once, one asks the
-// store; it goes on, for the others, when that call is cancelled.
+// Find implements [tokenauth.Store]. Concurrent calls for one key share one query of
+// the store. The query continues even if the call that started it is canceled.
 func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -120,16 +122,16 @@ func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record
 	}
 }
 
-// fill returns the query for d that runs, or starts one.
+// fill returns the running query for d. If there is none, fill starts a query.
 func (c *Cache) fill(ctx context.Context, d tokenauth.Digest) *fill {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[d]; e != nil && c.isFresh(e.fetchedAt) { // a query has just ended
+	if e := c.entries[d]; e != nil && c.isFresh(e.fetchedAt) { // another query has just finished
 		f := &fill{done: make(chan struct{}), record: e.record}
 		close(f.done)
 		return f
 	}
-	if f := c.fills[d]; f != nil && c.isFresh(f.startedAt) { // one that hangs holds up nobody for longer
+	if f := c.fills[d]; f != nil && c.isFresh(f.startedAt) { // do not join a query that has hung for MaxStale
 		return f
 	}
 	f := &fill{startedAt: time.Since(c.begin), done: make(chan struct{})}
@@ -138,11 +140,12 @@ func (c *Cache) fill(ctx context.Context, d tokenauth.Digest) *fill {
 	return f
 }
 
-// run asks the store, and keeps what it found unless something was written meanwhile.
+// run calls the store and caches the found record, unless a write during the query
+// has detached the query.
 func (c *Cache) run(ctx context.Context, d tokenauth.Digest, f *fill) {
 	defer close(f.done)
 	defer func() {
-		if p := recover(); p != nil { // in a goroutine of ours it would end the process
+		if p := recover(); p != nil { // a panic in this goroutine would end the process
 			f.record, f.err = nil, fmt.Errorf("storecache: the store panicked with a %T", p)
 		}
 		c.mu.Lock()
@@ -158,7 +161,8 @@ func (c *Cache) run(ctx context.Context, d tokenauth.Digest, f *fill) {
 	f.record, f.err = c.store.Find(ctx, d)
 }
 
-// keep adds an entry, and forgets the oldest where there are too many or they are stale.
+// keep adds an entry. It evicts the oldest entries if the cache is full or they are
+// stale.
 func (c *Cache) keep(e *entry) {
 	if old := c.entries[e.digest]; old != nil {
 		c.forget(old)
@@ -167,7 +171,7 @@ func (c *Cache) keep(e *entry) {
 		c.forget(c.oldest[0])
 		c.oldest = c.oldest[1:]
 	}
-	if len(c.oldest)-len(c.entries) >= c.maxEntries { // more than half of them were forgotten
+	if len(c.oldest)-len(c.entries) >= c.maxEntries { // many entries in the queue were evicted
 		c.oldest = slices.DeleteFunc(c.oldest, func(o *entry) bool { return c.entries[o.digest] != o })
 	}
 	c.entries[e.digest] = e
@@ -175,8 +179,8 @@ func (c *Cache) keep(e *entry) {
 	c.oldest = append(c.oldest, e)
 }
 
-// forget removes an entry, if it is still there. Its place in the queue stays for a
-// while.
+// forget evicts an entry, unless it was evicted before. The entry stays in the queue
+// c.oldest until keep removes it.
 func (c *Cache) forget(e *entry) {
 	if c.entries[e.digest] != e {
 		return
@@ -191,8 +195,9 @@ func (c *Cache) forget(e *entry) {
 	c.byID[id] = others
 }
 
-// Invalidate forgets what is kept of tokens, given their IDs, for services that learn
-// by a message what other processes change. Queries that run are not kept either.
+// Invalidate evicts all cached keys of the tokens with the given IDs. A service can call
+// it when a message reports that another process has changed tokens. Invalidate also
+// keeps the results of all running queries out of the cache.
 func (c *Cache) Invalidate(ids ...string) {
 	c.invalidate(func() {
 		for _, id := range ids {
@@ -203,8 +208,9 @@ func (c *Cache) Invalidate(ids ...string) {
 	})
 }
 
-// invalidate calls f, and detaches the queries that run: they may have seen what was
-// there before, so nothing is kept of them, and a later Find starts its own.
+// invalidate calls f and detaches all running queries, because their results may be
+// outdated. The result of a detached query is not cached, and later calls of Find do not
+// join the query.
 func (c *Cache) invalidate(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -212,7 +218,7 @@ func (c *Cache) invalidate(f func()) {
 	f()
 }
 
-// invalidateTokens forgets what is kept of tokens that are so.
+// invalidateTokens evicts the entries for whose token so returns true.
 func (c *Cache) invalidateTokens(so func(t *tokenauth.Token) bool) {
 	c.invalidate(func() {
 		for _, e := range c.entries {
@@ -227,8 +233,8 @@ func (c *Cache) invalidateUser(userID string) {
 	c.invalidateTokens(func(t *tokenauth.Token) bool { return t.UserID == userID })
 }
 
-// invalidateEnded forgets what a Prune deletes. Of an end that only the store knows,
-// nothing is seen for longer than of any change made elsewhere.
+// invalidateEnded evicts the entries that Prune deletes. It does not evict tokens whose
+// revocation or expiry is known only to the store. They stay cached for at most MaxStale.
 func (c *Cache) invalidateEnded(before time.Time) {
 	ended := func(at time.Time) bool { return !at.IsZero() && at.Before(before) }
 	c.invalidateTokens(func(t *tokenauth.Token) bool { return ended(t.RevokedAt) || ended(t.ExpiresAt) })
@@ -236,12 +242,12 @@ func (c *Cache) invalidateEnded(before time.Time) {
 
 // Create implements [tokenauth.Store].
 func (c *Cache) Create(ctx context.Context, records ...tokenauth.Record) error {
-	c.Invalidate() // a query that runs may look for one of these
+	c.Invalidate() // a running query may search for one of the new keys
 	defer c.Invalidate()
 	return c.store.Create(ctx, records...)
 }
 
-// List implements [tokenauth.Store]. It always asks the store.
+// List implements [tokenauth.Store]. It is not cached.
 func (c *Cache) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 	return c.store.List(ctx, q)
 }
@@ -249,7 +255,7 @@ func (c *Cache) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record
 // Update implements [tokenauth.Store].
 func (c *Cache) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 	c.Invalidate(id)
-	defer c.Invalidate(id) // also after an error: nobody knows whether it was done
+	defer c.Invalidate(id) // after an error too, because the outcome may be unknown
 	return c.store.Update(ctx, userID, id, p, at)
 }
 

@@ -29,11 +29,11 @@ var (
 	start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 )
 
-// A watched store counts and may hold up calls of Find.
+// A watched store counts the calls of Find. Tests may replace its Find.
 type watched struct {
 	tokenauth.Store
 	finds atomic.Int64
-	find  atomic.Pointer[finder] // nil: the store's
+	find  atomic.Pointer[finder] // if nil, Find calls the Store
 }
 
 type finder func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error)
@@ -46,7 +46,7 @@ func (s *watched) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Reco
 	return s.Store.Find(ctx, d)
 }
 
-// findBy replaces Find; nil restores it.
+// findBy replaces Find with f. If f is nil, it restores the original Find.
 func (s *watched) findBy(f finder) {
 	if f == nil {
 		s.find.Store(nil)
@@ -66,7 +66,7 @@ func record(name string) tokenauth.Record {
 	}}
 }
 
-// What holds for a store must hold for it behind a cache, or a service can't put one in.
+// A store must still satisfy the Store contract if it is behind a cache.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]*storecache.Options{
@@ -96,7 +96,7 @@ func openSQLite(t testing.TB, path string) *tokenauth.SQLStore {
 	return store
 }
 
-// C2: what this process changes is seen at once, whatever the change.
+// Case C2. Every change made through the cache is visible immediately.
 func TestC2EveryChangeIsSeenAtOnce(t *testing.T) {
 	t.Parallel()
 	at := start.Add(time.Minute)
@@ -123,7 +123,7 @@ func TestC2EveryChangeIsSeenAtOnce(t *testing.T) {
 				_, err := c.Find(ctx, r.Digest)
 				require.NoError(t, err)
 			}
-			require.EqualValues(t, 1, s.finds.Load(), "queries of three lookups")
+			require.EqualValues(t, 1, s.finds.Load(), "queries for three calls of Find")
 			require.NoError(t, change(c))
 			want, wantErr := s.Store.Find(ctx, r.Digest)
 			got, err := c.Find(ctx, r.Digest)
@@ -133,11 +133,11 @@ func TestC2EveryChangeIsSeenAtOnce(t *testing.T) {
 	}
 }
 
-// A lookup while a change is on its way may see what was before; it must not be kept,
-// whether the change is answered or not.
+// A Find during a change may return the previous record. The cache must not store that
+// record, whether the change succeeds or fails.
 func TestLookupsDuringAWrite(t *testing.T) {
 	t.Parallel()
-	for _, failure := range []error{nil, errors.New("no answer, outcome unknown")} {
+	for _, failure := range []error{nil, errors.New("connection lost, outcome unknown")} {
 		inner := &slowRevoke{Store: tokenauth.NewMemoryStore(), failure: failure}
 		c := storecache.New(inner, nil)
 		inner.meanwhile = func(d tokenauth.Digest) { _, _ = c.Find(ctx, d) }
@@ -150,7 +150,7 @@ func TestLookupsDuringAWrite(t *testing.T) {
 	}
 }
 
-// A slowRevoke lets a lookup come before it revokes, and then answers as it is told.
+// A slowRevoke calls meanwhile before each revocation, and adds failure to its result.
 type slowRevoke struct {
 	tokenauth.Store
 	meanwhile func(tokenauth.Digest)
@@ -162,8 +162,8 @@ func (s *slowRevoke) Revoke(ctx context.Context, userID, id string, at time.Time
 	return errors.Join(s.Store.Revoke(ctx, userID, id, at), s.failure)
 }
 
-// C2, C9, C14: what others change is seen after MaxStale, which counts from the start
-// of the query; the store's being down changes nothing of that.
+// Cases C2, C9, C14. A change made by another process is visible after MaxStale, which
+// counts from the start of the query. This holds even if the store fails.
 func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -172,22 +172,22 @@ func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {
 		require.NoError(t, s.Create(ctx, r))
 		s.findBy(func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			found, err := s.Store.Find(ctx, d)
-			time.Sleep(4 * time.Second) // the answer is on its way
+			time.Sleep(4 * time.Second) // the result takes four seconds to arrive
 			return found, err
 		})
 		_, err := c.Find(ctx, r.Digest)
 		require.NoError(t, err)
-		require.NoError(t, s.Revoke(ctx, "u", "laptop", start)) // by another process
+		require.NoError(t, s.Revoke(ctx, "u", "laptop", start)) // as another process would
 		down := errors.New("down")
 		s.findBy(func(context.Context, tokenauth.Digest) (*tokenauth.Record, error) { return nil, down })
 
 		time.Sleep(6*time.Second - time.Nanosecond)
 		got, err := c.Find(ctx, r.Digest)
-		require.NoError(t, err, "fresh, so served")
+		require.NoError(t, err, "a fresh record is served")
 		require.Zero(t, got.Token.RevokedAt)
 		time.Sleep(time.Nanosecond)
 		_, err = c.Find(ctx, r.Digest)
-		require.ErrorIs(t, err, down, "stale, so not served, though the store is down")
+		require.ErrorIs(t, err, down, "a stale record is not served, even if the store fails")
 
 		s.findBy(nil)
 		got, err = c.Find(ctx, r.Digest)
@@ -196,15 +196,15 @@ func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {
 	})
 }
 
-// C4, C12: a key that is unknown now may be issued the next moment, and a store that
-// was down may be up.
+// Cases C4, C12. The cache must not store errors. An unknown key may be issued later, and
+// a failed store may recover.
 func TestC4OnlyWhatIsFoundIsKept(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
 	r := record("laptop")
 	_, err := c.Find(ctx, r.Digest)
 	require.ErrorIs(t, err, tokenauth.ErrNotFound)
-	require.NoError(t, s.Create(ctx, r)) // by another process
+	require.NoError(t, s.Create(ctx, r)) // as another process would
 	_, err = c.Find(ctx, r.Digest)
 	require.NoError(t, err)
 
@@ -218,7 +218,7 @@ func TestC4OnlyWhatIsFoundIsKept(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A service that prunes every minute must not send all its requests to the store for it.
+// A call of Prune must not evict the entries of live, unexpired tokens.
 func TestPruneKeepsGoodEntries(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
@@ -235,14 +235,14 @@ func TestPruneKeepsGoodEntries(t *testing.T) {
 	n, err := c.Prune(ctx, start.Add(time.Hour), 10)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	require.Equal(t, 1, c.Len(), "what ended is forgotten")
+	require.Equal(t, 1, c.Len(), "expired and revoked tokens are evicted")
 	before := s.finds.Load()
 	_, err = c.Find(ctx, good.Digest)
 	require.NoError(t, err)
-	require.Equal(t, before, s.finds.Load(), "queries for a good key")
+	require.Equal(t, before, s.finds.Load(), "queries for a valid key")
 }
 
-// C5: a negative MaxStale keeps nothing; it is not "for ever".
+// Case C5. A negative MaxStale disables the cache. It does not mean "no limit".
 func TestC5Off(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(&storecache.Options{MaxStale: -1})
@@ -255,8 +255,7 @@ func TestC5Off(t *testing.T) {
 	require.EqualValues(t, 3, s.finds.Load())
 }
 
-// C6: more good keys than there is room for must not grow the memory; those fetched last
-// are kept.
+// Case C6. The cache must hold at most MaxEntries keys. It keeps the keys fetched last.
 func TestC6Bounded(t *testing.T) {
 	t.Parallel()
 	const room = 100
@@ -277,7 +276,7 @@ func TestC6Bounded(t *testing.T) {
 	require.Equal(t, before, s.finds.Load())
 }
 
-// C6: a token that is changed, and fetched again, over and over must push out no other.
+// Case C6. A token that is repeatedly changed and fetched must not evict other tokens.
 func TestC6ChangesPushOutNobody(t *testing.T) {
 	t.Parallel()
 	const room = 10
@@ -303,8 +302,8 @@ func TestC6ChangesPushOutNobody(t *testing.T) {
 	require.Equal(t, before, s.finds.Load())
 }
 
-// C6: whoever wants no bound says so by the largest number. To go through the whole queue at
-// each key that is fetched would then hold up all requests, longer with each key.
+// Case C6. A user who wants no limit sets MaxEntries to the largest int. The cache must
+// then not scan the whole queue for each fetched key, because all requests would wait.
 func TestC6Unbounded(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(&storecache.Options{MaxEntries: math.MaxInt, MaxStale: time.Hour})
@@ -315,10 +314,10 @@ func TestC6Unbounded(t *testing.T) {
 		c.Invalidate("a")
 	}
 	require.Equal(t, 2, c.Len())
-	require.Equal(t, 3, c.Queued(), "what was forgotten is looked for while there is room")
+	require.Equal(t, 3, c.Queued(), "length of the queue, which is not compacted while there is room")
 }
 
-// C11, under -race: lookups, changes and evictions all at once.
+// Case C11. Lookups, changes and evictions run concurrently, for the race detector.
 func TestC11ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(&storecache.Options{MaxEntries: 8, MaxStale: time.Millisecond})
@@ -344,7 +343,7 @@ func TestC11ManyGoroutines(t *testing.T) {
 	require.LessOrEqual(t, c.Len(), 8)
 }
 
-// C1, C3: what is kept is a record, judged anew at each request by the Manager.
+// Cases C1, C3. The Manager checks a cached record on every request.
 func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
 	t.Parallel()
 	now := start
@@ -358,13 +357,13 @@ func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
 	other, _, err := m.Rotate(ctx, "u", token.ID, 0)
 	require.NoError(t, err)
 	_, err = m.Authenticate(ctx, key.Reveal())
-	require.ErrorIs(t, err, tokenauth.ErrInvalidKey, "of the same token, and replaced")
+	require.ErrorIs(t, err, tokenauth.ErrInvalidKey, "the previous key of the token")
 	_, err = m.Authenticate(ctx, other.Reveal())
 	require.NoError(t, err)
 	now = start.Add(time.Second)
 	_, err = m.Authenticate(ctx, other.Reveal())
 	require.ErrorIs(t, err, tokenauth.ErrExpired)
-	// C10: what a debugger or a careless log shows of a cache holds no key.
+	// Case C10. A printed Cache must not contain a key.
 	_, _ = fmt.Fprintf(&leaktest.Default, "%s", other)
 	require.NotContains(t, fmt.Sprintf("%+v", c), key.Reveal())
 }
