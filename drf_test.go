@@ -15,14 +15,14 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A drfRequest is a row of docs/compared-with-drf.md, and the bytes that are sent
-// for it. Method and path are GET and /me/ where they are empty.
+// A drfRequest is the request for one row of docs/compared-with-drf.md. An empty method
+// means GET. An empty path means /me/.
 type drfRequest struct {
 	row, method, path, lines string
 }
 
-// authorized is the line that nearly every row is about. KEY stands for an
-// imported key, INACTIVE for the key of a user who may not sign in.
+// authorized returns a request with one Authorization line. In value, KEY stands for an
+// imported key, and INACTIVE for the key of a user who may not sign in.
 func authorized(row, value string) drfRequest {
 	return drfRequest{row, "", "", "Authorization: " + value + "\r\n"}
 }
@@ -118,7 +118,7 @@ func (d drfRequest) bytes() string {
 	return method + " " + text + "\r\n"
 }
 
-// newDRFService protects what the service did that DRF's answers are from.
+// newDRFService starts a server with the same routes as the DRF service of the comparison.
 func newDRFService(t *testing.T) string {
 	m := newLegacyManager(tokenauth.NewMemoryStore(), drf)
 	importKey(t, m, "drf", hexKey("compared with DRF"))
@@ -142,8 +142,8 @@ func newDRFService(t *testing.T) string {
 	return newServer(t, mux)
 }
 
-// A service that moves here from DRF reads on one page what its clients will
-// see. Every row of that page is sent over the wire; none may be missing.
+// docs/compared-with-drf.md lists the responses that clients get after a move from DRF. The
+// test sends the request of every row to a server and checks the row.
 func TestComparedWithDRF(t *testing.T) {
 	t.Parallel()
 	rows := tableOf(t, "docs/compared-with-drf.md", "request")
@@ -154,12 +154,13 @@ func TestComparedWithDRF(t *testing.T) {
 		resp, body := raw(t, address, drfRequests[i].bytes())
 		require.Equal(t, row[2], hereOf(t, resp, body), row[0])
 		require.Equal(t, row[3], relationOf(t, row[1], resp.StatusCode), row[0])
-		require.True(t, row[3] == "same" || row[4] != "", "%s: why is it not the same?", row[0])
+		require.True(t, row[3] == "same" || row[4] != "", "%s: a row that is not \"same\" needs a reason", row[0])
 	}
 	require.Len(t, rows, len(drfRequests))
 }
 
-// hereOf words a response as the page does, and checks what the page says of all.
+// hereOf describes a response in the words of the page. It also checks what the page says
+// about all responses.
 func hereOf(t *testing.T, resp *http.Response, body string) string {
 	t.Helper()
 	here := strconv.Itoa(resp.StatusCode)
@@ -200,7 +201,8 @@ func relationOf(t *testing.T, drf string, here int) string {
 	return "different"
 }
 
-// tableOf returns the rows of all tables on a page whose first heading is first.
+// tableOf returns the rows of all tables on a page whose first column has the heading
+// first.
 func tableOf(t *testing.T, page, first string) (rows [][]string) {
 	t.Helper()
 	text, err := os.ReadFile(page)

@@ -17,7 +17,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
-// newServer serves h as a program would, and gives its address.
+// newServer starts an HTTP server for h and returns its address.
 func newServer(t testing.TB, h http.Handler) string {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -25,8 +25,8 @@ func newServer(t testing.TB, h http.Handler) string {
 	return s.Listener.Addr().String()
 }
 
-// raw sends a request byte by byte, as no client of this language would, and
-// returns the first response and its body.
+// raw sends a request as it is, even if net/http would refuse to send it. It returns the
+// first response and its body.
 func raw(t testing.TB, address, request string) (*http.Response, string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -45,8 +45,8 @@ func raw(t testing.TB, address, request string) (*http.Response, string) {
 
 const rawStart = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
-// H4, H8: what net/http makes of two lines, and of odd ones, must come to the
-// same decision as what a test gives the handler by hand.
+// Cases H4, H8. Requests with repeated or unusual header lines must get the same response
+// over the network as in the tests that call the handler directly.
 func TestH8OverHTTP1(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -103,8 +103,8 @@ func TestH8OverHTTP2(t *testing.T) {
 	}
 }
 
-// H13: nobody may make this service hash, or copy, what is too long for a key.
-// Not parallel, since it counts allocations.
+// Case H13. The Authenticator must neither hash nor copy a value that is too long to be a
+// key. The test is not parallel, because it counts allocations.
 func TestH13LongValues(t *testing.T) {
 	seen := 0
 	format := tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
@@ -128,15 +128,15 @@ func TestH13LongValues(t *testing.T) {
 		require.Equal(t, 401, w.Code)
 		require.Contains(t, w.Header().Get("WWW-Authenticate"), `error="invalid_token"`)
 	}
-	require.Equal(t, 1024, seen, "the longest value that was looked at")
+	require.Equal(t, 1024, seen, "length of the longest value that Canonical received")
 
 	address := newServer(t, auth.Require(forbidden(t)))
 	resp, _ := raw(t, address, rawStart+"Authorization: Bearer "+strings.Repeat("x", 900<<10)+"\r\n\r\n")
 	require.Equal(t, 401, resp.StatusCode)
 }
 
-// H22: the decision is the same for every method and kind of request, and it
-// comes before anything of the body is read.
+// Case H22. The result must be the same for every method. The Authenticator must not read
+// the body.
 func TestH22MethodsAndBodies(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -147,12 +147,12 @@ func TestH22MethodsAndBodies(t *testing.T) {
 			r.Header.Set("Authorization", authorization)
 			w := serve(h, r)
 			require.Equal(t, status, w.Code, method)
-			require.True(t, status == 200 || (w.Body.Len() == 0) == (method == "HEAD"), "%s: a body where none belongs, or none", method)
+			require.True(t, status == 200 || (w.Body.Len() == 0) == (method == "HEAD"), "%s: a rejection has a body, except for HEAD", method)
 		}
 	}
 }
 
-// unread is a body that nobody may read.
+// An unread is a body that fails the test if it is read.
 type unread struct{ t *testing.T }
 
 func (b unread) Read([]byte) (int, error) {
@@ -160,8 +160,8 @@ func (b unread) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// H22: over the wire: a client that waits with its body, or wants to switch to
-// another protocol, is refused at once.
+// Case H22. Over the network, the server must reject a request immediately if the client
+// waits before it sends its body or asks for a protocol upgrade.
 func TestH22OverHTTP1(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)

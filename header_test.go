@@ -12,10 +12,10 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// The answers to a request, by the decisions of RFC 6750 section 3.1.
+// An answer is the expected response to a request. RFC 6750 section 3.1 defines the codes.
 type answer struct {
 	status int
-	code   string // error in the challenge
+	code   string // value of error in the challenge
 }
 
 var (
@@ -25,7 +25,7 @@ var (
 	malformed = answer{400, "invalid_request"}
 )
 
-// A headerCase is the values of Authorization and X-API-Key in one request.
+// A headerCase holds the values of Authorization and X-API-Key in one request.
 type headerCase struct {
 	name          string
 	authorization []string
@@ -33,9 +33,9 @@ type headerCase struct {
 	want          answer
 }
 
-// headerCases are for an Authenticator that knows key and reads no X-API-Key.
-// H11 and H12: the catalogue of cases these numbers come from has 401 there; a
-// byte that no key can hold is a malformed request, so it is 400 here.
+// headerCases returns cases for an Authenticator that accepts key and ignores X-API-Key.
+// In cases H11 and H12, the catalog of security cases expects 401. The Authenticator
+// returns 400, because a request with a byte that no key may contain is malformed.
 func headerCases(key string) []headerCase {
 	one := func(name, value string, want answer) headerCase {
 		return headerCase{name, []string{value}, nil, want}
@@ -97,7 +97,7 @@ func headerCases(key string) []headerCase {
 	}
 }
 
-// keyHeaderCases are for an Authenticator that reads X-API-Key too.
+// keyHeaderCases returns cases for an Authenticator that also reads X-API-Key.
 func keyHeaderCases(key string) []headerCase {
 	return []headerCase{
 		{"none", nil, nil, noKey},
@@ -129,7 +129,7 @@ func (c headerCase) request() *http.Request {
 	return r
 }
 
-// A gate is an Authenticator with one key that is good.
+// A gate is an Authenticator that accepts one key.
 type gate struct {
 	auth  *tokenauth.Authenticator[*user]
 	store *counting
@@ -149,7 +149,7 @@ func newGate(t testing.TB, opts *tokenauth.AuthenticatorOptions) *gate {
 	return g
 }
 
-// check sends c through every way in.
+// check tests c with Require, Authenticate and Optional.
 func (g *gate) check(t *testing.T, c headerCase) {
 	t.Helper()
 	asked, asks := g.store.finds.Load(), int32(0)
@@ -161,7 +161,7 @@ func (g *gate) check(t *testing.T, c headerCase) {
 	g.requireAnswer(t, c.want, w)
 	if c.want != served || len(g.vary) > 1 {
 		require.Equal(t, g.vary, w.Header().Values("Vary"))
-	} else { // RFC 9110 section 12.5.5 needs none for Authorization
+	} else { // RFC 9110 section 12.5.5 exempts Authorization
 		require.Empty(t, w.Header().Values("Vary"))
 	}
 
@@ -177,7 +177,7 @@ func (g *gate) check(t *testing.T, c headerCase) {
 	g.requireAnswer(t, c.want, w)
 }
 
-// requireAnswer checks all that a client, and a cache between, may rely on.
+// requireAnswer checks everything in the response that clients and HTTP caches rely on.
 func (g *gate) requireAnswer(t *testing.T, want answer, w *httptest.ResponseRecorder) {
 	t.Helper()
 	h := w.Header()
@@ -197,8 +197,8 @@ func (g *gate) requireAnswer(t *testing.T, want answer, w *httptest.ResponseReco
 	require.NotEmpty(t, problemOf(t, w).Detail)
 }
 
-// What counts as a key in a request decides who gets in: whoever reads it more
-// loosely than the proxy in front can be told two different stories.
+// The Authenticator must parse credentials strictly. If it parsed them less strictly than
+// a reverse proxy, the two could see different credentials in the same request.
 func TestH1ToH16Credentials(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -213,14 +213,15 @@ func TestKeyHeader(t *testing.T) {
 	for _, c := range keyHeaderCases(g.key) {
 		t.Run(c.name, func(t *testing.T) { g.check(t, c) })
 	}
-	for _, c := range headerCases(g.key) { // what Authorization alone decides stays so
+	for _, c := range headerCases(g.key) { // requests with only Authorization get the same response
 		if c.apiKey == nil {
 			t.Run(c.name, func(t *testing.T) { g.check(t, c) })
 		}
 	}
 }
 
-// H5, H11, H12: every byte, at every place where a parser might swallow it.
+// Cases H5, H11, H12. The test puts every byte at every position where a parser might
+// ignore it.
 func TestH11H12EveryByte(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -248,8 +249,9 @@ func TestH11H12EveryByte(t *testing.T) {
 	}
 }
 
-// H14, H16, H18: keys in other places end up in logs and histories, or come from
-// a page that the user only visits.
+// Cases H14, H16, H18. The Authenticator must ignore keys in other parts of a request. A
+// URL appears in logs and browser histories, and another site can make a browser send a
+// cookie or a form.
 func TestH14H18OtherPlaces(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -271,8 +273,8 @@ func TestH14H18OtherPlaces(t *testing.T) {
 	}
 }
 
-// H17: the library knows no sessions: a cookie neither replaces a token nor adds
-// to what the token may do.
+// Case H17. The Authenticator ignores session cookies. A cookie neither replaces a token
+// nor extends the rights of a token.
 func TestH17TokenDecides(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)

@@ -12,21 +12,21 @@ import (
 
 const hintLength = 4
 
-// A Key is the secret that a client presents. It is shown once, when it is
-// made, and stored nowhere.
+// A Key is the secret that a client presents. The library returns a Key only when it
+// creates the Key, and stores it nowhere.
 //
-// A Key hides itself: printed, logged, marshalled or rendered by a template,
-// alone or inside another value, it gives its prefix and its last four
-// characters, as in "acme_…x7Qf". Only [Key.Reveal] gives the secret.
+// A Key is redacted when it is printed, logged, marshaled or rendered by a template,
+// even inside another value. The redacted form consists of the prefix and the last four
+// characters, as in "acme_…x7Qf". Only [Key.Reveal] returns the secret.
 type Key struct {
-	// fmt prints unexported fields without calling any method on them. So the
-	// secret is in no field: a closure prints as an address.
+	// fmt prints unexported fields without calling their methods, so no field holds the
+	// secret. The closure holds it, and fmt prints a closure as an address.
 	redacted string
 	reveal   func() string
 }
 
-// Reveal returns the secret. It is the only way to it, and easy to search for
-// in a review. The zero Key reveals the empty string.
+// Reveal returns the secret. No other method returns it, so a code review can find all
+// uses of the secret by searching for Reveal. The zero Key returns the empty string.
 func (k Key) Reveal() string {
 	if k.reveal == nil {
 		return ""
@@ -37,18 +37,18 @@ func (k Key) Reveal() string {
 // String returns the redacted form, as in "acme_…x7Qf".
 func (k Key) String() string { return k.redacted }
 
-// Format writes the redacted form, whatever the verb.
+// Format writes the redacted form for every verb.
 func (k Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.redacted) }
 
 // LogValue returns the redacted form.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.redacted) }
 
-// MarshalText returns the redacted form. To hand a key to its owner, marshal
-// what [Key.Reveal] returns.
+// MarshalText returns the redacted form. To send a key to its owner, marshal the result
+// of [Key.Reveal].
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.redacted), nil }
 
-// hint returns what may be kept of the secret: a copy, since a part of a string keeps
-// all of it in memory.
+// hint returns the last characters of the secret, which may be stored. It returns a copy,
+// because a substring keeps the whole secret in memory.
 func (k Key) hint() string {
 	secret := k.Reveal()
 	return strings.Clone(secret[max(0, len(secret)-hintLength):])
@@ -62,10 +62,10 @@ func generateKey(prefix string) Key {
 	}
 }
 
-// CheckKey tells, without a store, whether key is well-formed, with whatever
-// prefix, and returns that prefix. Any other text is an error that wraps
-// [ErrInvalidKey]. A well-formed key need not exist: its checksum finds typing
-// errors, not forgeries.
+// CheckKey checks without a store that key is well-formed, and returns its prefix. It
+// accepts any valid prefix. If key is malformed, CheckKey returns an error that wraps
+// [ErrInvalidKey]. A well-formed key need not exist: the checksum detects typing errors,
+// not forged keys.
 func CheckKey(key string) (prefix string, err error) {
 	prefix, ok := keyform.Prefix(key)
 	if !ok {
@@ -74,25 +74,26 @@ func CheckKey(key string) (prefix string, err error) {
 	return prefix, nil
 }
 
-// A Digest is the SHA-256 of a key: what a store keeps of it. A key has 190
-// random bits, so neither salt nor a slow hash would make it safer.
+// A Digest is the SHA-256 hash of a key. A store keeps the Digest instead of the key. A
+// key has 190 random bits, so neither a salt nor a slow hash would make it safer.
 //
-// Formatted, logged or marshalled to text it gives a placeholder. It is an array,
-// though, which packages that reflect on its bytes can read: keep it to stores.
+// A Digest is replaced by a placeholder when it is formatted, logged or marshaled to
+// text. However, a Digest is an array, and packages that use reflection can read its
+// bytes. Do not use it outside of stores.
 type Digest [sha256.Size]byte
 
 const redactedDigest = "[digest]"
 
 // DigestOf returns the digest of a key, as it is presented.
 func DigestOf(key string) Digest {
-	var block [64]byte // a conversion to []byte would be allocated on each request
+	var block [64]byte // a conversion to []byte would allocate on each request
 	if len(key) > len(block) {
 		return sha256.Sum256([]byte(key))
 	}
 	return sha256.Sum256(block[:copy(block[:], key)])
 }
 
-// Format writes a placeholder, whatever the verb.
+// Format writes a placeholder for every verb.
 func (d Digest) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redactedDigest) }
 
 // LogValue returns a placeholder.

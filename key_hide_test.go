@@ -20,14 +20,14 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// K9: keys end up in logs, crash reports and responses because somebody printed
-// a value that held one. None of these ways may show it.
+// Case K9. A program may print a value that contains a key, in logs, crash reports or
+// responses. No way of printing may reveal the key.
 func TestK9KeyHides(t *testing.T) {
 	t.Parallel()
 	key, _, err := newManager(tokenauth.NewMemoryStore(), nil).Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop"})
 	require.NoError(t, err)
 	secrets := disguises(key.Reveal())
-	require.True(t, shows(printed(struct{ s string }{key.Reveal()})["%#x"], secrets), "the search finds nothing")
+	require.True(t, shows(printed(struct{ s string }{key.Reveal()})["%#x"], secrets), "the search finds an unprotected key")
 	for holder, v := range holders(key) {
 		for way, out := range printed(v) {
 			require.False(t, shows(out, secrets), "%s, %s", holder, way)
@@ -35,9 +35,9 @@ func TestK9KeyHides(t *testing.T) {
 	}
 }
 
-// The digest of a key opens no door, but has no business in a log either. It is a
-// plain array, so it hides only where its methods are asked: not in an unexported
-// field, nor from gob, a dump by reflection, or a verb that does not fit the value.
+// A Digest must not appear in logs, although it does not allow anyone to sign in. It is
+// an array, so only its methods can redact it. They are not called for an unexported
+// field, by encoding/gob, by reflection, or for a verb that does not fit the value.
 func TestK9DigestHides(t *testing.T) {
 	t.Parallel()
 	d := tokenauth.DigestOf(tokenauth.GenerateKey("acme"))
@@ -58,7 +58,7 @@ func TestK9DigestHides(t *testing.T) {
 	hides(holders(tokenauth.Rotation{Digest: d}), onlyV)
 }
 
-// K9: hidden does not mean lost: the redacted form says which key it was.
+// Case K9. The redacted form must identify the key by its prefix and its hint.
 func TestK9RedactedForm(t *testing.T) {
 	t.Parallel()
 	key, token, err := newManager(tokenauth.NewMemoryStore(), nil).Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop"})
@@ -79,7 +79,7 @@ func TestK9RedactedForm(t *testing.T) {
 	require.Empty(t, fmt.Sprintf("%v%+v%#v%s", none, none, none, &none))
 }
 
-// holders puts v where programs keep values.
+// holders returns v inside all kinds of values that a program may print.
 func holders[T any](v T) map[string]any {
 	type exported struct{ F T }
 	type unexported struct{ f T }
@@ -101,7 +101,7 @@ func holders[T any](v T) map[string]any {
 
 const verbs = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// printed puts v out in every way that programs do.
+// printed returns the output of v for every way of printing, by its name.
 func printed(v any) map[string]string {
 	out := map[string]string{}
 	for _, verb := range verbs {
@@ -146,13 +146,14 @@ func logged(h slog.Handler, v any) error {
 	return nil
 }
 
-// errorWriter writes what a failed assertion reports.
+// An errorWriter writes the report of a failed assertion.
 type errorWriter struct{ io.Writer }
 
 func (w errorWriter) Errorf(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
-// disguises are what the plain values would look like if nothing hid them: the
-// middle of each, so that one that is shown in part counts too.
+// disguises returns the forms in which the plain values may appear in an output. It
+// returns only the middle half of each form, so that the search also finds a partly
+// revealed value.
 func disguises(plain ...any) (all []string) {
 	for _, v := range plain {
 		for _, format := range []string{"%s", "%q", "%+q", "%x", "%X", "% x", "% X", "%#x", "%v", "%#v", "%d", "%o", "%b", "%c", "%U"} {

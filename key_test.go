@@ -19,7 +19,7 @@ import (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// counting counts the lookups that reach a store.
+// A counting store counts the calls of Find.
 type counting struct {
 	tokenauth.Store
 	finds atomic.Int32
@@ -32,9 +32,10 @@ func (s *counting) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Rec
 	return s.Store.Find(ctx, d)
 }
 
-// K1: a key that is not well-formed would be refused for ever; two alike would
-// let one user in as another.
-// K2: were some characters likelier, keys would be easier to guess than promised.
+// Case K1. Every generated key must be well-formed, and no two keys may be equal. With
+// equal keys, one user could sign in as another.
+//
+// Case K2. All characters must be equally likely. Otherwise keys are easier to guess.
 func TestK1K2GeneratedKeys(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^acme_[0-9A-Za-z]{38}$`)
@@ -51,25 +52,26 @@ func TestK1K2GeneratedKeys(t *testing.T) {
 			counts[i][key[len("acme_")+i]]++
 		}
 	}
-	require.Len(t, seen, keys, "K1: two keys are alike")
+	require.Len(t, seen, keys, "two generated keys are equal")
 
 	var all [256]int
 	for i := range counts {
-		require.Less(t, chiSquare(&counts[i]), chiSquareLimit, "K2: position %d", i)
+		require.Less(t, chiSquare(&counts[i]), chiSquareLimit, "biased characters at position %d", i)
 		for c, n := range counts[i] {
 			all[c] += n
 		}
 	}
-	require.Less(t, chiSquare(&all), chiSquareLimit, "K2: all positions")
+	require.Less(t, chiSquare(&all), chiSquareLimit, "biased characters over all positions")
 
-	var biased [256]int // what the test must find: characters taken as byte % 62
+	var biased [256]int // a biased generator, byte % 62, must fail the test
 	for i := range keys {
 		biased[base62[i%256%62]]++
 	}
 	require.Greater(t, chiSquare(&biased), chiSquareLimit)
 }
 
-// chiSquareLimit is passed by chance once in 10^9 times, with 61 degrees of freedom.
+// An unbiased generator exceeds chiSquareLimit once in 10^9 tests, with 61 degrees of
+// freedom.
 const chiSquareLimit = 153.0
 
 func chiSquare(counts *[256]int) (sum float64) {
@@ -85,8 +87,8 @@ func chiSquare(counts *[256]int) (sum float64) {
 	return sum
 }
 
-// K3: without randomness a key could be guessed. crypto/rand ends the program
-// then, which only a child process can show.
+// Case K3. Without randomness, a key could be guessed. In this case, crypto/rand ends the
+// process, so the test runs a child process.
 func TestK3NoRandomness(t *testing.T) {
 	t.Parallel()
 	const child = "TOKENAUTH_TEST_NO_RANDOMNESS"
@@ -106,8 +108,8 @@ func TestK3NoRandomness(t *testing.T) {
 	require.NotContains(t, string(out), "acme_")
 }
 
-// K4, K5, K6: a mistyped, cut or foreign key must be refused, and must not cost
-// the database anything.
+// Cases K4, K5, K6. The Authenticator must reject a mistyped, truncated or foreign key
+// without a query.
 func TestK4K5K6DamagedKeys(t *testing.T) {
 	t.Parallel()
 	store := newCounting()
@@ -135,10 +137,10 @@ func TestK4K5K6DamagedKeys(t *testing.T) {
 			require.Contains(t, w.Header().Get("WWW-Authenticate"), `error="invalid_token"`, name)
 		}
 	}
-	require.Equal(t, asked, store.finds.Load(), "the store was asked for a malformed key")
+	require.Equal(t, asked, store.finds.Load(), "lookups: a malformed key must not reach the store")
 }
 
-// changed returns key with each character replaced by each other one.
+// changed returns all texts that differ from key in one character.
 func changed(key string) (all []string) {
 	for i := range len(key) {
 		for _, c := range base62 + "_-." {
@@ -170,7 +172,7 @@ func swapped(key string) (all []string) {
 	return all
 }
 
-// cut returns every proper beginning and end of key.
+// cut returns every proper prefix and suffix of key.
 func cut(key string) (all []string) {
 	for i := 1; i < len(key); i++ {
 		all = append(all, key[:i], key[i:])
@@ -178,7 +180,7 @@ func cut(key string) (all []string) {
 	return all
 }
 
-// K7: what looks like a key is looked up, once, and not again in a loop.
+// Case K7. The Authenticator looks up an unknown but well-formed key exactly once.
 func TestK7UnknownKey(t *testing.T) {
 	t.Parallel()
 	store := newCounting()
@@ -189,8 +191,8 @@ func TestK7UnknownKey(t *testing.T) {
 	require.EqualValues(t, 1, store.finds.Load())
 }
 
-// K8: a prefix that the format has no room for would make keys that nobody
-// accepts. A service with one must not start.
+// Case K8. New must panic for an invalid prefix, because no service would accept keys with
+// this prefix.
 func TestK8Prefixes(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 20)
@@ -212,7 +214,7 @@ func TestK8Prefixes(t *testing.T) {
 	}
 }
 
-// A service that changes its prefix must lock nobody out, as long as it says so.
+// A service that changes its prefix must still accept the keys with its former prefixes.
 func TestFormerPrefixes(t *testing.T) {
 	t.Parallel()
 	store := tokenauth.NewMemoryStore()
@@ -221,7 +223,7 @@ func TestFormerPrefixes(t *testing.T) {
 
 	after := newManager(store, &tokenauth.Options{FormerPrefixes: []string{"older", "acmeold"}})
 	newKey, _ := issue(t, after, tokenauth.Spec{UserID: "42", Name: "new"})
-	require.True(t, strings.HasPrefix(newKey, "acme_"), "issued with a former prefix")
+	require.True(t, strings.HasPrefix(newKey, "acme_"), "a new key has the current prefix")
 	require.Equal(t, []bool{true, true}, accepts(after, oldKey, newKey))
 	require.Equal(t, []bool{false, true}, accepts(newManager(store, nil), oldKey, newKey))
 	require.Equal(t, []bool{true, false}, accepts(before, oldKey, newKey))

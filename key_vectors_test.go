@@ -16,7 +16,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A vector is a key that every version must judge alike: see testdata/README.md.
+// A vector is a key for which every version must return the same result. See
+// testdata/README.md.
 type vector struct {
 	Name   string
 	Key    string
@@ -36,8 +37,8 @@ func readVectors(t testing.TB) []vector {
 	return vectors
 }
 
-// The form is frozen. A version that fails here locks out the keys that earlier
-// ones issued, or what other languages make.
+// The format of keys must never change. A version that fails this test rejects keys that
+// earlier versions issued or that implementations in other languages generate.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	for _, v := range readVectors(t) {
@@ -51,7 +52,7 @@ func TestVectors(t *testing.T) {
 				require.Empty(t, prefix)
 				_, err = m.Authenticate(t.Context(), v.Key)
 				require.ErrorIs(t, err, tokenauth.ErrInvalidKey, v.Reason)
-				require.Zero(t, store.finds.Load(), "the store was asked")
+				require.Zero(t, store.finds.Load(), "lookups: a malformed key must not reach the store")
 				return
 			}
 			require.NoError(t, err)
@@ -71,7 +72,8 @@ func recordOf(d tokenauth.Digest) *tokenauth.Record {
 	return &tokenauth.Record{Digest: d, Token: tokenauth.Token{ID: "1", UserID: "42", Generation: 1}}
 }
 
-// Whoever implements the form from its description must be able to trust it.
+// The example in docs/key-format.md must be correct, because people implement the format
+// from this page.
 func TestKeyFormatPage(t *testing.T) {
 	t.Parallel()
 	page := keyFormatPage(t)
@@ -93,7 +95,7 @@ func keyFormatPage(t testing.TB) string {
 	return string(page)
 }
 
-// checksum is written down from docs/key-format.md.
+// checksum implements the checksum as docs/key-format.md describes it.
 func checksum(body string) string {
 	sum, check := crc32.ChecksumIEEE([]byte(body)), ""
 	for ; sum > 0; sum /= 62 {
@@ -102,8 +104,8 @@ func checksum(body string) string {
 	return strings.Repeat("0", 6-len(check)) + check
 }
 
-// K13: a scanner that misses a leaked key is of no use, and one that cries at
-// every hash is switched off.
+// Case K13. The regular expression for secret scanners must find every key, and must not
+// match hashes or other text.
 func TestK13ScannerExpression(t *testing.T) {
 	t.Parallel()
 	block := regexp.MustCompile("(?s)```regex\n(.*?)\n```").FindStringSubmatch(keyFormatPage(t))
@@ -143,8 +145,8 @@ func TestK13ScannerExpression(t *testing.T) {
 	}
 }
 
-// What is accepted must be exactly what would be written: otherwise one key has
-// two texts, and a token two digests.
+// CheckKey must accept only the canonical form of a key. Otherwise one key would have two
+// texts, and one token two digests.
 func FuzzCheckKey(f *testing.F) {
 	for _, v := range readVectors(f) {
 		f.Add(v.Key)

@@ -12,12 +12,12 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
-// drf recognises the keys of Django REST Framework: 40 lower-case hex digits.
+// drf recognizes the keys of Django REST Framework: 40 lower-case hex digits.
 var drf = tokenauth.LegacyFormat{Origin: "drf", Canonical: func(presented string) (string, bool) {
 	return presented, len(presented) == 40 && strings.Trim(presented, "0123456789abcdef") == ""
 }}
 
-// anyKey takes whatever is presented for a key of its origin.
+// anyKey accepts every text as a key of the origin "any".
 var anyKey = tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
 	return presented, true
 }}
@@ -26,7 +26,7 @@ func newLegacyManager(store tokenauth.Store, formats ...tokenauth.LegacyFormat) 
 	return newManager(store, &tokenauth.Options{Legacy: formats})
 }
 
-// hexKey returns a key as Django REST Framework makes them, made of name.
+// hexKey returns a key in the format of Django REST Framework, derived from name.
 func hexKey(name string) string {
 	d := tokenauth.DigestOf(name)
 	key := hex.EncodeToString(d[:20])
@@ -45,7 +45,8 @@ func importKey(t testing.TB, m *tokenauth.Manager, origin, key string) tokenauth
 	return tokens[0]
 }
 
-// K10: a service that moves over must not have to tell one client to change.
+// Case K10. After a move from another system, every client must be able to use its old key
+// unchanged.
 func TestK10LegacyKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -69,8 +70,7 @@ func TestK10LegacyKey(t *testing.T) {
 	})
 }
 
-// What is no key of any form must not cost the database anything, whatever
-// formats are on.
+// A text that matches no format must be rejected without a query.
 func TestLegacyFormatRefuses(t *testing.T) {
 	t.Parallel()
 	store := newCounting()
@@ -85,10 +85,10 @@ func TestLegacyFormatRefuses(t *testing.T) {
 	for name, presented := range map[string]string{"NUL": key + "\x00", "not ASCII": key + "é", "two": key + "," + key} {
 		require.Equal(t, 400, get(h, "Token "+presented).Code, name)
 	}
-	require.Zero(t, store.finds.Load(), "the store was asked")
+	require.Zero(t, store.finds.Load(), "lookups: a malformed key must not reach the store")
 }
 
-// A format that believes everything must not be given what can be no key.
+// A LegacyFormat must not receive texts that cannot be keys, even if it accepts every text.
 func TestLegacyFormatSeesOnlyKeys(t *testing.T) {
 	t.Parallel()
 	greedy := tokenauth.LegacyFormat{Origin: "greedy", Canonical: func(presented string) (string, bool) {
@@ -102,8 +102,8 @@ func TestLegacyFormatSeesOnlyKeys(t *testing.T) {
 	}
 }
 
-// K11: an import is run again after it broke off, and again for what came since.
-// It must neither fail on what is there nor bring back what was revoked here.
+// Case K11. An import may be repeated after a failure, or to import new tokens. It must not
+// fail on imported tokens, and must not restore tokens that were revoked here.
 func TestK11ImportAgain(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -120,7 +120,7 @@ func TestK11ImportAgain(t *testing.T) {
 		require.Equal(t, first[0].ID, again[0].ID)
 		stored, err := m.Get(t.Context(), "42", first[0].ID)
 		require.NoError(t, err)
-		require.Equal(t, first[0], stored, "the second import changed it")
+		require.Equal(t, first[0], stored, "the second import must not change the token")
 		require.Equal(t, []bool{true, true, true}, accepts(m, keys...))
 
 		require.NoError(t, m.Revoke(t.Context(), "42", first[0].ID))
@@ -138,12 +138,13 @@ func TestK11ImportAgain(t *testing.T) {
 		require.ErrorIs(t, noted(err), tokenauth.ErrNameTaken)
 		tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "42"})
 		require.NoError(t, err)
-		require.Len(t, tokens, 2, "a part of a refused import was kept")
+		require.Len(t, tokens, 2, "a refused import must store nothing")
 	})
 }
 
-// K12: were one kind of key taken for another, whoever can write a row into the
-// old system's table, or read a digest there, could let himself in here.
+// Case K12. A key of one kind must not be accepted as a key of another kind. Otherwise an
+// attacker could sign in with a row planted in the old system's table, or with a digest
+// read from that table.
 func TestK12KindsOfKeysNeverCross(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -171,7 +172,7 @@ func TestK12KindsOfKeysNeverCross(t *testing.T) {
 		} {
 			require.Equal(t, []bool{false}, accepts(m, key), name)
 		}
-		// Without its format, or with it under another name, an imported token is out.
+		// Without a LegacyFormat of its origin, the key of an imported token is rejected.
 		require.Equal(t, []bool{true, false, false}, accepts(newManager(store, nil), native, legacy, opaque))
 		require.Equal(t, []bool{true, false, false}, accepts(newLegacyManager(store, anyKey), native, legacy, planted))
 	})
@@ -184,8 +185,8 @@ func decoded(t testing.TB, digits string) []byte {
 	return b
 }
 
-// K12: the same the other way: a legacy format never opens a token issued here,
-// even where it canonicalises to a native key.
+// Case K12. A LegacyFormat must not accept a token that was issued here, even if Canonical
+// returns a native key.
 func TestK12LegacyFormatOpensNoNativeToken(t *testing.T) {
 	t.Parallel()
 	store := tokenauth.NewMemoryStore()
@@ -202,8 +203,8 @@ func TestK12LegacyFormatOpensNoNativeToken(t *testing.T) {
 	require.Equal(t, []bool{false, false}, accepts(m, "wrapped:"+native, "wrapped:"+key.Reveal()))
 }
 
-// A client changes over from its old key to a new one without an hour in which
-// neither works, and the old one ends when it was said to.
+// After the rotation of an imported token, the old key must work until the grace period
+// ends, and the new key must work immediately.
 func TestK12RotateImportedToken(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -222,13 +223,13 @@ func TestK12RotateImportedToken(t *testing.T) {
 		clock.Set(start.Add(time.Hour))
 		require.Equal(t, []bool{false, true}, accepts(m, legacy, key.Reveal()))
 
-		// Once it is rotated, the format can go: the new key is one of ours.
+		// After the rotation, the LegacyFormat may be removed: the new key is a native key.
 		require.Equal(t, []bool{false, true}, accepts(newManager(store, nil), legacy, key.Reveal()))
 	})
 }
 
-// An expiry in the first microsecond of all must not become none, as when a source's zero
-// time is moved a little.
+// An expiry in the first microsecond of year 1 must be refused. Rounded down, it would be
+// the zero time, which means that the token never expires.
 func TestImportOfTheFirstInstant(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
