@@ -22,7 +22,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A recorder keeps the events it is told of.
+// A recorder records events.
 type recorder struct {
 	mu  sync.Mutex
 	all []tokenauth.Event
@@ -35,7 +35,7 @@ func (r *recorder) tell(_ context.Context, e tokenauth.Event) {
 	r.all = append(r.all, e)
 }
 
-// take returns what was told since it was last called.
+// take returns the events since the previous call of take.
 func (r *recorder) take() []tokenauth.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,13 +44,14 @@ func (r *recorder) take() []tokenauth.Event {
 	return all
 }
 
-// A watchedService tells a test of its events. It has a token of each kind, by name.
+// A watchedService records the events of an Authenticator. It has a token for each kind of
+// rejection, by name.
 type watchedService struct {
 	store  *tokenauthtest.Store
 	auth   *tokenauth.Authenticator[*user]
 	events recorder
 	tokens map[string]tokenauth.Token
-	lines  map[string]string // of Authorization
+	lines  map[string]string // values of Authorization
 }
 
 func newWatchedService(t *testing.T) *watchedService {
@@ -93,8 +94,8 @@ func newWatchedService(t *testing.T) *watchedService {
 	return s
 }
 
-// Whoever watches a service must learn why requests are refused, and of which token:
-// once for each request, and a second time only as [tokenauth.Event] says.
+// A rejected request must cause one event with the reason and the token. A second event is
+// allowed only in the cases that [tokenauth.Event] documents.
 func TestEventsOfRequests(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
@@ -148,7 +149,7 @@ func TestEventsOfRequests(t *testing.T) {
 	}
 }
 
-// A store that is down is an event with its error, for the log.
+// A failure of the store must cause an event with the error of the store.
 func TestEventOfAStoreThatFails(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
@@ -161,7 +162,8 @@ func TestEventOfAStoreThatFails(t *testing.T) {
 	require.ErrorIs(t, got[0].Err, down)
 }
 
-// F4: a client that gave up is no fault of the store, nor a wrong key.
+// Case F4. A request that its client cancels must cause no event, because neither the store
+// nor the key is at fault.
 func TestF4NoEventOfAClientThatGaveUp(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
@@ -177,7 +179,7 @@ func TestF4NoEventOfAClientThatGaveUp(t *testing.T) {
 	require.Empty(t, s.events.take())
 }
 
-// An audit log must show each change, and whose token it was.
+// Every change must cause an event with the token or the number of tokens.
 func TestEventsOfChanges(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -194,12 +196,12 @@ func TestEventsOfChanges(t *testing.T) {
 		_, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", Scopes: []string{"a"}})
 		e := one(tokenauth.EventIssued)
 		require.Equal(t, token, e.Token)
-		e.Token.Scopes[0] = "changed" // is the listener's to change
+		e.Token.Scopes[0] = "changed" // OnEvent may modify the event
 		require.Equal(t, []string{"a"}, token.Scopes)
 
 		_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
-		require.Empty(t, events.take(), "nothing happened")
+		require.Empty(t, events.take(), "a refused change causes no event")
 
 		token, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"a", "b"}})
 		require.NoError(t, err)
@@ -227,7 +229,7 @@ func TestEventsOfChanges(t *testing.T) {
 		require.Equal(t, tokenauth.Token{UserID: "u"}, e.Token)
 		_, err = m.RevokeAll(ctx, "u")
 		require.NoError(t, err)
-		require.Empty(t, events.take(), "there were none left")
+		require.Empty(t, events.take(), "RevokeAll without live tokens causes no event")
 
 		clock.Set(start.Add(time.Hour))
 		_, err = m.Prune(ctx, clock.Now())
@@ -239,8 +241,8 @@ func TestEventsOfChanges(t *testing.T) {
 	})
 }
 
-// A log must say what an operator needs, no key, and not fill the disk with what
-// strangers send.
+// LogEvents must log the fields that an operator needs, and no key. It must limit the rate
+// of events that strangers can cause.
 func TestLogEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -289,7 +291,7 @@ func TestLogEvents(t *testing.T) {
 		require.Equal(t, []map[string]any{{"level": "WARN", "msg": "token rejected", "reason": "malformed", "left_out": 1990.0}}, lines())
 		_, err = m.Authenticate(ctx, key)
 		require.Error(t, err)
-		require.Len(t, lines(), 1, "what is no junk is always logged")
+		require.Len(t, lines(), 1, "the rate limit does not apply to known keys")
 	})
 	require.Panics(t, func() { tokenauth.LogEvents(nil) })
 }

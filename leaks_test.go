@@ -27,7 +27,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// A faultyStore finds as it is told.
+// A faultyStore calls fault before each Find.
 type faultyStore struct {
 	tokenauth.Store
 	fault func() error
@@ -40,8 +40,8 @@ func (s faultyStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.R
 	return s.Store.Find(ctx, d)
 }
 
-// X1, X2: whatever fails, and however much a service logs of it, neither its logs nor
-// its answers may give anybody a key or a digest.
+// Cases X1, X2. Neither logs nor responses may contain a key or a digest. This must hold for
+// every failure, and even if the service logs all values that it has.
 func TestX1EveryRouteAndFault(t *testing.T) {
 	t.Parallel()
 	var out leaktest.Search
@@ -50,7 +50,7 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 	none := func() error { return nil }
 	fails := func() error { return broken }
 	panics := func() error { panic("broken") }
-	tells := func() error { // what goroutines there are, with their labels, and what is exported
+	tells := func() error { // prints all goroutines with their labels, and the expvar variables
 		expvar.Do(func(v expvar.KeyValue) { _, _ = fmt.Fprint(&out, v.Key, v.Value) })
 		return pprof.Lookup("goroutine").WriteTo(&out, 1)
 	}
@@ -94,13 +94,13 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, map[int]bool{200: true, 400: true, 401: true, 403: true, 500: true, 503: true}, statuses, "all faults were met")
+	require.Equal(t, map[int]bool{200: true, 400: true, 401: true, 403: true, 500: true, 503: true}, statuses, "the test covers all statuses")
 	require.Empty(t, out.Leaks())
 	_, _ = fmt.Fprint(&out, "token ", token.ID, " key ", key)
-	require.NotEmpty(t, out.Leaks(), "the search finds what is there")
+	require.NotEmpty(t, out.Leaks(), "the search finds a printed key")
 }
 
-// recovering is what many services have around their handlers.
+// recovering recovers panics and logs them with a stack trace, as many services do.
 func recovering(next http.Handler, log io.Writer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -113,8 +113,8 @@ func recovering(next http.Handler, log io.Writer) http.Handler {
 	})
 }
 
-// X3: a service that closes what it opened, or drops what has no Close, is left with
-// no goroutine and no connection.
+// Case X3. After a service has closed its stores and databases, no goroutine and no
+// connection may remain.
 func TestX3NothingIsLeftAfterClose(t *testing.T) {
 	before := leaktest.TakeStock()
 	db := openSQLite(t)
@@ -138,8 +138,8 @@ func TestX3NothingIsLeftAfterClose(t *testing.T) {
 	require.Empty(t, before.Left())
 }
 
-// X4: a name that came past the checks, by another program that writes to the table,
-// must not forge lines of a log, nor reach a terminal.
+// Case X4. Another program may write an invalid name to the table. Such a name must not
+// forge log lines, and its control characters must not reach a terminal.
 func TestX4HostileTextInLogs(t *testing.T) {
 	t.Parallel()
 	const hostile = "laptop\r\nlevel=ERROR msg=forged\n\x1b[2J\x1b]0;x\x07\x00\""
@@ -165,14 +165,14 @@ func TestX4HostileTextInLogs(t *testing.T) {
 				logged := out.String()
 				require.LessOrEqual(t, strings.Count(logged, "\n"), 1)
 				require.NotRegexp(t, "[\x00-\x09\x0b-\x1f\x7f]", logged)
-				require.Equal(t, lines[0] == "Bearer "+key, strings.Contains(logged, "forged"), "of the token alone is its name logged: %s", logged)
+				require.Equal(t, lines[0] == "Bearer "+key, strings.Contains(logged, "forged"), "the log has the name only if the token is known: %s", logged)
 			}
 		})
 	}
 }
 
-// X6: who logs a request behind the middleware, without its headers, logs no key; that
-// the header stays in the request is what SECURITY.md says.
+// Case X6. A handler behind the middleware may log the request without its headers. This
+// output must contain no key. SECURITY.md says that the headers still contain the key.
 func TestX6RequestBehindTheMiddleware(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -200,8 +200,8 @@ func TestX6RequestBehindTheMiddleware(t *testing.T) {
 	require.Contains(t, string(policy), "Not logging `Authorization` headers, nor whole requests")
 }
 
-// X9: the time of a refusal must not tell what a key once was: the store is asked the
-// same, and at most once, whatever is wrong with it.
+// Case X9. The time of a rejection must not reveal whether a key was ever valid. For every
+// well-formed key, the Manager must send the same single query to the store.
 func TestX9SameQuestionsForEveryWrongKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, inner tokenauth.Store) {
@@ -216,7 +216,7 @@ func TestX9SameQuestionsForEveryWrongKey(t *testing.T) {
 		require.NoError(t, err)
 		clock.Set(start.Add(time.Minute))
 		h := tokenauth.NewAuthenticator(m, func(context.Context, string) (*user, error) {
-			t.Error("a user was looked up")
+			t.Error("a rejected key caused a user lookup")
 			return nil, tokenauth.ErrNoUser
 		}, nil).Require(forbidden(t))
 		for name, c := range map[string]struct {
@@ -235,7 +235,7 @@ func TestX9SameQuestionsForEveryWrongKey(t *testing.T) {
 	})
 }
 
-// providers are the keys that secret scanners look for.
+// providers matches keys of well-known providers, as secret scanners do.
 var providers = regexp.MustCompile(strings.Join([]string{
 	`gh[opsur]_[0-9A-Za-z]{36}`, `github_pat_[0-9A-Za-z_]{22}`, `glpat-[0-9A-Za-z_-]{20}`, `A(KIA|SIA)[0-9A-Z]{16}`, `AIza[0-9A-Za-z_-]{35}`,
 	`[rs]k_(live|test)_[0-9A-Za-z]{10}`, `xox[abeoprs]-[0-9A-Za-z-]{10}`, `npm_[0-9A-Za-z]{36}`, `pypi-[0-9A-Za-z_-]{16}`, `dop_v1_[0-9a-f]{64}`,
@@ -249,8 +249,8 @@ var (
 	privateKey = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)
 )
 
-// X10: nobody who scans this repository, or a service's copy of its docs, must find
-// what looks like a live key of somebody.
+// Case X10. No text in this repository may look like a live key. Otherwise secret scanners
+// report it, also in copies of the docs.
 func TestX10NoStringLooksLikeALiveKey(t *testing.T) {
 	t.Parallel()
 	suspicious := func(text string) (found []string) {
@@ -276,8 +276,8 @@ func TestX10NoStringLooksLikeALiveKey(t *testing.T) {
 		case err != nil:
 			return err
 		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." && path != ".ci":
-			return fs.SkipDir // not ours: git's, or a cache of modules that a CI keeps here
-		case !d.Type().IsRegular() || path == "testdata/keys.json": // whose README says what it is
+			return fs.SkipDir // the folder of git, or the module cache of a CI system
+		case !d.Type().IsRegular() || path == "testdata/keys.json": // testdata/README.md explains its keys
 			return nil
 		}
 		text, err := os.ReadFile(path)

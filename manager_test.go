@@ -15,7 +15,7 @@ import (
 
 var ctx = context.Background()
 
-// A service that issued a token must find in it what it asked for.
+// Issue must return and store a token with the requested fields.
 func TestIssue(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -44,8 +44,8 @@ func TestIssue(t *testing.T) {
 	})
 }
 
-// What is malformed must be refused before it is stored, with an error that the
-// service can show to the user.
+// Issue must refuse an invalid Spec and store nothing. The error must be ErrInvalidSpec,
+// whose text a service may show to the user.
 func TestIssueRefuses(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
@@ -87,8 +87,8 @@ func TestIssueRefuses(t *testing.T) {
 	}
 }
 
-// E2: a forgotten expiry must become the policy's, never "for ever" where that
-// is not allowed.
+// Case E2. If the Spec has no expiry, the policy must set it. The token must never last
+// longer than the policy allows.
 func TestE2ExpiryByPolicy(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -116,7 +116,7 @@ func TestE2ExpiryByPolicy(t *testing.T) {
 	}
 }
 
-// E1: at the instant of its expiry a token is expired, on every store.
+// Case E1. A token must be expired from the instant of its expiry on, with every store.
 func TestE1Expiry(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -134,7 +134,7 @@ func TestE1Expiry(t *testing.T) {
 			require.ErrorIs(t, noted(err), tokenauth.ErrExpired)
 			require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
 		}
-		// S16: across a leap day and a change of clocks nothing shifts.
+		// Case S16. A leap day must not shift the expiry.
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "leap", ExpiresAt: time.Date(2128, 2, 29, 1, 30, 0, 0, time.UTC)})
 		clock.Set(token.ExpiresAt.Add(-1))
 		_, err = m.Authenticate(ctx, key)
@@ -145,9 +145,9 @@ func TestE1Expiry(t *testing.T) {
 	})
 }
 
-// E3: DESIGN decides against the catalogue: a policy that becomes stricter counts
-// for what is issued or changed from then on; the expiry that counts at use is the
-// token's own.
+// Case E3. A stricter policy must apply only to tokens that are issued or updated later. The
+// stored expiry decides whether a token is accepted. In this case, the design differs from
+// the catalog of security cases.
 func TestE3StricterPolicyLater(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
@@ -165,7 +165,7 @@ func TestE3StricterPolicyLater(t *testing.T) {
 	require.Equal(t, start.Add(3*time.Hour), updated.ExpiresAt) // MaxTTL counts from the call
 }
 
-// E4: a token that never expires must go through everything.
+// Case E4. All operations must work on a token without an expiry.
 func TestE4NeverExpiring(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -187,8 +187,8 @@ func TestE4NeverExpiring(t *testing.T) {
 	})
 }
 
-// A user finds free what an expired token of theirs occupied; a token that is
-// valid is never sacrificed.
+// Issue must revoke an expired token that holds the requested name or the last slot. It must
+// never revoke a valid token.
 func TestIssueTakesThePlaceOfExpired(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]int{"with a limit": 2, "without": -1} {
@@ -215,8 +215,8 @@ func TestIssueTakesThePlaceOfExpired(t *testing.T) {
 	}
 }
 
-// A user must not pile up tokens without end (S7), and get a place back for each
-// one that ends.
+// Case S7. Issue must enforce MaxPerUser. A token that expires or is revoked must not count
+// toward the limit.
 func TestMaxPerUser(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -233,27 +233,27 @@ func TestMaxPerUser(t *testing.T) {
 
 		require.NoError(t, m.Revoke(ctx, "u", tokens[1].ID))
 		issue(t, m, tokenauth.Spec{UserID: "u", Name: "more"})
-		clock.Set(start.Add(time.Hour)) // the first one expires
+		clock.Set(start.Add(time.Hour)) // the first token expires
 		issue(t, m, tokenauth.Spec{UserID: "u", Name: "and more"})
 		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "too many"})
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
 
 		lower := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 1})
-		_, _, err = lower.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "under a lower limit"}) // three are live
+		_, _, err = lower.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "under a lower limit"}) // three tokens are live
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
 		noLimit := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: -1})
 		issue(t, noLimit, tokenauth.Spec{UserID: "u", Name: "without a limit"})
 	})
 }
 
-// S7: the limit holds when 64 calls come at once.
+// Case S7. MaxPerUser must hold for 64 concurrent calls of Issue.
 func TestS7LimitUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		const limit = 5
 		m := newManager(store, &tokenauth.Options{MaxPerUser: limit})
 		issued := together(64, func(i int) bool {
-			for range 20 { // other calls may keep coming first
+			for range 20 { // the call may lose several races
 				_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 				switch {
 				case err == nil:
@@ -274,7 +274,7 @@ func TestS7LimitUnderConcurrency(t *testing.T) {
 	})
 }
 
-// S5, through the Manager: one of 64 clients that register under one name gets it.
+// Case S5. Exactly one of 64 concurrent calls of Issue must get the requested name.
 func TestS5OneNameOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -290,7 +290,7 @@ func TestS5OneNameOnce(t *testing.T) {
 	})
 }
 
-// S8: a generator that repeats itself must never give two tokens one key.
+// Case S8. If the generator returns the same key again, two tokens must never share the key.
 func TestS8RepeatedKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -315,7 +315,8 @@ func TestS8RepeatedKey(t *testing.T) {
 	})
 }
 
-// together runs f in n goroutines at once and returns how many times it was true.
+// together calls f concurrently in n goroutines. It returns the number of calls that
+// returned true.
 func together(n int, f func(i int) bool) int {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -336,7 +337,7 @@ func together(n int, f func(i int) bool) int {
 	return count
 }
 
-// A page that offers expiries must know what is refused.
+// A page that offers a choice of expiries must know the maximum.
 func TestMaxTTL(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 48*time.Hour, newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxTTL: 48 * time.Hour}).MaxTTL())

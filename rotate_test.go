@@ -12,7 +12,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// accepts tells which of the keys are good.
+// accepts reports for each key whether the Manager accepts it.
 func accepts(m *tokenauth.Manager, keys ...string) []bool {
 	good := make([]bool, len(keys))
 	for i, key := range keys {
@@ -22,7 +22,8 @@ func accepts(m *tokenauth.Manager, keys ...string) []bool {
 	return good
 }
 
-// E9: a client has until the end of the grace to change over, and not longer.
+// Case E9. After a rotation, the previous key must work until the grace period ends, and
+// no longer.
 func TestE9RotateWithGrace(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -35,7 +36,7 @@ func TestE9RotateWithGrace(t *testing.T) {
 		require.NoError(t, err)
 		fresh := key.Reveal()
 
-		want := before // E12: all but the key stays
+		want := before // Case E12. Only the key changes.
 		want.Generation, want.Hint = 2, fresh[len(fresh)-4:]
 		require.Equal(t, want, after)
 		read, err := m.Get(ctx, "u", before.ID)
@@ -48,13 +49,13 @@ func TestE9RotateWithGrace(t *testing.T) {
 		clock.Set(start.Add(time.Minute + time.Hour))
 		require.Equal(t, []bool{false, true}, accepts(m, old, fresh))
 
-		_, _, err = m.Rotate(ctx, "u", before.ID, 0) // no grace: at once
+		_, _, err = m.Rotate(ctx, "u", before.ID, 0) // no grace period
 		require.NoError(t, err)
 		require.Equal(t, []bool{false, false}, accepts(m, old, fresh))
 	})
 }
 
-// E11: rotating again within the grace ends the oldest key.
+// Case E11. A second rotation within the grace period must end the oldest key.
 func TestE11RotateWithinGrace(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -68,8 +69,9 @@ func TestE11RotateWithinGrace(t *testing.T) {
 	})
 }
 
-// E10: of two rotations at once one wins and the other is told; nobody holds a
-// key that was never good, and no more than two are good at any moment.
+// Case E10. If two rotations of one generation run concurrently, one must succeed and the
+// other must return ErrConflict. Every returned key must have been valid, and at most two
+// keys may be valid at any time.
 func TestE10RotationsAtOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -96,11 +98,11 @@ func TestE10RotationsAtOnce(t *testing.T) {
 					}
 				}
 				if good > 2 {
-					t.Errorf("round %d: %d keys of one token are good (generation %d)", round, good, rotated.Generation)
+					t.Errorf("round %d: %d keys of one token are valid (generation %d), want at most 2", round, good, rotated.Generation)
 				}
 				return true
 			})
-			require.NotZero(t, won) // one after the other both may win
+			require.NotZero(t, won) // both may succeed if they run one after the other
 		}
 		now, err := m.Get(ctx, "u", token.ID)
 		require.NoError(t, err)
@@ -108,7 +110,8 @@ func TestE10RotationsAtOnce(t *testing.T) {
 	})
 }
 
-// E12: a rotation revives nothing and reaches no further than the token.
+// Case E12. A rotation must not make an expired or revoked token valid, and must not affect
+// other tokens.
 func TestE12S11RotateRefuses(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -138,7 +141,7 @@ func TestE12S11RotateRefuses(t *testing.T) {
 			require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
 		}
 
-		_, rotated, err := m.Rotate(ctx, "u", short.ID, 290*365*24*time.Hour) // longer than the token lasts
+		_, rotated, err := m.Rotate(ctx, "u", short.ID, 290*365*24*time.Hour) // a grace period beyond the expiry
 		require.NoError(t, err)
 		require.Equal(t, short.ExpiresAt, rotated.ExpiresAt)
 		clock.Set(short.ExpiresAt)
@@ -152,8 +155,8 @@ func TestE12S11RotateRefuses(t *testing.T) {
 	})
 }
 
-// E5, E6, E13: what is revoked is dead at once, during a grace too, and revoking
-// it again is no error.
+// Cases E5, E6, E13. A revocation must end all keys of the token immediately, even during
+// a grace period. A second revocation must not be an error.
 func TestE5E6E13Revoke(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -172,17 +175,17 @@ func TestE5E6E13Revoke(t *testing.T) {
 		require.NoError(t, m.Revoke(ctx, "u", token.ID))
 		revoked, err := m.Get(ctx, "u", token.ID)
 		require.NoError(t, err)
-		require.Equal(t, start, revoked.RevokedAt) // the first time counts
+		require.Equal(t, start, revoked.RevokedAt) // the time of the first revocation
 
 		for id, want := range map[string]error{"UNKNOWN": tokenauth.ErrNotFound, "a/b": tokenauth.ErrNotFound} {
 			require.ErrorIs(t, m.Revoke(ctx, "u", id), want)
 		}
 		require.ErrorIs(t, m.Revoke(ctx, "v", token.ID), tokenauth.ErrNotFound)
-		issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"}) // S6: the name is free again
+		issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"}) // Case S6. The name is free again.
 	})
 }
 
-// E7: a revoke that did not reach the store is never taken for done.
+// Case E7. Revoke must return an error if the store fails.
 func TestE7RevokeFails(t *testing.T) {
 	t.Parallel()
 	m := newManager(failing{errors.New("connection refused")}, nil)
@@ -194,8 +197,8 @@ func TestE7RevokeFails(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// E14: when the answer to a call was lost, the token can be found by its name and
-// rotated or revoked: there is no live key without a row.
+// Case E14. If the response to Issue was lost, the user must be able to find the token by
+// its name, and to rotate or revoke it. Every valid key has a stored record.
 func TestE14AnswerLost(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -211,8 +214,8 @@ func TestE14AnswerLost(t *testing.T) {
 	})
 }
 
-// E15, E17: one call ends all that a user had, and no token from before it
-// survives while others are being made.
+// Cases E15, E17. RevokeAll must revoke all tokens that the user had when the call started,
+// even if other calls issue tokens at the same time.
 func TestE15E17RevokeAll(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -246,8 +249,8 @@ func TestE15E17RevokeAll(t *testing.T) {
 	})
 }
 
-// A form that is sent twice, or by two fingers at once, must not end the key in use
-// for one that nobody has seen.
+// A form may be submitted twice. Only one of the concurrent rotations may succeed.
+// Otherwise the second rotation could end a key that its owner has never seen.
 func TestRotateFrom(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {

@@ -13,10 +13,11 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Mistakes of a service, or of its operator, that must not cost anybody a token
-// or let anybody in.
+// This file tests mistakes of a service or its operator. A mistake must neither end a valid
+// token nor accept an invalid key.
 
-// An ErrorHandler that changes what it is given must not change what is needed.
+// An ErrorHandler that modifies the ScopeError must not change the scopes that the handler
+// requires.
 func TestErrorHandlerCannotChangeScopes(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -31,14 +32,15 @@ func TestErrorHandlerCannotChangeScopes(t *testing.T) {
 	require.Equal(t, 403, get(h, "Bearer "+key).Code)
 }
 
-// A time in the future, by a wrong sign or by an overflow, must not prune what is still good.
+// A time in the future, from a wrong sign or an overflow, must not make Prune delete valid
+// tokens.
 func TestPruneInTheFuture(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := newClock()
 		m := newManager(store, &tokenauth.Options{Now: clock.Now})
 		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(time.Hour)})
-		for _, before := range []time.Time{start.AddDate(0, 3, 0), time.Date(-300000, 1, 1, 0, 0, 0, 0, time.UTC)} { // microseconds wrap
+		for _, before := range []time.Time{start.AddDate(0, 3, 0), time.Date(-300000, 1, 1, 0, 0, 0, 0, time.UTC)} { // the microseconds overflow
 			n, err := m.Prune(ctx, before)
 			require.NoError(t, err)
 			require.Zero(t, n)
@@ -47,8 +49,8 @@ func TestPruneInTheFuture(t *testing.T) {
 	})
 }
 
-// S7: the limit holds too for 64 calls at once after it was lowered, while tokens
-// in slots above it are live.
+// Case S7. A lowered MaxPerUser must hold for 64 concurrent calls of Issue, even if live
+// tokens have slots above the new limit.
 func TestS7LimitLowered(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -68,11 +70,11 @@ func TestS7LimitLowered(t *testing.T) {
 		})
 		require.Equal(t, 2, issued)
 	})
-	// A limit that is meant as none costs neither time nor memory.
+	// A huge limit must cost neither time nor memory.
 	issue(t, newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxPerUser: 1 << 60}), tokenauth.Spec{UserID: "u", Name: "n"})
 }
 
-// A clock that was never set must not make Revoke a lie.
+// If the clock returns the zero time, Revoke must still revoke the token.
 func TestZeroClock(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -83,7 +85,8 @@ func TestZeroClock(t *testing.T) {
 	})
 }
 
-// A token is never issued dead: an expiry is rounded down before it is judged.
+// Issue must round an expiry down before it checks the expiry. Otherwise it could issue an
+// expired token.
 func TestExpiryRoundedToNow(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: newClock().Now})
@@ -91,7 +94,7 @@ func TestExpiryRoundedToNow(t *testing.T) {
 	require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
 }
 
-// E4: a client that reads a token as JSON is told of no expiry in the year 1.
+// Case E4. The JSON form of a token must omit zero times.
 func TestE4TokenAsJSON(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(tokenauth.Token{ID: "x", CreatedAt: start})
@@ -99,7 +102,7 @@ func TestE4TokenAsJSON(t *testing.T) {
 	require.NotContains(t, string(text), "0001-01-01")
 }
 
-// F1: with the database closed every way in is 503, and no handler runs.
+// Case F1. If the database is closed, every request must get 503, and no handler may run.
 func TestF1DatabaseClosed(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
@@ -117,8 +120,8 @@ func TestF1DatabaseClosed(t *testing.T) {
 	require.Error(t, noted(m.Revoke(ctx, "u", token.ID)))
 }
 
-// The variant of docs/databases.md: user_id refers to the service's own table, and
-// a user's tokens go with the user.
+// docs/databases.md shows a table in which user_id references the service's own users. The
+// deletion of a user must delete the user's tokens.
 func TestUserIDRefersToUsers(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)

@@ -14,10 +14,10 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// The service's own users, who are looked up at each request.
+// This file tests the lookup of the service's users, which runs for every request.
 
-// U1, U3–U5: who may not sign in is out, with the answer that a wrong key gets;
-// who can't be asked about is neither in nor out.
+// Cases U1, U3, U4, U5. If the user may not sign in, the response must be the same as for
+// an invalid key. If the lookup fails, the status must be 503.
 func TestUserLookup(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -65,8 +65,8 @@ func TestUserLookup(t *testing.T) {
 	}
 }
 
-// U2, U6: users are not cached: who is switched off is out at the next request,
-// and a new user of the same name has an ID, and so tokens, of their own.
+// Cases U2, U6. The Authenticator must not cache users. A disabled user is rejected on the
+// next request. A new user with another ID does not inherit the tokens of the old user.
 func TestU2U6UsersAreAskedEachTime(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -76,11 +76,11 @@ func TestU2U6UsersAreAskedEachTime(t *testing.T) {
 	require.Equal(t, 200, get(h, "Bearer "+key).Code)
 	delete(users, "1")
 	require.Equal(t, 401, get(h, "Bearer "+key).Code)
-	users["2"] = &user{ID: "2"} // the same person again
+	users["2"] = &user{ID: "2"} // the same person with a new ID
 	require.Equal(t, 401, get(h, "Bearer "+key).Code)
 }
 
-// U4: nobody gets in as nil, of whatever kind.
+// Case U4. The Authenticator must reject a user that is nil, of any nilable type.
 func TestU4NilUsers(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -100,7 +100,8 @@ func TestU4NilUsers(t *testing.T) {
 	require.Equal(t, "n", token.Name)
 }
 
-// U6, U9: the lookup gets the token's user ID, and nothing of it runs for bad keys.
+// Cases U6, U9. The lookup receives the user ID of the token. It must not run for an
+// invalid key.
 func TestU6U9LookupGetsTheUserID(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -118,17 +119,19 @@ func TestU6U9LookupGetsTheUserID(t *testing.T) {
 	require.Equal(t, []string{"org:7/ü"}, asked)
 }
 
-// U7: a panic in the lookup reaches net/http's recovery, and lets nobody in.
+// Case U7. A panic in the lookup must reach the recovery of net/http, and the handler must
+// not run.
 func TestU7LookupPanics(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
 	h := tokenauth.NewAuthenticator(m, func(context.Context, string) (*user, error) { panic("boom") }, nil).Require(forbidden(t))
 	require.PanicsWithValue(t, "boom", func() { get(h, "Bearer "+key) })
-	require.PanicsWithValue(t, "boom", func() { get(h, "Bearer "+key) }) // no lock is left held
+	require.PanicsWithValue(t, "boom", func() { get(h, "Bearer "+key) }) // the first panic must leave no lock held
 }
 
-// U8: a slow lookup ends with its request, and holds up no other.
+// Case U8. A slow lookup must end when its request is canceled, and must not delay other
+// requests.
 func TestU8SlowLookup(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -156,8 +159,8 @@ func TestU8SlowLookup(t *testing.T) {
 	require.Equal(t, 503, <-code)
 }
 
-// U10: without the middleware there is nobody; of two the inner one counts; and
-// what a test puts into a context lets nobody in.
+// Case U10. Without the middleware, a context holds no user. With two Authenticators, it
+// holds the user of the inner one. NewContext must not authenticate a request.
 func TestU10Context(t *testing.T) {
 	t.Parallel()
 	_, ok := tokenauth.UserFrom[*user](ctx)
@@ -180,7 +183,7 @@ func TestU10Context(t *testing.T) {
 		token, ok := tokenauth.TokenFrom(r.Context())
 		require.True(t, ok)
 		require.Equal(t, issued, token)
-		token.Scopes[0] = "changed" // S20
+		token.Scopes[0] = "changed" // Case S20. The token is a copy.
 		token, _ = tokenauth.TokenFrom(r.Context())
 		require.Equal(t, issued, token)
 	})
