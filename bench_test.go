@@ -19,14 +19,15 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
 )
 
-// checkUser is the handler behind the subject: it reads the user back, too.
+// checkUser is the protected handler of the benchmarks. It reads the user from the context.
 var checkUser = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 	if u, ok := tokenauth.UserFrom[*user](r.Context()); !ok || u == nil {
 		panic("no user")
 	}
 })
 
-// population is n tokens, ten for each user, and the same keys for the limit.
+// A population holds n tokens, ten per user, for the library and for the baseline. The
+// baseline is the least work that any authentication needs; see internal/limit.
 type population struct {
 	keys    []string
 	limit   http.Handler
@@ -56,8 +57,8 @@ func newPopulation(b *testing.B, n int) *population {
 	return p
 }
 
-// requester returns a function that sends the keys in turns, in an order that
-// the processor's caches can't foresee.
+// requester returns a function that sends one request with the next key to h. The order of
+// the keys defeats the prefetching of the processor.
 func (p *population) requester(h http.Handler) func() {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header["Authorization"] = make([]string, 1)
@@ -77,13 +78,14 @@ func (p *population) requester(h http.Handler) func() {
 	}
 }
 
-// A request with a good key. Budget: 1.3 × the limit.
+// BenchmarkHit measures a request with a valid key. The budget is 1.3 times the baseline.
 func BenchmarkHit(b *testing.B) {
 	p := newPopulation(b, 1)
 	limit.Compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
 }
 
-// Q8: the same at more tokens. Budget: 1.3 × the limit at the same number.
+// BenchmarkTokens measures a request with a valid key among many tokens. The budget is 1.3
+// times the baseline with the same number of tokens. Case Q8.
 func BenchmarkTokens(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -96,8 +98,8 @@ func BenchmarkTokens(b *testing.B) {
 	}
 }
 
-// What is refused before the store is asked. Budget: 0.35 × the limit of a hit,
-// without an allocation.
+// BenchmarkReject measures requests that are rejected without a query. The budget is 0.35
+// times the baseline of a valid key, without an allocation.
 func BenchmarkReject(b *testing.B) {
 	p := newPopulation(b, 1)
 	good := p.keys[0]
@@ -118,8 +120,9 @@ func BenchmarkReject(b *testing.B) {
 	}
 }
 
-// Find on SQLite beside the least it can be: a prepared SELECT of the same
-// columns by one digest, with a context that can be cancelled. Budget: 1.15 ×.
+// BenchmarkSQLiteFind compares Find on SQLite with its baseline: a prepared SELECT of the
+// same columns by one digest, with a cancelable context. The budget is 1.15 times the
+// baseline.
 func BenchmarkSQLiteFind(b *testing.B) {
 	db := openSQLite(b)
 	store := newSQLiteStore(b, db, nil)
@@ -150,11 +153,11 @@ func BenchmarkSQLiteFind(b *testing.B) {
 	})
 }
 
-// Q8: 256 goroutines on one key: how much faster than one, beside how much faster the
-// limit gets. Budget: 0.9 × the limit's speed-up.
+// BenchmarkParallel measures the speedup of 256 goroutines over one goroutine, with one key.
+// The budget is at least 0.9 times the speedup of the baseline. Case Q8.
 func BenchmarkParallel(b *testing.B) {
 	p := newPopulation(b, 1)
-	var rate [2][2]float64 // of limit and subject, by one goroutine and by 256
+	var rate [2][2]float64 // baseline and library, each with one goroutine and with 256
 	for b.Loop() {
 		for i, h := range []http.Handler{p.limit, p.auth.Require(checkUser)} {
 			for j, goroutines := range []int{1, 256} {
@@ -190,8 +193,8 @@ func requestsPerSecond(p *population, h http.Handler, goroutines int) float64 {
 	return float64(total.Load()) / time.Since(begin).Seconds()
 }
 
-// Memory of a token in the memory store, beyond its own strings and with all
-// indexes. Budget: 450 bytes at 1,000,000 tokens.
+// BenchmarkMemory measures the memory of a token in the MemoryStore. It includes all indexes
+// but not the token's strings. The budget is 450 bytes per token with 1,000,000 tokens.
 func BenchmarkMemory(b *testing.B) {
 	for _, perUser := range []int{1, 10} {
 		b.Run(fmt.Sprintf("%d a user", perUser), func(b *testing.B) {
@@ -199,7 +202,7 @@ func BenchmarkMemory(b *testing.B) {
 			if testing.Short() {
 				n = 10_000
 			}
-			records := make([]tokenauth.Record, n) // their strings are made before
+			records := make([]tokenauth.Record, n) // allocates the strings before the measurement
 			for i := range records {
 				id := fmt.Sprintf("T%025d", i)
 				records[i] = tokenauth.Record{Digest: tokenauth.DigestOf(id), Token: tokenauth.Token{
@@ -211,7 +214,7 @@ func BenchmarkMemory(b *testing.B) {
 			for i := range records {
 				require.NoError(b, store.Create(context.Background(), records[i]))
 			}
-			b.ReportMetric(0, "ns/op") // filled once, whatever b.N is
+			b.ReportMetric(0, "ns/op") // the store is filled once, independent of b.N
 			b.ReportMetric(float64(loadtest.Heap()-before)/float64(n), "bytes/token")
 			runtime.KeepAlive(records)
 			runtime.KeepAlive(store)

@@ -13,8 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// H20: a realm that breaks out of its quotes would write headers, or make every
-// refusal unreadable. It is seen at start.
+// Case H20. NewAuthenticator must panic for a realm that is invalid in a quoted string. Such
+// a realm could add headers or make the challenge unreadable.
 func TestH20Realm(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -44,19 +44,20 @@ var (
 	authParam     = regexp.MustCompile(`(\w+)="([^"\\]*)"`)
 )
 
-// parseChallenge reads one challenge of RFC 9110 section 11.6.1.
+// parseChallenge parses one challenge as defined in RFC 9110 section 11.6.1.
 func parseChallenge(t testing.TB, line string) map[string]string {
 	t.Helper()
 	require.Regexp(t, challengeForm, line)
 	params := map[string]string{}
 	for _, p := range authParam.FindAllStringSubmatch(line, -1) {
-		require.NotContains(t, params, p[1], "twice")
+		require.NotContains(t, params, p[1], "duplicate parameter")
 		params[p[1]] = p[2]
 	}
 	return params
 }
 
-// H21: another middleware's headers, and the service's own, stay.
+// Case H21. The Authenticator must keep the headers that other middleware and the service
+// have set.
 func TestH21HeadersAreAdded(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"})
@@ -76,7 +77,7 @@ func TestH21HeadersAreAdded(t *testing.T) {
 		require.Equal(t, "DENY", h.Get("X-Frame-Options"))
 	}
 
-	// Twice the same middleware says it once, and what a handler adds stays its own.
+	// Two nested middlewares must add each value once, and must keep the handler's values.
 	adds := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Add("Vary", "Accept") })
 	for range 2 {
 		h := get(g.auth.Optional(g.auth.Require(adds)), "Bearer "+g.key).Header()
@@ -84,8 +85,8 @@ func TestH21HeadersAreAdded(t *testing.T) {
 	}
 }
 
-// X8: whoever tries keys must not learn which of them once opened something, or
-// whose they were.
+// Case X8. The response to every invalid key must be the same. It must not reveal whether
+// the key was ever valid, or to whom it belonged.
 func TestX8OneAnswer(t *testing.T) {
 	t.Parallel()
 	clock := newClock()

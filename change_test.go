@@ -12,7 +12,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// failing is a store that never answers but with its error.
+// A failing store returns err from every method.
 type failing struct{ err error }
 
 func (s failing) Create(context.Context, ...tokenauth.Record) error { return s.err }
@@ -34,7 +34,7 @@ func (s failing) RevokeAll(context.Context, string, time.Time) (int, error)     
 func (s failing) Touch(context.Context, ...tokenauth.Use) error                  { return s.err }
 func (s failing) Prune(context.Context, time.Time, int) (int, error)             { return 0, s.err }
 
-// answering finds the same record, whatever is asked.
+// An answering store returns the same record from every Find.
 type answering struct {
 	failing
 	record *tokenauth.Record
@@ -44,8 +44,9 @@ func (s answering) Find(context.Context, tokenauth.Digest) (*tokenauth.Record, e
 	return s.record, nil
 }
 
-// Why this library exists: whatever happens to one token, and through the
-// middleware too, every other one of the same user and of others stays as it was.
+// A change of one token must leave all other tokens unchanged, of the same user and of
+// other users. The test checks the stored records and the responses of the middleware. This
+// is the purpose of the library.
 func TestOneTokenNeverTouchesAnother(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -108,7 +109,7 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 	})
 }
 
-// A change touches the fields it names and refuses what it must not do.
+// Update must change only the fields that the patch sets, and must refuse invalid changes.
 func TestUpdate(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -159,18 +160,18 @@ func TestUpdate(t *testing.T) {
 
 		_, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(time.Minute))})
 		require.NoError(t, err)
-		clock.Set(start.Add(time.Minute)) // an expired token is final
+		clock.Set(start.Add(time.Minute)) // an expired token cannot be changed
 		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(time.Hour))})
 		require.ErrorIs(t, err, tokenauth.ErrConflict)
 	})
 }
 
-// A page of a list must neither repeat nor skip, and nobody sees another's tokens
-// by forgetting to say whose.
+// The pages of a list must neither repeat nor skip a token. A query without a user must be
+// an error, so that a missing user ID does not list the tokens of other users.
 func TestList(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		m := newManager(store, &tokenauth.Options{Now: newClock().Now}) // all at one instant
+		m := newManager(store, &tokenauth.Options{Now: newClock().Now}) // all tokens have the same CreatedAt
 		for i := range 7 {
 			issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 		}
@@ -190,7 +191,7 @@ func TestList(t *testing.T) {
 			}
 			last := page[len(page)-1]
 			query.After = last.Cursor()
-			require.NoError(t, m.Revoke(ctx, "u", last.ID)) // S21: the cursor's token goes
+			require.NoError(t, m.Revoke(ctx, "u", last.ID)) // Case S21. The token of the cursor is revoked.
 		}
 		require.Len(t, seen, 7)
 
@@ -219,7 +220,7 @@ func TestList(t *testing.T) {
 	})
 }
 
-// Prune must remove what is over, in any number, and keep what marks an import.
+// Prune must delete any number of expired tokens, and must keep imported tokens.
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -243,7 +244,7 @@ func TestPrune(t *testing.T) {
 		require.NoError(t, err)
 
 		clock.Set(start.Add(24 * time.Hour))
-		n, err := m.Prune(ctx, start.Add(time.Hour)) // not yet: they expire at that very instant
+		n, err := m.Prune(ctx, start.Add(time.Hour)) // the tokens expire at this instant, not before it
 		require.NoError(t, err)
 		require.Zero(t, n)
 		n, err = m.Prune(ctx, start.Add(time.Hour+time.Microsecond))
@@ -258,7 +259,8 @@ func TestPrune(t *testing.T) {
 	require.Error(t, err)
 }
 
-// S19: a row of another key, as a driver's mistake may give, is nobody's token.
+// Case S19. The Manager must not accept the record of another key, which a faulty driver
+// may return.
 func TestS19AnotherKeysRecord(t *testing.T) {
 	t.Parallel()
 	good := newManager(tokenauth.NewMemoryStore(), nil)
@@ -272,13 +274,13 @@ func TestS19AnotherKeysRecord(t *testing.T) {
 		m := newManager(answering{record: record}, nil)
 		_, err := m.Authenticate(ctx, key)
 		require.Error(t, noted(err), name)
-		require.Equal(t, 503, tokenauth.StatusCode(err), name) // a good key is never told that it is wrong
+		require.Equal(t, 503, tokenauth.StatusCode(err), name) // 503, not 401, because the key is valid
 		require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
 	}
 }
 
-// S17, F1: a store that does not answer says nothing about a key, nor about a
-// token that is to be changed; not even where its error looks like one of ours.
+// Cases S17, F1. If the store fails, the status must be 503. This must hold even if the
+// error of the store is or wraps an error of this package.
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
 	key, _ := issue(t, newManager(tokenauth.NewMemoryStore(), nil), tokenauth.Spec{UserID: "u", Name: "n"})
@@ -305,7 +307,8 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// In the caller's transaction a token and the service's own row are one commit.
+// In a transaction of the caller, the token and the service's own row must be committed
+// together.
 func TestWithStoreInTransaction(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
@@ -330,7 +333,8 @@ func TestWithStoreInTransaction(t *testing.T) {
 	}
 }
 
-// What was mis-built must be seen at start, not at the first request.
+// Invalid arguments of a constructor must cause a panic at the start of the service, not an
+// error on the first request.
 func TestNewPanics(t *testing.T) {
 	t.Parallel()
 	store := tokenauth.NewMemoryStore()

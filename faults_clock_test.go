@@ -14,12 +14,12 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
-// Clocks that jump, stand still or differ; and the end of a service.
+// This file tests clocks that jump, stand still or differ, and the shutdown of a service.
 
 const day = 24 * time.Hour
 
-// F12: expiry, grace and idleness follow the wall clock, also where it jumps a day ahead
-// or back; a last use never goes back with it.
+// Case F12. Expiry, grace periods and idleness follow the wall clock, even if it jumps
+// forward or back by a day. LastUsedAt must not move backwards.
 func TestF12ClockJumps(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -37,12 +37,12 @@ func TestF12ClockJumps(t *testing.T) {
 		}
 		require.Equal(t, []bool{true, true, true}, at(0))
 		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond))
-		require.Equal(t, []bool{false, false, false}, at(day), "expired, grace over, idle")
-		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond), "back again")
-		require.Equal(t, []bool{true, true, true}, at(-day), "before they were made")
+		require.Equal(t, []bool{false, false, false}, at(day), "a day later, the tokens are expired, past their grace period or idle")
+		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond), "after the clock is set back")
+		require.Equal(t, []bool{true, true, true}, at(-day), "at a time before CreatedAt")
 		require.Equal(t, start.Add(time.Hour-time.Microsecond), lastUse(t, store, token.ID))
 
-		// What is done while the clock is a day behind counts for all that.
+		// Changes made while the clock is a day behind must take effect.
 		behind, made := issue(t, m, tokenauth.Spec{UserID: "u", Name: "made a day ago", ExpiresAt: start.Add(-day + time.Hour)})
 		require.Equal(t, []bool{true}, accepts(m, behind))
 		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(2 * time.Hour))})
@@ -51,17 +51,17 @@ func TestF12ClockJumps(t *testing.T) {
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
 		pruned, err := m.Prune(ctx, start.Add(day))
 		require.NoError(t, err)
-		require.Zero(t, pruned, "by a clock that is behind")
+		require.Zero(t, pruned, "number of pruned tokens with a clock that is behind")
 		require.NoError(t, m.Revoke(ctx, "u", token.ID))
 		require.Equal(t, []bool{true, false, false}, at(0))
 		require.Equal(t, []bool{false}, accepts(m, behind))
 		_, _, err = m.Rotate(ctx, "u", made.ID, time.Hour)
-		require.ErrorIs(t, err, tokenauth.ErrConflict, "expired is final")
+		require.ErrorIs(t, err, tokenauth.ErrConflict, "an expired token cannot be rotated")
 	})
 }
 
-// F12: a clock that stands still, as in a virtual machine that was suspended, holds up
-// no last use: when it is written is told by another one.
+// Case F12. If Options.Now stands still, as in a suspended virtual machine, the Manager must
+// still write last-used times. It takes the time of a write from another clock.
 func TestF12ClockStandsStill(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -75,9 +75,9 @@ func TestF12ClockStandsStill(t *testing.T) {
 			synctest.Wait()
 			require.Equal(t, start, lastUse(t, store, token.ID))
 		}
-		require.EqualValues(t, 1, store.calls.Load(), "the same instant is written once")
+		require.EqualValues(t, 1, store.calls.Load(), "calls of Touch for uses at the same instant")
 
-		clock.Set(start.Add(-day)) // and a use then is none that matters
+		clock.Set(start.Add(-day)) // an earlier use does not change LastUsedAt
 		require.Equal(t, []bool{true}, accepts(m, key))
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -85,8 +85,9 @@ func TestF12ClockStandsStill(t *testing.T) {
 	})
 }
 
-// F12: two instances whose clocks differ by 61 s, on one store. Each judges by its own;
-// neither undoes what the other has written, nor is any key good for longer than that.
+// Case F12. Two instances with one store have clocks that differ by 61 seconds. Each instance
+// uses its own clock. Neither may undo a change of the other, and no key may be valid for
+// more than 61 seconds too long.
 func TestF12SkewedInstances(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -101,25 +102,25 @@ func TestF12SkewedInstances(t *testing.T) {
 		fresh, token := issue(t, ahead, tokenauth.Spec{UserID: "u", Name: "from the future"})
 		require.Equal(t, [2]bool{true, true}, both(fresh))
 		require.NoError(t, behind.Flush(ctx))
-		require.Equal(t, start.Add(skew), lastUse(t, store, token.ID), "no use is before the token was made")
+		require.Equal(t, start.Add(skew), lastUse(t, store, token.ID), "a use before CreatedAt counts as a use at CreatedAt")
 		clock.Advance(10 * time.Minute)
 		require.Equal(t, [2]bool{true, true}, both(fresh))
 		require.NoError(t, ahead.Flush(ctx))
 		require.NoError(t, behind.Flush(ctx))
-		require.Equal(t, start.Add(10*time.Minute+skew), lastUse(t, store, token.ID), "an earlier use came later")
+		require.Equal(t, start.Add(10*time.Minute+skew), lastUse(t, store, token.ID), "an earlier use that is written later changes nothing")
 
 		next, _, err := behind.Rotate(ctx, "u", token.ID, time.Minute)
 		require.NoError(t, err)
-		require.Equal(t, [2]bool{true, false}, both(fresh), "the grace")
+		require.Equal(t, [2]bool{true, false}, both(fresh), "the previous key during its grace period")
 		require.Equal(t, [2]bool{true, true}, both(next.Reveal()))
 		require.NoError(t, ahead.Revoke(ctx, "u", token.ID))
-		require.Equal(t, [2]bool{false, false}, both(next.Reveal()), "at once, though for one of them in the future")
+		require.Equal(t, [2]bool{false, false}, both(next.Reveal()), "immediately, even if RevokedAt is in the future for one instance")
 		clock.Advance(-day)
 		require.Equal(t, [2]bool{false, false}, both(next.Reveal()))
 	})
 }
 
-// A slowTouch holds up what is written of last uses.
+// A slowTouch blocks each call of Touch until end is closed or the context is done.
 type slowTouch struct {
 	tokenauth.Store
 	begun, end chan struct{}
@@ -135,8 +136,8 @@ func (s *slowTouch) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	}
 }
 
-// F16: the end of a service takes no longer than it is given, loses no last use that
-// could be written, and leaves no goroutine behind: else this test ends in a deadlock.
+// Case F16. At shutdown, Flush must return by its deadline, must write all last-used times
+// that it can, and must leave no goroutine. A goroutine that remains makes synctest fail.
 func TestF16Flush(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -152,14 +153,14 @@ func TestF16Flush(t *testing.T) {
 		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		var calls sync.WaitGroup
-		for range 3 { // of which one writes
+		for range 3 { // only one of the calls writes
 			calls.Go(func() { require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded) })
 		}
 		<-store.begun
-		require.Equal(t, []bool{true}, accepts(m, other), "requests go on meanwhile")
+		require.Equal(t, []bool{true}, accepts(m, other), "a request during the flush")
 		calls.Wait()
 		require.Equal(t, used.Add(5*time.Second), time.Now())
-		require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded, "there is no time left")
+		require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded, "a flush after the deadline")
 		require.Zero(t, lastUse(t, store, token.ID))
 		told := events.take()
 		require.Len(t, told, 1)
@@ -167,20 +168,20 @@ func TestF16Flush(t *testing.T) {
 
 		close(store.end)
 		require.NoError(t, m.Flush(ctx))
-		require.NoError(t, m.Flush(ctx), "a second time")
+		require.NoError(t, m.Flush(ctx), "a second flush")
 		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond)
 		time.Sleep(time.Hour)
-		require.Equal(t, []bool{true}, accepts(m, key), "a straggler")
+		require.Equal(t, []bool{true}, accepts(m, key), "a request after the flush")
 		used = time.Now()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond, "whose use is written all the same")
+		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond, "the last-used time of a request after the flush")
 	})
 }
 
-// F16: store and database may be closed in either order, and twice. Who comes after that
-// is told to try again, and is no wrong key.
-func TestF16Close(t *testing.T) { // alone: what it leaves is looked for
+// Case F16. The store and the database may be closed in either order, and more than once.
+// Later requests must get 503, not 401.
+func TestF16Close(t *testing.T) { // not parallel, because it searches for leaked resources
 	for name, databaseFirst := range map[string]bool{"store first": false, "database first": true} {
 		before := leaktest.TakeStock()
 		db := openSQLite(t)
@@ -195,7 +196,7 @@ func TestF16Close(t *testing.T) { // alone: what it leaves is looked for
 		if !databaseFirst {
 			require.NoError(t, store.Close())
 			require.NoError(t, store.Close())
-			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, "only the prepared statement was closed")
+			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, "SQLStore.Close closes only the prepared statement")
 		}
 		require.NoError(t, db.Close())
 		require.NoError(t, store.Close())
@@ -204,7 +205,7 @@ func TestF16Close(t *testing.T) { // alone: what it leaves is looked for
 		require.Equal(t, http.StatusServiceUnavailable, get(h, "Bearer "+key).Code, name)
 		require.Len(t, events.take(), 1)
 		requireUnavailable(t, m.Revoke(ctx, "u", token.ID), name)
-		require.NoError(t, m.Flush(ctx), "nothing is left to be written")
+		require.NoError(t, m.Flush(ctx), "there are no unwritten uses")
 		require.Empty(t, before.Left(), name)
 	}
 }

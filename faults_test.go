@@ -18,10 +18,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// A database file that others hold, clients that go away, and connections that are
-// all in use. integration/ does the same to servers.
+// This file tests a locked database file, clients that cancel their requests, and an
+// exhausted connection pool. The tests in integration/ do the same with database servers.
 
-// await polls until done is true.
+// await polls until done returns true. After a minute, it fails the test.
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ticker, end := time.NewTicker(time.Millisecond), time.After(time.Minute)
@@ -30,12 +30,12 @@ func await(t *testing.T, what string, done func() bool) {
 		select {
 		case <-ticker.C:
 		case <-end:
-			t.Fatal("not within a minute: ", what)
+			t.Fatal("timeout after one minute: ", what)
 		}
 	}
 }
 
-// requireUnavailable requires an error that is 503 to a client, and says "no" to nobody.
+// requireUnavailable requires an error with status 503 that wraps no error about a token.
 func requireUnavailable(t *testing.T, err error, what string) {
 	t.Helper()
 	require.Error(t, noted(err), what)
@@ -43,15 +43,15 @@ func requireUnavailable(t *testing.T, err error, what string) {
 	require.Equal(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", what, err)
 }
 
-// A heldFile is a database in which a writer locks out readers too, as without WAL.
+// A heldFile is a database file without WAL mode, in which a writer also blocks readers.
 type heldFile struct {
 	db    *sql.DB
 	store *tokenauth.SQLStore
 	other *sql.Conn
 }
 
-// newHeldFile returns one that is not held yet. A call waits for a lock for up to
-// busy milliseconds, within the timeout.
+// newHeldFile returns a heldFile that is not locked yet. SQLite waits for a lock for up to
+// busy milliseconds. The timeout limits each call of the store.
 func newHeldFile(t *testing.T, busy string, timeout time.Duration) *heldFile {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.db")
@@ -80,8 +80,8 @@ func (f *heldFile) release(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// F2: whoever holds the database file must not make good keys look wrong, and when it
-// is free again all goes on by itself, with nothing left over.
+// Case F2. If another process locks the database file, valid keys must get 503, not 401. When
+// the lock is released, the service must work again and must have leaked nothing.
 func TestF2FileLocked(t *testing.T) {
 	leaktest.NothingLeft(t)
 	f := newHeldFile(t, "10", time.Minute)
@@ -114,7 +114,7 @@ func TestF2FileLocked(t *testing.T) {
 	answered(http.StatusUnauthorized)
 }
 
-// A begunStore tells when a Find has begun.
+// A begunStore sends on begun at the start of each Find.
 type begunStore struct {
 	tokenauth.Store
 	begun chan struct{}
@@ -125,9 +125,9 @@ func (s *begunStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.R
 	return s.Store.Find(ctx, d)
 }
 
-// F4: a client that goes away while the database is slow is no wrong key, in no log and
-// no count. Its query ends with it, or goes on for others who wait for the same; the next
-// client gets its own answer.
+// Case F4. If a client cancels its request while the database is slow, there must be no
+// event. Without a cache, the query must be canceled. With a cache, the query may continue
+// for other requests. The next request must get its own result.
 func TestF4ClientGoesAway(t *testing.T) {
 	t.Parallel()
 	for name, cached := range map[string]bool{"store": false, "cache": true} {
@@ -137,7 +137,7 @@ func TestF4ClientGoesAway(t *testing.T) {
 			var events recorder
 			opts := &tokenauth.Options{OnEvent: events.tell}
 			key, _ := issue(t, newManager(f.store, nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
-			_, err := f.store.Find(ctx, tokenauth.DigestOf(key)) // connects
+			_, err := f.store.Find(ctx, tokenauth.DigestOf(key)) // opens a connection
 			require.NoError(t, err)
 			begun := &begunStore{f.store, make(chan struct{}, 1)}
 			m := newManager(begun, opts)
@@ -170,10 +170,10 @@ func TestF4ClientGoesAway(t *testing.T) {
 			<-begun.begun
 			goAway()
 			require.ErrorIs(t, <-gone, context.Canceled)
-			require.Equal(t, http.StatusServiceUnavailable, <-codes, "while the file is still held, so at once")
+			require.Equal(t, http.StatusServiceUnavailable, <-codes, "status of the canceled request, while the file is still locked")
 			require.Empty(t, events.take())
-			if !cached { // in which others may wait for the query
-				await(t, "the query is cancelled", func() bool { return f.db.Stats().InUse == 0 })
+			if !cached { // a cache does not cancel the query
+				await(t, "the query is canceled", func() bool { return f.db.Stats().InUse == 0 })
 			}
 			f.release(t)
 
@@ -184,8 +184,8 @@ func TestF4ClientGoesAway(t *testing.T) {
 	}
 }
 
-// F5: when all connections are in use each call ends by its deadline, in no deadlock,
-// and works again once there is one.
+// Case F5. If all connections are in use, each call must return by its deadline. When a
+// connection is free, calls must succeed again.
 func TestF5PoolExhausted(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
@@ -197,7 +197,7 @@ func TestF5PoolExhausted(t *testing.T) {
 	require.NoError(t, err)
 	h := tokenauth.NewAuthenticator(newManager(store, nil), anyUser, nil).Require(whoami)
 
-	// A slow query: its first row is there, and it has no last one.
+	// This query never ends, so it holds the only connection.
 	slow, err := db.Query("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")
 	require.NoError(t, err)
 	require.True(t, slow.Next())
@@ -209,7 +209,7 @@ func TestF5PoolExhausted(t *testing.T) {
 	require.Equal(t, 16, together(16, func(int) bool { return get(h, "Bearer "+key).Code == http.StatusServiceUnavailable }))
 	require.NoError(t, slow.Close())
 
-	// No call needs a second connection, as inside a transaction or beside open rows.
+	// No call may need a second connection. With one connection, that would be a deadlock.
 	for _, call := range callsOf(sqlRecord("phone")) {
 		if err := call.do(ctx, patient); err != nil {
 			require.NotEqual(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", call.name, err)
@@ -230,8 +230,8 @@ func TestF5PoolExhausted(t *testing.T) {
 	require.Equal(t, []bool{false, true}, accepts(m, key, inside))
 }
 
-// F15: a handler that panics must take nothing with it: no connection, no lock, not even
-// the last use of the token.
+// Case F15. If a handler panics, no connection and no lock may stay in use, and the
+// last-used time of the token must still be recorded.
 func TestF15HandlerPanics(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)

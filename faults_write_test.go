@@ -13,30 +13,31 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Databases that take no writes, or whose table is not as it should be.
+// This file tests databases that refuse writes, and tables with a wrong schema or content.
 
-// F9: with a disk that is full nothing new is issued, and everybody else works on; what
-// can't be written is told and neither half there nor lost.
+// Case F9. If the disk is full, Issue must fail and existing keys must still work. A change
+// that cannot be written must return an error and must not be stored partly. Last-used times
+// must be written when there is space again.
 func TestF9DiskFull(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
-	db.SetMaxOpenConns(1) // since the limit is a connection's own
+	db.SetMaxOpenConns(1) // because max_page_count applies to one connection
 	store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
 	clock := newClock()
 	var events recorder
 	m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell})
 	keys, tokens := make([]string, 50), make([]tokenauth.Token, 50)
-	for i := range keys { // more than a page holds
+	for i := range keys { // more rows than fit on one page
 		keys[i], tokens[i] = issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 	}
 	resize := func(pages string) {
 		_, err := db.Exec("PRAGMA max_page_count = " + pages)
 		require.NoError(t, err)
 	}
-	resize("1") // as many as there are
+	resize("1") // SQLite raises this to the current number of pages
 	issued := 0
 	var err error
-	for ; err == nil; issued++ { // what is left in pages that are there
+	for ; err == nil; issued++ { // until the existing pages are full
 		require.Less(t, issued, 1000)
 		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: fmt.Sprint("other", issued), Name: "laptop"})
 	}
@@ -48,7 +49,7 @@ func TestF9DiskFull(t *testing.T) {
 	}
 	require.Equal(t, len(keys)+issued-1, count())
 
-	// Changes of one row may find room. They are done, or not at all.
+	// A change of one row may fit. It must be stored completely or not at all.
 	next, _, err := m.Rotate(ctx, "u", tokens[0].ID, 0)
 	if err != nil {
 		requireUnavailable(t, err, "rotate")
@@ -66,20 +67,20 @@ func TestF9DiskFull(t *testing.T) {
 	for _, key := range keys[2:] {
 		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
 	}
-	requireUnavailable(t, m.Flush(ctx), "flush") // all rows grow
+	requireUnavailable(t, m.Flush(ctx), "flush") // all rows grow by a last-used time
 	told := events.take()
 	require.Len(t, told, 1)
 	require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
 	require.Zero(t, lastUse(t, store, tokens[2].ID))
 
 	resize("1000000")
-	require.NoError(t, m.Flush(ctx), "kept until there is room")
+	require.NoError(t, m.Flush(ctx), "the flush succeeds when there is space")
 	require.Equal(t, clock.Now(), lastUse(t, store, tokens[2].ID))
 	issue(t, m, tokenauth.Spec{UserID: "other", Name: "laptop"})
 }
 
-// requireNoWrites requires that each change is 503 and changes nothing, while the keys
-// of user u go on working.
+// requireNoWrites requires that each change fails with status 503 and stores nothing. The
+// keys of user u must still work.
 func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token tokenauth.Token) {
 	t.Helper()
 	clock := newClock()
@@ -105,7 +106,7 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 		"prune":      func() error { _, err := m.Prune(ctx, clock.Now()); return err },
 	} {
 		requireUnavailable(t, change(), name)
-		require.Empty(t, events.take(), "%s is told though it was not done", name)
+		require.Empty(t, events.take(), "%s must cause no event, because it failed", name)
 	}
 	h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
 	require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
@@ -119,7 +120,7 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 	require.Equal(t, before, after)
 }
 
-// F9: a file that may only be read, as on a disk that the kernel has remounted.
+// Case F9. The database file is read-only, as after the kernel has remounted a disk.
 func TestF9ReadOnlyFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
@@ -130,14 +131,14 @@ func TestF9ReadOnlyFile(t *testing.T) {
 	requireNoWrites(t, store, key, token)
 }
 
-// A stateError is what drivers of PostgreSQL report.
+// A stateError is an error with an SQLSTATE, as PostgreSQL drivers return it.
 type stateError string
 
 func (e stateError) Error() string    { return "ERROR: no (SQLSTATE " + string(e) + ")" }
 func (e stateError) SQLState() string { return string(e) }
 
-// F9: what servers say when a disk, a quota or a table is full, or they are read-only, is
-// no answer about a token. (The database is SQLite; only the errors are theirs.)
+// Case F9. A server returns these errors if a disk, a quota or a table is full, or if it is
+// read-only. They must cause status 503. The test uses SQLite and fakes the errors.
 func TestF9ErrorsOfServers(t *testing.T) {
 	t.Parallel()
 	for name, failure := range map[string]error{
@@ -163,8 +164,8 @@ func TestF9ErrorsOfServers(t *testing.T) {
 	}
 }
 
-// F13: a row that can't be read is its own token's trouble. Its error names it, so that
-// it can be revoked; until then its user's list says that it is not complete.
+// Case F13. A row that cannot be read must affect only its own token. The error must name
+// the token, so that it can be revoked. Until then, List of the user must return an error.
 func TestF13OneCorruptRow(t *testing.T) {
 	t.Parallel()
 	for _, change := range []string{
@@ -173,7 +174,7 @@ func TestF13OneCorruptRow(t *testing.T) {
 		t.Run(change, func(t *testing.T) {
 			t.Parallel()
 			store, db := newLooseStore(t)
-			_, err := db.Exec("ALTER TABLE tokenauth_tokens DROP COLUMN scopes; ALTER TABLE tokenauth_tokens ADD COLUMN scopes") // of any type
+			_, err := db.Exec("ALTER TABLE tokenauth_tokens DROP COLUMN scopes; ALTER TABLE tokenauth_tokens ADD COLUMN scopes") // a column without a type accepts any value
 			require.NoError(t, err)
 			m := newManager(store, nil)
 			bad, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
@@ -202,7 +203,8 @@ func TestF13OneCorruptRow(t *testing.T) {
 	}
 }
 
-// F13: scopes that no Manager writes grant nothing that is asked for, and lock nobody out.
+// Case F13. Stored scopes that no Manager would write must not grant a scope. The token must
+// still be accepted where no scope is required.
 func TestF13StrangeScopes(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
@@ -219,8 +221,8 @@ func TestF13StrangeScopes(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// F14: a table that a migration takes away under a running service makes good keys 503,
-// not wrong; when it is back the service goes on by itself.
+// Case F14. If a migration removes the table of a running service, valid keys must get 503,
+// not 401. When the table is back, the service must work without a restart.
 func TestF14TableChangesAtRunTime(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ away, back string }{
@@ -238,7 +240,7 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code) // prepares the query
 			_, err := db.Exec(c.away)
 			require.NoError(t, err)
-			requireUnavailable(t, store.CheckSchema(ctx), "at start")
+			requireUnavailable(t, store.CheckSchema(ctx), "CheckSchema")
 			for range 3 {
 				require.Equal(t, http.StatusServiceUnavailable, get(h, "Bearer "+key).Code)
 			}
@@ -254,7 +256,8 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 	}
 }
 
-// F14: a file that is no database, or a folder that is not there, is told at start.
+// Case F14. If the folder of the database file is missing, CheckSchema and CreateSchema must
+// return an error.
 func TestF14NoDatabase(t *testing.T) {
 	t.Parallel()
 	db := openSQLiteFile(t, filepath.Join(t.TempDir(), "missing", "tokens.db"))

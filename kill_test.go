@@ -14,8 +14,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/killtest"
 )
 
-// A process that dies in the middle of a change, by SIGKILL as of the kernel that
-// needs memory: what it had answered must be there, and nothing by halves.
+// This file tests processes that are killed during a change, as by the kernel when memory
+// runs out. Confirmed changes must be stored, and no change may be stored partly.
 
 const (
 	killedFile = "TOKENAUTH_TEST_KILLED_FILE"
@@ -25,7 +25,7 @@ const (
 	migration = "migration"
 )
 
-// kills returns how often a process is killed in the middle of each change.
+// kills returns the number of processes to kill for each kind of change.
 func kills() int {
 	if os.Getenv("TOKENAUTH_LONG") != "" {
 		return 200
@@ -33,7 +33,7 @@ func kills() int {
 	return 10
 }
 
-// TestKilledChild is the process that is killed.
+// TestKilledChild is the process that the other tests kill.
 func TestKilledChild(t *testing.T) {
 	path := os.Getenv(killedFile)
 	if path == "" {
@@ -48,8 +48,9 @@ func TestKilledChild(t *testing.T) {
 	require.NoError(t, killtest.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
 }
 
-// F10: after a kill each token is wholly old or wholly new, in a file that each process
-// finds as the one before left it. No client is locked out or let in again.
+// Case F10. After a process is killed, each token must have either its old or its new state.
+// Each process opens the file as the killed process left it. Valid keys must still work,
+// and revoked keys must not work again.
 func TestF10Killed(t *testing.T) {
 	t.Parallel()
 	for _, kind := range killtest.Kinds() {
@@ -58,7 +59,7 @@ func TestF10Killed(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tokens.db")
 			db := openSQLiteFile(t, path)
 			newSQLiteStore(t, db, nil)
-			require.NoError(t, db.Close()) // so that the next process recovers alone
+			require.NoError(t, db.Close()) // so that only the next process recovers the file
 			steps := 0
 			for n := range kills() {
 				user := fmt.Sprint("user", n)
@@ -75,7 +76,8 @@ func TestF10Killed(t *testing.T) {
 	}
 }
 
-// requireWhole opens a file anew for f, and looks past the library at what is there.
+// requireWhole opens the file again, calls f, and checks the integrity of the file and its
+// rows with SQL.
 func requireWhole(t *testing.T, path string, f func(*sql.DB)) {
 	t.Helper()
 	db := openSQLiteFile(t, path)
@@ -89,7 +91,7 @@ func requireWhole(t *testing.T, path string, f func(*sql.DB)) {
 		OR id = '' OR user_id = '' OR hint = '' OR (generation > 1) <> (retired_digest IS NOT NULL)
 		OR (retired_digest IS NULL) <> (retired_until IS NULL) OR (live_name IS NULL) <> (revoked_at IS NOT NULL)
 		OR slot IS NOT NULL AND revoked_at IS NOT NULL`).Scan(&halves))
-	require.Zero(t, halves, "rows with one half of a change")
+	require.Zero(t, halves, "rows with a partly stored change")
 }
 
 // migrated returns a store on the i-th table.
@@ -100,7 +102,8 @@ func migrated(t *testing.T, db *sql.DB, i int) *tokenauth.SQLStore {
 	return store
 }
 
-// F10: a migration that was killed is completed by the next start.
+// Case F10. If a process is killed during CreateSchema, the next call must complete the
+// schema.
 func TestF10KilledMigration(t *testing.T) {
 	t.Parallel()
 	for range kills() {
@@ -118,7 +121,7 @@ func TestF10KilledMigration(t *testing.T) {
 		var whole, completed int
 		require.NoError(t, db.QueryRow(objects, fmt.Sprintf("t%04d", acked-1)).Scan(&whole))
 		require.NoError(t, db.QueryRow(objects, fmt.Sprintf("t%04d", acked)).Scan(&completed))
-		require.Equal(t, whole, completed, "the table and its indexes")
+		require.Equal(t, whole, completed, "number of objects: the table and its indexes")
 		require.NoError(t, db.Close())
 	}
 }

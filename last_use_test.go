@@ -16,11 +16,11 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A touchedStore counts calls of Touch, and may fail them.
+// A touchedStore counts the calls of Touch. If fails is set, Touch returns an error.
 type touchedStore struct {
 	tokenauth.Store
 	calls atomic.Int64
-	most  atomic.Int64 // uses in one call
+	most  atomic.Int64 // largest number of uses in one call
 	fails atomic.Bool
 }
 
@@ -43,8 +43,8 @@ func lastUse(t *testing.T, s tokenauth.Store, id string) time.Time {
 	return records[0].Token.LastUsedAt
 }
 
-// A user who looks at the list of tokens must be able to tell which one is in use:
-// never more than TouchEvery behind, at the price of a statement now and then.
+// The stored LastUsedAt must be at most TouchEvery behind the last use, so that users see
+// which tokens are in use. The Manager must write it seldom.
 func TestLastUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -54,25 +54,25 @@ func TestLastUse(t *testing.T) {
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 
 		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
-		require.Zero(t, store.calls.Load(), "written in the request's path")
+		require.Zero(t, store.calls.Load(), "calls of Touch during a request")
 		first := time.Now()
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		require.WithinDuration(t, first, lastUse(t, store, token.ID), time.Microsecond)
 
-		for range 860 { // for ten minutes, and never at the moment of a write, which might come once more then
+		for range 860 { // for ten minutes; the interval avoids requests at the instant of a write
 			time.Sleep(700 * time.Millisecond)
 			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
-			require.LessOrEqual(t, time.Since(lastUse(t, store, token.ID)), time.Minute+time.Second) // and one request
+			require.LessOrEqual(t, time.Since(lastUse(t, store, token.ID)), time.Minute+time.Second) // plus the time until the next request
 		}
 		require.LessOrEqual(t, store.calls.Load(), int64(12))
 		before := store.calls.Load()
 		time.Sleep(time.Hour)
-		require.LessOrEqual(t, store.calls.Load(), before+1, "something is written though nothing is used")
+		require.LessOrEqual(t, store.calls.Load(), before+1, "calls of Touch while no token is used")
 	})
 }
 
-// With many tokens in use, the database must not be asked once for each.
+// If many tokens are in use, one statement must record the uses of many tokens.
 func TestLastUseOfManyTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestLastUseOfManyTokens(t *testing.T) {
 			}
 		}
 		require.NoError(t, m.Flush(ctx))
-		require.LessOrEqual(t, store.calls.Load(), int64(2), "statements for 500 tokens")
+		require.LessOrEqual(t, store.calls.Load(), int64(2), "calls of Touch for 500 tokens")
 		require.LessOrEqual(t, store.most.Load(), int64(500))
 		for _, id := range ids {
 			require.NotZero(t, lastUse(t, store, id))
@@ -99,8 +99,8 @@ func TestLastUseOfManyTokens(t *testing.T) {
 	})
 }
 
-// A database that takes no writes must cost no request, and nothing that can still be
-// told later.
+// If the database refuses writes, no request must fail. The Manager must keep the
+// last-used times and write them later.
 func TestLastUseSurvivesFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -113,10 +113,10 @@ func TestLastUseSurvivesFailure(t *testing.T) {
 			}
 		}})
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		for range 20 { // three hours and more
+		for range 20 { // more than three hours
 			time.Sleep(10 * time.Minute)
 			_, err := m.Authenticate(ctx, key)
-			require.NoError(t, err, "idle only by what the database knows")
+			require.NoError(t, err, "the Manager counts uses that it has not written yet")
 		}
 		require.Positive(t, failures.Load())
 		require.Zero(t, lastUse(t, store, token.ID))
@@ -128,7 +128,7 @@ func TestLastUseSurvivesFailure(t *testing.T) {
 	})
 }
 
-// A key that was left behind on some machine must stop working by itself.
+// A token that is not used for IdleTimeout must expire.
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -146,7 +146,7 @@ func TestIdleTimeout(t *testing.T) {
 			require.NoError(t, m.Flush(ctx))
 			return noted(err)
 		}
-		require.NoError(t, use(59*time.Minute), "never used, but young")
+		require.NoError(t, use(59*time.Minute), "a new token that was never used")
 		require.NoError(t, use(118*time.Minute))
 		require.NoError(t, use(118*time.Minute+time.Hour-time.Microsecond))
 		err := use(300 * time.Minute)
@@ -156,7 +156,7 @@ func TestIdleTimeout(t *testing.T) {
 		require.Equal(t, []tokenauth.Reason{tokenauth.ReasonIdle}, reasons)
 
 		_, _, err = m.Rotate(ctx, "u", token.ID, 0)
-		require.ErrorIs(t, err, tokenauth.ErrConflict, "the new key would be refused")
+		require.ErrorIs(t, err, tokenauth.ErrConflict, "the new key of an idle token would be rejected")
 	})
 }
 
@@ -182,7 +182,8 @@ func TestOptionsOfLastUse(t *testing.T) {
 	})
 }
 
-// Q3, under -race: many requests with one key, while its uses are written.
+// Case Q3. Many concurrent requests use one key while the Manager writes its last-used time,
+// for the race detector.
 func TestLastUseConcurrently(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {

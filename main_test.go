@@ -22,15 +22,15 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// newClock returns a clock that stands still at start until it is moved.
+// newClock returns a clock that stands still at start until a test moves it.
 func newClock() *tokenauthtest.Clock {
 	c := &tokenauthtest.Clock{}
 	c.Set(start)
 	return c
 }
 
-// newManager returns a Manager with the prefix "acme" whose keys are searched
-// for, at the end, in all that the tests put out. opts may be nil.
+// newManager returns a Manager with the prefix "acme". At the end of the tests, leaktest
+// searches all output of the tests for its keys. opts may be nil.
 func newManager(store tokenauth.Store, opts *tokenauth.Options) *tokenauth.Manager {
 	return watched(tokenauth.New(store, "acme", opts))
 }
@@ -43,7 +43,7 @@ func watched(m *tokenauth.Manager) *tokenauth.Manager {
 	return m
 }
 
-// issue returns the key and the token of spec.
+// issue issues a token and returns its key and the token.
 func issue(t testing.TB, m *tokenauth.Manager, spec tokenauth.Spec) (string, tokenauth.Token) {
 	t.Helper()
 	key, token, err := m.Issue(context.Background(), spec)
@@ -56,7 +56,7 @@ type user struct{ ID string }
 // anyUser finds every user.
 func anyUser(_ context.Context, id string) (*user, error) { return &user{ID: id}, nil }
 
-// whoami answers 200 and the user's ID, or "nobody".
+// whoami writes the ID of the user, or "nobody" if the context holds no user.
 var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	if u, ok := tokenauth.UserFrom[*user](r.Context()); ok {
 		_, _ = fmt.Fprint(w, u.ID)
@@ -65,8 +65,8 @@ var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprint(w, "nobody")
 })
 
-// get sends GET / with the given Authorization lines, none or more, and has the
-// response searched for keys.
+// get sends GET / with the given values of Authorization. The leak search covers the
+// response.
 func get(h http.Handler, authorization ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header["Authorization"] = authorization
@@ -80,7 +80,7 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-// noted returns err, and has its text searched for keys.
+// noted returns err. The leak search covers the text of err.
 func noted(err error) error {
 	_, _ = fmt.Fprintf(&leaktest.Default, "%v %+v %#v %q", err, err, err, err)
 	return err

@@ -19,7 +19,7 @@ import (
 
 // forbidden is a handler that must not run.
 func forbidden(t *testing.T) http.Handler {
-	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the wrapped handler ran") })
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the protected handler ran") })
 }
 
 type problem struct {
@@ -36,7 +36,8 @@ func problemOf(t *testing.T, w *httptest.ResponseRecorder) (p problem) {
 	return p
 }
 
-// Each refusal tells a client what RFC 6750 and RFC 9457 say, and no more.
+// The response to a rejected request must follow RFC 6750 and RFC 9457, and must not reveal
+// the cause.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
@@ -54,7 +55,7 @@ func TestRefusals(t *testing.T) {
 		scopes    []string
 		header    string
 		status    int
-		challenge string // behind the realm
+		challenge string // the challenge after the realm
 	}{
 		"no key":                  {m, anyUser, nil, "", 401, ""},
 		"invalid":                 {m, anyUser, nil, "Bearer x", 401, `, error="invalid_token"`},
@@ -86,13 +87,13 @@ func TestRefusals(t *testing.T) {
 			require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 			require.Equal(t, []string{"Authorization"}, w.Header().Values("Vary"))
 			require.NotEmpty(t, problemOf(t, w).Detail)
-			require.NotContains(t, w.Body.String(), "db7") // X5
+			require.NotContains(t, w.Body.String(), "db7") // Case X5. The response does not reveal the cause.
 		})
 	}
 }
 
-// A service that writes its own bodies can't lose the challenge, and learns the
-// reason that the client must not.
+// If a service writes its own bodies with an ErrorHandler, the response must still have the
+// challenge. The ErrorHandler receives the reason, which the client must not learn.
 func TestErrorHandler(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -112,7 +113,8 @@ func TestErrorHandler(t *testing.T) {
 	require.ErrorIs(t, noted(reason), tokenauth.ErrRevoked)
 }
 
-// P1–P5, P7: a scope is the whole word, a set is a set, and every way in decides alike.
+// Cases P1 to P5, P7. Scopes must be compared as whole words and as sets. All middlewares
+// and Authenticate must make the same decision.
 func TestP1ToP7Scopes(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -148,7 +150,7 @@ func TestP1ToP7Scopes(t *testing.T) {
 				auth.Require(auth.RequireScopes(c.need...)(whoami)),
 				auth.Optional(auth.RequireScopes(c.need...)(whoami)),
 			} {
-				require.Equal(t, want, get(h, "Bearer "+key).Code) // P7
+				require.Equal(t, want, get(h, "Bearer "+key).Code) // Case P7.
 				require.Equal(t, want, get(h, "Token "+key).Code)
 				require.Equal(t, want, serve(h, byHeader).Code)
 			}
@@ -159,12 +161,13 @@ func TestP1ToP7Scopes(t *testing.T) {
 				require.ErrorAs(t, err, &scopeErr)
 				require.Equal(t, c.need, scopeErr.Need)
 			}
-			require.Equal(t, 200, get(auth.Require(whoami), "Bearer "+key).Code) // needs none
+			require.Equal(t, 200, get(auth.Require(whoami), "Bearer "+key).Code) // Require needs no scopes
 		})
 	}
 }
 
-// P8, P9: what is taken from a token, or from its user, counts for the next request.
+// Cases P8, P9. If a token loses a scope, or its user may no longer sign in, the next
+// request must be rejected.
 func TestP8P9ScopesNarrowed(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -178,7 +181,7 @@ func TestP8P9ScopesNarrowed(t *testing.T) {
 	h := tokenauth.NewAuthenticator(m, find, nil).RequireScopes("write")(whoami)
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"write"}})
 	require.Equal(t, 200, get(h, "Bearer "+key).Code)
-	allowed = false // P9
+	allowed = false // Case P9.
 	require.Equal(t, 401, get(h, "Bearer "+key).Code)
 	allowed = true
 	_, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"read"}})
@@ -186,8 +189,8 @@ func TestP8P9ScopesNarrowed(t *testing.T) {
 	require.Equal(t, 403, get(h, "Bearer "+key).Code)
 }
 
-// P10: scopes of odd but allowed characters stand in the header and the body
-// without breaking out of them.
+// Case P10. Scopes may contain special characters. The response must escape them in its
+// headers and its body.
 func TestP10ScopesEscaped(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -198,7 +201,7 @@ func TestP10ScopesEscaped(t *testing.T) {
 	require.Contains(t, problemOf(t, w).Detail, "a,b=<c>;'& {{.}}%0d%0a")
 }
 
-// Optional serves whoever comes without a key, and lets no wrong key pass for that.
+// Optional must accept a request without credentials, and must reject an invalid key.
 func TestOptional(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -208,13 +211,13 @@ func TestOptional(t *testing.T) {
 	require.Equal(t, "nobody", get(h, "Basic abc").Body.String())
 	w := get(h, "Bearer "+key)
 	require.Equal(t, "u", w.Body.String())
-	require.Equal(t, "Authorization", w.Header().Get("Vary")) // no cache may give one caller's answer to another
+	require.Equal(t, "Authorization", w.Header().Get("Vary")) // an HTTP cache must not share responses between users
 	require.Equal(t, "Authorization", get(h).Header().Get("Vary"))
 	require.NoError(t, m.Revoke(ctx, "u", token.ID))
 	require.Equal(t, 401, get(h, "Bearer "+key).Code)
 }
 
-// Each error has one status, and the two families stay apart.
+// Every error must have one status. No error of management may wrap ErrInvalidKey.
 func TestStatusCode(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]int{
@@ -246,7 +249,7 @@ func TestStatusCode(t *testing.T) {
 			require.True(t, strings.HasPrefix(err.Error(), "tokenauth: ") || want == 503)
 		}
 	}
-	// WriteError is for authentication: it answers no other error as such.
+	// WriteError writes 503 for errors that are not errors of authentication.
 	auth := tokenauth.NewAuthenticator(newManager(tokenauth.NewMemoryStore(), nil), anyUser, nil)
 	w := httptest.NewRecorder()
 	auth.WriteError(w, httptest.NewRequest("GET", "/", nil), tokenauth.ErrNameTaken)
