@@ -3,7 +3,6 @@ package tokenauth
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -11,29 +10,27 @@ import (
 	"time"
 )
 
-// MemoryStore is a [Store] in memory, for tests and for single processes whose
-// tokens need not outlive them. It is safe for concurrent use.
+// MemoryStore is a [Store] in memory, for tests and for single processes whose tokens need not
+// outlive the process. It is safe for concurrent use. It is also the reference implementation:
+// [SQLStore] uses it to find the result of a call.
 //
-// Find takes constant time. What changes or lists a user's tokens takes time in
-// proportion to their number, Prune and a List of all users to that of all.
+// Find takes constant time. The other methods take time proportional to the number of the user's
+// tokens. Prune, and List of all users, take time proportional to the number of all tokens.
 type MemoryStore struct {
 	mu sync.RWMutex
-	// A *Record in here is never changed, only replaced: Find hands it out.
-	byDigest map[Digest]*Record // current and retired digests
+	// Find returns these records without a copy, so they are replaced and never changed.
+	byDigest map[Digest]*Record // by current and retired digests
 	byID     map[string]*Record
-	byUser   map[string][]*Record // in the order of lists
+	byUser   map[string][]*Record // sorted by compareRecords
+	writes   int                  // the number of calls of put: unchanged if a method changed nothing
 }
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{
-		byDigest: map[Digest]*Record{},
-		byID:     map[string]*Record{},
-		byUser:   map[string][]*Record{},
-	}
+	return &MemoryStore{byDigest: map[Digest]*Record{}, byID: map[string]*Record{}, byUser: map[string][]*Record{}}
 }
 
-// locked calls f, which changes the store.
+// locked runs f with the write lock held.
 func (s *MemoryStore) locked(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -51,44 +48,37 @@ func (s *MemoryStore) Create(ctx context.Context, records ...Record) error {
 	})
 }
 
-// addNew adds those of records that are not there yet, or none, and returns them.
+// addNew adds the records that the store does not have, or none of them, and returns them.
 func (s *MemoryStore) addNew(records []Record) (added []Record, err error) {
 	for i := range records {
-		switch err := s.checkNew(&records[i]); err {
-		case nil:
-			s.put(cloneRecord(&records[i]))
-			added = append(added, records[i])
-		case errDone:
-		default:
-			for i := range added {
-				s.remove(s.byID[added[i].Token.ID])
+		r := &records[i]
+		if old := s.byID[r.Token.ID]; old != nil && old.Digest == r.Digest {
+			continue
+		}
+		if err := s.checkNew(r); err != nil {
+			for j := range added {
+				s.remove(s.byID[added[j].Token.ID])
 			}
 			return nil, err
 		}
+		s.put(cloneRecord(r))
+		added = append(added, *r)
 	}
 	return added, nil
 }
 
-// errDone says that a record to be created is there already.
-var errDone = errors.New("tokenauth: already there")
-
 func (s *MemoryStore) checkNew(r *Record) error {
-	if old := s.byID[r.Token.ID]; old != nil {
-		if old.Digest == r.Digest {
-			return errDone
-		}
+	switch {
+	case s.byID[r.Token.ID] != nil, s.byDigest[r.Digest] != nil,
+		r.Retired != nil && s.byDigest[r.Retired.Digest] != nil:
 		return ErrKeyTaken
-	}
-	if s.byDigest[r.Digest] != nil || r.Retired != nil && s.byDigest[r.Retired.Digest] != nil {
-		return ErrKeyTaken
-	}
-	if !r.Token.RevokedAt.IsZero() {
+	case !r.Token.RevokedAt.IsZero():
 		return nil
 	}
 	return s.checkUnique(r)
 }
 
-// checkUnique looks for another live token of r's user with its name or slot.
+// checkUnique returns an error if another live token of the same user has the name or slot of r.
 func (s *MemoryStore) checkUnique(r *Record) (err error) {
 	for _, other := range s.byUser[r.Token.UserID] {
 		switch {
@@ -97,7 +87,7 @@ func (s *MemoryStore) checkUnique(r *Record) (err error) {
 		case other.Token.Name == r.Token.Name:
 			return ErrNameTaken
 		case other.Slot == r.Slot && r.Slot != 0:
-			err = ErrSlotTaken // unless one that follows has the name
+			err = ErrSlotTaken // a later token may have the name, which matters more
 		}
 	}
 	return err
@@ -119,10 +109,7 @@ func (s *MemoryStore) Find(ctx context.Context, d Digest) (*Record, error) {
 
 // List implements [Store].
 func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := q.check(); err != nil {
+	if err := cmp.Or(ctx.Err(), q.check()); err != nil {
 		return nil, err
 	}
 	q.After.CreatedAt = micros(q.After.CreatedAt)
@@ -141,7 +128,7 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	return records, nil
 }
 
-// candidates returns, in order, the records to which the rest of q applies.
+// candidates returns the records with the user ID and the IDs of q, sorted by compareRecords.
 func (s *MemoryStore) candidates(q Query) []*Record {
 	switch {
 	case q.IDs == nil && q.AllUsers:
@@ -156,7 +143,7 @@ func (s *MemoryStore) candidates(q Query) []*Record {
 		}
 	}
 	slices.SortFunc(found, compareRecords)
-	return slices.Compact(found) // an ID may be given twice
+	return slices.Compact(found) // q may have an ID twice
 }
 
 // Update implements [Store].
@@ -164,9 +151,6 @@ func (s *MemoryStore) Update(ctx context.Context, userID, id string, p Patch, at
 	return s.changeLive(ctx, userID, id, at, func(r *Record) error {
 		if p.Name != nil {
 			r.Token.Name = *p.Name
-			if err := s.checkUnique(r); err != nil {
-				return err
-			}
 		}
 		if p.Scopes != nil {
 			r.Token.Scopes = append([]string(nil), *p.Scopes...) // nil if empty
@@ -174,7 +158,7 @@ func (s *MemoryStore) Update(ctx context.Context, userID, id string, p Patch, at
 		if p.ExpiresAt != nil {
 			r.Token.ExpiresAt = micros(*p.ExpiresAt)
 		}
-		return nil
+		return s.checkUnique(r)
 	})
 }
 
@@ -220,8 +204,7 @@ func (s *MemoryStore) RevokeExpired(ctx context.Context, userID, id string, at t
 func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
 	err = s.locked(ctx, func() error {
 		for _, old := range s.byUser[userID] {
-			if old.Token.RevokedAt.IsZero() {
-				r := *old
+			if r := *old; r.Token.RevokedAt.IsZero() {
 				revoke(&r, at)
 				s.put(&r)
 				n++
@@ -273,7 +256,7 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 				s.remove(r)
 				n++
 			}
-			// A range allows for changes of its map. So others wait for one record, not for all.
+			// A range loop allows changes of its map. Other calls wait for one record, not for all.
 			s.mu.Unlock()
 			s.mu.Lock()
 			if err := ctx.Err(); err != nil {
@@ -287,7 +270,7 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 
 func isBefore(t, limit time.Time) bool { return !t.IsZero() && t.Before(limit) }
 
-// change swaps a record for a copy that apply has changed.
+// change replaces a record by a copy that apply has changed.
 func (s *MemoryStore) change(ctx context.Context, userID, id string, apply func(*Record) error) error {
 	return s.locked(ctx, func() error {
 		old := s.byID[id]
@@ -296,14 +279,21 @@ func (s *MemoryStore) change(ctx context.Context, userID, id string, apply func(
 		}
 		r := *old
 		err := apply(&r)
-		if err == nil {
+		if err == nil && !sameValues(old, &r) {
 			s.put(&r)
 		}
 		return err
 	})
 }
 
-// changeLive is change for what neither a revoked nor an expired token allows.
+// sameValues reports whether two records have the same values in all fields that a caller of
+// change sets.
+func sameValues(a, b *Record) bool {
+	return a.Digest == b.Digest && a.Token.Name == b.Token.Name && slices.Equal(a.Token.Scopes, b.Token.Scopes) &&
+		a.Token.ExpiresAt.Equal(b.Token.ExpiresAt) && a.Token.RevokedAt.Equal(b.Token.RevokedAt)
+}
+
+// changeLive is change for a token that must be neither revoked nor expired.
 func (s *MemoryStore) changeLive(ctx context.Context, userID, id string, at time.Time, apply func(*Record) error) error {
 	return s.change(ctx, userID, id, func(r *Record) error {
 		if !r.Token.RevokedAt.IsZero() {
@@ -316,10 +306,10 @@ func (s *MemoryStore) changeLive(ctx context.Context, userID, id string, at time
 	})
 }
 
-// put adds r, or replaces the record with its ID. It relies on user, ID and
-// CreatedAt never changing, so that the order stays, and on a current digest never
-// vanishing: it can only become retired.
+// put adds r, or replaces the record with the same ID. The user ID and CreatedAt of a record never
+// change, so the order stays. Its current digest can only become the retired one.
 func (s *MemoryStore) put(r *Record) {
+	s.writes++
 	if old := s.byID[r.Token.ID]; old != nil && old.Retired != nil && old.Retired != r.Retired {
 		delete(s.byDigest, old.Retired.Digest)
 	}
@@ -345,11 +335,10 @@ func (s *MemoryStore) remove(r *Record) {
 	}
 	records := s.byUser[r.Token.UserID]
 	i, _ := slices.BinarySearchFunc(records, r, compareRecords)
-	if records = slices.Delete(records, i, i+1); len(records) == 0 {
+	s.byUser[r.Token.UserID] = slices.Delete(records, i, i+1)
+	if len(records) == 1 {
 		delete(s.byUser, r.Token.UserID)
-		return
 	}
-	s.byUser[r.Token.UserID] = records
 }
 
 func compareRecords(a, b *Record) int {
@@ -360,8 +349,8 @@ func compareCursors(a, b Cursor) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
 }
 
-// cloneRecord copies all that its owner could change, and brings it to the form
-// in which every store keeps it.
+// cloneRecord returns a deep copy with the values that a store keeps: times in microseconds, nil
+// for empty scopes, and no slot for a revoked token.
 func cloneRecord(r *Record) *Record {
 	c := *r
 	c.Token.Scopes = append([]string(nil), r.Token.Scopes...) // nil if empty
@@ -372,9 +361,7 @@ func cloneRecord(r *Record) *Record {
 		c.Slot = 0
 	}
 	if r.Retired != nil {
-		retired := *r.Retired
-		retired.Until = micros(retired.Until)
-		c.Retired = &retired
+		c.Retired = &RetiredKey{Digest: r.Retired.Digest, Until: micros(r.Retired.Until)}
 	}
 	return &c
 }
