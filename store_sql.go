@@ -3,226 +3,234 @@ package tokenauth
 import (
 	"cmp"
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/sqldb"
 )
 
-// SQLStore is a [Store] in one table of a SQL database. It is safe for
-// concurrent use where its handle is.
+// How SQLStore works.
 //
-// Each method is one statement when it succeeds at once, a Create of several
-// records and a Prune up to two, and on MySQL a Create, a Rotate and a rename. One that the database undid, because of a lock or a conflict with
-// another, is repeated a few times.
+// Each method normally executes one statement. Create with several records, Prune, and on MySQL
+// also Create, Rotate and a rename may take more. Statements rolled back by a deadlock or a
+// serialization failure are executed up to five times.
+//
+// A statement that changed no row does not say why. The store then loads the few rows involved
+// into a MemoryStore, the reference implementation, and makes the same call on it. The result of
+// that call is the result of the method. So all stores return the same errors. The MemoryStore is
+// called the model: see judge in store_sql_change.go and loadModel in store_sql_read.go.
+
+// SQLStore is a [Store] in one table of a SQL database. It is safe for concurrent use if its
+// database handle is.
 type SQLStore struct {
-	table *sqldb.Table
+	conn    SQLConn
+	dialect Dialect
+	engine  *sqldb.Engine
+	table   string
+	timeout time.Duration
+	find    string // the complete query of Find
 }
 
-// NewSQLStore returns a store on db, which stays the caller's to close. It does
-// not touch the database: see [SQLStore.CreateSchema] and [SQLStore.CheckSchema].
-// A handle without a BeginTx method is taken for a transaction, as by
-// [SQLStore.With]. Options may be nil. An unknown dialect, a malformed table
-// name and a negative timeout are errors.
+// A Dialect names the SQL of a database.
+type Dialect string
+
+// The dialects.
+const (
+	SQLite     Dialect = "sqlite"     // SQLite 3.37 or newer
+	PostgreSQL Dialect = "postgresql" // PostgreSQL
+	MySQL      Dialect = "mysql"      // MySQL and MariaDB
+)
+
+// SQLOptions are the settings of a [SQLStore]. A zero field means its default.
+type SQLOptions struct {
+	// Table is the name of the table: 1 to 40 letters, digits and underscores, not starting
+	// with a digit. If empty, it is tokenauth_tokens.
+	Table string
+
+	// Timeout is the maximum duration of a call, in addition to the deadline of its context.
+	// If zero, it is 2 seconds.
+	Timeout time.Duration
+}
+
+const defaultTable = "tokenauth_tokens" // also in the schema files
+
+// NewSQLStore returns a store on db. The caller closes db. NewSQLStore does not use the database:
+// see [SQLStore.CreateSchema] and [SQLStore.CheckSchema]. A handle without a BeginTx method is a
+// transaction, as for [SQLStore.With]. NewSQLStore returns an error for a nil handle, an unknown
+// dialect, a malformed table name and a negative timeout.
 func NewSQLStore(db DB, d Dialect, opts *SQLOptions) (*SQLStore, error) {
-	if db == nil {
-		return nil, errors.New("tokenauth: nil database handle")
+	conn := &dbConn{db: db}
+	s, err := NewSQLStoreOn(conn, d, opts)
+	if err == nil && !conn.InTransaction() && d != PostgreSQL {
+		// On PostgreSQL, pgx prepares statements itself, and poolers break prepared statements.
+		conn.prepare = s.find
 	}
-	if opts == nil {
-		opts = &SQLOptions{}
-	}
-	table, err := sqldb.Open(string(d), sqldb.Options(*opts), schemas, isAnswer)
-	if err != nil {
-		return nil, fmt.Errorf("tokenauth: %w", err)
-	}
-	return &SQLStore{table.On(db)}, nil
+	return s, err
 }
 
-// isAnswer reports whether err is what a Store says, not a failure to say it.
-func isAnswer(err error) bool {
+// NewSQLStoreOn is [NewSQLStore] for a connection that is not a database/sql handle.
+func NewSQLStoreOn(c SQLConn, d Dialect, opts *SQLOptions) (*SQLStore, error) {
+	opts = cmp.Or(opts, &SQLOptions{})
+	s := &SQLStore{
+		conn: c, dialect: d, engine: sqldb.Engines[string(d)],
+		table: cmp.Or(opts.Table, defaultTable), timeout: cmp.Or(opts.Timeout, 2*time.Second),
+	}
+	switch {
+	case isNilConn(c):
+		return nil, errNilHandle
+	case s.engine == nil:
+		return nil, fmt.Errorf("tokenauth: unknown dialect %q", d)
+	case !tableName.MatchString(s.table):
+		return nil, fmt.Errorf("tokenauth: table name %q must match %s", s.table, tableName)
+	case s.timeout < 0:
+		return nil, errors.New("tokenauth: negative timeout")
+	}
+	s.find = s.complete(findQuery)
+	return s, nil
+}
+
+var errNilHandle = errors.New("tokenauth: nil database handle")
+
+// isNilConn reports whether a connection or its database handle is nil or holds a nil pointer.
+func isNilConn(c SQLConn) bool {
+	v := reflect.ValueOf(c)
+	if conn, ok := c.(*dbConn); ok {
+		v = reflect.ValueOf(conn.db)
+	}
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// tableName matches the names that need no quotes in a statement. The maximum length leaves room
+// for the names of the indexes.
+var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,39}$`)
+
+// With returns the same store on another handle. If the handle is a transaction, all changes are
+// part of it, and failed statements are not retried. Roll back the transaction after any error
+// that is not one of this package's. With panics if db is nil.
+func (s *SQLStore) With(db DB) *SQLStore { return s.WithConn(&dbConn{db: db}) }
+
+// WithConn is [SQLStore.With] for a connection that is not a database/sql handle.
+func (s *SQLStore) WithConn(c SQLConn) *SQLStore {
+	if isNilConn(c) {
+		panic(errNilHandle)
+	}
+	with := *s
+	with.conn = c
+	return &with
+}
+
+// Close frees the prepared statement of a store that NewSQLStore made. Call it when no other call
+// is running. It does not close the database handle.
+func (s *SQLStore) Close() error {
+	if conn, ok := s.conn.(*dbConn); ok {
+		if stmt := conn.prepared.Swap(nil); stmt != nil {
+			return stmt.Close()
+		}
+	}
+	return nil
+}
+
+//go:embed schema/*.sql
+var schemas embed.FS
+
+// Schema returns the statements that create the table, to be copied into the service's own
+// migrations. Columns may be added, and user_id may be a foreign key to the service's table of
+// users. Do not change anything else.
+func (s *SQLStore) Schema() string {
+	schema, _ := schemas.ReadFile("schema/" + string(s.dialect) + ".sql") // each dialect has its file
+	return strings.ReplaceAll(string(schema), defaultTable, s.table)
+}
+
+// CreateSchema creates the table and its indexes if they do not exist. It may be called any number
+// of times, also concurrently. SQLOptions.Timeout does not apply to it.
+func (s *SQLStore) CreateSchema(ctx context.Context) error {
+	// Some drivers execute one statement per call. The schemas have semicolons only at the end
+	// of a statement.
+	for statement := range strings.SplitSeq(strings.TrimRight(s.Schema(), ";\n"), ";") {
+		err := s.retry(ctx, "create schema", outcomeUnknown, func(ctx context.Context) error {
+			_, err := s.exec(ctx, statement) // a concurrent CREATE IF NOT EXISTS may violate a unique key
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckSchema returns an error if the table or one of its columns does not exist. Call it when the
+// service starts: otherwise the first request fails.
+func (s *SQLStore) CheckSchema(ctx context.Context) error {
+	_, err := s.read(ctx, "check schema", "SELECT {columns}, live_name FROM {table} WHERE id = ''")
+	return err
+}
+
+// What an error says if the database did not respond to a call.
+const (
+	noResponse     = "no response"
+	outcomeUnknown = "no response, outcome unknown" // for a change
+)
+
+// errUnchanged means that a statement changed no row, and that the model shows no reason.
+var errUnchanged = errors.New("no row was changed, for an unknown reason")
+
+// run is retry with the timeout.
+func (s *SQLStore) run(ctx context.Context, doing, ifLost string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.retry(ctx, doing, ifLost, f)
+}
+
+// retry calls f until it succeeds or its error is final.
+func (s *SQLStore) retry(ctx context.Context, doing, ifLost string, f func(context.Context) error) error {
+	for attempt := 1; ; attempt++ {
+		err := f(ctx)
+		if !s.retriable(ctx, err, attempt) {
+			return s.failed(ctx, doing, ifLost, err)
+		}
+	}
+}
+
+// retriable reports whether an attempt failed because of a concurrent statement, and another
+// attempt is allowed. It then waits a moment. A transaction gets one attempt, because the database
+// may have rolled back the transaction's earlier statements too.
+func (s *SQLStore) retriable(ctx context.Context, err error, attempt int) bool {
+	concurrent := sqldb.IsRolledBack(err) || sqldb.IsDuplicate(err) || errors.Is(err, errUnchanged)
+	return concurrent && attempt < sqldb.MaxAttempts && !s.conn.InTransaction() && sqldb.Pause(ctx, attempt)
+}
+
+// failed returns the error of a call. The errors of [Store] are returned as they are. If the
+// context ended or the connection failed, the text contains ifLost.
+func (s *SQLStore) failed(ctx context.Context, doing, ifLost string, err error) error {
+	if err == nil || isStoreError(err) {
+		return err
+	}
+	ended := ctx.Err()
+	if ended != nil && !errors.Is(err, ended) { // some drivers return an error of their own
+		err = fmt.Errorf("%w (%w)", ended, err)
+	}
+	if ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged) {
+		return fmt.Errorf("tokenauth: %s: %s: %w", doing, ifLost, err)
+	}
+	return fmt.Errorf("tokenauth: %s: %w", doing, err)
+}
+
+// isStoreError reports whether err is an error that [Store] documents.
+func isStoreError(err error) bool {
 	return isAny(err, ErrNotFound, ErrNameTaken, ErrKeyTaken, ErrSlotTaken, ErrConflict)
 }
 
-// With returns the same store on another handle: on a transaction, all it does
-// is part of that. Nothing is repeated there; an error that is not one of this
-// package's may leave the transaction undone as a whole, so roll it back.
-func (s *SQLStore) With(db DB) *SQLStore { return &SQLStore{s.table.On(db)} }
-
-// Close frees the prepared statement that the store keeps, and is for when no
-// call runs any more. It leaves the database handle open.
-func (s *SQLStore) Close() error { return s.table.Close() }
-
-// Schema returns the statements that create the table, for the service's own
-// migrations. Columns may be added, and user_id may become a reference to the
-// service's table of users; all else must stay.
-func (s *SQLStore) Schema() string { return s.table.Schema() }
-
-// CreateSchema creates the table and its indexes where they are missing. It may
-// run any number of times. It has no deadline but that of ctx.
-func (s *SQLStore) CreateSchema(ctx context.Context) error { return s.table.CreateSchema(ctx) }
-
-// CheckSchema asks the database once whether the table is there with all its
-// columns. Call it at start: what is missing would else be found by the first request.
-func (s *SQLStore) CheckSchema(ctx context.Context) error { return s.table.CheckSchema(ctx) }
-
-// Create implements [Store]. A database takes only so many parameters in a
-// statement: on SQLite 2,000 records at a time.
-func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
-	return s.table.Run(ctx, "create", func(ctx context.Context) error {
-		done, failure := s.table.InsertNew(ctx, rowsOf(records)...)
-		if done || s.table.Refused(failure) {
-			return failure
-		}
-		for pending := records; len(records) > 0; {
-			rivals, err := s.rivals(ctx, failure != nil, rowsOf(pending)...)
-			if err != nil {
-				return cmp.Or(failure, err)
-			}
-			before := len(pending)
-			if pending, err = rivals.addNew(pending); err != nil {
-				return err
-			}
-			if len(pending) == 0 { // all are there already
-				return s.table.Confirm(ctx, records[0].Token.UserID)
-			}
-			if failure != nil && len(pending) == before {
-				return failure // none is in the way
-			}
-			if failure = s.table.Insert(ctx, rowsOf(pending)...); failure == nil || s.table.Refused(failure) {
-				return failure
-			}
-		}
-		return ctx.Err()
-	})
+// exec executes a statement and returns the number of rows.
+func (s *SQLStore) exec(ctx context.Context, query string, args ...any) (int, error) {
+	n, err := s.conn.Exec(ctx, s.complete(query), args...)
+	return int(n), sqldb.HideValues(err)
 }
 
-// Find implements [Store].
-func (s *SQLStore) Find(ctx context.Context, d Digest) (*Record, error) {
-	row, err := s.table.Find(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	if row == nil {
-		return nil, ErrNotFound
-	}
-	return recordOf(row), nil
-}
-
-// List implements [Store].
-func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
-	if err := q.check(); err != nil {
-		return nil, err
-	}
-	rows, err := s.table.List(ctx, sqldb.Filter{
-		UserID: q.UserID, IDs: q.IDs, Live: !q.IncludeRevoked,
-		AfterTime: q.After.CreatedAt, AfterID: q.After.ID, Limit: q.Limit,
-	})
-	var records []Record
-	for i := range rows {
-		records = append(records, *recordOf(&rows[i]))
-	}
-	return records, err
-}
-
-// Update implements [Store].
-func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at time.Time) error {
-	return s.change(ctx, sqldb.Update(userID, id, sqldb.Patch(p), at), func(m *MemoryStore) error {
-		return m.Update(ctx, userID, id, p, at)
-	})
-}
-
-// Rotate implements [Store].
-func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at time.Time) error {
-	change := sqldb.Rotate(userID, id, r.Replaces, r.Digest, r.Hint, r.GraceUntil, at)
-	return s.change(ctx, change, func(m *MemoryStore) error {
-		return m.Rotate(ctx, userID, id, r, at)
-	})
-}
-
-// Revoke implements [Store].
-func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	return s.change(ctx, sqldb.Revoke(userID, id, at), func(m *MemoryStore) error {
-		return m.Revoke(ctx, userID, id, at)
-	})
-}
-
-// RevokeExpired implements [Store].
-func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
-	return s.change(ctx, sqldb.RevokeExpired(userID, id, at), func(m *MemoryStore) error {
-		return m.RevokeExpired(ctx, userID, id, at)
-	})
-}
-
-// RevokeAll implements [Store].
-func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
-	return s.table.RevokeAll(ctx, userID, at)
-}
-
-// Touch implements [Store].
-func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
-	latest := map[string]time.Time{}
-	for _, use := range uses {
-		if at, ok := latest[use.ID]; !ok || use.At.After(at) {
-			latest[use.ID] = use.At
-		}
-	}
-	return s.table.Touch(ctx, latest)
-}
-
-// Prune implements [Store].
-func (s *SQLStore) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
-	return s.table.Prune(ctx, before, limit)
-}
-
-// change makes a change. Where the table must be asked what it comes to, a
-// MemoryStore of the rows concerned says it by the same method: so all stores give
-// the same answers.
-func (s *SQLStore) change(ctx context.Context, c sqldb.Change, same func(*MemoryStore) error) error {
-	return s.table.Change(ctx, c, func(ctx context.Context, latest bool) (done bool, err error) {
-		rivals, err := s.rivals(ctx, latest, c.Target)
-		if err != nil {
-			return false, err
-		}
-		before := rivals.byID[c.Target.Token.ID]
-		err = same(rivals)
-		return err == nil && reflect.DeepEqual(before, rivals.byID[c.Target.Token.ID]), err
-	})
-}
-
-// rivals returns the records that share with rows what must be unique.
-func (s *SQLStore) rivals(ctx context.Context, latest bool, rows ...sqldb.Row) (*MemoryStore, error) {
-	found, err := s.table.Rivals(ctx, latest, rows...)
-	m := NewMemoryStore()
-	for i := range found {
-		if m.byID[found[i].Token.ID] == nil {
-			m.put(recordOf(&found[i]))
-		}
-	}
-	return m, err
-}
-
-func rowOf(r *Record) sqldb.Row {
-	row := sqldb.Row{Token: sqldb.Token(r.Token), Digest: r.Digest, Slot: r.Slot}
-	if r.Retired != nil {
-		row.Retired, row.RetiredUntil = (*[32]byte)(&r.Retired.Digest), r.Retired.Until
-	}
-	return row
-}
-
-func rowsOf(records []Record) []sqldb.Row {
-	rows := make([]sqldb.Row, len(records))
-	for i := range records {
-		rows[i] = rowOf(&records[i])
-	}
-	return rows
-}
-
-func recordOf(row *sqldb.Row) *Record {
-	r := &Record{Token: Token(row.Token), Digest: row.Digest, Slot: row.Slot}
-	if row.Retired != nil {
-		r.Retired = &RetiredKey{Digest: *row.Retired, Until: row.RetiredUntil}
-	}
-	return r
-}
+// complete returns a query with the names of the table and its columns, and with the placeholders
+// of the dialect.
+func (s *SQLStore) complete(query string) string { return s.engine.Complete(query, s.table, columns) }

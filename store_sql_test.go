@@ -199,6 +199,7 @@ func TestFindIsPreparedOnce(t *testing.T) {
 		_, err := store.With(h).Find(ctx, r.Digest)
 		return err == nil
 	}))
+	require.EqualValues(t, 2, h.prepared.Load(), "With prepares nothing, because nobody would close it")
 	require.NoError(t, store.Close())
 	require.Equal(t, 16, together(16, func(int) bool {
 		_, err := store.Find(ctx, r.Digest)

@@ -205,7 +205,7 @@ func TestDatabaseHangsUp(t *testing.T) {
 		output, err := cmd.CombinedOutput()
 		require.Error(t, err)
 		require.Equal(t, 5, cmd.ProcessState.ExitCode())
-		require.Contains(t, string(output), "Error: list: no answer")
+		require.Contains(t, string(output), "Error: list: no response")
 	}
 }
 

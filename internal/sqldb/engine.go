@@ -1,111 +1,67 @@
+// Package sqldb holds what SQLite, PostgreSQL and MySQL do differently: SQL syntax, error codes,
+// and when to retry. It knows nothing about tokens and uses no database connection.
 package sqldb
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
-// An engine holds what differs between databases, once table and queries avoid
-// what they can: integers for times, IDs made by the caller, comparison byte by byte.
-type engine struct {
-	schema   string // the name of the file that creates the table
-	remote   bool   // whether a call may be lost on its way
-	numbered bool   // whether placeholders are $1, $2 and so on
-	prepare  bool   // whether a prepared statement is worth keeping
+// An Engine describes how a database differs from the others.
+type Engine struct {
+	// Remote is true for a server, whose connection can break.
+	Remote bool
 
-	// guard tells whether a write may ask for other rows of its table, and an
-	// INSERT leave out what conflicts.
-	guard bool
-	// latest is a format: of a SELECT, one that sees in a transaction what others
-	// have committed since that began.
-	latest string
+	// Numbered is true if placeholders are $1, $2 and so on, and error codes are SQLSTATEs.
+	Numbered bool
 
-	// among is, after FROM, the rows in which columns equal one of n tuples; AND and
-	// another condition may follow.
-	among func(n int, columns ...string) string
+	// Guards is true if an UPDATE may have a condition on other rows of its table, and if an
+	// INSERT may skip a row that violates a unique key. InnoDB locks the gap between rows if
+	// such a condition finds no row, and two writers that hold gap locks deadlock.
+	Guards bool
 
-	// confirm is a statement, for a user's ID, that writes one of the user's rows
-	// again as it is; empty where that proves nothing.
-	confirm string
-
-	touch func(uses int) string // a statement with so many pairs of ID and time
-	prune string                // a format: of a statement with a time that a column is before, and a limit
+	// Latest is a format for a SELECT. Inside a transaction, the result also sees the rows that
+	// other transactions have committed after the transaction took its snapshot.
+	Latest string
 }
 
-// engines are the ones known, by name.
-var engines = map[string]*engine{
-	"sqlite": {
-		schema:  "sqlite.sql",
-		prepare: true,
-		guard:   true,
-		latest:  "%s",
-		among:   among,
-		touch: func(uses int) string {
-			return `WITH uses_of_{table} (id, at) AS (VALUES ` + marks("(?, ?)", uses) + `)
-				UPDATE {table} SET last_used_at = max(uses_of_{table}.at, created_at) FROM uses_of_{table}
-				WHERE {table}.id = uses_of_{table}.id AND (last_used_at IS NULL OR last_used_at < max(uses_of_{table}.at, created_at))`
-		},
-		prune: `DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
-			WHERE origin = '' AND %s < ? LIMIT ?)`,
-	},
-	"postgresql": {
-		schema:   "postgresql.sql",
-		remote:   true,
-		numbered: true, // and nothing is prepared: pgx does that by itself, and poolers can't
-		guard:    true,
-		latest:   "%s",
-		among:    amongEach,
-		confirm:  "UPDATE {table} SET id = id WHERE id IN (SELECT id FROM {table} WHERE user_id = ? LIMIT 1)",
-		// Rows are locked in one order, or else two calls wait for each other. The name of
-		// the uses would hide a table of the same name.
-		touch: func(uses int) string {
-			return `WITH uses_of_{table} (id, at) AS (VALUES ` + marks("(CAST(? AS text), CAST(? AS bigint))", uses) + `),
-				due AS (SELECT t.id, greatest(u.at, t.created_at) AS at FROM {table} t JOIN uses_of_{table} u ON u.id = t.id
-					WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(u.at, t.created_at)
-					ORDER BY t.id FOR NO KEY UPDATE OF t)
-				UPDATE {table} t SET last_used_at = due.at FROM due
-				WHERE t.id = due.id AND (t.last_used_at IS NULL OR t.last_used_at < due.at)`
-		},
-		// The array is made once; a subquery might run again, and delete more.
-		prune: `DELETE FROM {table} WHERE id = ANY (ARRAY(SELECT id FROM {table}
-			WHERE origin = '' AND %s < ? LIMIT ? FOR UPDATE SKIP LOCKED))`,
-	},
-	// InnoDB locks the gap where a guard finds nothing, and writers that hold such
-	// locks wait for each other: so what a guard would ask is asked before.
-	"mysql": {
-		schema:  "mysql.sql",
-		remote:  true,
-		prepare: true,
-		latest:  "(%s LOCK IN SHARE MODE)",
-		among:   among,
-		touch: func(uses int) string {
-			return `UPDATE (SELECT ? AS id, CAST(? AS SIGNED) AS at` + strings.Repeat(" UNION ALL SELECT ?, CAST(? AS SIGNED)", uses-1) + `) uses
-				STRAIGHT_JOIN {table} t ON t.id = uses.id SET t.last_used_at = greatest(uses.at, t.created_at)
-				WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(uses.at, t.created_at)`
-		},
-		prune: `DELETE FROM {table} WHERE origin = '' AND %s < ? LIMIT ?`,
-	},
+// Engines holds the supported engines by the name of their dialect.
+var Engines = map[string]*Engine{
+	"sqlite":     {Guards: true, Latest: "%s"},
+	"postgresql": {Remote: true, Numbered: true, Guards: true, Latest: "%s"},
+	"mysql":      {Remote: true, Latest: "(%s LOCK IN SHARE MODE)"},
 }
 
-func among(n int, columns ...string) string {
-	if len(columns) == 1 {
-		return "{table} WHERE " + columns[0] + " IN (" + marks("?", n) + ")"
+// Complete replaces {table} and {columns} in a query, and numbers the ? placeholders if the
+// engine numbers its placeholders.
+func (e *Engine) Complete(query, table, columns string) string {
+	query = strings.NewReplacer("{table}", table, "{columns}", columns).Replace(query)
+	if !e.Numbered {
+		return query
 	}
-	tuple := "(" + strings.Join(columns, " = ? AND ") + " = ?)"
-	return "{table} WHERE (" + strings.Repeat(tuple+" OR ", n-1) + tuple + ")"
+	var b strings.Builder
+	for i, part := range strings.Split(query, "?") {
+		if i > 0 {
+			b.WriteString("$" + strconv.Itoa(i))
+		}
+		b.WriteString(part)
+	}
+	return b.String()
 }
 
-// amongEach looks for one value after the other. PostgreSQL would else read a table that
-// it has no statistics of from end to end, and go on as that grows, since drivers keep
-// plans. A user's ID, of which a service may choose the type, stands in tuples alone.
-func amongEach(n int, columns ...string) string {
-	if len(columns) > 1 {
-		return among(n, columns...)
+// WhereIn returns the text after FROM that selects the rows of {table} whose column has one of
+// n values of a PostgreSQL type. The query may go on with AND and another condition.
+//
+// PostgreSQL gets a subquery per value. With IN it would scan a table that has no statistics yet,
+// and drivers would keep that plan while the table grows.
+func (e *Engine) WhereIn(column, kind string, n int) string {
+	if !e.Numbered {
+		return "{table} WHERE " + column + " IN (" + Repeat("?", ", ", n) + ")"
 	}
-	kind := "text"
-	if columns[0] != "id" {
-		kind = "bytea"
-	}
-	return "(VALUES " + marks("(CAST(? AS "+kind+"))", n) + `) AS wanted_of_{table} (value)
-		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + columns[0] + " = wanted_of_{table}.value OFFSET 0) AS found WHERE true"
+	return "(VALUES " + Repeat("(CAST(? AS "+kind+"))", ", ", n) + `) AS wanted_of_{table} (value)
+		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + column + ` = wanted_of_{table}.value OFFSET 0) AS found
+		WHERE true`
 }
 
-// marks returns item n times, between commas.
-func marks(item string, n int) string { return strings.Repeat(item+", ", n-1) + item }
+// Repeat returns item n times, with a separator between two items.
+func Repeat(item, separator string, n int) string { return strings.Repeat(item+separator, n-1) + item }

@@ -1,0 +1,102 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The functions in this file classify the errors of database drivers without importing a driver.
+
+var (
+	// The database rolled the statement back because of a concurrent statement. A retry can succeed.
+	rolledBackCodes = []string{
+		"40001", "40P01", // PostgreSQL: serialization failure, deadlock
+		"1213", "1205", // MySQL: deadlock (also a conflict in Galera), lock wait timeout
+		"1020", // MariaDB: the row has changed since the transaction's snapshot
+		"3101", // MySQL: a conflict with another member of a replication group
+		"locked",
+	}
+	// A unique key would have been violated.
+	duplicateCodes = []string{
+		"23505", "1062", "unique",
+		"42P07", "42710", // PostgreSQL: concurrent CREATE TABLE IF NOT EXISTS
+	}
+	// The server stopped, or closed the connection, during the statement.
+	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180", "1317", "1927"}
+)
+
+// IsRolledBack reports whether the database rolled a statement back because of a concurrent
+// statement, so that a retry can succeed.
+func IsRolledBack(err error) bool { return slices.Contains(rolledBackCodes, code(err)) }
+
+// IsDuplicate reports whether a statement would have violated a unique key.
+func IsDuplicate(err error) bool { return slices.Contains(duplicateCodes, code(err)) }
+
+// IsLost reports whether the connection failed, so that the outcome of a statement is unknown.
+func (e *Engine) IsLost(err error) bool {
+	c := code(err)
+	return err != nil && (e.Remote && c == "" || slices.Contains(lostCodes, c) ||
+		e.Numbered && strings.HasPrefix(c, "08")) // SQLSTATE class 08: connection exception
+}
+
+// IsRejected reports whether the database says that it did not execute a statement, for another
+// reason than a unique key: it rolled the statement back, is read-only, or its disk is full.
+func (e *Engine) IsRejected(err error) bool {
+	return err != nil && !IsDuplicate(err) && !e.IsLost(err)
+}
+
+// HideValues replaces the text of an error about a unique key, because MySQL writes the values
+// of the row into that text. The driver's error stays in the chain. Other errors are returned as
+// they are.
+func HideValues(err error) error {
+	if IsDuplicate(err) {
+		return duplicateError{err}
+	}
+	return err
+}
+
+type duplicateError struct{ cause error }
+
+func (duplicateError) Error() string   { return "a unique key was violated" }
+func (e duplicateError) Unwrap() error { return e.cause }
+
+// code returns the code of a database error: PostgreSQL's SQLSTATE, MySQL's number, or a word for
+// SQLite, whose drivers have only the text in common. It is empty for any other error.
+func code(err error) string {
+	var state interface{ SQLState() string } // pgx, lib/pq
+	if errors.As(err, &state) {
+		return state.SQLState()
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		text := err.Error()
+		if number, ok := strings.CutPrefix(text, "Error "); ok && len(number) > 4 {
+			return number[:4] // go-sql-driver/mysql: "Error 1213 (40001): …"
+		}
+		switch {
+		case strings.Contains(text, "database is locked"),
+			strings.Contains(text, "database table is locked"): // if connections share a cache
+			return "locked"
+		case strings.Contains(text, "UNIQUE constraint failed"):
+			return "unique"
+		}
+	}
+	return ""
+}
+
+// MaxAttempts is how often a call executes its statement at most.
+const MaxAttempts = 5
+
+// Pause waits before the next attempt: a random time of up to 10 ms after the first attempt, up to
+// 20 ms after the second, and so on. It returns false if ctx ended.
+func Pause(ctx context.Context, attempt int) bool {
+	select {
+	case <-time.After(rand.N(10 * time.Millisecond << (attempt - 1))):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,92 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The errors in this file have the form of the drivers' errors. The tests in integration/ produce
+// errors on real servers.
+
+// A stateError has the form of an error of pgx or lib/pq.
+type stateError string
+
+func (e stateError) Error() string    { return "ERROR: something (SQLSTATE " + string(e) + ")" }
+func (e stateError) SQLState() string { return string(e) }
+
+// If a rolled-back statement is not retried, requests fail under load. If a statement with an
+// unknown outcome is retried, it may be executed twice.
+func TestClassesOfErrors(t *testing.T) {
+	t.Parallel()
+	const rolledBack, duplicate, lost, rejected = "rolled back", "duplicate", "lost", "rejected"
+	for _, c := range []struct {
+		engine string
+		err    error
+		want   string
+	}{
+		{"postgresql", nil, ""},
+		{"postgresql", stateError("40001"), rolledBack},
+		{"postgresql", fmt.Errorf("pool: %w", stateError("40P01")), rolledBack},
+		{"mysql", errors.New("Error 1213 (40001): Deadlock found when trying to get lock"), rolledBack},
+		{"mysql", fmt.Errorf("pool: %w", errors.New("Error 1205 (HY000): Lock wait timeout exceeded")), rolledBack},
+		{"mysql", errors.New("Error 1020 (HY000): Record has changed since last read"), rolledBack},
+		{"mysql", errors.New("Error 3101 (40000): Plugin instructed the server to rollback the current transaction."), rolledBack},
+		{"sqlite", errors.New("database is locked (5) (SQLITE_BUSY)"), rolledBack},
+		{"postgresql", stateError("23505"), duplicate},
+		{"mysql", errors.New("Error 1062 (23000): Duplicate entry 'anna' for key 'user_id'"), duplicate},
+		{"mysql", errors.New("Error 1062 (23000): Duplicate entry 'database is locked' for key 'user_id'"), duplicate},
+		{"sqlite", errors.New("constraint failed: UNIQUE constraint failed: t.digest (2067)"), duplicate},
+		{"postgresql", stateError("57P01"), lost},
+		{"postgresql", stateError("40003"), lost},
+		{"postgresql", stateError("08006"), lost},
+		{"postgresql", driver.ErrBadConn, lost},
+		{"postgresql", errors.New("read: connection reset by peer"), lost},
+		{"mysql", errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), lost}, // Galera
+		{"mysql", errors.New("Error 1317 (70100): Query execution was interrupted"), lost},
+		{"mysql", errors.New("Error 1927 (70100): Connection was killed"), lost}, // MariaDB
+		{"mysql", errors.New("invalid connection"), lost},
+		{"mysql", driver.ErrBadConn, lost},
+		{"mysql", errors.New("Error 1"), lost},
+		{"postgresql", stateError("25006"), rejected}, // read-only
+		{"postgresql", stateError("53100"), rejected}, // disk full
+		{"postgresql", stateError("42P01"), rejected}, // no such table
+		{"mysql", errors.New("Error 1146 (42S02): Table 't' doesn't exist"), rejected},
+		{"mysql", errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), rejected}, // Galera without quorum
+		{"mysql", errors.New("Error 1290 (HY000): read-only"), rejected},
+		{"sqlite", errors.New("attempt to write a readonly database (8)"), rejected},
+	} {
+		e := Engines[c.engine]
+		require.Equal(t, c.want == rolledBack, IsRolledBack(c.err), "rolled back: %v", c.err)
+		require.Equal(t, c.want == duplicate, IsDuplicate(c.err), "duplicate: %v", c.err)
+		require.Equal(t, c.want == lost, e.IsLost(c.err), "lost: %v", c.err)
+		require.Equal(t, c.want == rejected || c.want == rolledBack, e.IsRejected(c.err), "rejected: %v", c.err)
+	}
+}
+
+// MySQL writes the digest of a key into the text of the error.
+func TestHideValues(t *testing.T) {
+	t.Parallel()
+	err := errors.New("Error 1062 (23000): Duplicate entry 'secret' for key 'digest'")
+	hidden := HideValues(err)
+	for _, format := range []string{"%v", "%+v", "%#v", "%q"} {
+		require.NotContains(t, fmt.Sprintf(format, hidden), "secret")
+	}
+	require.ErrorIs(t, hidden, err)
+	require.True(t, IsDuplicate(hidden))
+	other := errors.New("Error 1213 (40001): Deadlock found when trying to get lock")
+	require.Equal(t, other, HideValues(other))
+	require.NoError(t, HideValues(nil))
+}
+
+func TestPauseEndsWithContext(t *testing.T) {
+	t.Parallel()
+	require.True(t, Pause(context.Background(), 1))
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.False(t, Pause(canceled, MaxAttempts))
+}

@@ -1,0 +1,173 @@
+package tokenauth
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth/internal/sqldb"
+)
+
+// A change changes one token.
+type change struct {
+	doing string
+	query string // an UPDATE
+	args  []any
+
+	// guard is a condition for the end of query: no other row has the new name or digest. An
+	// engine without guards makes the call on a model before it executes query.
+	guard     string
+	guardArgs []any
+
+	target Record                   // the IDs, and the new name or digest
+	call   func(*MemoryStore) error // the same change on a model
+}
+
+func newChange(doing, userID, id string, call func(*MemoryStore) error) *change {
+	return &change{doing: doing, target: Record{Token: Token{ID: id, UserID: userID}}, call: call}
+}
+
+const (
+	setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = NULL"
+	whereLive  = " WHERE user_id = ? AND id = ? AND revoked_at IS NULL"
+	notExpired = " AND (expires_at IS NULL OR expires_at > ?)"
+)
+
+// Update implements [Store].
+func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at time.Time) error {
+	c := newChange("update", userID, id, func(m *MemoryStore) error { return m.Update(ctx, userID, id, p, at) })
+	set := "id = id" // also if p is empty, the statement reports whether the row exists
+	if p.Name != nil {
+		set += ", name = ?, live_name = ?"
+		c.args = append(c.args, *p.Name, *p.Name)
+		c.target.Token.Name = *p.Name
+		c.guard = ` AND NOT EXISTS (SELECT 1 FROM {table} other
+			WHERE other.user_id = ? AND other.live_name = ? AND other.id <> ?)`
+		c.guardArgs = []any{userID, *p.Name, id}
+	}
+	if p.Scopes != nil {
+		set += ", scopes = ?"
+		c.args = append(c.args, strings.Join(*p.Scopes, " "))
+	}
+	if p.ExpiresAt != nil {
+		set += ", expires_at = ?"
+		c.args = append(c.args, timeValue(*p.ExpiresAt))
+	}
+	c.query = "UPDATE {table} SET " + set + whereLive + notExpired
+	c.args = append(c.args, userID, id, timeValue(at))
+	return s.change(ctx, c)
+}
+
+// Rotate implements [Store].
+func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at time.Time) error {
+	c := newChange("rotate", userID, id, func(m *MemoryStore) error { return m.Rotate(ctx, userID, id, r, at) })
+	c.target.Digest = r.Digest
+	// MySQL assigns from left to right, so retired_digest must come before digest.
+	c.query = `UPDATE {table} SET retired_digest = digest, retired_until = ?, digest = ?, hint = ?,
+		generation = generation + 1` + whereLive + " AND generation = ?" + notExpired
+	c.args = []any{timeValue(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, timeValue(at)}
+	c.guard = " AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.digest = ? OR other.retired_digest = ?)"
+	c.guardArgs = []any{r.Digest[:], r.Digest[:]}
+	return s.change(ctx, c)
+}
+
+// Revoke implements [Store].
+func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+	c := newChange("revoke", userID, id, func(m *MemoryStore) error { return m.Revoke(ctx, userID, id, at) })
+	c.query, c.args = setRevoked+whereLive, []any{timeValue(at), userID, id}
+	return s.change(ctx, c)
+}
+
+// RevokeExpired implements [Store].
+func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+	c := newChange("revoke expired", userID, id, func(m *MemoryStore) error {
+		return m.RevokeExpired(ctx, userID, id, at)
+	})
+	c.query, c.args = setRevoked+whereLive+" AND expires_at <= ?", []any{timeValue(at), userID, id, timeValue(at)}
+	return s.change(ctx, c)
+}
+
+// RevokeAll implements [Store].
+func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+	err = s.run(ctx, "revoke all", outcomeUnknown, func(ctx context.Context) (err error) {
+		n, err = s.exec(ctx, setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", timeValue(at), userID)
+		if err == nil && n == 0 {
+			err = s.confirm(ctx, userID)
+		}
+		return err
+	})
+	return n, err
+}
+
+// change executes a change within the timeout, and retries it.
+func (s *SQLStore) change(ctx context.Context, c *change) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	guardByModel := c.guard != "" && !s.engine.Guards
+	if !guardByModel {
+		c.query += c.guard
+		c.args = append(c.args, c.guardArgs...)
+	}
+	query := s.complete(c.query)
+	for attempt := 1; ; attempt++ {
+		var err error
+		if guardByModel {
+			// The model may show that there is nothing to change. That is no proof here: the
+			// snapshot of a transaction may be stale. So only an error ends the call.
+			_, err = s.callModel(ctx, c, false)
+		}
+		if err == nil {
+			n, failure := s.conn.Exec(ctx, query, c.args...)
+			if failure == nil && n > 0 {
+				return nil
+			}
+			err = s.judge(ctx, c, failure)
+		}
+		if !s.retriable(ctx, err, attempt) {
+			return s.failed(ctx, c.doing, outcomeUnknown, err)
+		}
+	}
+}
+
+// judge returns the result of a change whose statement changed no row, or failed.
+func (s *SQLStore) judge(ctx context.Context, c *change, failure error) error {
+	if s.engine.IsRejected(failure) {
+		return failure
+	}
+	changes, err := s.callModel(ctx, c, true)
+	switch {
+	case err == nil && !changes: // an earlier call has made the change
+		return s.confirm(ctx, c.target.Token.UserID)
+	case err == nil:
+		return cmp.Or(sqldb.HideValues(failure), errUnchanged)
+	case failure != nil && !isStoreError(err):
+		return fmt.Errorf("%w (%v)", sqldb.HideValues(failure), err) // the statement failed first
+	}
+	return err
+}
+
+// callModel makes the call of a change on a model, and reports whether that changes the model.
+func (s *SQLStore) callModel(ctx context.Context, c *change, latest bool) (changes bool, err error) {
+	model, err := s.loadModel(ctx, latest, c.target)
+	if err != nil {
+		return false, err
+	}
+	err = c.call(model)
+	return model.writes > 0, err
+}
+
+// confirm returns when the changes that the table shows of a user are as durable as a write.
+//
+// PostgreSQL shows a change of another call as soon as it is committed, even if the synchronous
+// standby does not have it yet. A write returns only when the standby has that write and all
+// earlier changes. So confirm writes a row without changing it.
+func (s *SQLStore) confirm(ctx context.Context, userID string) error {
+	if s.dialect != PostgreSQL {
+		return nil
+	}
+	_, err := s.exec(ctx, `UPDATE {table} SET id = id
+		WHERE id IN (SELECT id FROM {table} WHERE user_id = ? LIMIT 1)`, userID)
+	return err
+}

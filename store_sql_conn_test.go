@@ -1,0 +1,181 @@
+package tokenauth_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// A fakeConn is a [tokenauth.SQLConn] without a database. Each Exec returns err. Each Query
+// returns no rows.
+type fakeConn struct {
+	inTransaction bool
+	err           error
+	queries       []string // of Exec
+	args          []any    // of the last Exec
+}
+
+func (c *fakeConn) Exec(_ context.Context, query string, args ...any) (int64, error) {
+	c.queries, c.args = append(c.queries, query), args
+	return 0, c.err
+}
+
+func (*fakeConn) Query(context.Context, string, ...any) (tokenauth.SQLRows, error) {
+	return noRows{}, nil
+}
+
+func (c *fakeConn) InTransaction() bool { return c.inTransaction }
+
+type noRows struct{}
+
+func (noRows) Next() bool        { return false }
+func (noRows) Scan(...any) error { panic("no row") }
+func (noRows) Err() error        { return nil }
+func (noRows) Close() error      { return nil }
+
+// newFakeStore returns a store that has a minute for each call.
+func newFakeStore(t *testing.T, c *fakeConn, d tokenauth.Dialect) *tokenauth.SQLStore {
+	t.Helper()
+	store, err := tokenauth.NewSQLStoreOn(c, d, &tokenauth.SQLOptions{Timeout: time.Minute})
+	require.NoError(t, err)
+	return store
+}
+
+// A call must retry a rolled-back statement. It must not retry a statement with an unknown
+// outcome, which may be executed twice, and must say that the outcome is unknown.
+func TestCallsAreRetriedByError(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		dialect  tokenauth.Dialect
+		err      error
+		attempts int
+		unknown  bool
+	}{
+		{"serialization failure", tokenauth.PostgreSQL, stateError("40001"), 5, false},
+		{"deadlock, wrapped", tokenauth.MySQL, fmt.Errorf("pool: %w", errors.New("Error 1213 (40001): Deadlock found")), 5, false},
+		{"file locked", tokenauth.SQLite, errors.New("database is locked (5) (SQLITE_BUSY)"), 5, false},
+		{"no such table", tokenauth.PostgreSQL, stateError("42P01"), 1, false},
+		{"cluster without quorum", tokenauth.MySQL, errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), 1, false},
+		{"read-only file", tokenauth.SQLite, errors.New("attempt to write a readonly database (8)"), 1, false},
+		{"server shut down", tokenauth.PostgreSQL, stateError("57P01"), 1, true},
+		{"lost at commit", tokenauth.MySQL, errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), 1, true},
+		{"invalid connection", tokenauth.MySQL, errors.New("invalid connection"), 1, true},
+		{"bad connection", tokenauth.PostgreSQL, driver.ErrBadConn, 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			conn := &fakeConn{err: c.err}
+			_, err := newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", start)
+			require.ErrorIs(t, err, c.err)
+			requireNoAnswer(t, err)
+			require.Len(t, conn.queries, c.attempts)
+			if c.unknown {
+				require.ErrorContains(t, err, "outcome unknown")
+			} else {
+				require.NotContains(t, err.Error(), "outcome unknown")
+			}
+
+			conn = &fakeConn{err: c.err, inTransaction: true}
+			_, err = newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", start)
+			require.ErrorIs(t, err, c.err)
+			require.Len(t, conn.queries, 1, "in a transaction")
+		})
+	}
+}
+
+// If a unique key was violated and no row explains it, the service needs the driver's error: it may
+// retry its transaction. On MySQL the text of that error contains the digest.
+func TestUniqueViolationIsInErrorChain(t *testing.T) {
+	t.Parallel()
+	for dialect, failure := range map[tokenauth.Dialect]error{
+		tokenauth.PostgreSQL: stateError("23505"),
+		tokenauth.MySQL:      errors.New("Error 1062 (23000): Duplicate entry 'secret' for key 'digest'"),
+		tokenauth.SQLite:     errors.New("constraint failed: UNIQUE constraint failed: t.digest (2067)"),
+	} {
+		store := newFakeStore(t, &fakeConn{err: failure, inTransaction: true}, dialect)
+		err := store.Create(ctx, sqlRecord("laptop"))
+		require.ErrorIs(t, err, failure)
+		require.ErrorContains(t, err, "unique key")
+		require.NotContains(t, err.Error(), "secret")
+		requireNoAnswer(t, err)
+	}
+}
+
+// A lateHandle reports success after the deadline, as lib/pq does if PostgreSQL cancels its wait
+// for a standby.
+type lateHandle struct{ tokenauth.DB }
+
+func (lateHandle) ExecContext(ctx context.Context, _ string, _ ...any) (sql.Result, error) {
+	<-ctx.Done()
+	return driver.RowsAffected(1), nil
+}
+
+// If the server fails after such a success, the revoke is lost.
+func TestSuccessAfterDeadlineIsAnError(t *testing.T) {
+	t.Parallel()
+	store, err := tokenauth.NewSQLStore(lateHandle{}, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Timeout: time.Millisecond})
+	require.NoError(t, err)
+	_, err = store.RevokeAll(ctx, "u", start)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "outcome unknown")
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = store.RevokeAll(canceled, "u", start)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// Drivers and servers cache statements by their text. A text for each number of tokens would take
+// megabytes per connection.
+func TestTouchHasFewStatements(t *testing.T) {
+	t.Parallel()
+	for _, dialect := range []tokenauth.Dialect{tokenauth.SQLite, tokenauth.PostgreSQL, tokenauth.MySQL} {
+		conn := &fakeConn{}
+		store := newFakeStore(t, conn, dialect)
+		texts := map[string]bool{}
+		var uses []tokenauth.Use
+		for i := range 500 {
+			uses = append(uses, tokenauth.Use{ID: fmt.Sprint(i), At: time.Unix(int64(i), 0)})
+			require.NoError(t, store.Touch(ctx, uses...))
+			texts[conn.queries[i]] = true
+			given := map[any]bool{}
+			for j := 0; j < len(conn.args); j += 2 {
+				given[conn.args[j]] = true
+			}
+			require.Len(t, given, i+1, "each token, and no other")
+		}
+		require.LessOrEqual(t, len(texts), 10, dialect)
+		for i := range 10_000 {
+			uses = append(uses, tokenauth.Use{ID: fmt.Sprint(i), At: time.Unix(int64(i), 0)})
+		}
+		require.NoError(t, store.Touch(ctx, uses...))
+		require.Len(t, conn.args, 20_000, "no more parameters than necessary")
+	}
+}
+
+// A nil handle must fail when the service starts, not at its first request.
+func TestNilHandles(t *testing.T) {
+	t.Parallel()
+	var noDB *sql.DB
+	var noTx *sql.Tx
+	var noConn *fakeConn
+	store := newSQLiteStore(t, openSQLite(t), nil)
+	for _, db := range []tokenauth.DB{nil, noDB, noTx} {
+		_, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
+		require.Error(t, err)
+		require.Panics(t, func() { store.With(db) })
+	}
+	for _, conn := range []tokenauth.SQLConn{nil, noConn} {
+		_, err := tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, nil)
+		require.Error(t, err)
+		require.Panics(t, func() { store.WithConn(conn) })
+	}
+}
