@@ -38,7 +38,7 @@ const (
 // Update implements [Store].
 func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at time.Time) error {
 	c := newChange("update", userID, id, func(m *MemoryStore) error { return m.Update(ctx, userID, id, p, at) })
-	set := "id = id" // also if p is empty, the statement reports whether the row exists
+	set := "hint = hint" // if p is empty, the statement still reports whether the row exists
 	if p.Name != nil {
 		set += ", name = ?, live_name = ?"
 		c.args = append(c.args, *p.Name, *p.Name)
@@ -151,10 +151,9 @@ func (s *SQLStore) judge(ctx context.Context, c *change, failure error) error {
 // callModel makes the call of a change on a model, and reports whether that changes the model.
 func (s *SQLStore) callModel(ctx context.Context, c *change, latest bool) (changes bool, err error) {
 	model, err := s.loadModel(ctx, latest, c.target)
-	if err != nil {
-		return false, err
+	if err == nil {
+		err = c.call(model)
 	}
-	err = c.call(model)
 	return model.writes > 0, err
 }
 

@@ -75,35 +75,13 @@ func (s *SQLStore) loadModel(ctx context.Context, latest bool, records ...Record
 	}
 	model := NewMemoryStore()
 	for chunk := range slices.Chunk(records, 100) { // databases limit the number of parameters
-		var ids, digests, names, slots []any
-		for i := range chunk {
-			r := &chunk[i]
-			ids = append(ids, r.Token.ID)
-			digests = append(digests, r.Digest[:])
-			if r.Retired != nil {
-				digests = append(digests, r.Retired.Digest[:])
-			}
-			names = append(names, r.Token.UserID, r.Token.Name)
-			if r.Slot != 0 {
-				slots = append(slots, r.Token.UserID, r.Slot)
-			}
-		}
-		var selects []string
-		var args []any
-		add := func(rows string, values []any) {
-			selects = append(selects, fmt.Sprintf(format, "SELECT {columns} FROM "+rows))
-			args = append(args, values...)
-		}
-		add(s.engine.WhereIn("id", "text", len(ids)), ids)
-		add(s.engine.WhereIn("digest", "bytea", len(digests)), digests)
-		add(s.engine.WhereIn("retired_digest", "bytea", len(digests)), digests)
-		add(whereUserAnd("live_name", len(names)/2), names)
-		if len(slots) > 0 {
-			add(whereUserAnd("slot", len(slots)/2), slots)
+		selects, args := s.modelSelects(chunk)
+		for i := range selects {
+			selects[i] = fmt.Sprintf(format, selects[i])
 		}
 		found, err := s.query(ctx, strings.Join(selects, " UNION ALL "), args...)
 		if err != nil {
-			return nil, err
+			return model, err
 		}
 		for i := range found {
 			model.put(&found[i])
@@ -111,6 +89,33 @@ func (s *SQLStore) loadModel(ctx context.Context, latest bool, records ...Record
 	}
 	model.writes = 0
 	return model, nil
+}
+
+// modelSelects returns the SELECTs of loadModel, and the arguments of all of them.
+func (s *SQLStore) modelSelects(records []Record) (selects []string, args []any) {
+	var ids, digests, names, slots []any
+	for i := range records {
+		r := &records[i]
+		ids = append(ids, r.Token.ID)
+		digests = append(digests, r.Digest[:])
+		if r.Retired != nil {
+			digests = append(digests, r.Retired.Digest[:])
+		}
+		names = append(names, r.Token.UserID, r.Token.Name)
+		if r.Slot != 0 {
+			slots = append(slots, r.Token.UserID, r.Slot)
+		}
+	}
+	selects = []string{
+		"SELECT {columns} FROM " + s.engine.WhereIn("id", "text", len(ids)),
+		"SELECT {columns} FROM " + s.engine.WhereIn("digest", "bytea", len(digests)),
+		"SELECT {columns} FROM " + s.engine.WhereIn("retired_digest", "bytea", len(digests)),
+		"SELECT {columns} FROM " + whereUserAnd("live_name", len(names)/2),
+	}
+	if len(slots) > 0 {
+		selects = append(selects, "SELECT {columns} FROM "+whereUserAnd("slot", len(slots)/2))
+	}
+	return selects, slices.Concat(ids, digests, digests, names, slots)
 }
 
 // whereUserAnd returns the text after FROM that selects the rows with one of n pairs of a user ID
@@ -260,13 +265,11 @@ func (c retiredColumn) Scan(value any) error {
 type scopesColumn struct{ to *[]string }
 
 func (c scopesColumn) Scan(value any) error {
-	var text string
-	switch v := value.(type) {
-	case string:
-		text = v
-	case []byte:
-		text = string(v)
-	default:
+	if b, ok := value.([]byte); ok {
+		value = string(b)
+	}
+	text, ok := value.(string)
+	if !ok {
 		return errors.New("not a text")
 	}
 	if *c.to = nil; text != "" {

@@ -77,9 +77,8 @@ func code(err error) string {
 			return number[:4] // go-sql-driver/mysql: "Error 1213 (40001): …"
 		}
 		switch {
-		case strings.Contains(text, "database is locked"),
-			strings.Contains(text, "database table is locked"): // if connections share a cache
-			return "locked"
+		case strings.Contains(text, "database is locked"), strings.Contains(text, "database table is locked"):
+			return "locked" // the latter if connections share a cache
 		case strings.Contains(text, "UNIQUE constraint failed"):
 			return "unique"
 		}
