@@ -138,15 +138,21 @@ type Query struct {
 }
 
 func (q *Query) check() error {
-	if q.AllUsers == (q.UserID != "") {
+	switch {
+	case q.AllUsers == (q.UserID != ""):
 		return errQuery
+	case q.Limit < 0:
+		return errNegativeLimit
 	}
 	return nil
 }
 
-// errQuery is unexported because it reports a programming error, which callers need
-// not handle.
-var errQuery = errors.New("tokenauth: query needs either a user ID or AllUsers")
+// These errors are unexported because they report programming errors, which callers
+// need not handle.
+var (
+	errQuery         = errors.New("tokenauth: query needs either a user ID or AllUsers")
+	errNegativeLimit = errors.New("tokenauth: query has a negative limit")
+)
 
 // A Cursor is the position in a list of a token with this CreatedAt and ID. The token
 // need not exist any more. The zero Cursor is the start of the list.

@@ -208,6 +208,9 @@ var readBugs = []bug{
 			q.Limit = 3
 		}
 	}, nil), []string{"list at most Limit records, and all records if Limit is 0"}},
+	{"List takes a negative limit for none", onList(func(q *tokenauth.Query) { q.Limit = max(q.Limit, 0) }, nil), []string{
+		"return an error, but no sentinel error, for a negative Limit",
+	}},
 	{"List ignores the ID of the cursor", onList(func(q *tokenauth.Query) {
 		if q.After.ID != "" {
 			q.After.ID = "~"

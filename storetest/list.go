@@ -16,6 +16,7 @@ var listCases = []testCase{
 	{"list a record by its ID only for its own user", listID},
 	{"list each record with one of the given IDs once, and no record for an empty list of IDs", listIDs},
 	{"list at most Limit records, and all records if Limit is 0", listLimit},
+	{"return an error, but no sentinel error, for a negative Limit", listNegativeLimit},
 	{"list the records after the cursor, even if the cursor's token no longer exists", listAfter},
 	// Case S21.
 	{"list each remaining record once, in order, when the list changes between two pages", listChanging},
@@ -130,6 +131,16 @@ func listLimit(t *tester) {
 		t.lists(tokenauth.Query{AllUsers: true, Limit: limit}, want...)
 	}
 	t.lists(tokenauth.Query{UserID: alice, Limit: 0}, records...)
+}
+
+func listNegativeLimit(t *tester) {
+	t.create(named("Foo"))
+	for _, q := range []tokenauth.Query{{UserID: alice, Limit: -1}, {AllUsers: true, Limit: -1}} {
+		records, err := t.store.List(t.ctx, q)
+		if err == nil || sentinelOf(err) != nil || len(records) > 0 {
+			t.failf("List with Limit -1 returned %d records and %s, want only an error that is not a sentinel", len(records), describe(err))
+		}
+	}
 }
 
 func listAfter(t *tester) {

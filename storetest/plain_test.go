@@ -109,6 +109,9 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 	if q.AllUsers == (q.UserID != "") {
 		return nil, errors.New("need either UserID or AllUsers")
 	}
+	if q.Limit < 0 {
+		return nil, errors.New("negative Limit")
+	}
 	err = s.locked(ctx, func() error {
 		for _, r := range inOrder(s.rows...) {
 			if q.AllUsers || r.Token.UserID == q.UserID {
