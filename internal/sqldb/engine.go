@@ -39,14 +39,11 @@ func (e *Engine) Complete(query, table, columns string) string {
 	if !e.Numbered {
 		return query
 	}
-	var b strings.Builder
-	for i, part := range strings.Split(query, "?") {
-		if i > 0 {
-			b.WriteString("$" + strconv.Itoa(i))
-		}
-		b.WriteString(part)
+	parts := strings.Split(query, "?")
+	for i := range parts[1:] {
+		parts[i] += "$" + strconv.Itoa(i+1)
 	}
-	return b.String()
+	return strings.Join(parts, "")
 }
 
 // WhereIn returns the text after FROM that selects the rows of {table} whose column has one of
