@@ -27,7 +27,8 @@ func order(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintln(w, "ordered by", user)
 }
 
-// A test of a service's handler, from the good key to the store that is down.
+// A test of a service's handler with a valid key, with a missing scope, with a store that is down,
+// and with an expired token.
 func Example() {
 	t := &testing.T{} // in a test, its parameter
 
@@ -57,4 +58,31 @@ func Example() {
 	// without the scope: 403
 	// while the store is down: 503
 	// an hour later: 401
+}
+
+// A test of what a service does if a change is made, but the store's response is lost.
+func ExampleStore_Intercept() {
+	t := &testing.T{} // in a test, its parameter
+
+	kit := tokenauthtest.New(t, nil)
+	key := kit.Issue("42")
+	kit.Store.ResetCalls()
+	kit.Store.Intercept(func(_ context.Context, method string, next func() error) error {
+		err := next()
+		if method == "RevokeAll" {
+			return errors.New("connection reset by peer")
+		}
+		return err
+	})
+
+	_, err := kit.Manager.RevokeAll(context.Background(), "42")
+	fmt.Println("revoke all:", err)
+	_, err = kit.Manager.Authenticate(context.Background(), key.Reveal())
+	fmt.Println("the key is revoked:", errors.Is(err, tokenauth.ErrRevoked))
+	fmt.Println("calls:", kit.Store.Calls())
+
+	// Output:
+	// revoke all: connection reset by peer
+	// the key is revoked: true
+	// calls: [RevokeAll Find]
 }

@@ -189,6 +189,111 @@ func TestStoreFail(t *testing.T) {
 
 func TestStoreConformance(t *testing.T) {
 	storetest.Run(t, func(*testing.T) tokenauth.Store { return tokenauthtest.NewStore(tokenauth.NewMemoryStore()) })
+	storetest.Run(t, func(*testing.T) tokenauth.Store {
+		store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+		store.Intercept(func(_ context.Context, _ string, next func() error) error { return next() })
+		return store
+	})
+}
+
+func TestStoreIntercept(t *testing.T) {
+	before, behind, after := errors.New("before"), errors.New("from the inner store"), errors.New("after")
+	type key struct{}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.WithValue(t.Context(), key{}, name)
+			inner := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+			inner.Fail(behind)
+			store := tokenauthtest.NewStore(inner)
+			intercept := func(f func(next func() error) error) {
+				store.Intercept(func(got context.Context, method string, next func() error) error {
+					require.Equal(t, name, method)
+					require.Equal(t, ctx, got)
+					return f(next)
+				})
+			}
+			intercept(func(func() error) error { return before })
+			require.ErrorIs(t, call(ctx, store), before)
+			intercept(func(func() error) error { return nil })
+			require.NoError(t, call(ctx, store), "the call is not passed on")
+			require.Empty(t, inner.Calls())
+
+			intercept(func(next func() error) error { return next() })
+			require.ErrorIs(t, call(ctx, store), behind)
+			intercept(func(next func() error) error { return errors.Join(after, next()) })
+			require.ErrorIs(t, call(ctx, store), after)
+			require.Equal(t, []string{name, name}, inner.Calls())
+
+			store.Fail(behind)
+			require.NotErrorIs(t, call(ctx, store), after, "a failing store runs no interceptor")
+			store.Fail(nil)
+			store.Intercept(nil)
+			require.NotErrorIs(t, call(ctx, store), after, "the interceptor is removed")
+		})
+	}
+}
+
+// Results of the inner store must reach the caller, also if the interceptor returns an error.
+func TestStoreInterceptResults(t *testing.T) {
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	record := tokenauth.Record{Token: tokenauth.Token{ID: "a", UserID: "42", Name: "laptop", CreatedAt: noon}}
+	require.NoError(t, store.Create(t.Context(), record))
+	lost := errors.New("the response was lost")
+	for _, err := range []error{nil, lost} {
+		store.Intercept(func(_ context.Context, _ string, next func() error) error { return errors.Join(next(), err) })
+		found, got := store.Find(t.Context(), record.Digest)
+		require.ErrorIs(t, got, err)
+		require.Equal(t, "laptop", found.Token.Name)
+		list, got := store.List(t.Context(), tokenauth.Query{UserID: "42"})
+		require.ErrorIs(t, got, err)
+		require.Len(t, list, 1)
+	}
+	n, err := store.RevokeAll(t.Context(), "42", noon)
+	require.ErrorIs(t, err, lost)
+	require.Equal(t, 1, n)
+	n, err = store.Prune(t.Context(), noon.Add(time.Hour), 10)
+	require.ErrorIs(t, err, lost)
+	require.Equal(t, 1, n)
+}
+
+// An interceptor may call the Store, for example to change a token during another call.
+func TestStoreInterceptCallsTheStore(t *testing.T) {
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	store.Intercept(func(ctx context.Context, method string, next func() error) error {
+		if method == "Revoke" {
+			if _, err := store.List(ctx, tokenauth.Query{AllUsers: true}); err != nil {
+				return err
+			}
+		}
+		return next()
+	})
+	require.ErrorIs(t, store.Revoke(t.Context(), "42", "id", noon), tokenauth.ErrNotFound)
+	require.Equal(t, []string{"Revoke", "List"}, store.Calls())
+}
+
+func TestStoreCalls(t *testing.T) {
+	kit := tokenauthtest.New(t, nil)
+	require.Empty(t, kit.Store.Calls())
+	key := kit.Issue("42")
+	require.Equal(t, []string{"List", "Create"}, kit.Store.Calls())
+	kit.Store.ResetCalls()
+	_, err := authenticate(kit, key)
+	require.NoError(t, err)
+	kit.Store.Fail(errors.New("down"))
+	_, err = authenticate(kit, key)
+	require.Error(t, err)
+	got := kit.Store.Calls()
+	require.Equal(t, []string{"Find", "Find"}, got, "failing calls are included")
+	got[0] = "changed by the caller"
+	require.Equal(t, 2, kit.Store.Count("Find"))
+	require.Zero(t, kit.Store.Count("Create"))
+	require.Zero(t, kit.Store.Count("find"))
+	kit.Store.ResetCalls()
+	require.Empty(t, kit.Store.Calls())
+	for name, call := range calls {
+		_ = call(t.Context(), kit.Store)
+		require.Equal(t, 1, kit.Store.Count(name))
+	}
 }
 
 // TestConcurrentUse is for the race detector.
@@ -207,9 +312,15 @@ func TestConcurrentUse(t *testing.T) {
 					t.Error(err)
 				}
 				kit.Store.Fail(nil)
+				kit.Store.Intercept(func(_ context.Context, _ string, next func() error) error { return next() })
+				kit.Store.Intercept(nil)
+				if kit.Store.Count("Find") > len(kit.Store.Calls()) {
+					t.Error("Calls has fewer calls than Count")
+				}
 			}
 		})
 	}
 	callers.Wait()
+	require.Equal(t, 400, kit.Store.Count("Find"))
 	require.Equal(t, noon.Add(400*time.Second), kit.Clock.Now())
 }
