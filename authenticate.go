@@ -2,17 +2,16 @@ package tokenauth
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/bearer"
 )
 
-// Authenticate returns the token whose key is presented. A key that is not
-// accepted is [ErrInvalidKey]; where it is known why, [ErrExpired] or
-// [ErrRevoked], which wrap it. Malformed keys are refused without asking the
-// store.
+// Authenticate returns the token of a presented key. If the key is not accepted, the error wraps
+// [ErrInvalidKey]. The error is [ErrRevoked] if the token is revoked. It wraps [ErrExpired] if the
+// token is expired or was unused for too long. Authenticate refuses a malformed key without a call
+// to the store.
 func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, error) {
 	var p presentation
 	err := m.authenticate(ctx, presented, &p)
@@ -20,121 +19,206 @@ func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, er
 	if err != nil {
 		return Token{}, err
 	}
-	return p.token.clone(), nil
+	return p.record.Token.clone(), nil
 }
 
-// A presentation is what is known of a key that was presented. It is filled in place:
-// to hand it from call to call would be felt.
+// A presentation holds what the Manager knows about the key of one request. Functions pass it by
+// pointer to avoid an allocation per request.
 type presentation struct {
-	token   *Token // the store's own, not to be changed; nil: the key is no token's
-	retired bool   // whether the key is the one that a rotation replaced
-	at      time.Time
+	digest Digest
+	// origin is the Origin of the LegacyFormat that recognized the key. It is empty if the key has
+	// the Manager's own form.
+	origin string
+	// record is the record of the key's token, or nil if no token has the key. The store shares the
+	// record, so it must not be changed.
+	record  *Record
+	retired bool      // true if the last rotation of the token replaced the key
+	at      time.Time // time at which judge decides
 }
 
 func (m *Manager) authenticate(ctx context.Context, presented string, p *presentation) error {
-	d, origin, ok := m.recognize(presented)
-	if !ok {
-		return errMalformedKey
-	}
-	r, err := m.store.Find(ctx, d)
+	r, err := m.find(ctx, presented, p)
 	if err != nil {
-		if errors.Is(err, ErrNotFound) {
-			return errUnknownKey
-		}
-		return &unavailableError{findingToken, err}
-	}
-	if r == nil {
-		return &unavailableError{findingToken, errors.New("the store returned neither a record nor an error")}
+		return err
 	}
 	p.at = m.options.Now()
-	return m.judge(r, &d, origin, p)
+	return m.judge(r, p)
 }
 
-// recognize returns the digest to look for, and the origin that the token must
-// have if the key is another system's.
-func (m *Manager) recognize(presented string) (d Digest, origin string, ok bool) {
+// find returns the record of the token that has the presented key. The record may come from a cache
+// in front of the store.
+func (m *Manager) find(ctx context.Context, presented string, p *presentation) (*Record, error) {
+	if !m.recognize(presented, p) {
+		return nil, errMalformedKey
+	}
+	r, err := m.store.Find(ctx, p.digest)
+	switch {
+	case err == nil && r == nil:
+		err = errors.New("the store returned neither a record nor an error")
+	case err == nil && !r.has(p.digest):
+		err = errors.New("the store returned the record of another key")
+	case err == nil:
+		return r, nil
+	case errors.Is(err, ErrNotFound):
+		return nil, errUnknownKey
+	}
+	return nil, &unavailableError{ReasonStoreFailed, err}
+}
+
+// findFresh is like find, but never returns a cached record. The token t is the result of an
+// earlier find with the same key.
+func (m *Manager) findFresh(ctx context.Context, t *Token, p *presentation) (*Record, error) {
+	r, err := m.get(ctx, t.UserID, t.ID) // get calls Store.List, whose results are never cached
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, errUnknownKey
+	case err != nil:
+		return nil, &unavailableError{ReasonStoreFailed, err}
+	case !r.has(p.digest):
+		return nil, errRetiredKey
+	}
+	return &r, nil
+}
+
+// recognize reports whether presented has the Manager's own form or a legacy form. If so, recognize
+// sets the digest and the origin of p.
+func (m *Manager) recognize(presented string, p *presentation) bool {
 	for i := range m.forms {
 		if m.forms[i].Matches(presented) {
-			return DigestOf(presented), "", true
+			p.digest = DigestOf(presented)
+			return true
 		}
 	}
-	if len(m.options.Legacy) > 0 && !bearer.IsKey(presented) {
-		return d, "", false
+	if len(m.options.Legacy) == 0 || !bearer.IsKey(presented) {
+		return false
 	}
 	for _, f := range m.options.Legacy {
 		if text, ok := f.Canonical(presented); ok {
-			return DigestOf(text), f.Origin, true
+			p.digest, p.origin = DigestOf(text), f.Origin
+			return true
 		}
 	}
-	return d, "", false
+	return false
 }
 
-// judge decides whether the key with digest d, of origin's form, is good at p.at. It
-// believes the store nothing that it can check itself.
-func (m *Manager) judge(r *Record, d *Digest, origin string, p *presentation) error {
+// has reports whether d is the current or the retired digest of r. The comparison need not take
+// constant time. A client cannot learn a digest from response times, because d is a SHA-256 hash
+// that the client cannot choose byte by byte.
+func (r *Record) has(d Digest) bool {
+	return r.Digest == d || r.Retired != nil && r.Retired.Digest == d
+}
+
+// match sets p.record to r and sets p.retired. The presented key must be the current or the retired
+// key of r. match returns an error if the form of the presented key contradicts the record. An
+// imported key must have the legacy form of its Origin, and every other key must have the Manager's
+// own form.
+func (p *presentation) match(r *Record) error {
+	p.retired = r.Digest != p.digest
 	generation := r.Token.Generation
-	if !equal(&r.Digest, d) {
-		if r.Retired == nil || !equal(&r.Retired.Digest, d) {
-			return &unavailableError{findingToken, errors.New("the store returned the record of another key")}
-		}
+	if p.retired {
 		generation--
-		p.retired = true
 	}
-	if imported := generation == 0 && r.Token.Origin != ""; imported != (origin != "") || imported && origin != r.Token.Origin {
-		return errUnknownKey // our keys and another system's never stand for each other
+	imported := generation == 0 && r.Token.Origin != ""
+	if imported != (p.origin != "") || imported && p.origin != r.Token.Origin {
+		return errUnknownKey
 	}
-	p.token = &r.Token
-	switch {
-	case !r.Token.RevokedAt.IsZero():
+	p.record = r
+	return nil
+}
+
+// judge returns an error unless the presented key, which is a key of r, is accepted at the time
+// p.at. It checks revocation, expiry, grace and idle time itself, and does not rely on the store
+// for these checks.
+func (m *Manager) judge(r *Record, p *presentation) error {
+	if err := p.match(r); err != nil {
+		return err
+	}
+	switch t := &r.Token; {
+	case !t.RevokedAt.IsZero():
 		return ErrRevoked
-	case expired(r.Token.ExpiresAt, p.at):
+	case t.ExpiredAt(p.at):
 		return ErrExpired
 	case p.retired && !p.at.Before(r.Retired.Until):
 		return errRetiredKey
-	case m.options.IdleTimeout > 0 && m.isIdle(&r.Token, p.at):
+	case m.isIdle(t, p.at):
 		return errIdle
 	}
 	return nil
 }
 
-// isIdle reports whether a token went unused for too long, also by what this process
-// knows and the store does not yet: one that takes no writes must lock nobody out.
+// isIdle reports whether a token was unused for IdleTimeout or longer. Last-used times that this
+// process has not written yet count too. Otherwise a store that fails all writes would lock out
+// users whose tokens are in use.
 func (m *Manager) isIdle(t *Token, now time.Time) bool {
 	limit := m.options.IdleTimeout
-	return now.Sub(t.CreatedAt) >= limit && now.Sub(t.LastUsedAt) >= limit && now.Sub(m.uses.Latest(t.ID)) >= limit
+	return limit > 0 && now.Sub(t.CreatedAt) >= limit && now.Sub(t.LastUsedAt) >= limit && now.Sub(m.lastUse.Latest(t.ID)) >= limit
 }
 
-// settle is what follows from how a request with a key ended, by err: the use of its
-// token, and at most one event.
-func (m *Manager) settle(ctx context.Context, p *presentation, err error) {
+// RevokeKey revokes the token of a presented key and returns the token. The key may be the token's
+// current key, or its previous key until the grace has passed. The token may be expired. If the
+// token is already revoked, RevokeKey changes nothing and returns no error.
+//
+// RevokeKey returns an error that wraps [ErrInvalidKey] if the key is malformed or unknown, or if a
+// rotation replaced the key and the grace has passed. After any other error, the token may or may
+// not be revoked. In that case, repeat the call.
+func (m *Manager) RevokeKey(ctx context.Context, presented string) (Token, error) {
+	var p presentation
+	r, err := m.find(ctx, presented, &p)
 	if err == nil {
-		if m.uses != nil {
-			m.uses.Note(p.token.ID, p.token.LastUsedAt, p.at)
-		}
-		if p.retired {
-			m.tell(ctx, Event{Kind: EventRetiredKeyUsed, Token: p.token.clone()})
-		}
+		r, err = m.findFresh(ctx, &r.Token, &p)
+	}
+	if err == nil {
+		err = p.match(r)
+	}
+	if err != nil {
+		return Token{}, err
+	}
+	now := m.options.Now()
+	switch {
+	case p.retired && !now.Before(r.Retired.Until):
+		return Token{}, errRetiredKey
+	case !r.Token.RevokedAt.IsZero():
+		return r.Token, nil
+	}
+	err = m.store.Revoke(ctx, r.Token.UserID, r.Token.ID, now)
+	switch {
+	case errors.Is(err, ErrNotFound): // deleted meanwhile
+		return Token{}, errUnknownKey
+	case err != nil:
+		return Token{}, err
+	}
+	r.Token.RevokedAt = micros(now)
+	m.emit(ctx, Event{Kind: EventRevoked, Token: r.Token.clone(), Count: 1})
+	return r.Token, nil
+}
+
+// settle records the outcome of an authentication, whose error is err. If err is nil, settle
+// records the last-used time of the token. settle emits at most one event.
+func (m *Manager) settle(ctx context.Context, p *presentation, err error) {
+	if err != nil {
+		m.reject(ctx, p.record, err)
 		return
 	}
+	if m.lastUse != nil {
+		m.lastUse.Note(p.record.Token.ID, p.record.Token.LastUsedAt, p.at)
+	}
+	if p.retired {
+		m.emit(ctx, Event{Kind: EventRetiredKeyUsed, Token: p.record.Token.clone()})
+	}
+}
+
+// reject emits an EventRejected for err. The record r is that of the presented key, or nil if no
+// token has the key.
+func (m *Manager) reject(ctx context.Context, r *Record, err error) {
 	if m.options.OnEvent == nil || err == ErrNoKey {
 		return
 	}
-	e := Event{Kind: EventRejected, Reason: reasonOf(err), Err: err}
+	e := Event{Kind: EventRejected, Reason: verdictOf(err).reason, Err: err}
 	if e.isFailure() && ctx.Err() == context.Canceled {
-		return // the client gave up
+		return // the store call failed because the client has disconnected
 	}
-	if p.token != nil {
-		e.Token = p.token.clone()
+	if r != nil {
+		e.Token = r.Token.clone()
 	}
-	m.options.OnEvent(ctx, e)
-}
-
-// equal takes the same time wherever a and b differ. crypto/subtle does so byte
-// by byte, which is felt on each request.
-func equal(a, b *Digest) bool {
-	var differ uint64
-	for i := 0; i < len(a); i += 8 {
-		differ |= binary.NativeEndian.Uint64(a[i:]) ^ binary.NativeEndian.Uint64(b[i:])
-	}
-	return differ == 0
+	m.emit(ctx, e)
 }

@@ -17,17 +17,12 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/limit"
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// checkUser is the protected handler of the benchmarks. It reads the user from the context.
-var checkUser = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-	if u, ok := tokenauth.UserFrom[*user](r.Context()); !ok || u == nil {
-		panic("no user")
-	}
-})
-
-// A population holds n tokens, ten per user, for the library and for the baseline. The
-// baseline is the least work that any authentication needs; see internal/limit.
+// A population holds n tokens, ten tokens per user, and their keys. The field auth is the library
+// under test. The field limit is the baseline, a handler with the same tokens. The baseline does
+// only the work that every authentication needs; see package internal/limit.
 type population struct {
 	keys    []string
 	limit   http.Handler
@@ -36,12 +31,20 @@ type population struct {
 	manager *tokenauth.Manager
 }
 
+// ServeHTTP is the handler that the middleware protects in the benchmarks. It reads the user from
+// the context of the request.
+func (p *population) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	if u, ok := p.auth.User(r.Context()); !ok || u == nil {
+		panic("the context of the request holds no user")
+	}
+}
+
 func newPopulation(b *testing.B, n int) *population {
 	b.Helper()
 	p := &population{store: tokenauth.NewMemoryStore()}
 	p.manager = newManager(p.store, &tokenauth.Options{MaxPerUser: -1})
 	u := &user{ID: "42"}
-	p.auth = tokenauth.NewAuthenticator(p.manager, func(context.Context, string) (*user, error) { return u, nil }, nil)
+	p.auth = must.Get(tokenauth.NewAuthenticator(p.manager, func(context.Context, string) (*user, error) { return u, nil }, nil))
 	byDigest := make(map[tokenauth.Digest]*tokenauth.Token)
 	for i := range n {
 		key := tokenauth.GenerateKey("acme")
@@ -57,8 +60,9 @@ func newPopulation(b *testing.B, n int) *population {
 	return p
 }
 
-// requester returns a function that sends one request with the next key to h. The order of
-// the keys defeats the prefetching of the processor.
+// requester returns a function that sends one request to h. Each call of this function sends the
+// next key of p in the Authorization header. The keys are in a scattered order, so that the
+// processor cannot prefetch the data of the next token.
 func (p *population) requester(h http.Handler) func() {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header["Authorization"] = make([]string, 1)
@@ -78,28 +82,31 @@ func (p *population) requester(h http.Handler) func() {
 	}
 }
 
-// BenchmarkHit measures a request with a valid key. The budget is 1.3 times the baseline.
+// BenchmarkHit compares the time of a request that has a valid key to the time of the baseline. The
+// store holds one token. The library may take at most 1.3 times as long as the baseline.
 func BenchmarkHit(b *testing.B) {
 	p := newPopulation(b, 1)
-	limit.Compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
+	limit.Compare(b, p.requester(p.limit), p.requester(p.auth.Require(p)))
 }
 
-// BenchmarkTokens measures a request with a valid key among many tokens. The budget is 1.3
-// times the baseline with the same number of tokens. Case Q8.
+// BenchmarkTokens compares the time of a request that has a valid key to the time of the baseline.
+// The store holds between 1,000 and 1,000,000 tokens. The library may take at most 1.3 times as
+// long as the baseline with the same number of tokens. Case Q8.
 func BenchmarkTokens(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			if n > 10_000 && testing.Short() {
-				b.Skip("takes seconds to fill")
+				b.Skip("filling the store takes several seconds")
 			}
 			p := newPopulation(b, n)
-			limit.Compare(b, p.requester(p.limit), p.requester(p.auth.Require(checkUser)))
+			limit.Compare(b, p.requester(p.limit), p.requester(p.auth.Require(p)))
 		})
 	}
 }
 
-// BenchmarkReject measures requests that are rejected without a query. The budget is 0.35
-// times the baseline of a valid key, without an allocation.
+// BenchmarkReject measures requests that the Authenticator rejects without a call of the store.
+// Such a rejection must not allocate memory. A rejection may take at most 0.35 times as long as a
+// request with a valid key takes in the baseline.
 func BenchmarkReject(b *testing.B) {
 	p := newPopulation(b, 1)
 	good := p.keys[0]
@@ -113,16 +120,16 @@ func BenchmarkReject(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			h := http.Header{"Authorization": values}
-			decide := func() { _, _, _ = p.auth.Authenticate(context.Background(), h) }
+			decide := func() { _, _, _ = p.auth.Authenticate(context.Background(), h, tokenauth.Need{}) }
 			limit.Compare(b, p.requester(p.limit), decide)
 			b.ReportMetric(testing.AllocsPerRun(100, decide), "allocs")
 		})
 	}
 }
 
-// BenchmarkSQLiteFind compares Find on SQLite with its baseline: a prepared SELECT of the
-// same columns by one digest, with a cancelable context. The budget is 1.15 times the
-// baseline.
+// BenchmarkSQLiteFind compares the time of SQLStore.Find on SQLite to the time of a baseline. The
+// baseline is a prepared SELECT of the same columns by one digest, with a cancelable context. Find
+// may take at most 1.15 times as long as this SELECT.
 func BenchmarkSQLiteFind(b *testing.B) {
 	db := openSQLite(b)
 	store := newSQLiteStore(b, db, nil)
@@ -153,13 +160,16 @@ func BenchmarkSQLiteFind(b *testing.B) {
 	})
 }
 
-// BenchmarkParallel measures the speedup of 256 goroutines over one goroutine, with one key.
-// The budget is at least 0.9 times the speedup of the baseline. Case Q8.
+// BenchmarkParallel measures a speedup: the requests per second of 256 goroutines, divided by the
+// requests per second of one goroutine. All requests carry the same key. The speedup of the library
+// must be at least 0.9 times the speedup of the baseline. Case Q8.
 func BenchmarkParallel(b *testing.B) {
 	p := newPopulation(b, 1)
-	var rate [2][2]float64 // baseline and library, each with one goroutine and with 256
+	// The first index is 0 for the baseline and 1 for the library. The second index is 0 for one
+	// goroutine and 1 for 256 goroutines.
+	var rate [2][2]float64
 	for b.Loop() {
-		for i, h := range []http.Handler{p.limit, p.auth.Require(checkUser)} {
+		for i, h := range []http.Handler{p.limit, p.auth.Require(p)} {
 			for j, goroutines := range []int{1, 256} {
 				rate[i][j] = max(rate[i][j], requestsPerSecond(p, h, goroutines))
 			}
@@ -193,8 +203,9 @@ func requestsPerSecond(p *population, h http.Handler, goroutines int) float64 {
 	return float64(total.Load()) / time.Since(begin).Seconds()
 }
 
-// BenchmarkMemory measures the memory of a token in the MemoryStore. It includes all indexes
-// but not the token's strings. The budget is 450 bytes per token with 1,000,000 tokens.
+// BenchmarkMemory measures the memory that the MemoryStore uses per token. The result includes all
+// indexes, but not the strings of the token. A MemoryStore with 1,000,000 tokens may use at most
+// 450 bytes per token.
 func BenchmarkMemory(b *testing.B) {
 	for _, perUser := range []int{1, 10} {
 		b.Run(fmt.Sprintf("%d a user", perUser), func(b *testing.B) {
@@ -202,7 +213,8 @@ func BenchmarkMemory(b *testing.B) {
 			if testing.Short() {
 				n = 10_000
 			}
-			records := make([]tokenauth.Record, n) // allocates the strings before the measurement
+			// The strings of the tokens are allocated here, before the measurement.
+			records := make([]tokenauth.Record, n)
 			for i := range records {
 				id := fmt.Sprintf("T%025d", i)
 				records[i] = tokenauth.Record{Digest: tokenauth.DigestOf(id), Token: tokenauth.Token{
@@ -214,7 +226,8 @@ func BenchmarkMemory(b *testing.B) {
 			for i := range records {
 				require.NoError(b, store.Create(context.Background(), records[i]))
 			}
-			b.ReportMetric(0, "ns/op") // the store is filled once, independent of b.N
+			// The metric ns/op is hidden, because the benchmark fills the store only once.
+			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(float64(loadtest.Heap()-before)/float64(n), "bytes/token")
 			runtime.KeepAlive(records)
 			runtime.KeepAlive(store)

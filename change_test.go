@@ -4,39 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// A failing store returns err from every method.
-type failing struct{ err error }
-
-func (s failing) Create(context.Context, ...tokenauth.Record) error { return s.err }
-func (s failing) Find(context.Context, tokenauth.Digest) (*tokenauth.Record, error) {
-	return nil, s.err
-}
-func (s failing) List(context.Context, tokenauth.Query) ([]tokenauth.Record, error) {
-	return nil, s.err
-}
-func (s failing) Update(context.Context, string, string, tokenauth.Patch, time.Time) error {
-	return s.err
-}
-func (s failing) Rotate(context.Context, string, string, tokenauth.Rotation, time.Time) error {
-	return s.err
-}
-func (s failing) Revoke(context.Context, string, string, time.Time) error        { return s.err }
-func (s failing) RevokeExpired(context.Context, string, string, time.Time) error { return s.err }
-func (s failing) RevokeAll(context.Context, string, time.Time) (int, error)      { return 0, s.err }
-func (s failing) Touch(context.Context, ...tokenauth.Use) error                  { return s.err }
-func (s failing) Prune(context.Context, time.Time, int) (int, error)             { return 0, s.err }
-
-// An answering store returns the same record from every Find.
+// An answering is a Store whose Find always returns the same record and no error.
 type answering struct {
-	failing
+	tokenauth.Store
 	record *tokenauth.Record
 }
 
@@ -44,15 +24,15 @@ func (s answering) Find(context.Context, tokenauth.Digest) (*tokenauth.Record, e
 	return s.record, nil
 }
 
-// A change of one token must leave all other tokens unchanged, of the same user and of
-// other users. The test checks the stored records and the responses of the middleware. This
-// is the purpose of the library.
+// A change of one token must not change any other token, whether of the same user or of another
+// user. Otherwise a user who rotates the key of one device would lock out other devices. The test
+// compares the stored records and the responses of the middleware before and after each change.
 func TestOneTokenNeverTouchesAnother(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := newClock()
 		m := newManager(store, &tokenauth.Options{Now: clock.Now})
-		auth := tokenauth.NewAuthenticator(m, anyUser, nil)
+		auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
 		handler := auth.RequireScopes("read")(whoami)
 
 		changed, foo := issue(t, m, tokenauth.Spec{UserID: "anna", Name: "Foo", Scopes: []string{"read"}})
@@ -75,7 +55,7 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 		for _, step := range []struct {
 			name string
 			do   func() error
-			code int // for the first key of the changed token
+			code int // status of a request with the first key of the token named Foo
 		}{
 			{"rotate", func() error { _, _, err := m.Rotate(ctx, "anna", foo.ID, 10*time.Minute); return err }, 200},
 			{"rename", func() error {
@@ -109,7 +89,8 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 	})
 }
 
-// Update must change only the fields that the patch sets, and must refuse invalid changes.
+// Update must change only those fields of a token that the Patch sets. It must return an error if
+// the token does not exist, or if the Patch contains an invalid value.
 func TestUpdate(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -160,18 +141,20 @@ func TestUpdate(t *testing.T) {
 
 		_, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(time.Minute))})
 		require.NoError(t, err)
-		clock.Set(start.Add(time.Minute)) // an expired token cannot be changed
+		clock.Set(start.Add(time.Minute)) // the token expires, so Update must refuse to change it
 		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(time.Hour))})
 		require.ErrorIs(t, err, tokenauth.ErrConflict)
 	})
 }
 
-// The pages of a list must neither repeat nor skip a token. A query without a user must be
-// an error, so that a missing user ID does not list the tokens of other users.
+// The pages that List returns must neither repeat nor skip a token. List must return an error for a
+// Query without a user ID. Otherwise a service that forgets the user ID would show one user the
+// tokens of all users.
 func TestList(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		m := newManager(store, &tokenauth.Options{Now: newClock().Now}) // all tokens have the same CreatedAt
+		// The clock stands still, so all tokens have the same CreatedAt.
+		m := newManager(store, &tokenauth.Options{Now: newClock().Now})
 		for i := range 7 {
 			issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 		}
@@ -191,7 +174,8 @@ func TestList(t *testing.T) {
 			}
 			last := page[len(page)-1]
 			query.After = last.Cursor()
-			require.NoError(t, m.Revoke(ctx, "u", last.ID)) // Case S21. The token of the cursor is revoked.
+			// List must find the next page even if the token of the cursor is revoked. Case S21.
+			require.NoError(t, m.Revoke(ctx, "u", last.ID))
 		}
 		require.Len(t, seen, 7)
 
@@ -199,13 +183,13 @@ func TestList(t *testing.T) {
 			query tokenauth.Query
 			want  int
 		}{
-			"live ones":         {tokenauth.Query{UserID: "u"}, 5},
-			"revoked ones too":  {tokenauth.Query{UserID: "u", IncludeRevoked: true}, 7},
-			"all users":         {tokenauth.Query{AllUsers: true, IncludeRevoked: true}, 8},
-			"one by ID":         {tokenauth.Query{AllUsers: true, IDs: []string{other.ID}}, 1},
-			"another's by ID":   {tokenauth.Query{UserID: "u", IDs: []string{other.ID}}, 0},
-			"what can be no ID": {tokenauth.Query{UserID: "u", IDs: []string{"a b"}}, 0},
-			"unknown user":      {tokenauth.Query{UserID: "nobody"}, 0},
+			"live tokens":             {tokenauth.Query{UserID: "u"}, 5},
+			"live and revoked tokens": {tokenauth.Query{UserID: "u", IncludeRevoked: true}, 7},
+			"all users":               {tokenauth.Query{AllUsers: true, IncludeRevoked: true}, 8},
+			"ID of a token":           {tokenauth.Query{AllUsers: true, IDs: []string{other.ID}}, 1},
+			"ID of another user":      {tokenauth.Query{UserID: "u", IDs: []string{other.ID}}, 0},
+			"malformed ID":            {tokenauth.Query{UserID: "u", IDs: []string{"a b"}}, 0},
+			"unknown user":            {tokenauth.Query{UserID: "nobody"}, 0},
 		} {
 			tokens, err := m.List(ctx, c.query)
 			require.NoError(t, err, name)
@@ -220,7 +204,8 @@ func TestList(t *testing.T) {
 	})
 }
 
-// Prune must delete any number of expired tokens, and must keep imported tokens.
+// Prune must delete all tokens that expired before the given time, even thousands of tokens. Prune
+// must keep imported tokens, because a deleted token could be imported again.
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -244,7 +229,8 @@ func TestPrune(t *testing.T) {
 		require.NoError(t, err)
 
 		clock.Set(start.Add(24 * time.Hour))
-		n, err := m.Prune(ctx, start.Add(time.Hour)) // the tokens expire at this instant, not before it
+		// The tokens expire exactly at this time, so Prune must not delete them yet.
+		n, err := m.Prune(ctx, start.Add(time.Hour))
 		require.NoError(t, err)
 		require.Zero(t, n)
 		n, err = m.Prune(ctx, start.Add(time.Hour+time.Microsecond))
@@ -255,41 +241,43 @@ func TestPrune(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, tokens, 2)
 	})
-	_, err := newManager(failing{errors.New("down")}, nil).Prune(ctx, start)
+	_, err := newManager(newFailingStore(errors.New("down")), nil).Prune(ctx, start)
 	require.Error(t, err)
 }
 
-// Case S19. The Manager must not accept the record of another key, which a faulty driver
-// may return.
+// If Find of a faulty store returns the record of another key, the Manager must return an error.
+// Otherwise the client would act as the user of the other key. Case S19.
 func TestS19AnotherKeysRecord(t *testing.T) {
 	t.Parallel()
 	good := newManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := issue(t, good, tokenauth.Spec{UserID: "u", Name: "n"})
 	for name, record := range map[string]*tokenauth.Record{
-		"another's":               {Digest: tokenauth.DigestOf("another"), Token: tokenauth.Token{UserID: "v"}},
-		"another's, and retired":  {Retired: &tokenauth.RetiredKey{Digest: tokenauth.DigestOf("another"), Until: start.AddDate(100, 0, 0)}},
-		"none, and not an error":  nil,
-		"one without any digests": {},
+		"record of another key":           {Digest: tokenauth.DigestOf("another"), Token: tokenauth.Token{UserID: "v"}},
+		"record with another retired key": {Retired: &tokenauth.RetiredKey{Digest: tokenauth.DigestOf("another"), Until: start.AddDate(100, 0, 0)}},
+		"nil record and nil error":        nil,
+		"record without digests":          {},
 	} {
 		m := newManager(answering{record: record}, nil)
 		_, err := m.Authenticate(ctx, key)
 		require.Error(t, noted(err), name)
-		require.Equal(t, 503, tokenauth.StatusCode(err), name) // 503, not 401, because the key is valid
+		// The key is valid, so the status must be 503. With 401, the client would discard the key.
+		require.Equal(t, 503, tokenauth.StatusCode(err), name)
 		require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
 	}
 }
 
-// Cases S17, F1. If the store fails, the status must be 503. This must hold even if the
-// error of the store is or wraps an error of this package.
+// If a call of the store fails, StatusCode must return 503. This must hold even if the error of the
+// store is or wraps an error of package tokenauth. With status 401, clients would discard valid
+// keys. Cases S17, F1.
 func TestStoreFails(t *testing.T) {
 	t.Parallel()
 	key, _ := issue(t, newManager(tokenauth.NewMemoryStore(), nil), tokenauth.Spec{UserID: "u", Name: "n"})
 	for _, cause := range []error{errors.New("dial tcp: refused"), context.Canceled, context.DeadlineExceeded, tokenauth.ErrConflict, tokenauth.ErrRevoked} {
-		_, err := newManager(failing{cause}, nil).Authenticate(ctx, key)
+		_, err := newManager(newFailingStore(cause), nil).Authenticate(ctx, key)
 		require.ErrorIs(t, noted(err), cause)
 		require.Equal(t, 503, tokenauth.StatusCode(err), cause)
 	}
-	m := newManager(failing{errors.New("down")}, nil)
+	m := newManager(newFailingStore(errors.New("down")), nil)
 	for name, call := range map[string]func() error{
 		"Issue":  func() error { _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "n"}); return err },
 		"Get":    func() error { _, err := m.Get(ctx, "u", "ID"); return err },
@@ -307,8 +295,8 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// In a transaction of the caller, the token and the service's own row must be committed
-// together.
+// A service may issue a token in a transaction of its own. The database must then commit or roll
+// back the token together with the row of the service.
 func TestWithStoreInTransaction(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
@@ -333,41 +321,67 @@ func TestWithStoreInTransaction(t *testing.T) {
 	}
 }
 
-// Invalid arguments of a constructor must cause a panic at the start of the service, not an
-// error on the first request.
-func TestNewPanics(t *testing.T) {
+// New and NewAuthenticator must return an error if an option is invalid. Otherwise the mistake
+// would appear only at the first request.
+func TestConstructorsRefuseBadOptions(t *testing.T) {
 	t.Parallel()
 	store := tokenauth.NewMemoryStore()
-	m := tokenauth.New(store, "acme", &tokenauth.Options{Scopes: []string{"a"}})
-	auth := tokenauth.NewAuthenticator(m, anyUser, nil)
 	canonical := func(s string) (string, bool) { return s, true }
-	for name, build := range map[string]func(){
-		"nil store":           func() { tokenauth.New(nil, "acme", nil) },
-		"nil store later":     func() { m.WithStore(nil) },
-		"no prefix":           func() { tokenauth.New(store, "", nil) },
-		"former prefix":       func() { tokenauth.New(store, "acme", &tokenauth.Options{FormerPrefixes: []string{"A"}}) },
-		"scope":               func() { tokenauth.New(store, "acme", &tokenauth.Options{Scopes: []string{"a b"}}) },
-		"negative DefaultTTL": func() { tokenauth.New(store, "acme", &tokenauth.Options{DefaultTTL: -1}) },
-		"negative MaxTTL":     func() { tokenauth.New(store, "acme", &tokenauth.Options{MaxTTL: -1}) },
-		"DefaultTTL > MaxTTL": func() { tokenauth.New(store, "acme", &tokenauth.Options{DefaultTTL: 2, MaxTTL: 1}) },
-		"legacy without text": func() {
-			tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{{Origin: "x"}}})
-		},
-		"legacy without name": func() {
-			tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{{Canonical: canonical}}})
-		},
-		"nil manager": func() { tokenauth.NewAuthenticator(nil, anyUser, nil) },
-		"nil find":    func() { tokenauth.NewAuthenticator[*user](m, nil, nil) },
-		"key header":  func() { tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "X Key"}) },
-		"key header is ours": func() {
-			tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "authorization"})
-		},
+	for option, opts := range map[string]tokenauth.Options{
+		"FormerPrefixes":                {FormerPrefixes: []string{"A"}},
+		"Scopes":                        {Scopes: []string{"a b"}},
+		"DefaultTTL and MaxTTL":         {DefaultTTL: -1},
+		"DefaultTTL and MaxTTL must":    {MaxTTL: -1},
+		"DefaultTTL must":               {DefaultTTL: 2, MaxTTL: 1},
+		"Legacy":                        {Legacy: []tokenauth.LegacyFormat{{Origin: "x"}}},
+		"Legacy: a format":              {Legacy: []tokenauth.LegacyFormat{{Canonical: canonical}}},
+		"IdleTimeout":                   {IdleTimeout: -1},
+		"IdleTimeout must be":           {IdleTimeout: time.Minute},
+		"IdleTimeout requires":          {IdleTimeout: time.Hour, TouchEvery: -1},
+		"IdleTimeout must be at least ": {IdleTimeout: time.Hour, TouchEvery: 31 * time.Minute},
+	} {
+		_, err := tokenauth.New(store, "acme", &opts)
+		require.ErrorContains(t, err, "Options."+option)
+	}
+	m := newManager(store, nil)
+	for option, opts := range map[string]tokenauth.AuthenticatorOptions{
+		"Realm":                         {Realm: "a\"b"},
+		"KeyHeader":                     {KeyHeader: "X Key"},
+		"KeyHeader must not":            {KeyHeader: "authorization"},
+		"KeyHeaderOnly requires":        {KeyHeaderOnly: true},
+		"KeyHeaderOnly excludes":        {KeyHeader: "X-Key", KeyHeaderOnly: true, Schemes: []string{"Bearer"}},
+		"Schemes: a scheme must be":     {Schemes: []string{"Api Key"}},
+		"Schemes: a scheme must be 1":   {Schemes: []string{""}},
+		"Schemes: a scheme must not be": {Schemes: []string{"Bearer", "bearer"}},
+	} {
+		_, err := tokenauth.NewAuthenticator(m, anyUser, &opts)
+		require.ErrorContains(t, err, "AuthenticatorOptions."+option)
+	}
+}
+
+// A nil argument or an invalid scope is a programming error. It must cause a panic when the service
+// starts. A nil pointer in an interface must cause a panic, too. If NewSQLStore fails, it returns a
+// nil *SQLStore, and a service that ignores the error passes this pointer to New.
+func TestNilArgumentsPanic(t *testing.T) {
+	t.Parallel()
+	store := tokenauth.NewMemoryStore()
+	m := newManager(store, &tokenauth.Options{Scopes: []string{"a"}})
+	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
+	for name, call := range map[string]func(){
+		"nil store":            func() { _, _ = tokenauth.New(nil, "acme", nil) },
+		"nil pointer as store": func() { _, _ = tokenauth.New((*tokenauth.SQLStore)(nil), "acme", nil) },
+		"nil store later":      func() { m.WithStore((*tokenauth.MemoryStore)(nil)) },
+		"nil manager":          func() { _, _ = tokenauth.NewAuthenticator(nil, anyUser, nil) },
+		"nil find":             func() { _, _ = tokenauth.NewAuthenticator[*user](m, nil, nil) },
 		"nil handler":          func() { auth.Require(nil) },
+		"nil func as handler":  func() { auth.Optional(http.HandlerFunc(nil)) },
+		"nil mux as handler":   func() { auth.RequireScopes("a")((*http.ServeMux)(nil)) },
 		"no scope":             func() { auth.RequireScopes() },
 		"P4 malformed scope":   func() { auth.RequireScopes("a b") },
 		"scope does not exist": func() { auth.RequireScopes("b") },
+		"nil need":             func() { auth.RequireFunc(nil) },
 	} {
-		require.Panics(t, build, name)
+		require.Panics(t, call, name)
 	}
 	require.Equal(t, []string{"a"}, m.Scopes())
 }

@@ -13,16 +13,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// A drfRequest is the request for one row of docs/compared-with-drf.md. An empty method
-// means GET. An empty path means /me/.
+// A drfRequest is the HTTP request for one row of the table in docs/compared-with-drf.md. The field
+// row is the first cell of that row, and lines are the header lines of the request. An empty method
+// means GET, and an empty path means /me/.
 type drfRequest struct {
 	row, method, path, lines string
 }
 
-// authorized returns a request with one Authorization line. In value, KEY stands for an
-// imported key, and INACTIVE for the key of a user who may not sign in.
+// authorized returns a request with one Authorization line that has the given value. In value, KEY
+// stands for an imported key. UPPER stands for this key in upper case, and SHORT for this key
+// without its last character. INACTIVE stands for the imported key of a user who may not sign in.
 func authorized(row, value string) drfRequest {
 	return drfRequest{row, "", "", "Authorization: " + value + "\r\n"}
 }
@@ -118,7 +121,8 @@ func (d drfRequest) bytes() string {
 	return method + " " + text + "\r\n"
 }
 
-// newDRFService starts a server with the same routes as the DRF service of the comparison.
+// newDRFService starts a server that uses this library, and returns its address. The server has the
+// same routes as the Django REST Framework (DRF) service in docs/compared-with-drf.md.
 func newDRFService(t *testing.T) string {
 	m := newLegacyManager(tokenauth.NewMemoryStore(), drf)
 	importKey(t, m, "drf", hexKey("compared with DRF"))
@@ -126,12 +130,12 @@ func newDRFService(t *testing.T) string {
 		UserID: "inactive", Name: "n", Origin: "drf", Digest: tokenauth.DigestOf(hexKey("inactive")),
 	})
 	require.NoError(t, err)
-	auth := tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
+	auth := must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
 		if id == "inactive" {
 			return nil, tokenauth.ErrNoUser
 		}
 		return &user{id}, nil
-	}, nil)
+	}, nil))
 	me := http.NewServeMux()
 	me.Handle("GET /me/", whoami)
 	me.Handle("OPTIONS /me/", whoami)
@@ -142,25 +146,26 @@ func newDRFService(t *testing.T) string {
 	return newServer(t, mux)
 }
 
-// docs/compared-with-drf.md lists the responses that clients get after a move from DRF. The
-// test sends the request of every row to a server and checks the row.
+// docs/compared-with-drf.md lists the responses that clients get after a service has moved from
+// Django REST Framework to this library. For every table row, the test sends the request to a
+// server and compares the response with the row.
 func TestComparedWithDRF(t *testing.T) {
 	t.Parallel()
 	rows := tableOf(t, "docs/compared-with-drf.md", "request")
 	address := newDRFService(t)
 	for _, row := range rows {
 		i := slices.IndexFunc(drfRequests, func(d drfRequest) bool { return d.row == row[0] })
-		require.GreaterOrEqual(t, i, 0, "no request for the row %s", row[0])
+		require.GreaterOrEqual(t, i, 0, "drfRequests has no request for the table row %s", row[0])
 		resp, body := raw(t, address, drfRequests[i].bytes())
 		require.Equal(t, row[2], hereOf(t, resp, body), row[0])
 		require.Equal(t, row[3], relationOf(t, row[1], resp.StatusCode), row[0])
-		require.True(t, row[3] == "same" || row[4] != "", "%s: a row that is not \"same\" needs a reason", row[0])
+		require.True(t, row[3] == "same" || row[4] != "", "table row %s: a response that differs from DRF needs a reason in the column \"why\"", row[0])
 	}
 	require.Len(t, rows, len(drfRequests))
 }
 
-// hereOf describes a response in the words of the page. It also checks what the page says
-// about all responses.
+// hereOf returns the text that the table column "here" must contain for the response resp. It also
+// requires everything that docs/compared-with-drf.md says about the responses to rejected requests.
 func hereOf(t *testing.T, resp *http.Response, body string) string {
 	t.Helper()
 	here := strconv.Itoa(resp.StatusCode)
@@ -201,8 +206,8 @@ func relationOf(t *testing.T, drf string, here int) string {
 	return "different"
 }
 
-// tableOf returns the rows of all tables on a page whose first column has the heading
-// first.
+// tableOf reads the Markdown file page. It returns the rows of every table in the file whose first
+// column has the heading first.
 func tableOf(t *testing.T, page, first string) (rows [][]string) {
 	t.Helper()
 	text, err := os.ReadFile(page)

@@ -6,29 +6,34 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/go-tokenauth/tokenauth/internal/challenge"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// Errors of authentication. Callers match the parent; logs may tell the child;
-// a client learns only the parent.
+// Errors of authentication. To find out whether a key was refused, match ErrInvalidKey with
+// [errors.Is]. ErrExpired, ErrRevoked and ErrNoUser wrap ErrInvalidKey, so that a log can show the
+// reason. The response to the client does not show the reason.
 var (
 	// ErrNoKey means that the request presents no key.
 	ErrNoKey = errors.New("tokenauth: no key presented")
-	// ErrInvalidRequest means that the request presents a key in a malformed
-	// way, or more than one.
+	// ErrInvalidRequest means that the request presents a malformed key or more than one key.
 	ErrInvalidRequest = errors.New("tokenauth: malformed credentials")
-	// ErrInvalidKey means that the key presented is not accepted: it is
-	// malformed, unknown, replaced by a rotation, or one of the errors below,
-	// which wrap this one.
+	// ErrInvalidKey means that the presented key is not accepted: the key is malformed, unknown or
+	// replaced by a rotation. ErrExpired, ErrRevoked and ErrNoUser, which wrap ErrInvalidKey, are
+	// further reasons.
 	ErrInvalidKey = errors.New("tokenauth: invalid key")
-	// ErrExpired means that the key's token is expired, or was unused for too long.
+	// ErrExpired means that the token of the key is expired or was unused for too long. ErrExpired
+	// wraps [ErrInvalidKey].
 	ErrExpired = fmt.Errorf("%w: token expired", ErrInvalidKey)
-	// ErrRevoked means that the key's token is revoked.
+	// ErrRevoked means that the token of the key is revoked. ErrRevoked wraps [ErrInvalidKey].
 	ErrRevoked = fmt.Errorf("%w: token revoked", ErrInvalidKey)
-	// ErrNoUser means that the token's user does not exist or may not sign in.
-	// The function that finds users for an [Authenticator] returns it.
+	// ErrNoUser means that the user of the token does not exist or may not sign in. The service's
+	// function that finds users for an [Authenticator] returns ErrNoUser. ErrNoUser wraps
+	// [ErrInvalidKey].
 	ErrNoUser = fmt.Errorf("%w: no such user", ErrInvalidKey)
-	// ErrInsufficientScope means that the token lacks a scope that is needed;
-	// a [*ScopeError] wraps it.
+	// ErrInsufficientScope means that the token lacks a required scope. The Manager and the
+	// Authenticator return it as a [*ScopeError].
 	ErrInsufficientScope = errors.New("tokenauth: insufficient scope")
 
 	errMalformedKey = fmt.Errorf("%w: malformed", ErrInvalidKey)
@@ -37,79 +42,176 @@ var (
 	errIdle         = fmt.Errorf("%w: unused for too long", ErrExpired)
 )
 
-// Errors of management, beside those of a [Store]. None wraps [ErrInvalidKey].
+// Errors of the methods that manage tokens. These methods also return the errors of a [Store]. No
+// error of management wraps [ErrInvalidKey].
 var (
-	// ErrInvalidSpec means that what was asked for is malformed or against the
-	// Manager's policy. The message says what, and may be shown to the user.
-	ErrInvalidSpec = errors.New("tokenauth: invalid")
-	// ErrTooManyTokens means that the user has as many live tokens as allowed.
+	// ErrInvalidSpec means that an argument is malformed or violates the Manager's [Options]. The
+	// Manager returns it as a [*SpecError].
+	ErrInvalidSpec = errors.New("tokenauth: invalid argument")
+	// ErrTooManyTokens means that the user already has [Options].MaxPerUser live tokens.
 	ErrTooManyTokens = errors.New("tokenauth: too many tokens")
 )
 
-// invalidSpec wraps a problem, if there is one.
-func invalidSpec(problem error) error {
+// A SpecError says which argument is invalid and why. A SpecError wraps [ErrInvalidSpec].
+type SpecError struct {
+	Field string // JSON name of the argument, such as user_id, name, scopes or expires_at
+	// Problem is the rest of a sentence that begins with Field, such as "must not be empty". A
+	// service may show Problem to its users.
+	Problem string
+}
+
+// Error returns the field and the problem.
+func (e *SpecError) Error() string { return "tokenauth: " + e.Field + " " + e.Problem }
+
+// Unwrap returns [ErrInvalidSpec].
+func (e *SpecError) Unwrap() error { return ErrInvalidSpec }
+
+// invalid returns a SpecError with the given field and the text of problem. If problem is nil,
+// invalid returns nil.
+func invalid(field string, problem error) error {
 	if problem == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrInvalidSpec, problem)
+	return &SpecError{field, problem.Error()}
 }
 
-// A ScopeError wraps [ErrInsufficientScope] and says what is needed.
+// A ScopeError means that the token lacks a scope that the request requires. A ScopeError wraps
+// [ErrInsufficientScope].
 type ScopeError struct {
-	Need []string // all the scopes that the request needs
+	Need []string // all scopes that the request requires
 }
 
-func newScopeError(need []string) error { return &ScopeError{Need: slices.Clone(need)} } // to be changed as one likes
-
-// Error lists the scopes that are needed.
+// Error lists the required scopes.
 func (e *ScopeError) Error() string {
 	return ErrInsufficientScope.Error() + ": need " + strings.Join(e.Need, " ")
+}
+
+// wellFormed reports whether the scopes may stand in a header. The check is needed because a
+// function that the service gave to RequireFunc may have made the error, with any text as a scope.
+func (e *ScopeError) wellFormed() bool {
+	need, err := syntax.Scopes(e.Need, nil)
+	return err == nil && len(need) > 0
 }
 
 // Unwrap returns [ErrInsufficientScope].
 func (e *ScopeError) Unwrap() error { return ErrInsufficientScope }
 
-// An unavailableError says that a question was not answered. It comes before
-// whatever it wraps: a failed user lookup stays a failure even where its cause
-// is one of this package's sentinels.
+// An unavailableError means that the store or a function of the service failed during
+// authentication. verdictOf checks for an unavailableError before it checks the wrapped cause. The
+// cause may be ErrNotFound, for example, which alone would give the status 404 instead of 503.
 type unavailableError struct {
-	doing string
-	cause error
+	reason Reason
+	cause  error
+}
+
+// Error returns the reason in words and the text of the cause.
+func (e *unavailableError) Error() string {
+	return "tokenauth: " + strings.ReplaceAll(string(e.reason), "_", " ") + ": " + e.cause.Error()
+}
+
+func (e *unavailableError) Unwrap() error { return e.cause }
+
+// errNeed means that a Need of the service contains a scope that is malformed or is not in
+// Options.Scopes.
+var errNeed = errors.New("tokenauth: a required scope is malformed or unknown")
+
+// A verdict holds the response to the client and the reason for the log that belong to an error.
+type verdict struct {
+	err    error
+	status int
+	reason Reason // Reason of the EventRejected
+	// code is the "error" attribute of the challenge (RFC 6750 section 3.1). If code is empty, only
+	// ErrNoKey gets a challenge.
+	code   string
+	detail string // text for the client; must not reveal why a key is invalid
 }
 
 const (
-	findingToken = "find token"
-	findingUser  = "find user"
+	invalidToken = "Invalid, expired or revoked token."
+	notChanged   = "The token has expired, or other changes came first."
 )
 
-func (e *unavailableError) Error() string { return "tokenauth: " + e.doing + ": " + e.cause.Error() }
-func (e *unavailableError) Unwrap() error { return e.cause }
+// verdicts has the verdict of each error. verdictOf returns the first verdict that matches, so an
+// error stands before the errors that it wraps.
+var verdicts = []verdict{
+	{ErrInvalidRequest, 400, ReasonMalformed, "invalid_request", "Malformed or repeated credentials."},
+	{ErrInvalidSpec, 400, "", "", "The request is invalid."},
+	{ErrNoKey, 401, "", "", "Authentication credentials were not provided."},
+	{ErrRevoked, 401, ReasonRevoked, "invalid_token", invalidToken},
+	{errIdle, 401, ReasonIdle, "invalid_token", invalidToken},
+	{ErrExpired, 401, ReasonExpired, "invalid_token", invalidToken},
+	{errRetiredKey, 401, ReasonReplaced, "invalid_token", invalidToken},
+	{errUnknownKey, 401, ReasonUnknown, "invalid_token", invalidToken},
+	{ErrNoUser, 401, ReasonNoUser, "invalid_token", invalidToken},
+	{ErrInvalidKey, 401, ReasonMalformed, "invalid_token", invalidToken},
+	{ErrInsufficientScope, 403, ReasonScopeMissing, "insufficient_scope", "The token lacks a scope."},
+	{ErrNotFound, 404, ReasonNotFound, "", "Not found."},
+	{ErrTooManyTokens, 409, "", "", "There are as many tokens as allowed. Revoke one first."},
+	{ErrNameTaken, 409, "", "", "The name is already taken by another token."},
+	{ErrKeyTaken, 409, "", "", notChanged},
+	{ErrSlotTaken, 409, "", "", notChanged},
+	{ErrConflict, 409, "", "", notChanged},
+	{errNeed, 500, ReasonNeedFailed, "", "The service is misconfigured."},
+}
 
-// StatusCode returns the HTTP status that tells err: 200 for nil, 400 for
-// [ErrInvalidRequest] and [ErrInvalidSpec], 401 for [ErrNoKey] and
-// [ErrInvalidKey], 403 for [ErrInsufficientScope], 404 for [ErrNotFound], 409
-// for [ErrNameTaken], [ErrKeyTaken], [ErrSlotTaken], [ErrTooManyTokens] and
-// [ErrConflict], and 503 for every other error: the store, or the lookup of the
-// user, did not answer.
-func StatusCode(err error) int {
+func verdictOf(err error) verdict {
 	var unavailable *unavailableError
-	switch {
-	case err == nil:
-		return http.StatusOK
-	case errors.As(err, &unavailable):
-		return http.StatusServiceUnavailable
-	case isAny(err, ErrInvalidRequest, ErrInvalidSpec):
-		return http.StatusBadRequest
-	case isAny(err, ErrNoKey, ErrInvalidKey):
-		return http.StatusUnauthorized
-	case errors.Is(err, ErrInsufficientScope):
-		return http.StatusForbidden
-	case errors.Is(err, ErrNotFound):
-		return http.StatusNotFound
-	case isAny(err, ErrNameTaken, ErrKeyTaken, ErrSlotTaken, ErrTooManyTokens, ErrConflict):
-		return http.StatusConflict
+	if errors.As(err, &unavailable) {
+		return verdict{status: 503, reason: unavailable.reason}
 	}
-	return http.StatusServiceUnavailable
+	for _, v := range verdicts {
+		if errors.Is(err, v.err) {
+			return v
+		}
+	}
+	return verdict{status: 503, reason: ReasonStoreFailed}
+}
+
+// StatusCode returns the HTTP status for err:
+//
+//   - 200 for nil
+//   - 400 for [ErrInvalidRequest] and [ErrInvalidSpec]
+//   - 401 for [ErrNoKey] and [ErrInvalidKey]
+//   - 403 for [ErrInsufficientScope]
+//   - 404 for [ErrNotFound]
+//   - 409 for [ErrNameTaken], [ErrKeyTaken], [ErrSlotTaken], [ErrTooManyTokens] and [ErrConflict]
+//   - 500 if a [Need] has a scope that is malformed or unknown
+//   - 503 for every other error, because the store or a function of the service failed
+func StatusCode(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
+	return problemOf(err).Status
+}
+
+// problemOf returns the error response for err.
+func problemOf(err error) *challenge.Problem {
+	var problem *challenge.Problem // packages tokenapi and tokenlogin return such errors
+	if errors.As(err, &problem) {
+		return problem
+	}
+	var spec *SpecError
+	var scope *ScopeError
+	switch v := verdictOf(err); {
+	case v.status == 503:
+		return challenge.Unavailable(err)
+	case v.status == 400 && errors.As(err, &spec):
+		return challenge.Member(v.status, spec.Field, spec.Problem)
+	case v.err == ErrNameTaken:
+		return challenge.Member(v.status, "name", "is already taken by another token")
+	default:
+		p := challenge.New(v.status, v.detail)
+		p.Challenge = v.code != "" || v.err == ErrNoKey
+		if v.code != "" {
+			p.Attributes = `, error="` + v.code + `"`
+		}
+		if v.status == 403 && errors.As(err, &scope) && scope.wellFormed() {
+			need := strings.Join(scope.Need, " ")
+			p.Attributes += `, scope="` + need + `"`
+			p.Detail += " Required: " + need + "."
+		}
+		return p
+	}
 }
 
 func isAny(err error, targets ...error) bool {

@@ -2,145 +2,128 @@ package tokenauth
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
 )
 
-// An EventKind says what happened.
+// An EventKind says which change or failure an [Event] reports.
 type EventKind string
 
-// The kinds of events, and what of an [Event] they fill beside its Kind.
+// The kinds of events. The comment of each kind lists the fields of the [Event] that are set in
+// addition to Kind.
 const (
-	EventIssued         EventKind = "issued"           // Token
-	EventImported       EventKind = "imported"         // Count; also of those that were there already
-	EventUpdated        EventKind = "updated"          // Token, as it is now
-	EventRotated        EventKind = "rotated"          // Token, as it is now
-	EventRevoked        EventKind = "revoked"          // Token's UserID, its ID unless it was all of the user's, Count
-	EventPruned         EventKind = "pruned"           // Count
-	EventRejected       EventKind = "rejected"         // Reason, Err, Token if the key is one's
-	EventRetiredKeyUsed EventKind = "retired key used" // Token: a client has not changed over yet
-	EventFlushFailed    EventKind = "flush failed"     // Err: last uses could not be written; they are tried again
+	EventIssued         EventKind = "issued"           // sets Token
+	EventImported       EventKind = "imported"         // sets Count, which includes tokens that already existed
+	EventUpdated        EventKind = "updated"          // sets Token to the token after the update
+	EventRotated        EventKind = "rotated"          // sets Token to the token after the rotation
+	EventRevoked        EventKind = "revoked"          // sets Count and Token.UserID, and Token.ID unless RevokeAll revoked the tokens
+	EventPruned         EventKind = "pruned"           // sets Count
+	EventRejected       EventKind = "rejected"         // sets Reason and Err, and Token if a token has the key
+	EventRetiredKeyUsed EventKind = "retired_key_used" // sets Token; a client still uses the token's previous key
+	EventFlushFailed    EventKind = "flush_failed"     // sets Err; last-used times were not written, and the Manager will retry
 )
 
-// A Reason says why a request was rejected. It is for logs: a client is not told.
+// A Reason says why a request was rejected. A Reason is for logs and is not sent to the client.
 type Reason string
 
-// The reasons.
+// The reasons why a request is rejected.
 const (
 	ReasonMalformed        Reason = "malformed"
 	ReasonUnknown          Reason = "unknown"
 	ReasonExpired          Reason = "expired"
 	ReasonIdle             Reason = "idle"
 	ReasonRevoked          Reason = "revoked"
-	ReasonReplaced         Reason = "replaced" // by a rotation whose grace is over
-	ReasonNoUser           Reason = "no user"
-	ReasonScopeMissing     Reason = "scope missing"
-	ReasonStoreFailed      Reason = "store failed"
-	ReasonUserLookupFailed Reason = "user lookup failed"
+	ReasonReplaced         Reason = "replaced" // a rotation replaced the key, and the grace has passed
+	ReasonNoUser           Reason = "no_user"
+	ReasonScopeMissing     Reason = "scope_missing"
+	ReasonNotFound         Reason = "not_found" // the function given to RequireFunc returned ErrNotFound
+	ReasonStoreFailed      Reason = "store_failed"
+	ReasonUserLookupFailed Reason = "user_lookup_failed"
+	// ReasonNeedFailed means that the function given to RequireFunc failed, or that its Need has a
+	// malformed or unknown scope.
+	ReasonNeedFailed Reason = "need_failed"
 )
 
-// An Event is something that happened to a token, or a request that was rejected.
-// It holds no key. A request causes at most one for its key, and one more if it uses a
-// retired key and then lacks a scope behind [Authenticator.Require]; without credentials,
-// and when its client gave up before the store answered, it causes none.
+// An Event reports a change of a token or a rejected request. An Event contains no key. The
+// authentication of a request by one Authenticator causes at most one event. If a nested handler of
+// the same Authenticator rejects the request, this causes one more event. A request without
+// credentials causes no event. If the client disconnects before the store responds, the request
+// causes no event.
 type Event struct {
 	Kind   EventKind
 	Reason Reason
-	Token  Token // what is known of it; the zero Token if nothing is
-	Count  int   // of tokens
-	Err    error // for the log, not for the client
+	Token  Token // known fields of the token; may be the zero Token
+	Count  int   // number of tokens that the event is about
+	Err    error // error for the log; must not be sent to the client
 }
 
-// isFailure reports whether something did not answer.
+// isFailure reports whether e means that the store or a function of the service failed.
 func (e *Event) isFailure() bool {
-	return e.Kind == EventFlushFailed || e.Reason == ReasonStoreFailed || e.Reason == ReasonUserLookupFailed
+	switch e.Reason {
+	case ReasonStoreFailed, ReasonUserLookupFailed, ReasonNeedFailed:
+		return true
+	}
+	return e.Kind == EventFlushFailed
 }
 
-// tell tells whoever listens.
-func (m *Manager) tell(ctx context.Context, e Event) {
+// emit calls OnEvent, if it is set.
+func (m *Manager) emit(ctx context.Context, e Event) {
 	if m.options.OnEvent != nil {
 		m.options.OnEvent(ctx, e)
 	}
 }
 
-func reasonOf(err error) Reason {
-	var unavailable *unavailableError
-	switch {
-	case errors.As(err, &unavailable) && unavailable.doing == findingUser:
-		return ReasonUserLookupFailed
-	case errors.As(err, &unavailable):
-		return ReasonStoreFailed
-	case errors.Is(err, ErrRevoked):
-		return ReasonRevoked
-	case errors.Is(err, errIdle):
-		return ReasonIdle
-	case errors.Is(err, ErrExpired):
-		return ReasonExpired
-	case errors.Is(err, errRetiredKey):
-		return ReasonReplaced
-	case errors.Is(err, ErrNoUser):
-		return ReasonNoUser
-	case errors.Is(err, ErrInsufficientScope):
-		return ReasonScopeMissing
-	case errors.Is(err, errUnknownKey):
-		return ReasonUnknown
-	}
-	return ReasonMalformed
-}
-
-// LogEvents returns a function for [Options].OnEvent that logs each event: what fails
-// as an error, rejections and late uses of retired keys as a warning, the rest as
-// information. Of keys that are malformed or unknown, which anybody can send, it logs
-// ten a minute, and how many were left out. It panics if l is nil.
+// LogEvents returns a function for [Options].OnEvent that logs each event to l. The level is Error
+// for failures of the store or the service, Warn for rejected requests and uses of previous keys,
+// and Info for other events. Anybody can send malformed and unknown keys, so LogEvents logs at most
+// ten rejections of such keys per minute. The next logged rejection has the number of skipped
+// rejections as the attribute "left_out". LogEvents panics if l is nil.
 func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("tokenauth: LogEvents: nil Logger")
 	}
 	var junk rateLimit
 	return func(ctx context.Context, e Event) {
-		level, attrs := slog.LevelInfo, make([]slog.Attr, 0, 8)
-		add := func(name, value string) {
-			if value != "" {
-				attrs = append(attrs, slog.String(name, value))
+		left := 0
+		if e.Reason == ReasonMalformed || e.Reason == ReasonUnknown {
+			var ok bool
+			if ok, left = junk.allow(time.Now()); !ok {
+				return
 			}
 		}
-		add("reason", string(e.Reason))
-		add("user", e.Token.UserID)
-		add("token", e.Token.ID)
-		add("name", e.Token.Name)
-		if e.Count > 0 {
-			attrs = append(attrs, slog.Int("count", e.Count))
-		}
+		level, failure := slog.LevelInfo, slog.Attr{}
 		switch {
 		case e.isFailure():
-			level = slog.LevelError
-			attrs = append(attrs, slog.Any("error", e.Err))
+			level, failure = slog.LevelError, slog.Any("error", e.Err)
 		case e.Kind == EventRejected, e.Kind == EventRetiredKeyUsed:
 			level = slog.LevelWarn
 		}
-		if e.Reason == ReasonMalformed || e.Reason == ReasonUnknown {
-			ok, left := junk.allow(time.Now())
-			if !ok {
-				return
-			}
-			if left > 0 {
-				attrs = append(attrs, slog.Int("left_out", left))
-			}
-		}
-		l.LogAttrs(ctx, level, "token "+string(e.Kind), attrs...)
+		l.LogAttrs(ctx, level, "token "+string(e.Kind), attr("reason", string(e.Reason)), attr("user", e.Token.UserID),
+			attr("token", e.Token.ID), attr("name", e.Token.Name), attr("count", e.Count), failure, attr("left_out", left))
 	}
 }
 
-// A rateLimit allows ten a minute.
-type rateLimit struct {
-	mu      sync.Mutex
-	begin   time.Time // of the minute
-	n, left int       // allowed in it, and left out since one was
+// attr returns an attribute. If the value is zero, attr returns the zero Attr, which handlers
+// ignore.
+func attr[T comparable](key string, value T) slog.Attr {
+	if value == *new(T) {
+		return slog.Attr{}
+	}
+	return slog.Any(key, value)
 }
 
-// allow reports whether one more is allowed, and if so how many were left out before.
+// A rateLimit allows ten events per minute.
+type rateLimit struct {
+	mu    sync.Mutex
+	begin time.Time // start of the current minute
+	// n is the number of allowed events in the current minute. left is the number of events that
+	// were left out since the last allowed event.
+	n, left int
+}
+
+// allow reports whether one more event is allowed. If so, left is the number of events that were
+// left out since the last allowed event.
 func (r *rateLimit) allow(now time.Time) (ok bool, left int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,10 +19,11 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A recorder records events.
+// A recorder stores the events that its method tell receives. Tests set Options.OnEvent to tell.
 type recorder struct {
 	mu  sync.Mutex
 	all []tokenauth.Event
@@ -35,7 +36,7 @@ func (r *recorder) tell(_ context.Context, e tokenauth.Event) {
 	r.all = append(r.all, e)
 }
 
-// take returns the events since the previous call of take.
+// take returns the events that the recorder has received since the previous call of take.
 func (r *recorder) take() []tokenauth.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,14 +45,14 @@ func (r *recorder) take() []tokenauth.Event {
 	return all
 }
 
-// A watchedService records the events of an Authenticator. It has a token for each kind of
-// rejection, by name.
+// A watchedService is an Authenticator whose events are recorded. It has one token for each reason
+// to reject a key. The maps tokens and lines are indexed by the name of the token.
 type watchedService struct {
 	store  *tokenauthtest.Store
 	auth   *tokenauth.Authenticator[*user]
 	events recorder
 	tokens map[string]tokenauth.Token
-	lines  map[string]string // values of Authorization
+	lines  map[string]string // Authorization headers with the keys of the tokens
 }
 
 func newWatchedService(t *testing.T) *watchedService {
@@ -62,7 +63,7 @@ func newWatchedService(t *testing.T) *watchedService {
 		tokens: map[string]tokenauth.Token{}, lines: map[string]string{},
 	}
 	m := newManager(s.store, &tokenauth.Options{Now: clock.Now, OnEvent: s.events.tell, IdleTimeout: 24 * time.Hour})
-	s.auth = tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
+	s.auth = must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
 		switch id {
 		case "gone":
 			return nil, tokenauth.ErrNoUser
@@ -70,7 +71,7 @@ func newWatchedService(t *testing.T) *watchedService {
 			return nil, errors.New("directory is down")
 		}
 		return &user{ID: id}, nil
-	}, nil)
+	}, nil))
 	add := func(userID, name string, expiresAt time.Time) (id string) {
 		key, token := issue(t, m, tokenauth.Spec{UserID: userID, Name: name, Scopes: []string{"a"}, ExpiresAt: expiresAt})
 		s.tokens[name], s.lines[name] = token, "Bearer "+key
@@ -94,8 +95,9 @@ func newWatchedService(t *testing.T) *watchedService {
 	return s
 }
 
-// A rejected request must cause one event with the reason and the token. A second event is
-// allowed only in the cases that [tokenauth.Event] documents.
+// A rejected request must cause one event with the reason and the token. Operators use this event
+// to find out why the request failed. A second event is allowed only in the cases that the comment
+// of [tokenauth.Event] lists.
 func TestEventsOfRequests(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
@@ -149,7 +151,8 @@ func TestEventsOfRequests(t *testing.T) {
 	}
 }
 
-// A failure of the store must cause an event with the error of the store.
+// If the store fails during a request, the event must contain the error of the store. Operators
+// need this error to find the cause.
 func TestEventOfAStoreThatFails(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
@@ -162,8 +165,8 @@ func TestEventOfAStoreThatFails(t *testing.T) {
 	require.ErrorIs(t, got[0].Err, down)
 }
 
-// Case F4. A request that its client cancels must cause no event, because neither the store
-// nor the key is at fault.
+// If a client cancels its request, the Authenticator must emit no event. Neither the store nor the
+// key is at fault, so an event would be a false alarm for operators. Case F4.
 func TestF4NoEventOfAClientThatGaveUp(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
@@ -174,12 +177,13 @@ func TestF4NoEventOfAClientThatGaveUp(t *testing.T) {
 	r.Header.Set("Authorization", s.lines["good"])
 	serve(s.auth.Require(whoami), r)
 	require.Empty(t, s.events.take())
-	_, _, err := s.auth.Authenticate(canceled, r.Header)
+	_, _, err := s.auth.Authenticate(canceled, r.Header, tokenauth.Need{})
 	require.Error(t, err)
 	require.Empty(t, s.events.take())
 }
 
-// Every change must cause an event with the token or the number of tokens.
+// Every change of tokens must cause one event. The event must contain the changed token or the
+// number of changed tokens.
 func TestEventsOfChanges(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -196,12 +200,13 @@ func TestEventsOfChanges(t *testing.T) {
 		_, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", Scopes: []string{"a"}})
 		e := one(tokenauth.EventIssued)
 		require.Equal(t, token, e.Token)
-		e.Token.Scopes[0] = "changed" // OnEvent may modify the event
-		require.Equal(t, []string{"a"}, token.Scopes)
+		// OnEvent may modify the event. This must not change the token that Issue returned.
+		e.Token.Scopes[0] = "changed"
+		require.Equal(t, tokenauth.Scopes{"a"}, token.Scopes)
 
 		_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
-		require.Empty(t, events.take(), "a refused change causes no event")
+		require.Empty(t, events.take(), "a call of Issue that returns an error must cause no event")
 
 		token, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"a", "b"}})
 		require.NoError(t, err)
@@ -229,7 +234,7 @@ func TestEventsOfChanges(t *testing.T) {
 		require.Equal(t, tokenauth.Token{UserID: "u"}, e.Token)
 		_, err = m.RevokeAll(ctx, "u")
 		require.NoError(t, err)
-		require.Empty(t, events.take(), "RevokeAll without live tokens causes no event")
+		require.Empty(t, events.take(), "RevokeAll must cause no event if the user has no live token")
 
 		clock.Set(start.Add(time.Hour))
 		_, err = m.Prune(ctx, clock.Now())
@@ -241,8 +246,9 @@ func TestEventsOfChanges(t *testing.T) {
 	})
 }
 
-// LogEvents must log the fields that an operator needs, and no key. It must limit the rate
-// of events that strangers can cause.
+// LogEvents must log the fields of an event that an operator needs, but never a key. LogEvents must
+// limit how many malformed and unknown keys it logs per minute. Otherwise a stranger could flood
+// the log.
 func TestLogEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -291,7 +297,7 @@ func TestLogEvents(t *testing.T) {
 		require.Equal(t, []map[string]any{{"level": "WARN", "msg": "token rejected", "reason": "malformed", "left_out": 1990.0}}, lines())
 		_, err = m.Authenticate(ctx, key)
 		require.Error(t, err)
-		require.Len(t, lines(), 1, "the rate limit does not apply to known keys")
+		require.Len(t, lines(), 1, "LogEvents must not limit the rate of events about keys in the store")
 	})
 	require.Panics(t, func() { tokenauth.LogEvents(nil) })
 }

@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// account is the service's own type of users.
+// account is the type that this example service uses for its users.
 type account struct{ Name string }
 
 var accounts = map[string]*account{"42": {"Anna"}, "43": {"Ben"}}
@@ -25,7 +26,8 @@ func findAccount(_ context.Context, id string) (*account, error) {
 	return a, nil
 }
 
-// call sends a request with a key, if there is one, and prints the answer.
+// call sends a request to h and prints the response. If key is not empty, the request carries it in
+// the Authorization header.
 func call(h http.Handler, method, path, key string) {
 	r := httptest.NewRequest(method, path, nil)
 	if key != "" {
@@ -41,13 +43,13 @@ func call(h http.Handler, method, path, key string) {
 }
 
 func Example() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	auth := tokenauth.NewAuthenticator(tokens, findAccount, nil)
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, findAccount, nil))
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /me", auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, _ := tokenauth.UserFrom[*account](r.Context())
-		token, _ := tokenauth.TokenFrom(r.Context())
+		user, _ := auth.User(r.Context())
+		token, _ := auth.Token(r.Context())
 		fmt.Fprintf(w, "%s, by the token %q", user.Name, token.Name)
 	})))
 
@@ -65,14 +67,15 @@ func Example() {
 }
 
 func ExampleAuthenticator_Require() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	auth := tokenauth.NewAuthenticator(tokens, findAccount, nil)
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, findAccount, nil))
 	greet := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, ok := tokenauth.UserFrom[*account](r.Context()); ok {
+		if user, ok := auth.User(r.Context()); ok {
 			fmt.Fprint(w, "hello, ", user.Name)
 		}
 	})
-	// Require is middleware of the usual shape: r.Use(auth.Require) works too.
+	// Require is a func(http.Handler) http.Handler, so many routers accept it as middleware:
+	// r.Use(auth.Require).
 	h := auth.Require(greet)
 
 	key, token, _ := tokens.Issue(context.Background(), tokenauth.Spec{UserID: "43", Name: "phone"})
@@ -85,8 +88,8 @@ func ExampleAuthenticator_Require() {
 }
 
 func ExampleAuthenticator_RequireScopes() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}})
-	auth := tokenauth.NewAuthenticator(tokens, findAccount, nil)
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}}))
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, findAccount, nil))
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "done") })
 
 	mux := http.NewServeMux()
@@ -102,10 +105,10 @@ func ExampleAuthenticator_RequireScopes() {
 }
 
 func ExampleAuthenticator_Optional() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	auth := tokenauth.NewAuthenticator(tokens, findAccount, nil)
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, findAccount, nil))
 	h := auth.Optional(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if user, ok := tokenauth.UserFrom[*account](r.Context()); ok {
+		if user, ok := auth.User(r.Context()); ok {
 			fmt.Fprint(w, "hello, ", user.Name)
 			return
 		}
@@ -115,7 +118,7 @@ func ExampleAuthenticator_Optional() {
 	key, _, _ := tokens.Issue(context.Background(), tokenauth.Spec{UserID: "42", Name: "laptop"})
 	call(h, "GET", "/", "")
 	call(h, "GET", "/", key.Reveal())
-	call(h, "GET", "/", "acme_wrong") // not a stranger: somebody whose key does not work
+	call(h, "GET", "/", "acme_wrong") // Optional rejects a request with an invalid key
 	// Output:
 	// 200 hello, stranger
 	// 200 hello, Anna
@@ -125,17 +128,17 @@ func ExampleAuthenticator_Optional() {
 func ExampleManager_Rotate() {
 	ctx := context.Background()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Now: func() time.Time { return now }})
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Now: func() time.Time { return now }}))
 	old, token, _ := tokens.Issue(ctx, tokenauth.Spec{UserID: "42", Name: "ci"})
 
-	// The client has a day to change over.
+	// Rotate gives the client 24 hours to switch from the old key to the new key.
 	fresh, _, err := tokens.Rotate(ctx, "42", token.ID, 24*time.Hour)
 	if err != nil {
 		panic(err)
 	}
 	try := func(which string, key tokenauth.Key) {
 		_, err := tokens.Authenticate(ctx, key.Reveal())
-		fmt.Println(which, "is good:", err == nil)
+		fmt.Println(which, "is accepted:", err == nil)
 	}
 	try("old", old)
 	try("new", fresh)
@@ -143,15 +146,16 @@ func ExampleManager_Rotate() {
 	try("old", old)
 	try("new", fresh)
 	// Output:
-	// old is good: true
-	// new is good: true
-	// old is good: false
-	// new is good: true
+	// old is accepted: true
+	// new is accepted: true
+	// old is accepted: false
+	// new is accepted: true
 }
 
 func ExampleNewSQLStore() {
 	ctx := context.Background()
-	db, err := sql.Open("sqlite", "file:example?mode=memory&cache=shared") // for a real DSN see docs/databases.md
+	// docs/databases.md lists the DSN settings for production.
+	db, err := sql.Open("sqlite", "file:example?mode=memory&cache=shared")
 	if err != nil {
 		panic(err)
 	}
@@ -161,10 +165,11 @@ func ExampleNewSQLStore() {
 		panic(err)
 	}
 	defer store.Close()
-	if err := store.CreateSchema(ctx); err != nil { // or put store.Schema() into your migrations
+	// Instead of this call, you can copy the SQL that store.Schema() returns into your migrations.
+	if err := store.CreateSchema(ctx); err != nil {
 		panic(err)
 	}
-	tokens := tokenauth.New(store, "acme", nil)
+	tokens := must.Get(tokenauth.New(store, "acme", nil))
 	_, _, err = tokens.Issue(ctx, tokenauth.Spec{UserID: "42", Name: "laptop"})
 	fmt.Println(err)
 	_, _, err = tokens.Issue(ctx, tokenauth.Spec{UserID: "42", Name: "laptop"})
@@ -174,24 +179,92 @@ func ExampleNewSQLStore() {
 	// true
 }
 
-// What not to do: UserFrom asks for the very type that the Authenticator has. For
-// another one it finds nobody, and a user that is used all the same is empty.
-func ExampleUserFrom_incorrect() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	auth := tokenauth.NewAuthenticator(tokens, findAccount, nil) // finds *account
+// In this service, the path of a request names a store, such as "north". The token of the request
+// needs the scope of that store, such as "store:north".
+func ExampleAuthenticator_RequireFunc() {
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"store:north", "store:south"}}))
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, findAccount, nil))
+	guard := auth.RequireFunc(func(r *http.Request) (tokenauth.Need, error) {
+		switch store := r.PathValue("store"); store {
+		case "north", "south":
+			return tokenauth.Need{Scopes: []string{"store:" + store}}, nil
+		}
+		return tokenauth.Need{}, tokenauth.ErrNotFound
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /stores/{store}/orders", guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "orders of ", r.PathValue("store"))
+	})))
+
+	key, _, _ := tokens.Issue(context.Background(), tokenauth.Spec{UserID: "42", Name: "till", Scopes: []string{"store:north"}})
+	call(mux, "GET", "/stores/north/orders", key.Reveal())
+	call(mux, "GET", "/stores/south/orders", key.Reveal())
+	call(mux, "GET", "/stores/moon/orders", key.Reveal())
+	// Output:
+	// 200 orders of north
+	// 403 Bearer realm="api", error="insufficient_scope", scope="store:south"
+	// 404
+}
+
+// If a handler runs for a long time, it can call Confirm directly before it changes data. Confirm
+// returns an error if the token is no longer valid. In this example, the token is revoked during
+// the second request.
+func ExampleAuthenticator_Confirm() {
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, findAccount, nil))
+	upload := func() {} // stands for code that reads the request body, which may take minutes
 	h := auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		wrong, ok := tokenauth.UserFrom[account](r.Context()) // account, not *account
-		fmt.Fprintf(w, "wrong: %q %v; ", wrong.Name, ok)
-		right, ok := tokenauth.UserFrom[*account](r.Context())
-		fmt.Fprintf(w, "right: %q %v", right.Name, ok)
+		upload()
+		user, _, err := auth.Confirm(r.Context(), tokenauth.Need{Scopes: []string{"files:write"}})
+		if err != nil {
+			auth.WriteError(w, r, err)
+			return
+		}
+		fmt.Fprint(w, "saved for ", user.Name)
 	}))
-	key, _, _ := tokens.Issue(context.Background(), tokenauth.Spec{UserID: "42", Name: "laptop"})
-	call(h, "GET", "/", key.Reveal())
-	// Output: 200 wrong: "" false; right: "Anna" true
+
+	key, token, _ := tokens.Issue(context.Background(), tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"files:write"}})
+	call(h, "POST", "/", key.Reveal())
+	upload = func() { _ = tokens.Revoke(context.Background(), "42", token.ID) }
+	call(h, "POST", "/", key.Reveal())
+	// Output:
+	// 200 saved for Anna
+	// 401 Bearer realm="api", error="invalid_token"
+}
+
+// NewContext returns a context with a user and a token. Use it to test a handler without the
+// middleware.
+func ExampleAuthenticator_NewContext() {
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, findAccount, nil))
+	greet := func(w http.ResponseWriter, r *http.Request) {
+		user, _ := auth.User(r.Context())
+		token, _ := auth.Token(r.Context())
+		fmt.Fprintf(w, "%s, by the token %q", user.Name, token.Name)
+	}
+
+	ctx := auth.NewContext(context.Background(), &account{"Test"}, tokenauth.Token{Name: "none"})
+	w := httptest.NewRecorder()
+	greet(w, httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+	fmt.Println(w.Body)
+	// Output: Test, by the token "none"
+}
+
+func ExampleSpecError() {
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	_, _, err := tokens.Issue(context.Background(), tokenauth.Spec{UserID: "42"})
+	fmt.Println(errors.Is(err, tokenauth.ErrInvalidSpec))
+	var spec *tokenauth.SpecError
+	if errors.As(err, &spec) {
+		fmt.Println(spec.Field, spec.Problem) // the service may show this text to the user
+	}
+	// Output:
+	// true
+	// name must not be empty
 }
 
 func ExampleKey() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	key, token, _ := tokens.Issue(context.Background(), tokenauth.Spec{UserID: "42", Name: "laptop"})
 	shown := fmt.Sprintf("%v %+v %#v", key, struct{ Key tokenauth.Key }{key}, []tokenauth.Key{key})
 	want := fmt.Sprintf("acme_…%[1]s {Key:acme_…%[1]s} []tokenauth.Key{acme_…%[1]s}", token.Hint)

@@ -12,14 +12,18 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// This file tests clocks that jump, stand still or differ, and the shutdown of a service.
+// The tests in this file cover three faults: a clock that jumps, a clock that stands still, and
+// instances of a service whose clocks differ. Other tests in this file cover the shutdown of a
+// service.
 
 const day = 24 * time.Hour
 
-// Case F12. Expiry, grace periods and idleness follow the wall clock, even if it jumps
-// forward or back by a day. LastUsedAt must not move backwards.
+// The Manager must check the expiry, the grace period and the idle timeout by the time that
+// Options.Now returns. This must hold even if that time jumps by a day. A jump backward must not
+// move LastUsedAt backward. Case F12.
 func TestF12ClockJumps(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -37,12 +41,13 @@ func TestF12ClockJumps(t *testing.T) {
 		}
 		require.Equal(t, []bool{true, true, true}, at(0))
 		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond))
-		require.Equal(t, []bool{false, false, false}, at(day), "a day later, the tokens are expired, past their grace period or idle")
-		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond), "after the clock is set back")
-		require.Equal(t, []bool{true, true, true}, at(-day), "at a time before CreatedAt")
+		require.Equal(t, []bool{false, false, false}, at(day), "one day later, key 1 has expired, the grace period of key 2 is over, and key 3 is idle")
+		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond), "the Manager must accept the keys again after the clock is set back by a day")
+		require.Equal(t, []bool{true, true, true}, at(-day), "the Manager must accept the keys if the clock shows a time before CreatedAt")
 		require.Equal(t, start.Add(time.Hour-time.Microsecond), lastUse(t, store, token.ID))
 
-		// Changes made while the clock is a day behind must take effect.
+		// Changes must take effect even if the Manager makes them while its clock is one day
+		// behind.
 		behind, made := issue(t, m, tokenauth.Spec{UserID: "u", Name: "made a day ago", ExpiresAt: start.Add(-day + time.Hour)})
 		require.Equal(t, []bool{true}, accepts(m, behind))
 		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(2 * time.Hour))})
@@ -51,21 +56,22 @@ func TestF12ClockJumps(t *testing.T) {
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
 		pruned, err := m.Prune(ctx, start.Add(day))
 		require.NoError(t, err)
-		require.Zero(t, pruned, "number of pruned tokens with a clock that is behind")
+		require.Zero(t, pruned, "Prune must delete no token, because no token has expired by the clock that is a day behind")
 		require.NoError(t, m.Revoke(ctx, "u", token.ID))
 		require.Equal(t, []bool{true, false, false}, at(0))
 		require.Equal(t, []bool{false}, accepts(m, behind))
 		_, _, err = m.Rotate(ctx, "u", made.ID, time.Hour)
-		require.ErrorIs(t, err, tokenauth.ErrConflict, "an expired token cannot be rotated")
+		require.ErrorIs(t, err, tokenauth.ErrConflict, "Rotate must refuse to rotate an expired token")
 	})
 }
 
-// Case F12. If Options.Now stands still, as in a suspended virtual machine, the Manager must
-// still write last-used times. It takes the time of a write from another clock.
+// If Options.Now always returns the same time, the Manager must still write last-used times. The
+// clock of a suspended virtual machine can stand still in this way. The Manager starts each write
+// by a timer, which does not depend on Options.Now. Case F12.
 func TestF12ClockStandsStill(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &touchedStore{Store: tokenauth.NewMemoryStore()}
+		store := newStore()
 		clock := newClock()
 		m := newManager(store, &tokenauth.Options{Now: clock.Now})
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
@@ -75,9 +81,10 @@ func TestF12ClockStandsStill(t *testing.T) {
 			synctest.Wait()
 			require.Equal(t, start, lastUse(t, store, token.ID))
 		}
-		require.EqualValues(t, 1, store.calls.Load(), "calls of Touch for uses at the same instant")
+		require.Equal(t, 1, store.Count("Touch"), "Touch must be called only once for three uses that have the same time")
 
-		clock.Set(start.Add(-day)) // an earlier use does not change LastUsedAt
+		// A use that is earlier than LastUsedAt must not change LastUsedAt.
+		clock.Set(start.Add(-day))
 		require.Equal(t, []bool{true}, accepts(m, key))
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -85,9 +92,9 @@ func TestF12ClockStandsStill(t *testing.T) {
 	})
 }
 
-// Case F12. Two instances with one store have clocks that differ by 61 seconds. Each instance
-// uses its own clock. Neither may undo a change of the other, and no key may be valid for
-// more than 61 seconds too long.
+// Two instances of a service share a store, but their clocks differ by 61 seconds. Neither instance
+// may undo a change that the other one has made. Neither instance may accept a key more than 61
+// seconds after the key expired. Case F12.
 func TestF12SkewedInstances(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -102,46 +109,43 @@ func TestF12SkewedInstances(t *testing.T) {
 		fresh, token := issue(t, ahead, tokenauth.Spec{UserID: "u", Name: "from the future"})
 		require.Equal(t, [2]bool{true, true}, both(fresh))
 		require.NoError(t, behind.Flush(ctx))
-		require.Equal(t, start.Add(skew), lastUse(t, store, token.ID), "a use before CreatedAt counts as a use at CreatedAt")
+		require.Equal(t, start.Add(skew), lastUse(t, store, token.ID), "LastUsedAt must be CreatedAt if the clock shows an earlier time than CreatedAt")
 		clock.Advance(10 * time.Minute)
 		require.Equal(t, [2]bool{true, true}, both(fresh))
 		require.NoError(t, ahead.Flush(ctx))
 		require.NoError(t, behind.Flush(ctx))
-		require.Equal(t, start.Add(10*time.Minute+skew), lastUse(t, store, token.ID), "an earlier use that is written later changes nothing")
+		require.Equal(t, start.Add(10*time.Minute+skew), lastUse(t, store, token.ID), "an instance must not replace LastUsedAt by an earlier time")
 
 		next, _, err := behind.Rotate(ctx, "u", token.ID, time.Minute)
 		require.NoError(t, err)
-		require.Equal(t, [2]bool{true, false}, both(fresh), "the previous key during its grace period")
+		require.Equal(t, [2]bool{true, false}, both(fresh), "the grace period of the previous key is over only on the instance whose clock is ahead")
 		require.Equal(t, [2]bool{true, true}, both(next.Reveal()))
 		require.NoError(t, ahead.Revoke(ctx, "u", token.ID))
-		require.Equal(t, [2]bool{false, false}, both(next.Reveal()), "immediately, even if RevokedAt is in the future for one instance")
+		require.Equal(t, [2]bool{false, false}, both(next.Reveal()), "both instances must reject the revoked key, even if RevokedAt is in the future for one of them")
 		clock.Advance(-day)
 		require.Equal(t, [2]bool{false, false}, both(next.Reveal()))
 	})
 }
 
-// A slowTouch blocks each call of Touch until end is closed or the context is done.
-type slowTouch struct {
-	tokenauth.Store
-	begun, end chan struct{}
-}
-
-func (s *slowTouch) Touch(ctx context.Context, uses ...tokenauth.Use) error {
-	s.begun <- struct{}{}
-	select {
-	case <-s.end:
-		return s.Store.Touch(ctx, uses...)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Case F16. At shutdown, Flush must return by its deadline, must write all last-used times
-// that it can, and must leave no goroutine. A goroutine that remains makes synctest fail.
+// At shutdown, Flush must return by the deadline of its context and must leave no goroutine. If
+// Flush fails, the next Flush must write the last-used times that are still pending. If a goroutine
+// remains, synctest fails the test. Case F16.
 func TestF16Flush(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowTouch{tokenauth.NewMemoryStore(), make(chan struct{}, 100), make(chan struct{})}
+		store, begun, end := newStore(), make(chan struct{}, 100), make(chan struct{})
+		store.Intercept(func(ctx context.Context, method string, next func() error) error {
+			if method != "Touch" {
+				return next()
+			}
+			begun <- struct{}{}
+			select {
+			case <-end:
+				return next()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
 		var events recorder
 		m := newManager(store, &tokenauth.Options{OnEvent: events.tell})
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
@@ -153,35 +157,37 @@ func TestF16Flush(t *testing.T) {
 		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		var calls sync.WaitGroup
-		for range 3 { // only one of the calls writes
+		for range 3 { // only one of the three concurrent calls writes to the store
 			calls.Go(func() { require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded) })
 		}
-		<-store.begun
-		require.Equal(t, []bool{true}, accepts(m, other), "a request during the flush")
+		<-begun
+		require.Equal(t, []bool{true}, accepts(m, other), "the Manager must accept a request while Flush runs")
 		calls.Wait()
 		require.Equal(t, used.Add(5*time.Second), time.Now())
-		require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded, "a flush after the deadline")
+		require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded, "Flush must fail if the deadline of its context is over")
 		require.Zero(t, lastUse(t, store, token.ID))
 		told := events.take()
 		require.Len(t, told, 1)
 		require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
 
-		close(store.end)
+		close(end)
 		require.NoError(t, m.Flush(ctx))
-		require.NoError(t, m.Flush(ctx), "a second flush")
+		require.NoError(t, m.Flush(ctx), "Flush must succeed if no last-used time is pending")
 		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond)
 		time.Sleep(time.Hour)
-		require.Equal(t, []bool{true}, accepts(m, key), "a request after the flush")
+		require.Equal(t, []bool{true}, accepts(m, key), "the Manager must accept a request after Flush")
 		used = time.Now()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond, "the last-used time of a request after the flush")
+		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond, "the Manager must write the last-used time of a request that came after Flush")
 	})
 }
 
-// Case F16. The store and the database may be closed in either order, and more than once.
-// Later requests must get 503, not 401.
-func TestF16Close(t *testing.T) { // not parallel, because it searches for leaked resources
+// A service may close the store and the database in either order, and the store more than once.
+// After the database is closed, requests must get status 503. With status 401, clients would
+// discard valid keys. The test is not parallel, because it would find the open resources of other
+// tests. Case F16.
+func TestF16Close(t *testing.T) {
 	for name, databaseFirst := range map[string]bool{"store first": false, "database first": true} {
 		before := leaktest.TakeStock()
 		db := openSQLite(t)
@@ -189,14 +195,14 @@ func TestF16Close(t *testing.T) { // not parallel, because it searches for leake
 		var events recorder
 		m := newManager(store, &tokenauth.Options{OnEvent: events.tell})
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, name)
 		require.NoError(t, m.Flush(ctx))
 		require.NotZero(t, lastUse(t, store, token.ID))
 		if !databaseFirst {
 			require.NoError(t, store.Close())
 			require.NoError(t, store.Close())
-			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, "SQLStore.Close closes only the prepared statement")
+			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, "requests must succeed after SQLStore.Close, which closes only the prepared statement")
 		}
 		require.NoError(t, db.Close())
 		require.NoError(t, store.Close())
@@ -205,7 +211,7 @@ func TestF16Close(t *testing.T) { // not parallel, because it searches for leake
 		require.Equal(t, http.StatusServiceUnavailable, get(h, "Bearer "+key).Code, name)
 		require.Len(t, events.take(), 1)
 		requireUnavailable(t, m.Revoke(ctx, "u", token.ID), name)
-		require.NoError(t, m.Flush(ctx), "there are no unwritten uses")
+		require.NoError(t, m.Flush(ctx), "Flush must succeed, because no last-used time is pending")
 		require.Empty(t, before.Left(), name)
 	}
 }

@@ -15,13 +15,16 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// This file tests a locked database file, clients that cancel their requests, and an
-// exhausted connection pool. The tests in integration/ do the same with database servers.
+// The tests in this file cover a locked database file, clients that cancel their requests, and an
+// exhausted connection pool. The tests in integration/ cover the same faults with database servers.
 
-// await polls until done returns true. After a minute, it fails the test.
+// await calls done every millisecond until done returns true. After one minute, await fails the
+// test. The text what names the condition that done checks.
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ticker, end := time.NewTicker(time.Millisecond), time.After(time.Minute)
@@ -30,12 +33,13 @@ func await(t *testing.T, what string, done func() bool) {
 		select {
 		case <-ticker.C:
 		case <-end:
-			t.Fatal("timeout after one minute: ", what)
+			t.Fatal("timeout after one minute, waiting for this condition: ", what)
 		}
 	}
 }
 
-// requireUnavailable requires an error with status 503 that wraps no error about a token.
+// requireUnavailable requires that StatusCode returns 503 for err. It also requires that err wraps
+// none of the errors that a Store returns about a token, such as ErrNotFound.
 func requireUnavailable(t *testing.T, err error, what string) {
 	t.Helper()
 	require.Error(t, noted(err), what)
@@ -43,15 +47,16 @@ func requireUnavailable(t *testing.T, err error, what string) {
 	require.Equal(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", what, err)
 }
 
-// A heldFile is a database file without WAL mode, in which a writer also blocks readers.
+// A heldFile is a SQLite database file that the connection other can lock. The file is not in WAL
+// mode, so a transaction that writes blocks readers, too.
 type heldFile struct {
 	db    *sql.DB
 	store *tokenauth.SQLStore
 	other *sql.Conn
 }
 
-// newHeldFile returns a heldFile that is not locked yet. SQLite waits for a lock for up to
-// busy milliseconds. The timeout limits each call of the store.
+// newHeldFile returns a heldFile that is not locked yet. SQLite waits up to busy milliseconds for a
+// lock. Each call of the store ends after the given timeout.
 func newHeldFile(t *testing.T, busy string, timeout time.Duration) *heldFile {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.db")
@@ -80,8 +85,9 @@ func (f *heldFile) release(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Case F2. If another process locks the database file, valid keys must get 503, not 401. When
-// the lock is released, the service must work again and must have leaked nothing.
+// If another process locks the database file, requests with valid keys must get status 503. With
+// status 401, clients would discard valid keys. After the lock is released, requests must succeed
+// again, and no goroutine or connection may be left. Case F2.
 func TestF2FileLocked(t *testing.T) {
 	leaktest.NothingLeft(t)
 	f := newHeldFile(t, "10", time.Minute)
@@ -90,7 +96,7 @@ func TestF2FileLocked(t *testing.T) {
 	var events recorder
 	m := newManager(f.store, &tokenauth.Options{OnEvent: events.tell})
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-	h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 	const requests = 50
 	answered := func(want int) {
 		t.Helper()
@@ -114,20 +120,10 @@ func TestF2FileLocked(t *testing.T) {
 	answered(http.StatusUnauthorized)
 }
 
-// A begunStore sends on begun at the start of each Find.
-type begunStore struct {
-	tokenauth.Store
-	begun chan struct{}
-}
-
-func (s *begunStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-	s.begun <- struct{}{}
-	return s.Store.Find(ctx, d)
-}
-
-// Case F4. If a client cancels its request while the database is slow, there must be no
-// event. Without a cache, the query must be canceled. With a cache, the query may continue
-// for other requests. The next request must get its own result.
+// If a client cancels its request while the database is slow, the Manager must emit no event.
+// Without a cache, the store must cancel the query of that request. With a cache, the query may
+// continue, because other requests may wait for its result. The next request must get its own
+// response. Case F4.
 func TestF4ClientGoesAway(t *testing.T) {
 	t.Parallel()
 	for name, cached := range map[string]bool{"store": false, "cache": true} {
@@ -137,14 +133,21 @@ func TestF4ClientGoesAway(t *testing.T) {
 			var events recorder
 			opts := &tokenauth.Options{OnEvent: events.tell}
 			key, _ := issue(t, newManager(f.store, nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
-			_, err := f.store.Find(ctx, tokenauth.DigestOf(key)) // opens a connection
+			// This call opens a database connection before the file is locked.
+			_, err := f.store.Find(ctx, tokenauth.DigestOf(key))
 			require.NoError(t, err)
-			begun := &begunStore{f.store, make(chan struct{}, 1)}
-			m := newManager(begun, opts)
+			store, begun := tokenauthtest.NewStore(f.store), make(chan struct{}, 1)
+			store.Intercept(func(_ context.Context, method string, next func() error) error {
+				if method == "Find" {
+					begun <- struct{}{}
+				}
+				return next()
+			})
+			m := newManager(store, opts)
 			if cached {
-				m = newManager(storecache.New(begun, nil), opts)
+				m = newManager(must.Get(storecache.New(store, nil)), opts)
 			}
-			protected := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+			protected := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 			codes := make(chan int, 1)
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				answer := serve(protected, r)
@@ -167,13 +170,13 @@ func TestF4ClientGoesAway(t *testing.T) {
 			impatient, goAway := context.WithCancel(ctx)
 			gone := make(chan error, 1)
 			go func() { gone <- send(impatient) }()
-			<-begun.begun
+			<-begun
 			goAway()
 			require.ErrorIs(t, <-gone, context.Canceled)
-			require.Equal(t, http.StatusServiceUnavailable, <-codes, "status of the canceled request, while the file is still locked")
+			require.Equal(t, http.StatusServiceUnavailable, <-codes, "the canceled request must get status 503 while the file is still locked")
 			require.Empty(t, events.take())
-			if !cached { // a cache does not cancel the query
-				await(t, "the query is canceled", func() bool { return f.db.Stats().InUse == 0 })
+			if !cached { // the cache does not cancel its query if a client cancels
+				await(t, "the store has canceled the query", func() bool { return f.db.Stats().InUse == 0 })
 			}
 			f.release(t)
 
@@ -184,8 +187,8 @@ func TestF4ClientGoesAway(t *testing.T) {
 	}
 }
 
-// Case F5. If all connections are in use, each call must return by its deadline. When a
-// connection is free, calls must succeed again.
+// If all connections of the pool are in use, each call of the store must return by its deadline. As
+// soon as a connection is free, calls must succeed again. Case F5.
 func TestF5PoolExhausted(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
@@ -195,9 +198,9 @@ func TestF5PoolExhausted(t *testing.T) {
 	key, token := issue(t, m, tokenauth.Spec{UserID: "v", Name: "laptop"})
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: 20 * time.Millisecond})
 	require.NoError(t, err)
-	h := tokenauth.NewAuthenticator(newManager(store, nil), anyUser, nil).Require(whoami)
+	h := must.Get(tokenauth.NewAuthenticator(newManager(store, nil), anyUser, nil)).Require(whoami)
 
-	// This query never ends, so it holds the only connection.
+	// This query returns rows without end, so it holds the only connection until slow.Close.
 	slow, err := db.Query("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n")
 	require.NoError(t, err)
 	require.True(t, slow.Next())
@@ -209,7 +212,8 @@ func TestF5PoolExhausted(t *testing.T) {
 	require.Equal(t, 16, together(16, func(int) bool { return get(h, "Bearer "+key).Code == http.StatusServiceUnavailable }))
 	require.NoError(t, slow.Close())
 
-	// No call may need a second connection. With one connection, that would be a deadlock.
+	// No call of the store may need two connections at the same time. Otherwise the call would wait
+	// forever in a pool of one connection.
 	for _, call := range callsOf(sqlRecord("phone")) {
 		if err := call.do(ctx, patient); err != nil {
 			require.NotEqual(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", call.name, err)
@@ -230,19 +234,19 @@ func TestF5PoolExhausted(t *testing.T) {
 	require.Equal(t, []bool{false, true}, accepts(m, key, inside))
 }
 
-// Case F15. If a handler panics, no connection and no lock may stay in use, and the
-// last-used time of the token must still be recorded.
+// If a handler panics, the middleware must release every connection and every lock. The Manager
+// must still record the last-used time of the token. Case F15.
 func TestF15HandlerPanics(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
 	store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
 	db.SetMaxOpenConns(1)
 	clock := newClock()
-	m := newManager(storecache.New(store, nil), &tokenauth.Options{Now: clock.Now})
+	m := newManager(must.Get(storecache.New(store, nil)), &tokenauth.Options{Now: clock.Now})
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 	var panics atomic.Bool
 	panics.Store(true)
-	h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if panics.Load() {
 			panic("boom")
 		}

@@ -11,33 +11,35 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// This file tests databases that refuse writes, and tables with a wrong schema or content.
+// The tests in this file cover databases that refuse writes, tables with a wrong schema, and rows
+// with invalid values.
 
-// Case F9. If the disk is full, Issue must fail and existing keys must still work. A change
-// that cannot be written must return an error and must not be stored partly. Last-used times
-// must be written when there is space again.
+// If the disk is full, Issue must return an error, and existing keys must still work. The store
+// must write a change completely, or return an error and write nothing. As soon as the disk has
+// space again, Flush must write the pending last-used times. Case F9.
 func TestF9DiskFull(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
-	db.SetMaxOpenConns(1) // because max_page_count applies to one connection
+	db.SetMaxOpenConns(1) // SQLite applies max_page_count only to one connection
 	store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
 	clock := newClock()
 	var events recorder
 	m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell})
 	keys, tokens := make([]string, 50), make([]tokenauth.Token, 50)
-	for i := range keys { // more rows than fit on one page
+	for i := range keys { // 50 rows need several pages of the file
 		keys[i], tokens[i] = issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 	}
 	resize := func(pages string) {
 		_, err := db.Exec("PRAGMA max_page_count = " + pages)
 		require.NoError(t, err)
 	}
-	resize("1") // SQLite raises this to the current number of pages
+	resize("1") // SQLite replaces 1 by the number of pages that the file has
 	issued := 0
 	var err error
-	for ; err == nil; issued++ { // until the existing pages are full
+	for ; err == nil; issued++ { // issues tokens until all pages are full
 		require.Less(t, issued, 1000)
 		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: fmt.Sprint("other", issued), Name: "laptop"})
 	}
@@ -49,7 +51,8 @@ func TestF9DiskFull(t *testing.T) {
 	}
 	require.Equal(t, len(keys)+issued-1, count())
 
-	// A change of one row may fit. It must be stored completely or not at all.
+	// A change of one row may still fit into the full file. The store must write the change
+	// completely or not at all.
 	next, _, err := m.Rotate(ctx, "u", tokens[0].ID, 0)
 	if err != nil {
 		requireUnavailable(t, err, "rotate")
@@ -62,25 +65,26 @@ func TestF9DiskFull(t *testing.T) {
 	require.Equal(t, err != nil, accepts(m, keys[1])[0])
 
 	clock.Advance(time.Hour)
-	h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 	events.take()
 	for _, key := range keys[2:] {
 		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
 	}
-	requireUnavailable(t, m.Flush(ctx), "flush") // all rows grow by a last-used time
+	// Flush adds a last-used time to 48 rows, and the full file has no space for them.
+	requireUnavailable(t, m.Flush(ctx), "flush")
 	told := events.take()
 	require.Len(t, told, 1)
 	require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
 	require.Zero(t, lastUse(t, store, tokens[2].ID))
 
 	resize("1000000")
-	require.NoError(t, m.Flush(ctx), "the flush succeeds when there is space")
+	require.NoError(t, m.Flush(ctx), "Flush must succeed when the file may grow again")
 	require.Equal(t, clock.Now(), lastUse(t, store, tokens[2].ID))
 	issue(t, m, tokenauth.Spec{UserID: "other", Name: "laptop"})
 }
 
-// requireNoWrites requires that each change fails with status 503 and stores nothing. The
-// keys of user u must still work.
+// requireNoWrites requires that each change of tokens fails with status 503 and stores nothing.
+// Requests with key, the key of token, must still succeed. The token belongs to user "u".
 func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token tokenauth.Token) {
 	t.Helper()
 	clock := newClock()
@@ -106,9 +110,9 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 		"prune":      func() error { _, err := m.Prune(ctx, clock.Now()); return err },
 	} {
 		requireUnavailable(t, change(), name)
-		require.Empty(t, events.take(), "%s must cause no event, because it failed", name)
+		require.Empty(t, events.take(), "%s must cause no event, because the change failed", name)
 	}
-	h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 	require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
 	requireUnavailable(t, m.Flush(ctx), "flush")
 	told := events.take()
@@ -120,7 +124,8 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 	require.Equal(t, before, after)
 }
 
-// Case F9. The database file is read-only, as after the kernel has remounted a disk.
+// If the database file is read-only, changes must fail with status 503, and existing keys must
+// still work. The kernel may remount a disk read-only after a disk error. Case F9.
 func TestF9ReadOnlyFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
@@ -131,14 +136,15 @@ func TestF9ReadOnlyFile(t *testing.T) {
 	requireNoWrites(t, store, key, token)
 }
 
-// A stateError is an error with an SQLSTATE, as PostgreSQL drivers return it.
+// A stateError is an error with an SQLSTATE, like the errors that PostgreSQL drivers return.
 type stateError string
 
 func (e stateError) Error() string    { return "ERROR: no (SQLSTATE " + string(e) + ")" }
 func (e stateError) SQLState() string { return string(e) }
 
-// Case F9. A server returns these errors if a disk, a quota or a table is full, or if it is
-// read-only. They must cause status 503. The test uses SQLite and fakes the errors.
+// A database server returns these errors if a disk, a quota or a table is full, or if the server is
+// read-only. A change that fails with such an error must get status 503. The test uses SQLite, and
+// a failingHandle returns the error for every change. Case F9.
 func TestF9ErrorsOfServers(t *testing.T) {
 	t.Parallel()
 	for name, failure := range map[string]error{
@@ -164,17 +170,19 @@ func TestF9ErrorsOfServers(t *testing.T) {
 	}
 }
 
-// Case F13. A row that cannot be read must affect only its own token. The error must name
-// the token, so that it can be revoked. Until then, List of the user must return an error.
+// If the store cannot read a row, the tokens in all other rows must still work. The error must
+// contain the ID of the unreadable token, so that an operator can revoke this token. Before the
+// token is revoked, List must return an error for the user of the token. Case F13.
 func TestF13OneCorruptRow(t *testing.T) {
 	t.Parallel()
 	for _, change := range []string{
-		`scopes = 1`, `scopes = NULL`, `created_at = 'x'`, `expires_at = 9223372036854775807`, `last_used_at = -9223372036854775808`, `generation = 'x'`,
+		`scopes = NULL`, `created_at = 'x'`, `expires_at = 9223372036854775807`, `last_used_at = -9223372036854775808`, `generation = 'x'`,
 	} {
 		t.Run(change, func(t *testing.T) {
 			t.Parallel()
 			store, db := newLooseStore(t)
-			_, err := db.Exec("ALTER TABLE tokenauth_tokens DROP COLUMN scopes; ALTER TABLE tokenauth_tokens ADD COLUMN scopes") // a column without a type accepts any value
+			// A SQLite column without a type and without constraints accepts any value.
+			_, err := db.Exec("ALTER TABLE tokenauth_tokens DROP COLUMN scopes; ALTER TABLE tokenauth_tokens ADD COLUMN scopes")
 			require.NoError(t, err)
 			m := newManager(store, nil)
 			bad, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
@@ -203,13 +211,13 @@ func TestF13OneCorruptRow(t *testing.T) {
 	}
 }
 
-// Case F13. Stored scopes that no Manager would write must not grant a scope. The token must
-// still be accepted where no scope is required.
+// If the column scopes contains a text that no Manager writes, this text must not grant a scope.
+// Routes that require no scope must still accept the token. Case F13.
 func TestF13StrangeScopes(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
 	m := newManager(store, &tokenauth.Options{MaxPerUser: -1})
-	auth := tokenauth.NewAuthenticator(m, anyUser, nil)
+	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
 	for i, scopes := range []any{"admin,read", `["admin"]`, " ", "  read", "admin\x00", "\xff\xfe admi", []byte{0}, "ADMIN", "*"} {
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), Scopes: []string{"read"}})
 		_, err := db.Exec("UPDATE tokenauth_tokens SET scopes = ? WHERE id = ?", scopes, token.ID)
@@ -221,14 +229,15 @@ func TestF13StrangeScopes(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Case F14. If a migration removes the table of a running service, valid keys must get 503,
-// not 401. When the table is back, the service must work without a restart.
+// If a migration renames the table or a column of a running service, requests with valid keys must
+// get status 503. With status 401, clients would discard valid keys. After the old name is
+// restored, requests must succeed without a restart. Case F14.
 func TestF14TableChangesAtRunTime(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ away, back string }{
-		"table":            {"ALTER TABLE tokenauth_tokens RENAME TO away", "ALTER TABLE away RENAME TO tokenauth_tokens"},
-		"column":           {"ALTER TABLE tokenauth_tokens RENAME COLUMN hint TO away", "ALTER TABLE tokenauth_tokens RENAME COLUMN away TO hint"},
-		"column of writes": {"ALTER TABLE tokenauth_tokens RENAME COLUMN revoked_at TO away", "ALTER TABLE tokenauth_tokens RENAME COLUMN away TO revoked_at"},
+		"table":             {"ALTER TABLE tokenauth_tokens RENAME TO away", "ALTER TABLE away RENAME TO tokenauth_tokens"},
+		"column hint":       {"ALTER TABLE tokenauth_tokens RENAME COLUMN hint TO away", "ALTER TABLE tokenauth_tokens RENAME COLUMN away TO hint"},
+		"column revoked_at": {"ALTER TABLE tokenauth_tokens RENAME COLUMN revoked_at TO away", "ALTER TABLE tokenauth_tokens RENAME COLUMN away TO revoked_at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,8 +245,9 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 			store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
 			m := newManager(store, nil)
 			key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-			h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
-			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code) // prepares the query
+			h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
+			// During the first request, the store prepares its Find query.
+			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
 			_, err := db.Exec(c.away)
 			require.NoError(t, err)
 			requireUnavailable(t, store.CheckSchema(ctx), "CheckSchema")
@@ -256,8 +266,8 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 	}
 }
 
-// Case F14. If the folder of the database file is missing, CheckSchema and CreateSchema must
-// return an error.
+// If the folder of the SQLite database file does not exist, CheckSchema, CreateSchema and
+// Authenticate must fail with status 503. Case F14.
 func TestF14NoDatabase(t *testing.T) {
 	t.Parallel()
 	db := openSQLiteFile(t, filepath.Join(t.TempDir(), "missing", "tokens.db"))

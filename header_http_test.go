@@ -15,9 +15,10 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// newServer starts an HTTP server for h and returns its address.
+// newServer starts an HTTP server with the handler h and returns the address of the server.
 func newServer(t testing.TB, h http.Handler) string {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -25,8 +26,8 @@ func newServer(t testing.TB, h http.Handler) string {
 	return s.Listener.Addr().String()
 }
 
-// raw sends a request as it is, even if net/http would refuse to send it. It returns the
-// first response and its body.
+// raw sends the text of request to address without a change, even if http.Client would refuse to
+// send it. The results of raw are the first response and the body of this response.
 func raw(t testing.TB, address, request string) (*http.Response, string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -45,8 +46,8 @@ func raw(t testing.TB, address, request string) (*http.Response, string) {
 
 const rawStart = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
-// Cases H4, H8. Requests with repeated or unusual header lines must get the same response
-// over the network as in the tests that call the handler directly.
+// Requests with repeated or unusual Authorization lines must get the same status over the network
+// as in tests that call the handler directly. Cases H4, H8.
 func TestH8OverHTTP1(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -103,8 +104,9 @@ func TestH8OverHTTP2(t *testing.T) {
 	}
 }
 
-// Case H13. The Authenticator must neither hash nor copy a value that is too long to be a
-// key. The test is not parallel, because it counts allocations.
+// If a credential is too long to be a key, the Authenticator must neither hash nor copy it.
+// Otherwise a client could waste CPU time and memory of the server. The test is not parallel,
+// because other tests would change the number of allocations. Case H13.
 func TestH13LongValues(t *testing.T) {
 	seen := 0
 	format := tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
@@ -112,18 +114,18 @@ func TestH13LongValues(t *testing.T) {
 		return presented, false
 	}}
 	m := newLegacyManager(tokenauth.NewMemoryStore(), format)
-	auth := tokenauth.NewAuthenticator(m, anyUser, nil)
+	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
 	allocations := func(size int) float64 {
 		h := http.Header{"Authorization": {"Bearer " + strings.Repeat("x", size)}}
 		return testing.AllocsPerRun(100, func() {
-			if _, _, err := auth.Authenticate(context.Background(), h); tokenauth.StatusCode(err) != 401 {
-				t.Errorf("%d bytes: %v", size, err)
+			if _, _, err := auth.Authenticate(context.Background(), h, tokenauth.Need{}); tokenauth.StatusCode(err) != 401 {
+				t.Errorf("a credential of %d bytes must get status 401, but the error is %v", size, err)
 			}
 		})
 	}
 	short := allocations(43)
 	for _, size := range []int{255, 256, 1024, 1025, 4096, 900 << 10} {
-		require.Equal(t, short, allocations(size), "allocations at %d bytes", size)
+		require.Equal(t, short, allocations(size), "number of allocations for a credential of %d bytes", size)
 		w := get(auth.Require(forbidden(t)), "Bearer "+strings.Repeat("x", size))
 		require.Equal(t, 401, w.Code)
 		require.Contains(t, w.Header().Get("WWW-Authenticate"), `error="invalid_token"`)
@@ -135,8 +137,8 @@ func TestH13LongValues(t *testing.T) {
 	require.Equal(t, 401, resp.StatusCode)
 }
 
-// Case H22. The result must be the same for every method. The Authenticator must not read
-// the body.
+// A request must get the same status with every HTTP method. The Authenticator must not read the
+// request body. Case H22.
 func TestH22MethodsAndBodies(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -147,21 +149,22 @@ func TestH22MethodsAndBodies(t *testing.T) {
 			r.Header.Set("Authorization", authorization)
 			w := serve(h, r)
 			require.Equal(t, status, w.Code, method)
-			require.True(t, status == 200 || (w.Body.Len() == 0) == (method == "HEAD"), "%s: a rejection has a body, except for HEAD", method)
+			require.True(t, status == 200 || (w.Body.Len() == 0) == (method == "HEAD"), "%s: a rejected request must get a response body, unless its method is HEAD", method)
 		}
 	}
 }
 
-// An unread is a body that fails the test if it is read.
+// An unread is a request body that fails the test if any code reads from it.
 type unread struct{ t *testing.T }
 
 func (b unread) Read([]byte) (int, error) {
-	b.t.Error("the body was read")
+	b.t.Error("the Authenticator read the request body")
 	return 0, io.EOF
 }
 
-// Case H22. Over the network, the server must reject a request immediately if the client
-// waits before it sends its body or asks for a protocol upgrade.
+// A client that sends Expect: 100-continue or Upgrade waits for a response before it sends more
+// data. If such a request has no valid key, the server must send status 401 without waiting for
+// more data. Case H22.
 func TestH22OverHTTP1(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)

@@ -10,12 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// An answer is the expected response to a request. RFC 6750 section 3.1 defines the codes.
+// An answer is the status and the error code that a response must have. RFC 6750 section 3.1
+// defines the error codes.
 type answer struct {
 	status int
-	code   string // value of error in the challenge
+	code   string // value of the parameter "error" in WWW-Authenticate
 }
 
 var (
@@ -25,7 +28,8 @@ var (
 	malformed = answer{400, "invalid_request"}
 )
 
-// A headerCase holds the values of Authorization and X-API-Key in one request.
+// A headerCase is a request with the given values of Authorization and X-API-Key. The field want is
+// the response that the request must get.
 type headerCase struct {
 	name          string
 	authorization []string
@@ -33,9 +37,12 @@ type headerCase struct {
 	want          answer
 }
 
-// headerCases returns cases for an Authenticator that accepts key and ignores X-API-Key.
-// In cases H11 and H12, the catalog of security cases expects 401. The Authenticator
-// returns 400, because a request with a byte that no key may contain is malformed.
+// headerCases returns test cases for an Authenticator that accepts key in Authorization and does
+// not read X-API-Key.
+//
+// For cases H11 and H12, the catalog of security cases expects status 401. The Authenticator
+// returns status 400 instead. These credentials contain a byte that no key may contain, so the
+// request is malformed.
 func headerCases(key string) []headerCase {
 	one := func(name, value string, want answer) headerCase {
 		return headerCase{name, []string{value}, nil, want}
@@ -55,7 +62,7 @@ func headerCases(key string) []headerCase {
 		one("H4 trailing spaces", "Bearer "+key+"   ", served),
 		one("H4 leading spaces", "  Bearer "+key, served),
 		one("H5 tab", "Bearer\t"+key, malformed),
-		one("H5 tab behind a space", "Bearer \t"+key, malformed),
+		one("H5 tab after a space", "Bearer \t"+key, malformed),
 		one("H5 trailing tab", "Bearer "+key+"\t", malformed),
 		one("H6 two keys, space", "Bearer "+key+" "+key, malformed),
 		one("H6 two keys, comma", "Bearer "+key+","+key, malformed),
@@ -63,10 +70,16 @@ func headerCases(key string) []headerCase {
 		one("H6 a b", "Bearer a b", malformed),
 		one("H6 trailing comma", "Bearer "+key+",", malformed),
 		one("H6 leading comma", "Bearer ,"+key, malformed),
-		one("H7 behind another scheme", "Basic x Bearer "+key, noKey),
-		one("H7 behind another scheme, comma", "Basic x, Bearer "+key, noKey),
-		one("H7 longer scheme", "xBearer "+key, noKey),
-		one("H7 scheme that goes on", "BearerToken "+key, noKey),
+		one("H7 after another scheme", "Basic x Bearer "+key, noKey),
+		one("H7 after another scheme, comma", "Basic x, Bearer "+key, malformed),
+		one("H7 after another scheme, comma without space", "Basic x,bearer "+key, malformed),
+		one("H7 after another scheme, comma and tab", "Basic x,\tToken "+key, malformed),
+		one("H7 after two other schemes", "Basic x, Digest y, Bearer "+key, malformed),
+		one("H7 after another scheme, longer scheme", "Basic x, xBearer "+key, noKey),
+		one("H7 after another scheme, scheme alone", "Basic x, Bearer", noKey),
+		one("H7 after another scheme, parameter", `Digest realm="a", token="b"`, noKey),
+		one("H7 letter before the scheme", "xBearer "+key, noKey),
+		one("H7 letters after the scheme", "BearerToken "+key, noKey),
 		one("H7 colon", "Bearer: "+key, noKey),
 		one("H7 equals sign", "Token="+key, noKey),
 		one("H7 no space", "Bearer"+key, noKey),
@@ -82,41 +95,45 @@ func headerCases(key string) []headerCase {
 		one("H9 Basic with odd bytes", "Basic \x00\xff", noKey),
 		one("H10 second scheme", "Token "+key, served),
 		one("H10 second scheme, lower case", "token "+key, served),
-		one("H11 not ASCII behind the key", "Bearer "+key+"é", malformed),
+		one("H11 non-ASCII character after the key", "Bearer "+key+"é", malformed),
 		one("H11 invalid UTF-8", "Bearer \xff"+key, malformed),
 		one("H11 no-break space", "Bearer\u00a0"+key, malformed),
-		one("H12 NUL inside", "Bearer "+key[:9]+"\x00"+key[9:], malformed),
-		one("H12 NUL behind", "Bearer "+key+"\x00", malformed),
+		one("H12 NUL inside the key", "Bearer "+key[:9]+"\x00"+key[9:], malformed),
+		one("H12 NUL after the key", "Bearer "+key+"\x00", malformed),
 		one("H12 line break", "Bearer "+key+"\r\nX: y", malformed),
 		one("H12 DEL", "Bearer "+key+"\x7f", malformed),
-		one("H15 bar without a format for it", "Bearer 12|"+key, badKey),
+		one("H15 number and bar, but no legacy format", "Bearer 12|"+key, badKey),
 		{"H16 X-API-Key when not configured", nil, []string{key}, noKey},
-		{"H16 X-API-Key beside a key", []string{"Bearer " + key}, []string{"x", "y"}, served},
+		{"H16 X-API-Key and a key in Authorization", []string{"Bearer " + key}, []string{"x", "y"}, served},
 		one("quoted", `Bearer "`+key+`"`, badKey),
 		one("one character", "Bearer x", badKey),
 	}
 }
 
-// keyHeaderCases returns cases for an Authenticator that also reads X-API-Key.
+// keyHeaderCases returns test cases for an Authenticator that accepts key in Authorization or in
+// X-API-Key.
 func keyHeaderCases(key string) []headerCase {
 	return []headerCase{
 		{"none", nil, nil, noKey},
 		{"Authorization alone", []string{"Bearer " + key}, nil, served},
 		{"key", nil, []string{key}, served},
 		{"spaces around", nil, []string{"  " + key + " "}, served},
-		{"empty", nil, []string{""}, malformed},
-		{"only spaces", nil, []string{"  "}, malformed},
+		{"empty", nil, []string{""}, noKey},
+		{"only spaces", nil, []string{"  "}, noKey},
+		{"empty, and a key in Authorization", []string{"Bearer " + key}, []string{""}, served},
+		{"twice, both empty", nil, []string{"", ""}, malformed},
+		{"key, and two schemes in Authorization", []string{"Basic x, Bearer " + key}, []string{key}, malformed},
 		{"with a scheme", nil, []string{"Bearer " + key}, malformed},
-		{"two in one", nil, []string{key + "," + key}, malformed},
-		{"not ASCII", nil, []string{key + "é"}, malformed},
+		{"two keys in one value", nil, []string{key + "," + key}, malformed},
+		{"non-ASCII character", nil, []string{key + "é"}, malformed},
 		{"twice", nil, []string{key, key}, malformed},
-		{"in both places, equal", []string{"Bearer " + key}, []string{key}, malformed},
-		{"in both places, Authorization bad", []string{"Token x"}, []string{key}, malformed},
-		{"beside a scheme of ours without a key", []string{"Bearer"}, []string{key}, malformed},
-		{"beside two Authorization lines", []string{"Basic YTpi", "Basic YTpi"}, []string{key}, malformed},
-		{"beside Basic", []string{"Basic YTpi"}, []string{key}, served},
-		{"beside an empty Authorization", []string{""}, []string{key}, served},
-		{"bad key beside Basic", []string{"Basic YTpi"}, []string{"x"}, badKey},
+		{"same key in both headers", []string{"Bearer " + key}, []string{key}, malformed},
+		{"invalid key in Authorization", []string{"Token x"}, []string{key}, malformed},
+		{"key, and Authorization with only a scheme", []string{"Bearer"}, []string{key}, malformed},
+		{"key, and two Authorization lines", []string{"Basic YTpi", "Basic YTpi"}, []string{key}, malformed},
+		{"key, and Basic in Authorization", []string{"Basic YTpi"}, []string{key}, served},
+		{"key, and an empty Authorization", []string{""}, []string{key}, served},
+		{"bad key and Basic in Authorization", []string{"Basic YTpi"}, []string{"x"}, badKey},
 		{"too long", nil, []string{strings.Repeat("x", 1025)}, badKey},
 		{"bad key", nil, []string{"x"}, badKey},
 	}
@@ -129,55 +146,58 @@ func (c headerCase) request() *http.Request {
 	return r
 }
 
-// A gate is an Authenticator that accepts one key.
+// A gate is an Authenticator that accepts one key. The field vary contains the values that the Vary
+// header of a response must have.
 type gate struct {
 	auth  *tokenauth.Authenticator[*user]
-	store *counting
+	store *tokenauthtest.Store
 	key   string
 	vary  []string
 }
 
 func newGate(t testing.TB, opts *tokenauth.AuthenticatorOptions) *gate {
 	t.Helper()
-	store := newCounting()
+	store := newStore()
 	m := newManager(store, nil)
 	key, _ := issue(t, m, tokenauth.Spec{UserID: "42", Name: "laptop"})
-	g := &gate{tokenauth.NewAuthenticator(m, anyUser, opts), store, key, []string{"Authorization"}}
+	g := &gate{must.Get(tokenauth.NewAuthenticator(m, anyUser, opts)), store, key, []string{"Authorization"}}
 	if opts != nil && opts.KeyHeader != "" {
 		g.vary = append(g.vary, http.CanonicalHeaderKey(opts.KeyHeader))
 	}
 	return g
 }
 
-// check tests c with Require, Authenticate and Optional.
+// check sends the request of c to Require, Authenticate and Optional, and requires that the
+// responses match c.want.
 func (g *gate) check(t *testing.T, c headerCase) {
 	t.Helper()
-	asked, asks := g.store.finds.Load(), int32(0)
+	asked, asks := g.store.Count("Find"), 0
 	if c.want == served {
 		asks = 1
 	}
 	w := serve(g.auth.Require(whoami), c.request())
-	require.Equal(t, asks, g.store.finds.Load()-asked, "lookups")
+	require.Equal(t, asks, g.store.Count("Find")-asked, "number of Find calls")
 	g.requireAnswer(t, c.want, w)
 	if c.want != served || len(g.vary) > 1 {
 		require.Equal(t, g.vary, w.Header().Values("Vary"))
-	} else { // RFC 9110 section 12.5.5 exempts Authorization
+	} else { // RFC 9110 section 12.5.5: a response need not list Authorization in Vary
 		require.Empty(t, w.Header().Values("Vary"))
 	}
 
-	_, _, err := g.auth.Authenticate(t.Context(), c.request().Header)
+	_, _, err := g.auth.Authenticate(t.Context(), c.request().Header, tokenauth.Need{})
 	require.Equal(t, c.want.status, tokenauth.StatusCode(noted(err)))
 
 	w = serve(g.auth.Optional(whoami), c.request())
-	require.Equal(t, g.vary, w.Header().Values("Vary"), "Optional")
+	require.Equal(t, g.vary, w.Header().Values("Vary"), "Vary header of the response from Optional")
 	if c.want == noKey {
-		require.Equal(t, "nobody", w.Body.String(), "Optional")
+		require.Equal(t, "nobody", w.Body.String(), "body of the response from Optional")
 		return
 	}
 	g.requireAnswer(t, c.want, w)
 }
 
-// requireAnswer checks everything in the response that clients and HTTP caches rely on.
+// requireAnswer requires that w has the status, the headers and the body that belong to want. It
+// checks all headers that clients and HTTP caches rely on.
 func (g *gate) requireAnswer(t *testing.T, want answer, w *httptest.ResponseRecorder) {
 	t.Helper()
 	h := w.Header()
@@ -197,8 +217,8 @@ func (g *gate) requireAnswer(t *testing.T, want answer, w *httptest.ResponseReco
 	require.NotEmpty(t, problemOf(t, w).Detail)
 }
 
-// The Authenticator must parse credentials strictly. If it parsed them less strictly than
-// a reverse proxy, the two could see different credentials in the same request.
+// The Authenticator must parse credentials strictly. If it parsed them less strictly than a reverse
+// proxy, the two programs could see different credentials in the same request.
 func TestH1ToH16Credentials(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -213,15 +233,17 @@ func TestKeyHeader(t *testing.T) {
 	for _, c := range keyHeaderCases(g.key) {
 		t.Run(c.name, func(t *testing.T) { g.check(t, c) })
 	}
-	for _, c := range headerCases(g.key) { // requests with only Authorization get the same response
+	// A request without X-API-Key must get the same response as from an Authenticator that does
+	// not read X-API-Key.
+	for _, c := range headerCases(g.key) {
 		if c.apiKey == nil {
 			t.Run(c.name, func(t *testing.T) { g.check(t, c) })
 		}
 	}
 }
 
-// Cases H5, H11, H12. The test puts every byte at every position where a parser might
-// ignore it.
+// The test inserts each of the 256 byte values into the Authorization header, at each position
+// where a lenient parser might skip the byte. Cases H5, H11, H12.
 func TestH11H12EveryByte(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -230,28 +252,31 @@ func TestH11H12EveryByte(t *testing.T) {
 		visible := i > ' ' && i < 0x7f
 		inside, between, before := malformed, malformed, noKey
 		if visible {
-			between = noKey // another scheme
+			between = noKey // the byte belongs to the scheme, which is unknown
 			if b != "," {
 				inside = badKey
 			}
 		}
-		if b == " " {
+		switch b {
+		case " ":
 			between, before = served, served
+		case ",":
+			before = malformed // the header is a list of credentials
 		}
 		for name, c := range map[string]headerCase{
 			"inside":  {want: inside, authorization: []string{"Bearer " + g.key[:9] + b + g.key[9:]}},
 			"between": {want: between, authorization: []string{"Bearer" + b + g.key}},
 			"before":  {want: before, authorization: []string{b + "Bearer " + g.key}},
 		} {
-			require.Equal(t, c.want.status, get(g.auth.Require(whoami), c.authorization...).Code, "%#x %s", i, name)
+			require.Equal(t, c.want.status, get(g.auth.Require(whoami), c.authorization...).Code, "byte %#x, position: %s", i, name)
 			g.check(t, c)
 		}
 	}
 }
 
-// Cases H14, H16, H18. The Authenticator must ignore keys in other parts of a request. A
-// URL appears in logs and browser histories, and another site can make a browser send a
-// cookie or a form.
+// The Authenticator must ignore keys in all other parts of a request, such as the URL, a cookie or
+// a form. URLs appear in logs and in the browser history. Another website can make a browser send a
+// cookie or a form. Cases H14, H16, H18.
 func TestH14H18OtherPlaces(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
@@ -269,12 +294,12 @@ func TestH14H18OtherPlaces(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
 		change(r)
 		g.requireAnswer(t, noKey, serve(g.auth.Require(whoami), r))
-		require.Zero(t, g.store.finds.Load(), name)
+		require.Zero(t, g.store.Count("Find"), name)
 	}
 }
 
-// Case H17. The Authenticator ignores session cookies. A cookie neither replaces a token
-// nor extends the rights of a token.
+// The Authenticator must ignore session cookies. A cookie must neither replace a token nor add
+// scopes to a token. Case H17.
 func TestH17TokenDecides(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)

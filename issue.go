@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,31 +14,41 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// A Spec says which token to issue.
+// A Spec describes a token to issue.
 type Spec struct {
-	UserID    string    // 1 to 255 bytes, UTF-8, no control characters
-	Name      string    // trimmed; 1 to 64 characters, one of which at least is seen, none control, bidi or invisible
-	Scopes    []string  // RFC 6749 section 3.3; at most 100, each of up to 128 characters; none: only what requires none
-	ExpiresAt time.Time // zero: as the Manager's policy says; at the latest in the year 9999
-	NoExpiry  bool      // never, whatever DefaultTTL says; refused under MaxTTL
+	UserID string // 1 to 255 bytes, UTF-8, no control characters
+	// Name has 1 to 64 characters after trimming. At least one character must be visible. Control,
+	// bidirectional and zero-width space characters are refused.
+	Name string
+	// Scopes are scope-tokens of RFC 6749 section 3.3: at most 100, each of at most 128 characters.
+	Scopes []string
+	// ExpiresAt is at the latest in the year 9999. If ExpiresAt is zero, DefaultTTL or MaxTTL of
+	// the Manager's Options applies.
+	ExpiresAt time.Time
+	// If NoExpiry is true, DefaultTTL does not apply and the token never expires. Issue refuses
+	// NoExpiry if the Manager has a MaxTTL.
+	NoExpiry bool
 }
 
-const issueTries = 16
+const issueAttempts = 16
 
-// Issue makes a token and its first key. This is the only time the key is seen.
+// Issue creates a token and returns its first key and the token. The key cannot be read again
+// later.
 //
-// [ErrInvalidSpec], [ErrNameTaken], [ErrTooManyTokens], and [ErrConflict] if
-// other calls for the same user kept coming first. After any other error the
-// token may have been made: it can be found by its name. Where an expired token of the
-// user holds the name, or the last place, it is revoked.
+// Issue returns [ErrInvalidSpec], [ErrNameTaken], [ErrTooManyTokens] or [ErrConflict]. ErrConflict
+// means that concurrent calls for the same user made all attempts of Issue fail. After any other
+// error, the token may have been created: call List to look for its name.
+//
+// Issue revokes an expired token of the user that has the same name. If the user has MaxPerUser
+// tokens, Issue revokes an expired token of the user to make room.
 func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	now := m.options.Now()
-	r, err := m.newRecord(spec, now)
+	r, err := m.newRecord(&spec, now)
 	if err != nil {
 		return Key{}, Token{}, err
 	}
-	for try := range issueTries {
-		if try > 0 || m.options.MaxPerUser > 0 {
+	for attempt := range issueAttempts {
+		if attempt > 0 || m.options.MaxPerUser > 0 {
 			if err := m.makeRoom(ctx, &r, now); err != nil {
 				return Key{}, Token{}, err
 			}
@@ -52,7 +60,7 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 		err = m.store.Create(ctx, r)
 		switch {
 		case err == nil:
-			m.tell(ctx, Event{Kind: EventIssued, Token: r.Token.clone()})
+			m.emit(ctx, Event{Kind: EventIssued, Token: r.Token.clone()})
 			return key, r.Token, nil
 		case !isAny(err, ErrSlotTaken, ErrNameTaken, ErrKeyTaken):
 			return Key{}, Token{}, err
@@ -61,117 +69,130 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	if errors.Is(err, ErrNameTaken) {
 		return Key{}, Token{}, err
 	}
-	return Key{}, Token{}, fmt.Errorf("%w: gave up after %d tries", ErrConflict, issueTries)
+	return Key{}, Token{}, fmt.Errorf("%w: gave up after %d attempts", ErrConflict, issueAttempts)
 }
 
-func (m *Manager) newRecord(spec Spec, now time.Time) (Record, error) {
-	name, scopes, err := m.checkSpec(spec.UserID, spec.Name, spec.Scopes)
+func (m *Manager) newRecord(spec *Spec, now time.Time) (Record, error) {
+	t, err := m.newToken(spec.UserID, spec.Name, spec.Scopes)
 	if err != nil {
 		return Record{}, err
 	}
 	if spec.NoExpiry && !spec.ExpiresAt.IsZero() {
-		return Record{}, invalidSpec(errors.New("both an expiry and none"))
+		return Record{}, &SpecError{"expires_at", "must not be set together with NoExpiry"}
 	}
-	if ttl := cmp.Or(m.options.DefaultTTL, m.options.MaxTTL); ttl > 0 && spec.ExpiresAt.IsZero() && !spec.NoExpiry {
-		spec.ExpiresAt = now.Add(ttl)
+	expiresAt := spec.ExpiresAt
+	if ttl := cmp.Or(m.options.DefaultTTL, m.options.MaxTTL); ttl > 0 && expiresAt.IsZero() && !spec.NoExpiry {
+		expiresAt = now.Add(ttl)
 	}
-	expiresAt, err := m.checkExpiry(spec.ExpiresAt, now)
+	t.ExpiresAt, err = m.checkExpiry(expiresAt, now)
+	t.Generation, t.CreatedAt = 1, micros(now)
+	return Record{Token: t}, invalid("expires_at", err)
+}
+
+// newToken checks a user ID, a name and scopes, and returns a Token with them. The name is trimmed,
+// and the scopes are sorted.
+func (m *Manager) newToken(userID, name string, scopes []string) (Token, error) {
+	if err := checkUserID(userID); err != nil {
+		return Token{}, err
+	}
+	name, err := syntax.Name(name)
 	if err != nil {
-		return Record{}, invalidSpec(err)
+		return Token{}, invalid("name", err)
 	}
-	return Record{Token: Token{
-		UserID: spec.UserID, Name: name, Scopes: scopes, Generation: 1,
-		CreatedAt: micros(now), ExpiresAt: expiresAt,
-	}}, nil
+	scopes, err = syntax.Scopes(scopes, m.scopes)
+	return Token{UserID: userID, Name: name, Scopes: scopes}, invalid("scopes", err)
 }
 
-// checkSpec returns the name and the scopes as they are stored.
-func (m *Manager) checkSpec(userID, name string, scopes []string) (string, []string, error) {
-	name, nameErr := syntax.Name(name)
-	scopes, scopesErr := syntax.Scopes(scopes, m.scopes)
-	return name, scopes, invalidSpec(cmp.Or(syntax.UserID(userID), nameErr, scopesErr))
-}
-
-// checkExpiry applies the policy to an expiry; a zero one means never.
+// checkExpiry checks an expiry against MaxTTL and the current time, and returns the time to store.
+// A zero expiry means never.
 func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 	maxTTL := m.options.MaxTTL
 	rounded := micros(expiresAt)
-	switch { // what is far off overflows when it is rounded, so it is judged as it is
+	switch { // expiresAt itself is checked first, because rounding a very late time overflows
 	case expiresAt.After(latestTime):
-		return expiresAt, errors.New("expiry is beyond the year 9999")
+		return expiresAt, errors.New("must not be later than the year 9999")
 	case expiresAt.IsZero() && maxTTL > 0:
-		return expiresAt, errors.New("a token must expire")
+		return expiresAt, errors.New("must be set")
 	case expiresAt.IsZero():
 		return rounded, nil
 	case !expiresAt.After(now) || !rounded.After(now):
-		return expiresAt, errors.New("expiry is not in the future")
+		return expiresAt, errors.New("must be in the future")
 	case maxTTL > 0 && rounded.After(now.Add(maxTTL)):
-		return expiresAt, fmt.Errorf("expiry is more than %v ahead", maxTTL)
+		return expiresAt, fmt.Errorf("must not be more than %v ahead", maxTTL)
 	}
 	return rounded, nil
 }
 
-// makeRoom chooses a slot for r, and revokes what is expired and stands in r's
-// way. What it reads is only advice: the store's unique slots and names make the
-// limit exact, and Issue tries again.
+// makeRoom chooses a slot for r and revokes expired tokens that have the name of r or a slot that r
+// needs. The list that makeRoom reads may be outdated when Issue calls Create. Create then fails,
+// because slots and names are unique in the store, and Issue retries. Therefore concurrent calls
+// cannot exceed MaxPerUser.
 func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error {
 	live, err := m.store.List(ctx, Query{UserID: r.Token.UserID})
 	if err != nil {
 		return err
 	}
 	used := map[int]bool{}
-	var stale []Record // expired, and each holds a slot
-	for _, other := range live {
+	var expired []*Record // expired tokens that hold a slot
+	for i := range live {
+		other := &live[i]
 		isExpired := other.Token.ExpiredAt(now)
 		switch {
 		case other.Token.Name == r.Token.Name && !isExpired:
 			return ErrNameTaken
 		case other.Token.Name == r.Token.Name:
-			if err := m.revokeExpired(ctx, other.Token, now); err != nil {
+			if err := m.revokeExpired(ctx, &other.Token, now); err != nil {
 				return err
 			}
 		case other.Slot != 0:
 			used[other.Slot] = true
 			if isExpired {
-				stale = append(stale, other)
+				expired = append(expired, other)
 			}
 		}
 	}
+	return m.takeSlot(ctx, r, used, expired, now)
+}
+
+// takeSlot gives r a free slot. If all slots are used, takeSlot first revokes expired tokens to
+// free their slots.
+func (m *Manager) takeSlot(ctx context.Context, r *Record, used map[int]bool, expired []*Record, now time.Time) error {
 	limit := m.options.MaxPerUser
 	if limit < 0 {
 		return nil
 	}
 	for len(used) >= limit {
-		if len(stale) == 0 {
+		if len(expired) == 0 {
 			return ErrTooManyTokens
 		}
-		if err := m.revokeExpired(ctx, stale[0].Token, now); err != nil {
+		if err := m.revokeExpired(ctx, &expired[0].Token, now); err != nil {
 			return err
 		}
-		delete(used, stale[0].Slot)
-		stale = stale[1:]
+		delete(used, expired[0].Slot)
+		expired = expired[1:]
 	}
 	r.Slot = freeSlot(used, limit)
 	return nil
 }
 
-// revokeExpired takes it for done if the token is gone or no longer expired:
-// what Issue does next will tell.
-func (m *Manager) revokeExpired(ctx context.Context, t Token, now time.Time) error {
+// revokeExpired revokes a token if the token is expired. If the token is gone or no longer expired,
+// revokeExpired returns nil. Create then fails if the token's name or slot is still taken, and
+// Issue retries.
+func (m *Manager) revokeExpired(ctx context.Context, t *Token, now time.Time) error {
 	err := m.store.RevokeExpired(ctx, t.UserID, t.ID, now)
 	if isAny(err, ErrNotFound, ErrConflict) {
 		return nil
 	}
 	if err == nil {
-		m.tell(ctx, Event{Kind: EventRevoked, Token: t, Count: 1})
+		m.emit(ctx, Event{Kind: EventRevoked, Token: t.clone(), Count: 1})
 	}
 	return err
 }
 
-// freeSlot picks a slot at random, so that calls at the same time seldom pick the
-// same. Fewer than limit are used. It picks from 1…limit, or from fewer where
-// slots above those are used, as after the limit was lowered: so many calls at once
-// can't exceed it either.
+// freeSlot returns a random free slot, so that concurrent calls seldom choose the same slot. The
+// caller guarantees that fewer than limit slots are used. If the service has lowered MaxPerUser,
+// tokens may hold slots above limit. For each such token, freeSlot excludes one more of the highest
+// slots up to limit from the choice. Otherwise concurrent calls could exceed the limit.
 func freeSlot(used map[int]bool, limit int) int {
 	n := limit
 	for _, slot := range slices.Backward(slices.Sorted(maps.Keys(used))) {
@@ -184,75 +205,4 @@ func freeSlot(used map[int]bool, limit int) int {
 		slot = slot%n + 1
 	}
 	return slot
-}
-
-// An ImportSpec describes a live token of another system. Its key goes on
-// working, for a [Manager] with a [LegacyFormat] of the same Origin.
-type ImportSpec struct {
-	UserID string   // as in Spec
-	Name   string   // as in Spec
-	Scopes []string // as in Spec
-
-	Origin string // which system; 1 to 64 letters, digits, - and _
-	Digest Digest // SHA-256 of the canonical text of the key
-	Hint   string // at most 4 of the key's last characters; may be empty
-
-	CreatedAt  time.Time // zero: now
-	ExpiresAt  time.Time // zero: never; the Manager's policy does not apply
-	LastUsedAt time.Time // zero: never
-}
-
-// Import adds tokens of another system, all or none, and returns them as they
-// were asked for. A token's ID follows from its origin and digest, so that
-// importing it again, when it has not been rotated, is no error and changes
-// nothing: a token that was renamed or revoked since stays so.
-//
-// [ErrInvalidSpec], [ErrNameTaken], [ErrKeyTaken] (also for a token that was
-// imported before and has been rotated since).
-func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, error) {
-	now := m.options.Now()
-	records := make([]Record, len(specs))
-	tokens := make([]Token, len(specs))
-	for i, spec := range specs {
-		r, err := m.importRecord(spec, now)
-		if err != nil {
-			return nil, err
-		}
-		records[i], tokens[i] = r, r.Token
-	}
-	if err := m.store.Create(ctx, records...); err != nil {
-		return nil, err
-	}
-	m.tell(ctx, Event{Kind: EventImported, Count: len(tokens)})
-	return tokens, nil
-}
-
-func (m *Manager) importRecord(spec ImportSpec, now time.Time) (Record, error) {
-	name, scopes, err := m.checkSpec(spec.UserID, spec.Name, spec.Scopes)
-	if err != nil {
-		return Record{}, err
-	}
-	if !syntax.IsWord(spec.Origin) || spec.Digest == (Digest{}) || spec.Hint != "" && (len(spec.Hint) > hintLength || !syntax.IsWord(spec.Hint)) {
-		return Record{}, invalidSpec(errors.New("malformed origin, digest or hint"))
-	}
-	if spec.CreatedAt.IsZero() {
-		spec.CreatedAt = now
-	}
-	for _, t := range []time.Time{spec.CreatedAt, spec.ExpiresAt, spec.LastUsedAt} {
-		if t.Before(time.Time{}) || t.After(latestTime) || micros(t).IsZero() && !t.IsZero() { // which would become "never"
-			return Record{}, invalidSpec(errors.New("a time outside the years 1 to 9999"))
-		}
-	}
-	return Record{Digest: spec.Digest, Token: Token{
-		ID: spec.ID(), UserID: spec.UserID, Name: name, Scopes: scopes,
-		Hint: spec.Hint, Origin: spec.Origin,
-		CreatedAt: micros(spec.CreatedAt), ExpiresAt: micros(spec.ExpiresAt), LastUsedAt: micros(spec.LastUsedAt),
-	}}, nil
-}
-
-// ID returns the ID of the imported token, at every import of it. It tells nothing
-// of the digest.
-func (s ImportSpec) ID() string {
-	sum := sha256.Sum256(append([]byte(s.Origin+"\x00"), s.Digest[:]...))
-	return base32.StdEncoding.EncodeToString(sum[:])[:26]
 }

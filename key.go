@@ -12,15 +12,16 @@ import (
 
 const hintLength = 4
 
-// A Key is the secret that a client presents. The library returns a Key only when it
-// creates the Key, and stores it nowhere.
+// A Key is the secret that a client presents. The library returns a Key only when it creates the
+// Key, and does not store it.
 //
-// A Key is redacted when it is printed, logged, marshaled or rendered by a template,
-// even inside another value. The redacted form consists of the prefix and the last four
-// characters, as in "acme_…x7Qf". Only [Key.Reveal] returns the secret.
+// A Key is redacted when it is printed, logged, marshaled or rendered by a template, even as part
+// of another value. The redacted form consists of the prefix and the last four characters, as in
+// "acme_…x7Qf". Only [Key.Reveal] returns the secret.
 type Key struct {
-	// fmt prints unexported fields without calling their methods, so no field holds the
-	// secret. The closure holds it, and fmt prints a closure as an address.
+	// fmt prints unexported fields without calling their methods, so no field holds the secret
+	// itself. The closure in reveal captures the secret, and fmt prints a closure only as an
+	// address.
 	redacted string
 	reveal   func() string
 }
@@ -47,8 +48,8 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.redacted) }
 // of [Key.Reveal].
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.redacted), nil }
 
-// hint returns the last characters of the secret, which may be stored. It returns a copy,
-// because a substring keeps the whole secret in memory.
+// hint returns the last characters of the secret, which a store may keep. It returns a copy,
+// because a substring would keep the whole secret in memory.
 func (k Key) hint() string {
 	secret := k.Reveal()
 	return strings.Clone(secret[max(0, len(secret)-hintLength):])
@@ -79,14 +80,14 @@ func CheckKey(key string) (prefix string, err error) {
 //
 // A Digest is replaced by a placeholder when it is formatted, logged or marshaled to
 // text. However, a Digest is an array, and packages that use reflection can read its
-// bytes. Do not use it outside of stores.
+// bytes. Use a Digest only in a store.
 type Digest [sha256.Size]byte
 
 const redactedDigest = "[digest]"
 
-// DigestOf returns the digest of a key, as it is presented.
+// DigestOf returns the digest of a key. The argument is the key exactly as a client presents it.
 func DigestOf(key string) Digest {
-	var block [64]byte // a conversion to []byte would allocate on each request
+	var block [64]byte // a conversion of the key to []byte would allocate on each request
 	if len(key) > len(block) {
 		return sha256.Sum256([]byte(key))
 	}

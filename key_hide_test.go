@@ -20,24 +20,25 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Case K9. A program may print a value that contains a key, in logs, crash reports or
-// responses. No way of printing may reveal the key.
+// A program may print a value that contains a Key, for example into a log, a crash report or a
+// response. No function that prints or encodes the value may reveal the key. Case K9.
 func TestK9KeyHides(t *testing.T) {
 	t.Parallel()
 	key, _, err := newManager(tokenauth.NewMemoryStore(), nil).Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop"})
 	require.NoError(t, err)
 	secrets := disguises(key.Reveal())
-	require.True(t, shows(printed(struct{ s string }{key.Reveal()})["%#x"], secrets), "the search finds an unprotected key")
+	require.True(t, shows(printed(struct{ s string }{key.Reveal()})["%#x"], secrets), "the search must find a key that is stored as a plain string")
 	for holder, v := range holders(key) {
 		for way, out := range printed(v) {
-			require.False(t, shows(out, secrets), "%s, %s", holder, way)
+			require.False(t, shows(out, secrets), "%s, printed by %s, reveals the key", holder, way)
 		}
 	}
 }
 
-// A Digest must not appear in logs, although it does not allow anyone to sign in. It is
-// an array, so only its methods can redact it. They are not called for an unexported
-// field, by encoding/gob, by reflection, or for a verb that does not fit the value.
+// A Digest must not appear in logs, although nobody can sign in with it. A Digest is an array, so
+// only its methods can redact it. Package fmt does not call these methods for an unexported field,
+// or for a verb that does not fit the value. encoding/gob and code that uses reflection do not call
+// these methods at all. The test skips all these cases.
 func TestK9DigestHides(t *testing.T) {
 	t.Parallel()
 	d := tokenauth.DigestOf(tokenauth.GenerateKey("acme"))
@@ -47,7 +48,7 @@ func TestK9DigestHides(t *testing.T) {
 			for way, out := range printed(v) {
 				skip := way == "gob" || strings.HasPrefix(way, "testify") || way[0] == '%' && strings.ContainsAny(way, unfit)
 				if !skip && !strings.HasPrefix(holder, "unexported") {
-					require.False(t, shows(out, secrets), "%T, %s, %s", v, holder, way)
+					require.False(t, shows(out, secrets), "%T, %s, printed by %s, reveals the digest", v, holder, way)
 				}
 			}
 		}
@@ -58,7 +59,8 @@ func TestK9DigestHides(t *testing.T) {
 	hides(holders(tokenauth.Rotation{Digest: d}), onlyV)
 }
 
-// Case K9. The redacted form must identify the key by its prefix and its hint.
+// A printed Key must show the prefix and the hint of the key, so that people can identify the
+// token. Case K9.
 func TestK9RedactedForm(t *testing.T) {
 	t.Parallel()
 	key, token, err := newManager(tokenauth.NewMemoryStore(), nil).Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop"})
@@ -70,7 +72,7 @@ func TestK9RedactedForm(t *testing.T) {
 	for name, v := range map[string]any{"value": key, "pointer": &key, "exported field": holder{key}, "slice": []tokenauth.Key{key}} {
 		all := printed(v)
 		for _, way := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "slog JSON", "json", "xml", "text/template", "html/template", "error"} {
-			require.Contains(t, all[way], redacted, "%s, %s", name, way)
+			require.Contains(t, all[way], redacted, "%s, printed by %s", name, way)
 		}
 	}
 
@@ -79,7 +81,8 @@ func TestK9RedactedForm(t *testing.T) {
 	require.Empty(t, fmt.Sprintf("%v%+v%#v%s", none, none, none, &none))
 }
 
-// holders returns v inside all kinds of values that a program may print.
+// holders returns values that contain v, for each kind of value that a program may print. The
+// strings in the map name the kinds.
 func holders[T any](v T) map[string]any {
 	type exported struct{ F T }
 	type unexported struct{ f T }
@@ -101,7 +104,8 @@ func holders[T any](v T) map[string]any {
 
 const verbs = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// printed returns the output of v for every way of printing, by its name.
+// printed prints and encodes v in many ways and returns the outputs. The index of the map is the
+// name of the way, such as "%v" or "json".
 func printed(v any) map[string]string {
 	out := map[string]string{}
 	for _, verb := range verbs {
@@ -146,14 +150,15 @@ func logged(h slog.Handler, v any) error {
 	return nil
 }
 
-// An errorWriter writes the report of a failed assertion.
+// An errorWriter takes the place of *testing.T in a call of testify. It writes the message of a
+// failed assertion to the Writer.
 type errorWriter struct{ io.Writer }
 
 func (w errorWriter) Errorf(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
-// disguises returns the forms in which the plain values may appear in an output. It
-// returns only the middle half of each form, so that the search also finds a partly
-// revealed value.
+// disguises returns texts that would reveal one of the plain values in an output, such as its
+// hexadecimal form. It returns only the middle half of each text, so that the search also finds a
+// partly revealed value.
 func disguises(plain ...any) (all []string) {
 	for _, v := range plain {
 		for _, format := range []string{"%s", "%q", "%+q", "%x", "%X", "% x", "% X", "%#x", "%v", "%#v", "%d", "%o", "%b", "%c", "%U"} {

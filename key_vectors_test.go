@@ -14,10 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// A vector is a key for which every version must return the same result. See
-// testdata/README.md.
+// A vector is a test key, and the result that every version of this package must return for it.
+// testdata/README.md describes the fields.
 type vector struct {
 	Name   string
 	Key    string
@@ -37,22 +38,22 @@ func readVectors(t testing.TB) []vector {
 	return vectors
 }
 
-// The format of keys must never change. A version that fails this test rejects keys that
-// earlier versions issued or that implementations in other languages generate.
+// The format of keys must never change. If this test fails, this version rejects keys that earlier
+// versions issued, or accepts keys that earlier versions rejected.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	for _, v := range readVectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
 			prefix, err := tokenauth.CheckKey(v.Key)
-			store := newCounting()
+			store := newStore()
 			m := newManager(store, &tokenauth.Options{FormerPrefixes: []string{"tokenauthtest", "a", "a1"}})
 			if !v.Valid {
 				require.ErrorIs(t, err, tokenauth.ErrInvalidKey, v.Reason)
 				require.Empty(t, prefix)
 				_, err = m.Authenticate(t.Context(), v.Key)
 				require.ErrorIs(t, err, tokenauth.ErrInvalidKey, v.Reason)
-				require.Zero(t, store.finds.Load(), "lookups: a malformed key must not reach the store")
+				require.Zero(t, store.Count("Find"), "number of Find calls: the Manager must not look up a malformed key")
 				return
 			}
 			require.NoError(t, err)
@@ -60,7 +61,7 @@ func TestVectors(t *testing.T) {
 			d := tokenauth.DigestOf(v.Key)
 			require.Equal(t, v.SHA256, hex.EncodeToString(d[:]))
 
-			m = tokenauth.New(answering{record: recordOf(d)}, v.Prefix, nil)
+			m = must.Get(tokenauth.New(answering{record: recordOf(d)}, v.Prefix, nil))
 			token, err := m.Authenticate(t.Context(), v.Key)
 			require.NoError(t, err)
 			require.Equal(t, "42", token.UserID)
@@ -72,8 +73,8 @@ func recordOf(d tokenauth.Digest) *tokenauth.Record {
 	return &tokenauth.Record{Digest: d, Token: tokenauth.Token{ID: "1", UserID: "42", Generation: 1}}
 }
 
-// The example in docs/key-format.md must be correct, because people implement the format
-// from this page.
+// The example in docs/key-format.md must be correct, because developers follow this page to
+// implement the key format in other languages.
 func TestKeyFormatPage(t *testing.T) {
 	t.Parallel()
 	page := keyFormatPage(t)
@@ -95,7 +96,8 @@ func keyFormatPage(t testing.TB) string {
 	return string(page)
 }
 
-// checksum implements the checksum as docs/key-format.md describes it.
+// checksum returns the checksum of body, the part of a key before the checksum. It follows the
+// description in docs/key-format.md.
 func checksum(body string) string {
 	sum, check := crc32.ChecksumIEEE([]byte(body)), ""
 	for ; sum > 0; sum /= 62 {
@@ -104,8 +106,8 @@ func checksum(body string) string {
 	return strings.Repeat("0", 6-len(check)) + check
 }
 
-// Case K13. The regular expression for secret scanners must find every key, and must not
-// match hashes or other text.
+// docs/key-format.md contains a regular expression for secret scanners. The expression must match
+// every key, and must not match hashes or other text. Case K13.
 func TestK13ScannerExpression(t *testing.T) {
 	t.Parallel()
 	block := regexp.MustCompile("(?s)```regex\n(.*?)\n```").FindStringSubmatch(keyFormatPage(t))
@@ -117,7 +119,7 @@ func TestK13ScannerExpression(t *testing.T) {
 			key := tokenauth.GenerateKey(prefix)
 			for _, around := range []string{"", " ", "\n", `"`, "'", "=", ":", "/", ",", ">", "-", "."} {
 				if scanner.FindString(around+key+around) != key {
-					require.FailNow(t, "not found", "prefix %s, between %q", prefix, around)
+					require.FailNow(t, "the regular expression does not find a key", "prefix %s, key between two %q", prefix, around)
 				}
 			}
 		}
@@ -145,8 +147,8 @@ func TestK13ScannerExpression(t *testing.T) {
 	}
 }
 
-// CheckKey must accept only the canonical form of a key. Otherwise one key would have two
-// texts, and one token two digests.
+// CheckKey must accept only one spelling of each key. Otherwise the same key could have two
+// spellings with different digests.
 func FuzzCheckKey(f *testing.F) {
 	for _, v := range readVectors(f) {
 		f.Add(v.Key)
@@ -164,7 +166,7 @@ func FuzzCheckKey(f *testing.F) {
 		tail := key[len(prefix):]
 		require.Regexp(t, `^_[0-9A-Za-z]{38}$`, tail)
 		require.Equal(t, key, prefix+tail[:33]+checksum(prefix+tail[:33]))
-		m := tokenauth.New(answering{record: recordOf(tokenauth.DigestOf(key))}, prefix, nil)
+		m := must.Get(tokenauth.New(answering{record: recordOf(tokenauth.DigestOf(key))}, prefix, nil))
 		_, err = m.Authenticate(t.Context(), key)
 		require.NoError(t, err)
 	})

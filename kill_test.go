@@ -14,8 +14,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/killtest"
 )
 
-// This file tests processes that are killed during a change, as by the kernel when memory
-// runs out. Confirmed changes must be stored, and no change may be stored partly.
+// The tests in this file kill a process while it changes tokens. The kernel kills a process in this
+// way when memory runs out. Each change that the store confirmed must be in the database file. No
+// change may be stored partly.
 
 const (
 	killedFile = "TOKENAUTH_TEST_KILLED_FILE"
@@ -25,7 +26,7 @@ const (
 	migration = "migration"
 )
 
-// kills returns the number of processes to kill for each kind of change.
+// kills returns the number of processes that each test kills for each kind of change.
 func kills() int {
 	if os.Getenv("TOKENAUTH_LONG") != "" {
 		return 200
@@ -33,11 +34,11 @@ func kills() int {
 	return 10
 }
 
-// TestKilledChild is the process that the other tests kill.
+// TestKilledChild changes tokens in a child process until another test kills this process.
 func TestKilledChild(t *testing.T) {
 	path := os.Getenv(killedFile)
 	if path == "" {
-		t.Skip("run by the tests of F10")
+		t.Skip("runs only in the child processes of the tests whose names start with TestF10")
 	}
 	db := openSQLiteFile(t, path)
 	if os.Getenv(killedKind) == migration {
@@ -48,9 +49,9 @@ func TestKilledChild(t *testing.T) {
 	require.NoError(t, killtest.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
 }
 
-// Case F10. After a process is killed, each token must have either its old or its new state.
-// Each process opens the file as the killed process left it. Valid keys must still work,
-// and revoked keys must not work again.
+// If a process is killed during a change, the database must hold the state before or after the
+// change. Valid keys must still work, and revoked keys must stay rejected. Each process opens the
+// database file that the previous, killed process left. Case F10.
 func TestF10Killed(t *testing.T) {
 	t.Parallel()
 	for _, kind := range killtest.Kinds() {
@@ -59,7 +60,9 @@ func TestF10Killed(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tokens.db")
 			db := openSQLiteFile(t, path)
 			newSQLiteStore(t, db, nil)
-			require.NoError(t, db.Close()) // so that only the next process recovers the file
+			// If this process kept a connection open, the next process would not have to recover the
+			// file after a kill.
+			require.NoError(t, db.Close())
 			steps := 0
 			for n := range kills() {
 				user := fmt.Sprint("user", n)
@@ -71,13 +74,13 @@ func TestF10Killed(t *testing.T) {
 					killtest.Require(t, store, kind, user, acked)
 				})
 			}
-			t.Logf("%s: killed %d times, after %d steps in all", kind, kills(), steps)
+			t.Logf("%s: killed %d processes, which had completed %d steps in total", kind, kills(), steps)
 		})
 	}
 }
 
-// requireWhole opens the file again, calls f, and checks the integrity of the file and its
-// rows with SQL.
+// requireWhole opens the database file at path and calls f with it. Then it requires that SQLite
+// finds no damage in the file, and that no row contains only a part of a change.
 func requireWhole(t *testing.T, path string, f func(*sql.DB)) {
 	t.Helper()
 	db := openSQLiteFile(t, path)
@@ -91,10 +94,10 @@ func requireWhole(t *testing.T, path string, f func(*sql.DB)) {
 		OR id = '' OR user_id = '' OR hint = '' OR (generation > 1) <> (retired_digest IS NOT NULL)
 		OR (retired_digest IS NULL) <> (retired_until IS NULL) OR (live_name IS NULL) <> (revoked_at IS NOT NULL)
 		OR slot IS NOT NULL AND revoked_at IS NOT NULL`).Scan(&halves))
-	require.Zero(t, halves, "rows with a partly stored change")
+	require.Zero(t, halves, "number of rows that contain only a part of a change")
 }
 
-// migrated returns a store on the i-th table.
+// migrated returns a store with a table of its own. The name of the table contains the number i.
 func migrated(t *testing.T, db *sql.DB, i int) *tokenauth.SQLStore {
 	t.Helper()
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Table: fmt.Sprintf("t%04d", i), Timeout: time.Minute})
@@ -102,8 +105,8 @@ func migrated(t *testing.T, db *sql.DB, i int) *tokenauth.SQLStore {
 	return store
 }
 
-// Case F10. If a process is killed during CreateSchema, the next call must complete the
-// schema.
+// If a process is killed during CreateSchema, the next call of CreateSchema must complete the
+// schema. Otherwise the service could not start again. Case F10.
 func TestF10KilledMigration(t *testing.T) {
 	t.Parallel()
 	for range kills() {
@@ -121,7 +124,7 @@ func TestF10KilledMigration(t *testing.T) {
 		var whole, completed int
 		require.NoError(t, db.QueryRow(objects, fmt.Sprintf("t%04d", acked-1)).Scan(&whole))
 		require.NoError(t, db.QueryRow(objects, fmt.Sprintf("t%04d", acked)).Scan(&completed))
-		require.Equal(t, whole, completed, "number of objects: the table and its indexes")
+		require.Equal(t, whole, completed, "number of tables and indexes of the completed schema")
 		require.NoError(t, db.Close())
 	}
 }

@@ -24,24 +24,13 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A faultyStore calls fault before each Find.
-type faultyStore struct {
-	tokenauth.Store
-	fault func() error
-}
-
-func (s faultyStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-	if err := s.fault(); err != nil {
-		return nil, err
-	}
-	return s.Store.Find(ctx, d)
-}
-
-// Cases X1, X2. Neither logs nor responses may contain a key or a digest. This must hold for
-// every failure, and even if the service logs all values that it has.
+// No log line and no response may contain a key or a digest. The test causes every kind of failure,
+// and the handler logs the context, the user and the token. Cases X1, X2.
 func TestX1EveryRouteAndFault(t *testing.T) {
 	t.Parallel()
 	var out leaktest.Search
@@ -50,14 +39,14 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 	none := func() error { return nil }
 	fails := func() error { return broken }
 	panics := func() error { panic("broken") }
-	tells := func() error { // prints all goroutines with their labels, and the expvar variables
+	tells := func() error { // prints all goroutines with their profiler labels, and all expvar variables
 		expvar.Do(func(v expvar.KeyValue) { _, _ = fmt.Fprint(&out, v.Key, v.Value) })
 		return pprof.Lookup("goroutine").WriteTo(&out, 1)
 	}
 
 	text := slog.NewTextHandler(&out, debug)
-	m := newManager(faultyStore{tokenauth.NewMemoryStore(), func() error { return store() }},
-		&tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(text))})
+	faulty := newStore()
+	m := newManager(faulty, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(text))})
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", Scopes: []string{"a"}})
 	revoked, other := issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
 	require.NoError(t, m.Revoke(ctx, "u", other.ID))
@@ -65,13 +54,21 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 	for _, k := range presented {
 		out.Secret(k)
 	}
+	faulty.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Find" {
+			if err := store(); err != nil {
+				return err
+			}
+		}
+		return next()
+	})
 	find := func(_ context.Context, id string) (*tokenauth.Token, error) {
 		return &tokenauth.Token{UserID: id}, user()
 	}
-	auth := tokenauth.NewAuthenticator(m, find, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"})
+	auth := must.Get(tokenauth.NewAuthenticator(m, find, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"}))
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u, _ := tokenauth.UserFrom[*tokenauth.Token](r.Context())
-		got, _ := tokenauth.TokenFrom(r.Context())
+		u, _ := auth.User(r.Context())
+		got, _ := auth.Token(r.Context())
 		_, _ = fmt.Fprintf(&out, "%+v %+v %+v %#v", r.Context(), u, got, got)
 		if err := handler(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -94,13 +91,14 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, map[int]bool{200: true, 400: true, 401: true, 403: true, 500: true, 503: true}, statuses, "the test covers all statuses")
+	require.Equal(t, map[int]bool{200: true, 400: true, 401: true, 403: true, 500: true, 503: true}, statuses, "the test must cause every status")
 	require.Empty(t, out.Leaks())
 	_, _ = fmt.Fprint(&out, "token ", token.ID, " key ", key)
-	require.NotEmpty(t, out.Leaks(), "the search finds a printed key")
+	require.NotEmpty(t, out.Leaks(), "the leak search must find a key that was printed")
 }
 
-// recovering recovers panics and logs them with a stack trace, as many services do.
+// recovering returns a handler that calls next. If next panics, the handler logs the panic value
+// with a stack trace, as many services do.
 func recovering(next http.Handler, log io.Writer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -113,16 +111,16 @@ func recovering(next http.Handler, log io.Writer) http.Handler {
 	})
 }
 
-// Case X3. After a service has closed its stores and databases, no goroutine and no
-// connection may remain.
+// After a service has closed its stores and databases, no goroutine and no connection may remain.
+// Case X3.
 func TestX3NothingIsLeftAfterClose(t *testing.T) {
 	before := leaktest.TakeStock()
 	db := openSQLite(t)
 	sqlStore := newSQLiteStore(t, db, nil)
-	for _, store := range []tokenauth.Store{tokenauth.NewMemoryStore(), sqlStore, storecache.New(sqlStore, nil)} {
+	for _, store := range []tokenauth.Store{tokenauth.NewMemoryStore(), sqlStore, must.Get(storecache.New(sqlStore, nil))} {
 		m := newManager(store, &tokenauth.Options{TouchEvery: time.Millisecond})
 		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprintf("%T", store)})
-		s := httptest.NewServer(tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami))
+		s := httptest.NewServer(must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami))
 		client := &http.Client{Transport: &http.Transport{}}
 		for range 10 {
 			status, err := ask(client, s.URL, key)
@@ -138,8 +136,9 @@ func TestX3NothingIsLeftAfterClose(t *testing.T) {
 	require.Empty(t, before.Left())
 }
 
-// Case X4. Another program may write an invalid name to the table. Such a name must not
-// forge log lines, and its control characters must not reach a terminal.
+// Another program may write a name with line breaks or control characters to the token table. When
+// LogEvents logs that name, the name must not forge a log line. Its control characters must not
+// reach a terminal. Case X4.
 func TestX4HostileTextInLogs(t *testing.T) {
 	t.Parallel()
 	const hostile = "laptop\r\nlevel=ERROR msg=forged\n\x1b[2J\x1b]0;x\x07\x00\""
@@ -156,7 +155,7 @@ func TestX4HostileTextInLogs(t *testing.T) {
 				ID: "X" + hostile, UserID: "u" + hostile, Name: hostile, Generation: 1, CreatedAt: start, RevokedAt: start,
 			}}))
 			m := newManager(store, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(handler(&out)))})
-			auth := tokenauth.NewAuthenticator(m, anyUser, nil)
+			auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
 			for _, lines := range [][]string{{"Bearer " + key}, {"Bearer " + hostile}, {hostile}} {
 				r := httptest.NewRequest(http.MethodGet, "/", nil)
 				r.Header = http.Header{"Authorization": lines, "User-Agent": {hostile}, "X-Request-Id": {hostile}}
@@ -165,14 +164,15 @@ func TestX4HostileTextInLogs(t *testing.T) {
 				logged := out.String()
 				require.LessOrEqual(t, strings.Count(logged, "\n"), 1)
 				require.NotRegexp(t, "[\x00-\x09\x0b-\x1f\x7f]", logged)
-				require.Equal(t, lines[0] == "Bearer "+key, strings.Contains(logged, "forged"), "the log has the name only if the token is known: %s", logged)
+				require.Equal(t, lines[0] == "Bearer "+key, strings.Contains(logged, "forged"), "the log must contain the token's name only if the request has the token's key: %s", logged)
 			}
 		})
 	}
 }
 
-// Case X6. A handler behind the middleware may log the request without its headers. This
-// output must contain no key. SECURITY.md says that the headers still contain the key.
+// A handler that the middleware protects may log a request without its headers. This log must not
+// contain the key. SECURITY.md must state that the headers of the request still contain the key.
+// Case X6.
 func TestX6RequestBehindTheMiddleware(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -180,7 +180,7 @@ func TestX6RequestBehindTheMiddleware(t *testing.T) {
 	var out leaktest.Search
 	out.Secret(key)
 	served := false
-	serve(tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	serve(must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		served = true
 		require.Equal(t, "Bearer "+key, r.Header.Get("Authorization"))
 		r = r.Clone(r.Context())
@@ -200,13 +200,13 @@ func TestX6RequestBehindTheMiddleware(t *testing.T) {
 	require.Contains(t, string(policy), "Not logging `Authorization` headers, nor whole requests")
 }
 
-// Case X9. The time of a rejection must not reveal whether a key was ever valid. For every
-// well-formed key, the Manager must send the same single query to the store.
+// The Manager must send the same single query to the store for every well-formed key. Otherwise the
+// response time would reveal whether a rejected key was ever valid. Case X9.
 func TestX9SameQuestionsForEveryWrongKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, inner tokenauth.Store) {
 		clock := newClock()
-		store := &countedStore{Store: inner}
+		store := tokenauthtest.NewStore(inner)
 		m := newManager(store, &tokenauth.Options{Now: clock.Now})
 		expired, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "expired", ExpiresAt: start.Add(time.Minute)})
 		revoked, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "revoked"})
@@ -215,27 +215,26 @@ func TestX9SameQuestionsForEveryWrongKey(t *testing.T) {
 		_, _, err := m.Rotate(ctx, "u", token.ID, time.Second)
 		require.NoError(t, err)
 		clock.Set(start.Add(time.Minute))
-		h := tokenauth.NewAuthenticator(m, func(context.Context, string) (*user, error) {
-			t.Error("a rejected key caused a user lookup")
+		h := must.Get(tokenauth.NewAuthenticator(m, func(context.Context, string) (*user, error) {
+			t.Error("a rejected key must not cause a user lookup")
 			return nil, tokenauth.ErrNoUser
-		}, nil).Require(forbidden(t))
+		}, nil)).Require(forbidden(t))
 		for name, c := range map[string]struct {
 			key   string
-			finds int64
+			finds int
 		}{
 			"unknown": {tokenauth.GenerateKey("acme"), 1}, "expired": {expired, 1}, "revoked": {revoked, 1}, "replaced": {replaced, 1},
 			"unknown prefix": {tokenauth.GenerateKey("other"), 0}, "wrong checksum": {swapped(revoked)[20], 0},
 		} {
-			store.finds.Store(0)
-			store.lists.Store(0)
+			store.ResetCalls()
 			require.Equal(t, 401, get(h, "Bearer "+c.key).Code, name)
-			require.Equal(t, c.finds, store.finds.Load(), name)
-			require.Zero(t, store.lists.Load(), name)
+			require.Equal(t, c.finds, store.Count("Find"), name)
+			require.Zero(t, store.Count("List"), name)
 		}
 	})
 }
 
-// providers matches keys of well-known providers, as secret scanners do.
+// providers matches API keys of well-known services, such as GitHub and AWS, as secret scanners do.
 var providers = regexp.MustCompile(strings.Join([]string{
 	`gh[opsur]_[0-9A-Za-z]{36}`, `github_pat_[0-9A-Za-z_]{22}`, `glpat-[0-9A-Za-z_-]{20}`, `A(KIA|SIA)[0-9A-Z]{16}`, `AIza[0-9A-Za-z_-]{35}`,
 	`[rs]k_(live|test)_[0-9A-Za-z]{10}`, `xox[abeoprs]-[0-9A-Za-z-]{10}`, `npm_[0-9A-Za-z]{36}`, `pypi-[0-9A-Za-z_-]{16}`, `dop_v1_[0-9a-f]{64}`,
@@ -249,8 +248,8 @@ var (
 	privateKey = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)
 )
 
-// Case X10. No text in this repository may look like a live key. Otherwise secret scanners
-// report it, also in copies of the docs.
+// No file in this repository may contain a string that looks like a real key. Otherwise secret
+// scanners would report this repository and every copy of its docs. Case X10.
 func TestX10NoStringLooksLikeALiveKey(t *testing.T) {
 	t.Parallel()
 	suspicious := func(text string) (found []string) {
@@ -276,8 +275,8 @@ func TestX10NoStringLooksLikeALiveKey(t *testing.T) {
 		case err != nil:
 			return err
 		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." && path != ".ci":
-			return fs.SkipDir // the folder of git, or the module cache of a CI system
-		case !d.Type().IsRegular() || path == "testdata/keys.json": // testdata/README.md explains its keys
+			return fs.SkipDir // .git, or the module cache of a CI system
+		case !d.Type().IsRegular() || path == "testdata/keys.json": // testdata/README.md explains the keys in keys.json
 			return nil
 		}
 		text, err := os.ReadFile(path)

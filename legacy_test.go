@@ -10,14 +10,15 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// drf recognizes the keys of Django REST Framework: 40 lower-case hex digits.
+// drf is the LegacyFormat for keys of Django REST Framework, which are 40 lower-case hex digits.
 var drf = tokenauth.LegacyFormat{Origin: "drf", Canonical: func(presented string) (string, bool) {
 	return presented, len(presented) == 40 && strings.Trim(presented, "0123456789abcdef") == ""
 }}
 
-// anyKey accepts every text as a key of the origin "any".
+// anyKey is a LegacyFormat that accepts every string. Its origin is "any".
 var anyKey = tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
 	return presented, true
 }}
@@ -34,7 +35,7 @@ func hexKey(name string) string {
 	return key
 }
 
-// importKey imports key as a token of user 42 from origin.
+// importKey imports key for the user "42" with the given origin. It returns the imported token.
 func importKey(t testing.TB, m *tokenauth.Manager, origin, key string) tokenauth.Token {
 	t.Helper()
 	tokens, err := m.Import(t.Context(), tokenauth.ImportSpec{
@@ -45,15 +46,15 @@ func importKey(t testing.TB, m *tokenauth.Manager, origin, key string) tokenauth
 	return tokens[0]
 }
 
-// Case K10. After a move from another system, every client must be able to use its old key
-// unchanged.
+// A key that was imported from another system must authenticate unchanged. Otherwise every client
+// would need a new key after the move. Case K10.
 func TestK10LegacyKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := newLegacyManager(store, drf)
 		key := hexKey(t.Name())
 		imported := importKey(t, m, "drf", key)
-		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 		for _, scheme := range []string{"Token ", "token ", "Bearer "} {
 			w := get(h, scheme+key)
 			require.Equal(t, 200, w.Code, scheme)
@@ -70,11 +71,12 @@ func TestK10LegacyKey(t *testing.T) {
 	})
 }
 
-// A text that matches no format must be rejected without a query.
+// A key that matches neither the native format nor a LegacyFormat must be rejected without a query
+// to the store.
 func TestLegacyFormatRefuses(t *testing.T) {
 	t.Parallel()
-	store := newCounting()
-	h := tokenauth.NewAuthenticator(newLegacyManager(store, drf), anyUser, nil).Require(whoami)
+	store := newStore()
+	h := must.Get(tokenauth.NewAuthenticator(newLegacyManager(store, drf), anyUser, nil)).Require(whoami)
 	key := hexKey("known")
 	for name, presented := range map[string]string{
 		"upper case": strings.ToUpper(key), "short": key[1:], "long": key + "0", "no hex": "g" + key[1:],
@@ -85,10 +87,11 @@ func TestLegacyFormatRefuses(t *testing.T) {
 	for name, presented := range map[string]string{"NUL": key + "\x00", "not ASCII": key + "é", "two": key + "," + key} {
 		require.Equal(t, 400, get(h, "Token "+presented).Code, name)
 	}
-	require.Zero(t, store.finds.Load(), "lookups: a malformed key must not reach the store")
+	require.Zero(t, store.Count("Find"), "a malformed key must not cause a query to the store")
 }
 
-// A LegacyFormat must not receive texts that cannot be keys, even if it accepts every text.
+// The Manager must not pass a string to a LegacyFormat if the string cannot be a key. For example,
+// a string with a space or a comma cannot be a key.
 func TestLegacyFormatSeesOnlyKeys(t *testing.T) {
 	t.Parallel()
 	greedy := tokenauth.LegacyFormat{Origin: "greedy", Canonical: func(presented string) (string, bool) {
@@ -102,8 +105,9 @@ func TestLegacyFormatSeesOnlyKeys(t *testing.T) {
 	}
 }
 
-// Case K11. An import may be repeated after a failure, or to import new tokens. It must not
-// fail on imported tokens, and must not restore tokens that were revoked here.
+// An operator may repeat an import after a failure, or to add new tokens. Import must accept specs
+// of tokens that are already imported. It must not make a token valid again that was revoked after
+// its import. Case K11.
 func TestK11ImportAgain(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -120,7 +124,7 @@ func TestK11ImportAgain(t *testing.T) {
 		require.Equal(t, first[0].ID, again[0].ID)
 		stored, err := m.Get(t.Context(), "42", first[0].ID)
 		require.NoError(t, err)
-		require.Equal(t, first[0], stored, "the second import must not change the token")
+		require.Equal(t, first[0], stored, "the second import must not change a token of the first import")
 		require.Equal(t, []bool{true, true, true}, accepts(m, keys...))
 
 		require.NoError(t, m.Revoke(t.Context(), "42", first[0].ID))
@@ -142,9 +146,9 @@ func TestK11ImportAgain(t *testing.T) {
 	})
 }
 
-// Case K12. A key of one kind must not be accepted as a key of another kind. Otherwise an
-// attacker could sign in with a row planted in the old system's table, or with a digest
-// read from that table.
+// The Manager must not accept a native key as a legacy key, or a legacy key of another origin. It
+// must not accept a digest as a key. Otherwise an attacker who can read or write the old system's
+// table could sign in. Case K12.
 func TestK12KindsOfKeysNeverCross(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -172,7 +176,8 @@ func TestK12KindsOfKeysNeverCross(t *testing.T) {
 		} {
 			require.Equal(t, []bool{false}, accepts(m, key), name)
 		}
-		// Without a LegacyFormat of its origin, the key of an imported token is rejected.
+		// If no LegacyFormat has the origin of an imported token, the Manager rejects the token's
+		// key.
 		require.Equal(t, []bool{true, false, false}, accepts(newManager(store, nil), native, legacy, opaque))
 		require.Equal(t, []bool{true, false, false}, accepts(newLegacyManager(store, anyKey), native, legacy, planted))
 	})
@@ -185,8 +190,8 @@ func decoded(t testing.TB, digits string) []byte {
 	return b
 }
 
-// Case K12. A LegacyFormat must not accept a token that was issued here, even if Canonical
-// returns a native key.
+// If Canonical of a LegacyFormat returns the key of a token that Issue created, the Manager must
+// reject the request. Case K12.
 func TestK12LegacyFormatOpensNoNativeToken(t *testing.T) {
 	t.Parallel()
 	store := tokenauth.NewMemoryStore()
@@ -203,8 +208,8 @@ func TestK12LegacyFormatOpensNoNativeToken(t *testing.T) {
 	require.Equal(t, []bool{false, false}, accepts(m, "wrapped:"+native, "wrapped:"+key.Reveal()))
 }
 
-// After the rotation of an imported token, the old key must work until the grace period
-// ends, and the new key must work immediately.
+// After Rotate of an imported token, the legacy key must work until the grace period ends. The new
+// key must work immediately.
 func TestK12RotateImportedToken(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -223,13 +228,14 @@ func TestK12RotateImportedToken(t *testing.T) {
 		clock.Set(start.Add(time.Hour))
 		require.Equal(t, []bool{false, true}, accepts(m, legacy, key.Reveal()))
 
-		// After the rotation, the LegacyFormat may be removed: the new key is a native key.
+		// The new key is a native key, so it must still work after the service removes the
+		// LegacyFormat.
 		require.Equal(t, []bool{false, true}, accepts(newManager(store, nil), legacy, key.Reveal()))
 	})
 }
 
-// An expiry in the first microsecond of year 1 must be refused. Rounded down, it would be
-// the zero time, which means that the token never expires.
+// Import must refuse an expiry within the first microsecond of the year 1. Rounding it down would
+// yield the zero time, and the token would never expire.
 func TestImportOfTheFirstInstant(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)

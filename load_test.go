@@ -18,12 +18,15 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// What a service meets at its worst, made small. A run with TOKENAUTH_LONG takes longer,
-// judges memory and logs times. No test here judges a time.
+// This file tests the Manager under load. The tests are short unless TOKENAUTH_LONG is set. With
+// TOKENAUTH_LONG, they run longer, check memory use and log response times. No test fails because
+// of a response time.
 
-// shortOrLong returns the first in the usual run, the second in a long one.
+// shortOrLong returns inLong if TOKENAUTH_LONG is set, and short otherwise.
 func shortOrLong[T any](short, inLong T) T {
 	if loadtest.Long() {
 		return inLong
@@ -31,25 +34,12 @@ func shortOrLong[T any](short, inLong T) T {
 	return short
 }
 
-// A countedStore counts what reads it is asked for.
-type countedStore struct {
-	tokenauth.Store
-	finds, lists atomic.Int64
-}
+// searched is the number of keys that fillStore adds to the leak search. A search for all 100,000
+// keys of a long run would take too much memory.
+const searched = 500
 
-func (s *countedStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-	s.finds.Add(1)
-	return s.Store.Find(ctx, d)
-}
-
-func (s *countedStore) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
-	s.lists.Add(1)
-	return s.Store.List(ctx, q)
-}
-
-const searched = 500 // of the keys of fillStore: to search for 100,000 takes too much memory
-
-// fillStore creates n tokens, of which change may change each, and returns the keys.
+// fillStore creates n tokens and returns their keys. It passes each token to change before it
+// stores the token.
 func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tokenauth.Token)) []string {
 	t.Helper()
 	var keys []string
@@ -72,8 +62,8 @@ func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tok
 	return keys
 }
 
-// eachIdleStore is eachStore one after the other, with nothing else running, of which
-// nothing may be left.
+// eachIdleStore runs f on an empty store of each kind, one after the other, while no other test
+// runs. The test fails if f leaves goroutines or connections behind.
 func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 	for name, open := range map[string]func(*testing.T) tokenauth.Store{
 		"memory": func(*testing.T) tokenauth.Store { return tokenauth.NewMemoryStore() },
@@ -86,7 +76,8 @@ func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 	}
 }
 
-// Q1: a service that runs for days must not grow, nor ever refuse a good key.
+// A service that runs for days must not use ever more memory, and must never reject a valid key.
+// Case Q1.
 func TestQ1SustainedLoad(t *testing.T) {
 	eachIdleStore(t, func(t *testing.T, store tokenauth.Store) {
 		keys := fillStore(t, store, shortOrLong(200, 100_000), func(int, *tokenauth.Token) {})
@@ -94,40 +85,32 @@ func TestQ1SustainedLoad(t *testing.T) {
 	})
 }
 
-// A hungTouchStore answers no Touch until it is told to.
-type hungTouchStore struct {
-	tokenauth.Store
-	calls  atomic.Int64
-	called chan struct{} // closed at the first call
-	answer chan struct{}
-}
-
-func (s *hungTouchStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
-	if s.calls.Add(1) == 1 {
-		close(s.called)
-	}
-	<-s.answer
-	return s.Store.Touch(ctx, uses...)
-}
-
-// Q3: 256 connections with one key must not wait for each other, nor for the write of
-// its last use, even if the database does not answer it.
+// 256 concurrent requests with one key must not wait for each other. They must not wait for the
+// Touch call that writes the last-used time, even if the database does not respond. Case Q3.
 func TestQ3OneKeyManyConnections(t *testing.T) {
 	t.Parallel()
 	for name, inner := range map[string]tokenauth.Store{"memory": tokenauth.NewMemoryStore(), "sqlite": newPatientStore(t, "")} {
 		t.Run(name, func(t *testing.T) {
-			store := &hungTouchStore{Store: inner, called: make(chan struct{}), answer: make(chan struct{})}
+			store := tokenauthtest.NewStore(inner)
+			called, answer := make(chan struct{}, 1), make(chan struct{})
+			store.Intercept(func(_ context.Context, method string, next func() error) error {
+				if method == "Touch" {
+					called <- struct{}{}
+					<-answer
+				}
+				return next()
+			})
 			m := newManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})
 			key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 			_, err := m.Authenticate(ctx, key)
 			require.NoError(t, err)
-			<-store.called
+			<-called
 
 			const connections = 256
 			var inside atomic.Int64
 			all := make(chan struct{})
-			s := httptest.NewServer(tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/first" { // wait for all others: a request that another holds up would not come
+			s := httptest.NewServer(must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/first" { // wait until all requests are here; a blocked request never arrives
 					if inside.Add(1) == connections {
 						close(all)
 					}
@@ -145,14 +128,14 @@ func TestQ3OneKeyManyConnections(t *testing.T) {
 				clients.Go(func() {
 					for _, path := range []string{"/first", "/next"} {
 						if status, err := ask(client, s.URL+path, key); err != nil || status != http.StatusOK {
-							t.Errorf("%d, %v", status, err)
+							t.Errorf("status %d, error %v; want status 200", status, err)
 						}
 					}
 				})
 			}
 			clients.Wait()
-			require.EqualValues(t, 1, store.calls.Load(), "writes of last use at a time")
-			close(store.answer)
+			require.Equal(t, 1, store.Count("Touch"), "only one Touch call may be in progress")
+			close(answer)
 			require.NoError(t, m.Flush(ctx))
 			require.NotZero(t, lastUse(t, store, token.ID))
 		})
@@ -174,14 +157,15 @@ func ask(client *http.Client, url, key string) (status int, err error) {
 	return response.StatusCode, err
 }
 
-// Q4: a flood of bad keys must cost nothing where the checksum tells, one question
-// to the store where it does not, and no memory; good users are served meanwhile.
+// A flood of invalid keys must not increase memory use. A key with a wrong checksum or prefix must
+// cause no query to the store. Any other invalid key must cause one query. Requests with a valid
+// key must succeed during the flood. Case Q4.
 func TestQ4FloodOfBadKeys(t *testing.T) {
 	eachIdleStore(t, func(t *testing.T, inner tokenauth.Store) {
-		store := &countedStore{Store: inner}
+		store := tokenauthtest.NewStore(inner)
 		m := newManager(store, nil)
 		good, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 		send := func(key string) int {
 			w := loadtest.NewStatusOnly()
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -193,21 +177,20 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 		if _, slow := inner.(*tokenauth.SQLStore); slow {
 			n = shortOrLong(500, 1_000_000)
 		}
-		alone := loadtest.BombardFor(shortOrLong(time.Millisecond, time.Second), h, 2, []string{good}) // and what is kept for good is made
-		t.Logf("good keys alone: %v", alone)
+		alone := loadtest.BombardFor(shortOrLong(time.Millisecond, time.Second), h, 2, []string{good}) // first, so that the allocations of the first requests do not count
+		t.Logf("requests with a valid key, without a flood: %v", alone)
 		for _, c := range []struct {
 			name  string
 			key   func() string
-			finds int // for each
+			finds int // expected Find calls per key
 		}{
 			{"a wrong checksum", func() string { return swapped(tokenauth.GenerateKey("acme"))[20] }, 0},
 			{"another prefix", func() string { return tokenauth.GenerateKey("other") }, 0},
 			{"well-formed", func() string { return tokenauth.GenerateKey("acme") }, 1},
 		} {
-			send(c.key()) // which may make what is kept for good
+			send(c.key()) // the first request may allocate memory that stays in use
+			store.ResetCalls()
 			before := loadtest.Heap()
-			store.finds.Store(0)
-			store.lists.Store(0)
 			done, wrong := make(chan struct{}), 0
 			go func() {
 				defer close(done)
@@ -218,43 +201,45 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 				}
 			}()
 			beside := loadtest.Bombard(h, 1, []string{good}, done)
-			require.Zero(t, wrong, "of %s let in or not answered", c.name)
-			require.Len(t, beside.Statuses, 1, "%v", beside.Statuses)
+			require.Zero(t, wrong, "requests with an invalid key (%s) that did not get status 401", c.name)
+			require.Len(t, beside.Statuses, 1, "requests with a valid key must get one status only: %v", beside.Statuses)
 			require.Positive(t, beside.Statuses[http.StatusOK])
-			require.EqualValues(t, n*c.finds+beside.Statuses[http.StatusOK], store.finds.Load(), c.name)
-			require.Zero(t, store.lists.Load(), c.name)
-			t.Logf("good keys beside %d of %s: %v", n, c.name, beside)
+			require.Equal(t, n*c.finds+beside.Statuses[http.StatusOK], store.Count("Find"), c.name)
+			require.Zero(t, store.Count("List"), c.name)
+			store.ResetCalls() // frees the memory that the store uses to record calls
+			t.Logf("requests with a valid key, during a flood of %d invalid keys (%s): %v", n, c.name, beside)
 			if loadtest.Long() {
 				beside = nil
-				require.Less(t, loadtest.Heap(), before+max(uint64(n)*32, 512<<10), "not a digest is kept of %s", c.name)
+				require.Less(t, loadtest.Heap(), before+max(uint64(n)*32, 512<<10), "the Manager must not keep digests of invalid keys (%s)", c.name)
 			}
 		}
 		runtime.KeepAlive(h)
 	})
 }
 
-// Q6: a user with many tokens must not pay for them at each request, which costs one
-// question for a key. That the answer takes no scan is tested in integration/.
+// A request must cause one query for its key, and must not list the tokens of its user, even if the
+// user has many tokens. The tests in integration/ check that the query does not scan the table.
+// Case Q6.
 func TestQ6UserWithManyTokens(t *testing.T) {
 	eachIdleStore(t, func(t *testing.T, inner tokenauth.Store) {
-		store := &countedStore{Store: inner}
+		store := tokenauthtest.NewStore(inner)
 		keys := fillStore(t, store, shortOrLong(500, 100_000), func(_ int, token *tokenauth.Token) { token.UserID = "many" })
 		m := newManager(store, &tokenauth.Options{TouchEvery: -1})
 		for _, key := range keys[:100] {
 			_, err := m.Authenticate(ctx, key)
 			require.NoError(t, err)
 		}
-		require.EqualValues(t, 100, store.finds.Load())
-		require.Zero(t, store.lists.Load())
+		require.Equal(t, 100, store.Count("Find"))
+		require.Zero(t, store.Count("List"))
 	})
 }
 
-// Q7: a service is not closed while old tokens are deleted.
+// Lookups must still work while Prune deletes old tokens. Case Q7.
 func TestQ7LookupsWhilePruning(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		const good = 50
-		n := shortOrLong(1_200, 1_000_000) // more than one batch
+		n := shortOrLong(1_200, 1_000_000) // more tokens than Prune deletes in one batch
 		clock := newClock()
 		keys := fillStore(t, store, good+n, func(i int, token *tokenauth.Token) {
 			if i >= good {
@@ -262,8 +247,8 @@ func TestQ7LookupsWhilePruning(t *testing.T) {
 			}
 		})[:good]
 		clock.Set(start.Add(time.Hour))
-		m := tokenauth.New(store, "acme", &tokenauth.Options{Now: clock.Now, TouchEvery: 20 * time.Millisecond})
-		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(whoami)
+		m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Now: clock.Now, TouchEvery: 20 * time.Millisecond}))
+		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 		done := make(chan struct{})
 		pruned := 0
 		var err error
@@ -274,7 +259,7 @@ func TestQ7LookupsWhilePruning(t *testing.T) {
 		got := loadtest.Bombard(h, 2, keys, done)
 		require.NoError(t, err)
 		require.Equal(t, n, pruned)
-		require.Len(t, got.Statuses, 1, "%v", got.Statuses)
+		require.Len(t, got.Statuses, 1, "requests with a valid key must get one status only: %v", got.Statuses)
 		require.Positive(t, got.Statuses[http.StatusOK])
 		left, err := m.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 		require.NoError(t, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -22,17 +23,17 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// newClock returns a clock that stands still at start until a test moves it.
+// newClock returns a clock that is set to start. Its time changes only when the test changes it.
 func newClock() *tokenauthtest.Clock {
 	c := &tokenauthtest.Clock{}
 	c.Set(start)
 	return c
 }
 
-// newManager returns a Manager with the prefix "acme". At the end of the tests, leaktest
-// searches all output of the tests for its keys. opts may be nil.
+// newManager returns a Manager with the prefix "acme". opts may be nil. After all tests, leaktest
+// searches the output of the tests for the keys of this Manager.
 func newManager(store tokenauth.Store, opts *tokenauth.Options) *tokenauth.Manager {
-	return watched(tokenauth.New(store, "acme", opts))
+	return watched(must.Get(tokenauth.New(store, "acme", opts)))
 }
 
 func watched(m *tokenauth.Manager) *tokenauth.Manager {
@@ -51,22 +52,33 @@ func issue(t testing.TB, m *tokenauth.Manager, spec tokenauth.Spec) (string, tok
 	return key.Reveal(), token
 }
 
+// newStore returns a store in memory whose calls a test can count, intercept and make fail.
+func newStore() *tokenauthtest.Store { return tokenauthtest.NewStore(tokenauth.NewMemoryStore()) }
+
+// newFailingStore returns a store whose calls all return err.
+func newFailingStore(err error) *tokenauthtest.Store {
+	s := newStore()
+	s.Fail(err)
+	return s
+}
+
 type user struct{ ID string }
 
-// anyUser finds every user.
+// anyUser is a user lookup that finds a user for every ID.
 func anyUser(_ context.Context, id string) (*user, error) { return &user{ID: id}, nil }
 
-// whoami writes the ID of the user, or "nobody" if the context holds no user.
+// whoami is a handler that writes the user ID of the request's token. It writes "nobody" if the
+// context holds no token.
 var whoami = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-	if u, ok := tokenauth.UserFrom[*user](r.Context()); ok {
-		_, _ = fmt.Fprint(w, u.ID)
+	if token, ok := tokenauth.TokenFrom(r.Context()); ok {
+		_, _ = fmt.Fprint(w, token.UserID)
 		return
 	}
 	_, _ = fmt.Fprint(w, "nobody")
 })
 
-// get sends GET / with the given values of Authorization. The leak search covers the
-// response.
+// get sends GET / to h with the given values of the Authorization header. leaktest also searches
+// the response for keys.
 func get(h http.Handler, authorization ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header["Authorization"] = authorization
@@ -80,7 +92,7 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-// noted returns err. The leak search covers the text of err.
+// noted returns err unchanged. leaktest also searches the text of err for keys.
 func noted(err error) error {
 	_, _ = fmt.Fprintf(&leaktest.Default, "%v %+v %#v %q", err, err, err, err)
 	return err
@@ -114,11 +126,12 @@ func openSQLiteFile(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-// patientOptions returns options with a timeout that a busy machine does not reach.
+// patientOptions returns SQLOptions with a timeout of one minute, so that no call times out on a
+// busy machine.
 func patientOptions() *tokenauth.SQLOptions { return &tokenauth.SQLOptions{Timeout: time.Minute} }
 
-// newSQLiteStore creates the table in db and returns a store on it. If opts is nil, the
-// store has patientOptions.
+// newSQLiteStore creates the table in db and returns a store that uses db. If opts is nil,
+// newSQLiteStore uses patientOptions.
 func newSQLiteStore(t testing.TB, db *sql.DB, opts *tokenauth.SQLOptions) *tokenauth.SQLStore {
 	t.Helper()
 	if opts == nil {

@@ -3,7 +3,7 @@ package tokenauth
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -13,49 +13,56 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// A Manager issues, authenticates, rotates and revokes tokens. It is safe for
-// concurrent use.
+// A Manager issues, authenticates, rotates and revokes tokens. A Manager is safe for concurrent
+// use.
 //
-// Its methods return the errors that they list, and otherwise the error of the
-// [Store], which means that the store did not answer. A token of another user
-// is [ErrNotFound]. A user ID that is empty, longer than 255 bytes, not UTF-8 or
-// with a control character is [ErrInvalidSpec].
+// The comment of each method names the errors that the method returns. Any other error comes from
+// the [Store] and means that the store failed. If a token belongs to another user, methods return
+// [ErrNotFound]. If a user ID is empty, longer than 255 bytes, not UTF-8 or contains a control
+// character, methods return [ErrInvalidSpec].
 type Manager struct {
 	store   Store
 	options Options
 	prefix  string
-	forms   []keyform.Form  // the prefix's first, then the former ones'
-	scopes  map[string]bool // those that exist; nil: any
+	forms   []keyform.Form  // form of keys with prefix, then one form for each former prefix
+	scopes  map[string]bool // allowed scopes; nil if every well-formed scope is allowed
 	newKey  func(prefix string) Key
-	uses    *lastuse.Tracker // nil: last uses are not recorded
+	lastUse *lastuse.Tracker // nil if last-used times are not recorded
 }
 
-// New returns a Manager of the tokens in store, whose keys begin with prefix:
-// 1 to 20 of a-z, 0-9 and _, starting with a letter and not ending in _. A
-// prefix of the service's own lets secret scanners tell whose a leaked key is.
+// New returns a Manager of the tokens in store. The keys that the Manager issues begin with prefix.
+// A prefix consists of 1 to 20 characters a-z, 0-9 and _, starts with a letter, and does not end in
+// _. Choose a prefix that no other service uses, so that secret scanners can tell which service a
+// leaked key belongs to.
 //
-// Options may be nil; they are copied. New panics on a programming mistake: a
-// nil store, a malformed prefix, scope or legacy format, a negative TTL, a
-// DefaultTTL above MaxTTL, or an IdleTimeout that TouchEvery makes meaningless.
-func New(store Store, prefix string, opts *Options) *Manager {
-	if store == nil {
+// New copies opts, which may be nil. It returns an error for a malformed prefix or an invalid
+// option, and panics if store is nil.
+func New(store Store, prefix string, opts *Options) (*Manager, error) {
+	if isNil(store) {
 		panic("tokenauth: New: nil Store")
 	}
-	m := &Manager{store: store, prefix: prefix, newKey: generateKey}
-	if opts != nil {
-		m.options = *opts
+	m := &Manager{store: store, options: opts.withDefaults(), prefix: prefix, newKey: generateKey}
+	if err := keyform.CheckPrefix(prefix); err != nil {
+		return nil, fmt.Errorf("tokenauth: New: %w", err)
 	}
-	if err := m.configure(); err != nil {
-		panic("tokenauth: New: " + err.Error())
+	if err := m.options.validate(); err != nil {
+		return nil, err
 	}
-	return m
+	for _, p := range append([]string{prefix}, m.options.FormerPrefixes...) {
+		m.forms = append(m.forms, keyform.New(p))
+	}
+	m.scopes = syntax.ScopeSet(m.options.Scopes)
+	if m.options.TouchEvery > 0 {
+		m.lastUse = lastuse.New(m.options.TouchEvery/2, m.touch, m.flushFailed)
+	}
+	return m, nil
 }
 
-// WithStore returns a Manager with the same policy on another store: on
-// [SQLStore.With] a transaction, to issue a token and write the service's own
-// rows in one commit. Events are told before that.
+// WithStore returns a Manager with the same options on another store. With a store from
+// [SQLStore.With], a service can issue a token and write its own rows in one transaction. OnEvent
+// is then called before the transaction commits. WithStore panics if store is nil.
 func (m *Manager) WithStore(store Store) *Manager {
-	if store == nil {
+	if isNil(store) {
 		panic("tokenauth: WithStore: nil Store")
 	}
 	c := *m
@@ -63,13 +70,16 @@ func (m *Manager) WithStore(store Store) *Manager {
 	return &c
 }
 
-// Scopes returns the scopes that exist, sorted; none if any well-formed scope is allowed.
+// Scopes returns the scopes of [Options].Scopes, sorted and without duplicates. If every
+// well-formed scope is allowed, Scopes returns none.
 func (m *Manager) Scopes() []string { return slices.Sorted(maps.Keys(m.scopes)) }
 
-// MaxTTL returns how far ahead an expiry may lie; zero: there is no limit.
+// MaxTTL returns [Options].MaxTTL, the longest allowed time from now to an expiry. Zero means no
+// limit.
 func (m *Manager) MaxTTL() time.Duration { return m.options.MaxTTL }
 
-// Get returns a token of a user, also a revoked one, or [ErrNotFound].
+// Get returns the token of a user with the given ID, even if the token is revoked. If the user has
+// no such token, Get returns [ErrNotFound].
 func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
 	r, err := m.get(ctx, userID, id)
 	return r.Token, err
@@ -89,7 +99,7 @@ func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
 	return records[0], nil
 }
 
-func checkUserID(id string) error { return invalidSpec(syntax.UserID(id)) }
+func checkUserID(id string) error { return invalid("user_id", syntax.UserID(id)) }
 
 func checkTarget(userID, id string) error {
 	if err := checkUserID(userID); err != nil {
@@ -101,11 +111,11 @@ func checkTarget(userID, id string) error {
 	return nil
 }
 
-// List returns the tokens that q selects, oldest first. The next page is the
-// one after the last token's [Token.Cursor].
+// List returns the tokens that q selects, oldest first. To get the next page, set Query.After to
+// the [Token.Cursor] of the last token. List returns [ErrInvalidSpec] if q is invalid.
 func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
-	if q.AllUsers && q.UserID != "" {
-		return nil, invalidSpec(errQuery)
+	if err := q.check(); err != nil {
+		return nil, err
 	}
 	if !q.AllUsers {
 		if err := checkUserID(q.UserID); err != nil {
@@ -126,58 +136,59 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 	return tokens, nil
 }
 
-// Update changes the fields that p gives: name, scopes, expiry. It returns the
-// token as it is afterwards.
+// Update changes the fields of a token that p sets, and returns the changed token.
 //
-// [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired,
-// [ErrNameTaken], [ErrInvalidSpec]. After any other error the change may have been
-// made: it is safe to repeat.
+// Update returns [ErrNotFound] if the token does not exist or is revoked, [ErrConflict] if the
+// token is expired, [ErrNameTaken] or [ErrInvalidSpec]. After any other error, the change may have
+// been made. It is safe to repeat the call.
 func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token, error) {
 	if err := checkTarget(userID, id); err != nil {
 		return Token{}, err
 	}
 	now := m.options.Now()
 	var nameErr, scopesErr, expiryErr error
-	p.Name, nameErr = checked(p.Name, syntax.Name)
-	p.Scopes, scopesErr = checked(p.Scopes, func(scopes []string) ([]string, error) { return syntax.Scopes(scopes, m.scopes) })
-	p.ExpiresAt, expiryErr = checked(p.ExpiresAt, func(at time.Time) (time.Time, error) { return m.checkExpiry(at, now) })
+	p.Name, nameErr = checked("name", p.Name, syntax.Name)
+	p.Scopes, scopesErr = checked("scopes", p.Scopes, func(s []string) ([]string, error) { return syntax.Scopes(s, m.scopes) })
+	p.ExpiresAt, expiryErr = checked("expires_at", p.ExpiresAt, func(t time.Time) (time.Time, error) { return m.checkExpiry(t, now) })
 	if err := cmp.Or(nameErr, scopesErr, expiryErr); err != nil {
-		return Token{}, invalidSpec(err)
+		return Token{}, err
 	}
 	if err := m.store.Update(ctx, userID, id, p, now); err != nil {
 		return Token{}, err
 	}
 	t, err := m.Get(ctx, userID, id)
 	if err == nil {
-		m.tell(ctx, Event{Kind: EventUpdated, Token: t.clone()})
+		m.emit(ctx, Event{Kind: EventUpdated, Token: t.clone()})
 	}
 	return t, err
 }
 
-// checked returns what check makes of a value that is given.
-func checked[T any](value *T, check func(T) (T, error)) (*T, error) {
+// checked returns the result of check for the new value of a field. If value is nil, the field has
+// no new value, and checked returns nil.
+func checked[T any](field string, value *T, check func(T) (T, error)) (*T, error) {
 	if value == nil {
 		return nil, nil
 	}
 	v, err := check(*value)
-	return &v, err
+	return &v, invalid(field, err)
 }
 
-// Rotate gives a token a new key. It keeps its ID, name, scopes and expiry. The
-// key before goes on working until grace has passed, but never beyond the
-// token's expiry; a grace of zero ends it at once. A key that an earlier
-// rotation replaced ends at once, so that at most two are good at a time.
+// Rotate gives a token a new key. The token keeps its ID, name, scopes and expiry. The previous key
+// is accepted until grace has passed, but not beyond the token's expiry. If grace is zero, the
+// previous key is refused immediately. A key that an earlier rotation replaced is also refused
+// immediately, so at most two keys of a token are accepted at any time.
 //
-// [ErrNotFound] (also if it is revoked), [ErrConflict] if it is expired, was
-// unused for too long, or another rotation came first, [ErrInvalidSpec] for a negative
-// or endless grace. After any other error the key may have been replaced: rotate again.
+// Rotate returns [ErrNotFound] if the token does not exist or is revoked. It returns [ErrConflict]
+// if the token is expired, was unused for too long or was rotated concurrently. It returns
+// [ErrInvalidSpec] if grace is negative or too long. After any other error, the key may have been
+// replaced. In that case, rotate the token again.
 func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Duration) (Key, Token, error) {
 	return m.rotate(ctx, userID, id, nil, grace)
 }
 
-// RotateFrom is [Manager.Rotate] if the token still has the given [Token].Generation,
-// and [ErrConflict] if not: a form that is sent twice replaces the key once, and does
-// not end the one before, whose grace the first rotation promised.
+// RotateFrom is like [Manager.Rotate], but returns [ErrConflict] unless the token still has the
+// given [Token].Generation. If a client sends the same request twice, the key is replaced only
+// once, and the previous key keeps the grace of the first rotation.
 func (m *Manager) RotateFrom(ctx context.Context, userID, id string, generation int, grace time.Duration) (Key, Token, error) {
 	return m.rotate(ctx, userID, id, &generation, grace)
 }
@@ -186,20 +197,19 @@ func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grac
 	now := m.options.Now()
 	until := now.Add(grace)
 	if grace < 0 || until.After(latestTime) {
-		return Key{}, Token{}, invalidSpec(errors.New("grace must not be negative nor reach beyond the year 9999"))
+		return Key{}, Token{}, &SpecError{"grace_seconds", "must not be negative or reach beyond the year 9999"}
 	}
 	r, err := m.get(ctx, userID, id)
 	if err != nil {
 		return Key{}, Token{}, err
 	}
 	t := r.Token
-	if !t.RevokedAt.IsZero() {
+	switch {
+	case !t.RevokedAt.IsZero():
 		return Key{}, Token{}, ErrNotFound
-	}
-	if m.options.IdleTimeout > 0 && m.isIdle(&t, now) {
-		return Key{}, Token{}, ErrConflict // the new key would be refused
-	}
-	if from != nil && t.Generation != *from {
+	case m.isIdle(&t, now): // Authenticate would refuse the new key
+		return Key{}, Token{}, ErrConflict
+	case from != nil && t.Generation != *from:
 		return Key{}, Token{}, ErrConflict
 	}
 	if t.ExpiredAt(until) {
@@ -212,13 +222,13 @@ func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grac
 	}
 	t.Generation++
 	t.Hint = rotation.Hint
-	m.tell(ctx, Event{Kind: EventRotated, Token: t.clone()})
+	m.emit(ctx, Event{Kind: EventRotated, Token: t.clone()})
 	return key, t, nil
 }
 
-// Revoke ends a token and its keys at once, for good, and frees its name. It is
-// done if the token is revoked already. [ErrNotFound]. After any other error it
-// may or may not be revoked: repeat it.
+// Revoke revokes a token permanently and frees its name. Its keys are refused from then on. Revoke
+// returns nil if the token is already revoked, and [ErrNotFound] if the user has no such token.
+// After any other error, the token may or may not be revoked. In that case, repeat the call.
 func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
 	if err := checkTarget(userID, id); err != nil {
 		return err
@@ -226,34 +236,35 @@ func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
 	if err := m.store.Revoke(ctx, userID, id, m.options.Now()); err != nil {
 		return err
 	}
-	m.tell(ctx, Event{Kind: EventRevoked, Token: Token{ID: id, UserID: userID}, Count: 1})
+	m.emit(ctx, Event{Kind: EventRevoked, Token: Token{ID: id, UserID: userID}, Count: 1})
 	return nil
 }
 
-// RevokeAll revokes all live tokens of a user, as after a change of password,
-// and returns their number. Where there are none, no event is told.
+// RevokeAll revokes all live tokens of a user, for example after a change of the user's password.
+// It returns the number of tokens that it revoked. If the user has no live tokens, RevokeAll emits
+// no event.
 func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
 	if err := checkUserID(userID); err != nil {
 		return 0, err
 	}
 	n, err := m.store.RevokeAll(ctx, userID, m.options.Now())
 	if n > 0 {
-		m.tell(ctx, Event{Kind: EventRevoked, Token: Token{UserID: userID}, Count: n})
+		m.emit(ctx, Event{Kind: EventRevoked, Token: Token{UserID: userID}, Count: n})
 	}
 	return n, err
 }
 
 const pruneBatch = 1000
 
-// Prune deletes the tokens that expired or were revoked before the given time,
-// which counts as now if it lies in the future, and returns their number, also
-// beside an error. It works in batches, and may run at any time, more than once at a
-// time too. Imported tokens stay: they mark what must not be imported again.
+// Prune deletes the tokens that expired or were revoked before the given time. It returns the
+// number of deleted tokens, even if it also returns an error. If before is in the future, Prune
+// uses the current time instead. Prune deletes tokens in batches. Concurrent calls of Prune are
+// allowed. Prune keeps imported tokens, so that a later import does not add them again.
 func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
 	if now := m.options.Now(); before.After(now) {
-		before = now // what is still good must stay
+		before = now // tokens that expire after now are still accepted
 	} else if before.Before(time.Time{}) {
-		before = time.Time{} // still farther back, microseconds overflow
+		before = time.Time{} // the microseconds of earlier times overflow
 	}
 	total := 0
 	for {
@@ -261,21 +272,33 @@ func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
 		total += n
 		if err != nil || n < pruneBatch {
 			if total > 0 {
-				m.tell(ctx, Event{Kind: EventPruned, Count: total})
+				m.emit(ctx, Event{Kind: EventPruned, Count: total})
 			}
 			return total, err
 		}
 	}
 }
 
-// Flush writes the last uses that are not written yet. Call it at shutdown, when
-// no request is served any more; while the service runs, they are written anyhow.
-// It waits for a write that runs, within ctx.
+// Flush writes the last-used times that are still in memory. If another write is running, Flush
+// waits for its end, but no longer than ctx allows. A service needs Flush only to read its latest
+// last-used times from the store immediately.
 func (m *Manager) Flush(ctx context.Context) error {
-	if m.uses == nil {
+	if m.lastUse == nil {
 		return nil
 	}
-	return m.uses.Flush(ctx)
+	return m.lastUse.Flush(ctx)
+}
+
+// Close writes the last-used times that are still in memory, and stops the background writes. ctx
+// limits the duration of the write. Call Close when the service shuts down. After Close, the
+// Manager still authenticates keys, but records no last-used times. A second call of Close returns
+// nil. If the first call failed, Flush retries the write. The Managers that WithStore returns share
+// the last-used times of m, so Close stops their background writes too.
+func (m *Manager) Close(ctx context.Context) error {
+	if m.lastUse == nil {
+		return nil
+	}
+	return m.lastUse.Close(ctx)
 }
 
 func (m *Manager) touch(ctx context.Context, latest map[string]time.Time) error {
@@ -287,5 +310,5 @@ func (m *Manager) touch(ctx context.Context, latest map[string]time.Time) error 
 }
 
 func (m *Manager) flushFailed(err error) {
-	m.tell(context.Background(), Event{Kind: EventFlushFailed, Err: err})
+	m.emit(context.Background(), Event{Kind: EventFlushFailed, Err: err})
 }

@@ -27,7 +27,7 @@ func TestIssue(t *testing.T) {
 		require.NotEmpty(t, token.ID)
 		require.Equal(t, tokenauth.Token{
 			ID: token.ID, UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, Hint: key[len(key)-4:],
-			Generation: 1, CreatedAt: start, ExpiresAt: start.Add(time.Hour), // rounded down, never up
+			Generation: 1, CreatedAt: start, ExpiresAt: start.Add(time.Hour), // expiry rounded down to a microsecond
 		}, token)
 
 		for name, read := range map[string]func() (tokenauth.Token, error){
@@ -87,8 +87,8 @@ func TestIssueRefuses(t *testing.T) {
 	}
 }
 
-// Case E2. If the Spec has no expiry, the policy must set it. The token must never last
-// longer than the policy allows.
+// If the Spec has no expiry, Issue must set the expiry from DefaultTTL or MaxTTL. No token may live
+// longer than MaxTTL. Case E2.
 func TestE2ExpiryByPolicy(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -116,7 +116,8 @@ func TestE2ExpiryByPolicy(t *testing.T) {
 	}
 }
 
-// Case E1. A token must be expired from the instant of its expiry on, with every store.
+// From the instant ExpiresAt on, Authenticate must reject the token's key. This must hold for every
+// kind of store. Case E1.
 func TestE1Expiry(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -134,7 +135,7 @@ func TestE1Expiry(t *testing.T) {
 			require.ErrorIs(t, noted(err), tokenauth.ErrExpired)
 			require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
 		}
-		// Case S16. A leap day must not shift the expiry.
+		// A leap day must not shift the expiry. Case S16.
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "leap", ExpiresAt: time.Date(2128, 2, 29, 1, 30, 0, 0, time.UTC)})
 		clock.Set(token.ExpiresAt.Add(-1))
 		_, err = m.Authenticate(ctx, key)
@@ -145,9 +146,9 @@ func TestE1Expiry(t *testing.T) {
 	})
 }
 
-// Case E3. A stricter policy must apply only to tokens that are issued or updated later. The
-// stored expiry decides whether a token is accepted. In this case, the design differs from
-// the catalog of security cases.
+// If a service lowers MaxTTL, existing tokens keep their expiry until it is changed with Update.
+// Authenticate checks only the stored expiry. This design differs from case E3 of the security
+// catalog.
 func TestE3StricterPolicyLater(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
@@ -162,10 +163,10 @@ func TestE3StricterPolicyLater(t *testing.T) {
 	require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
 	updated, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(clock.Now().Add(time.Hour))})
 	require.NoError(t, err)
-	require.Equal(t, start.Add(3*time.Hour), updated.ExpiresAt) // MaxTTL counts from the call
+	require.Equal(t, start.Add(3*time.Hour), updated.ExpiresAt) // MaxTTL counts from the call of Update
 }
 
-// Case E4. All operations must work on a token without an expiry.
+// Rotate, Authenticate, Prune and Revoke must work on a token that never expires. Case E4.
 func TestE4NeverExpiring(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -215,8 +216,8 @@ func TestIssueTakesThePlaceOfExpired(t *testing.T) {
 	}
 }
 
-// Case S7. Issue must enforce MaxPerUser. A token that expires or is revoked must not count
-// toward the limit.
+// Issue must enforce MaxPerUser. A token that expires or is revoked must not count toward the
+// limit. Case S7.
 func TestMaxPerUser(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -233,27 +234,27 @@ func TestMaxPerUser(t *testing.T) {
 
 		require.NoError(t, m.Revoke(ctx, "u", tokens[1].ID))
 		issue(t, m, tokenauth.Spec{UserID: "u", Name: "more"})
-		clock.Set(start.Add(time.Hour)) // the first token expires
+		clock.Set(start.Add(time.Hour)) // now the first token expires
 		issue(t, m, tokenauth.Spec{UserID: "u", Name: "and more"})
 		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "too many"})
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
 
 		lower := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 1})
-		_, _, err = lower.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "under a lower limit"}) // three tokens are live
+		_, _, err = lower.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "under a lower limit"}) // the user has three valid tokens
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
 		noLimit := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: -1})
 		issue(t, noLimit, tokenauth.Spec{UserID: "u", Name: "without a limit"})
 	})
 }
 
-// Case S7. MaxPerUser must hold for 64 concurrent calls of Issue.
+// 64 concurrent calls of Issue must not create more tokens than MaxPerUser allows. Case S7.
 func TestS7LimitUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		const limit = 5
 		m := newManager(store, &tokenauth.Options{MaxPerUser: limit})
 		issued := together(64, func(i int) bool {
-			for range 20 { // the call may lose several races
+			for range 20 { // Issue may return ErrConflict several times
 				_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 				switch {
 				case err == nil:
@@ -262,7 +263,7 @@ func TestS7LimitUnderConcurrency(t *testing.T) {
 					return false
 				}
 				if !errors.Is(err, tokenauth.ErrConflict) {
-					t.Errorf("issue: %v", err)
+					t.Errorf("Issue returned an unexpected error: %v", err)
 				}
 			}
 			return false
@@ -274,7 +275,7 @@ func TestS7LimitUnderConcurrency(t *testing.T) {
 	})
 }
 
-// Case S5. Exactly one of 64 concurrent calls of Issue must get the requested name.
+// If 64 concurrent calls of Issue request the same name, exactly one call must succeed. Case S5.
 func TestS5OneNameOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -282,7 +283,7 @@ func TestS5OneNameOnce(t *testing.T) {
 		issued := together(64, func(int) bool {
 			_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci"})
 			if err != nil && !errors.Is(err, tokenauth.ErrNameTaken) {
-				t.Errorf("issue: %v", err)
+				t.Errorf("Issue returned an unexpected error: %v", err)
 			}
 			return err == nil
 		})
@@ -290,7 +291,8 @@ func TestS5OneNameOnce(t *testing.T) {
 	})
 }
 
-// Case S8. If the generator returns the same key again, two tokens must never share the key.
+// If the key generator returns a key that a token already has, Issue must not give that key to a
+// second token. Case S8.
 func TestS8RepeatedKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -337,7 +339,8 @@ func together(n int, f func(i int) bool) int {
 	return count
 }
 
-// A page that offers a choice of expiries must know the maximum.
+// Manager.MaxTTL must return the option MaxTTL, so that a page can offer only expiries that Issue
+// accepts.
 func TestMaxTTL(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 48*time.Hour, newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxTTL: 48 * time.Hour}).MaxTTL())

@@ -1,274 +1,190 @@
 package tokenauth
 
 import (
-	"cmp"
-	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"reflect"
+	"slices"
+	"strings"
 
-	"github.com/go-tokenauth/tokenauth/internal/bearer"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// AuthenticatorOptions are an [Authenticator]'s settings. Every zero field is
-// the default.
-type AuthenticatorOptions struct {
-	// Realm is told in challenges (RFC 9110 section 11.5): printable ASCII
-	// without quote and backslash. Empty: "api".
-	Realm string
-
-	// KeyHeader is a header, such as X-API-Key, that may hold the key alone,
-	// beside Authorization. Empty: none.
-	KeyHeader string
-
-	// ErrorHandler writes the status, which [StatusCode] tells, and the body of
-	// a refusal. The headers are set before it runs: WWW-Authenticate,
-	// Cache-Control, Vary, Retry-After, X-Content-Type-Options. What err says is for
-	// the log, not for the client. Nil: a body as of RFC 9457.
-	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
-}
-
-const defaultRealm = "api"
-
-// An Authenticator turns requests that present keys into requests with a user of
-// type U, the service's own. It is safe for concurrent use.
+// Require returns a handler that calls next for each request with an accepted key. In next,
+// [Authenticator.User] and [Authenticator.Token] return the user and the token. Other requests do
+// not reach next. The response is 401 if the request has no key or a wrong key, and 400 if its
+// credentials are malformed. The response is 503 if the store or the user lookup fails.
 //
-// A key is accepted as "Authorization: Bearer <key>" (RFC 6750 section 2.1) or
-// "Authorization: Token <key>", in any letter case of the scheme, or alone in the
-// header that [AuthenticatorOptions].KeyHeader names, and nowhere else: not in the
-// query, a form or a cookie.
-type Authenticator[U any] struct {
-	manager *Manager
-	find    func(ctx context.Context, userID string) (U, error)
-	options AuthenticatorOptions // with KeyHeader in canonical form
-	vary    []string
-}
-
-// NewAuthenticator returns an Authenticator of the manager's tokens. It calls
-// find on each request with the token's user ID, so that a user who is switched
-// off is out at once: find returns [ErrNoUser] for a user who does not exist or
-// may not sign in. A nil user is taken for that too; any other error is answered 503.
+// These error responses forbid caching. Shared caches do not store the responses of next to
+// requests with an Authorization header (RFC 9111 section 3.5). If next allows caching
+// nevertheless, for example with Cache-Control: public, next must also send Vary: Authorization.
 //
-// Options may be nil; they are copied. NewAuthenticator panics on a programming
-// mistake: a nil manager or find, or a malformed realm or header name.
-func NewAuthenticator[U any](m *Manager, find func(ctx context.Context, userID string) (U, error), opts *AuthenticatorOptions) *Authenticator[U] {
-	if m == nil || find == nil {
-		panic("tokenauth: NewAuthenticator: nil Manager or find")
-	}
-	a := &Authenticator[U]{manager: m, find: find, vary: []string{"Authorization"}}
-	if opts != nil {
-		a.options = *opts
-	}
-	o := &a.options
-	if o.Realm = cmp.Or(o.Realm, defaultRealm); !syntax.IsQuotable(o.Realm) {
-		panic("tokenauth: NewAuthenticator: malformed Realm")
-	}
-	if o.KeyHeader != "" {
-		o.KeyHeader = http.CanonicalHeaderKey(o.KeyHeader)
-		if !syntax.IsWord(o.KeyHeader) || o.KeyHeader == "Authorization" {
-			panic("tokenauth: NewAuthenticator: malformed KeyHeader")
-		}
-		a.vary = append(a.vary, o.KeyHeader)
-	}
-	return a
-}
-
-// Require serves requests with a good key by next, which gets the user by
-// [UserFrom] and the token by [TokenFrom]. Others it refuses, and next never
-// runs: 401 without a key or with a wrong one, 400 for malformed credentials,
-// 503 when the store or the lookup of the user fails.
-//
-// Refusals are not cached. Shared caches keep no answer to an Authorization header
-// (RFC 9111 section 3.5), unless next lets them, as by Cache-Control: public; if it
-// does, or lets browsers keep its answers, it must say Vary: Authorization.
+// The handler next receives a copy of the request. If next sets Pattern, the path values that
+// Pattern names, or MultipartForm, Require sets them on the original request too. If next panics,
+// Require removes the files of the multipart form.
 func (a *Authenticator[U]) Require(next http.Handler) http.Handler {
-	return a.handler(next, nil, false)
+	return a.wrap(next, nil, false)
 }
 
-// RequireScopes is [Authenticator.Require] for requests that need all of the
-// scopes: a good key of a token that lacks one is refused with 403. It panics on
-// no scope, a malformed one and one that is not in the Manager's [Options].Scopes.
+// RequireScopes is like [Authenticator.Require], but the token must also have all of the given
+// scopes. If the token lacks a scope, the response is 403. RequireScopes panics if no scope is
+// given, or if a scope is malformed or not in the Manager's [Options].Scopes.
 func (a *Authenticator[U]) RequireScopes(scopes ...string) func(http.Handler) http.Handler {
 	need, err := syntax.Scopes(scopes, a.manager.scopes)
 	if err != nil || len(need) == 0 {
 		panic("tokenauth: RequireScopes: no scope, or a malformed or unknown one")
 	}
-	return func(next http.Handler) http.Handler { return a.handler(next, need, false) }
+	allow := func(_ *http.Request, t *Token) error {
+		if !t.HasScopes(need...) {
+			return &ScopeError{slices.Clone(need)}
+		}
+		return nil
+	}
+	return func(next http.Handler) http.Handler { return a.wrap(next, allow, false) }
 }
 
-// Optional is [Authenticator.Require] that also serves requests without a key,
-// with no user in the context. A wrong key is refused as always.
+// RequireFunc is like [Authenticator.Require], but the function need returns the scopes that each
+// request requires. RequireFunc calls need after the key and the user were accepted, with the
+// request that next receives. If need returns [ErrNotFound], the response is 404. If need returns
+// [ErrInsufficientScope], the response is 403. After any other error of need, the response is 503.
+// If the Need has a malformed or unknown scope, the response is 500.
+func (a *Authenticator[U]) RequireFunc(need func(*http.Request) (Need, error)) func(http.Handler) http.Handler {
+	if need == nil {
+		panic("tokenauth: RequireFunc: nil function")
+	}
+	allow := func(r *http.Request, t *Token) error {
+		n, err := need(r)
+		var scope *ScopeError
+		switch {
+		case err == nil:
+			return a.manager.checkNeed(n, t)
+		case errors.Is(err, ErrNotFound): // %v, because err may wrap another sentinel too
+			return fmt.Errorf("%w: %v", ErrNotFound, err)
+		case errors.As(err, &scope):
+			return scope
+		case errors.Is(err, ErrInsufficientScope):
+			return fmt.Errorf("%w: %v", ErrInsufficientScope, err)
+		}
+		return &unavailableError{ReasonNeedFailed, err}
+	}
+	return func(next http.Handler) http.Handler { return a.wrap(next, allow, false) }
+}
+
+// Optional is like [Authenticator.Require], but also calls next for requests without a key. For
+// these requests, [Authenticator.User] returns false. A request with a wrong key is still refused.
 func (a *Authenticator[U]) Optional(next http.Handler) http.Handler {
-	return a.handler(next, nil, true)
+	return a.wrap(next, nil, true)
 }
 
-func (a *Authenticator[U]) handler(next http.Handler, need []string, optional bool) http.Handler {
-	if next == nil {
+// wrap returns the handler that authenticates requests and calls next. If allow is not nil, a
+// request for which allow returns an error is refused. If optional is true, next also serves
+// requests without a key.
+func (a *Authenticator[U]) wrap(next http.Handler, allow func(*http.Request, *Token) error, optional bool) http.Handler {
+	if isNil(next) {
 		panic("tokenauth: nil http.Handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// An outer middleware of ours has done the work already.
-		known, ok := r.Context().Value(contextKey{}).(*identity[U])
-		if !ok || known.by != a {
-			fresh := &identifiedRequest[U]{}
-			fresh.Context = r.Context()
-			err := a.identify(fresh.Context, r.Header, need, &fresh.identity)
-			if err != nil && !(optional && err == ErrNoKey) {
-				a.WriteError(w, r, err)
-				return
-			}
-			if optional || a.options.KeyHeader != "" {
-				// What answers an Authorization needs no Vary (RFC 9110 section 12.5.5),
-				// and on each request it would be felt. Of the rest caches know nothing.
-				a.addVary(w.Header())
-			}
-			if err != nil {
-				next.ServeHTTP(w, r)
-				return
-			}
-			setContext(&fresh.request, r, &fresh.identityContext)
-			r = &fresh.request
-		} else if !hasScopes(known.token.Scopes, need) {
-			err := newScopeError(need)
-			a.manager.settle(r.Context(), &presentation{token: known.token}, err)
-			a.WriteError(w, r, err)
-			return
+		if optional || a.options.KeyHeader != "" {
+			// The Vary header may omit a required Authorization header (RFC 9110 section 12.5.5).
+			a.addVary(w.Header())
 		}
-		next.ServeHTTP(w, r)
+		var p presentation
+		inner, err := a.identify(r, &p)
+		if optional && err == ErrNoKey {
+			inner, err = a.anonymous(r), nil
+		}
+		handBack(r, inner, func() {
+			if err == nil && allow != nil {
+				err = allow(inner, &p.record.Token)
+			}
+			if a.accept(w, r, inner, &p, err) {
+				next.ServeHTTP(w, inner)
+			}
+		})
 	})
 }
 
-// Authenticate returns the user and the token of the key that h presents, for
-// whoever has no net/http middleware. The names in h must be in canonical form,
-// as [http.Header.Set] makes them.
-//
-// Its errors are [ErrNoKey], [ErrInvalidRequest], [ErrInvalidKey] and what wraps
-// it, and a [*ScopeError] if the token lacks one of the scopes. With any other
-// error nothing is known of the key. [StatusCode] tells them apart.
-func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, scopes ...string) (U, Token, error) {
-	var none U
-	var id identity[U]
-	if err := a.identify(ctx, h, scopes, &id); err != nil {
-		return none, Token{}, err
+// accept records the outcome of the authentication of r, and reports whether next may run. If err
+// is not nil, accept writes the error response. If there is no key, or if inner is r itself because
+// an outer handler has already recorded the outcome, a success is not recorded.
+func (a *Authenticator[U]) accept(w http.ResponseWriter, r, inner *http.Request, p *presentation, err error) bool {
+	if err != nil || inner != r && p.record != nil {
+		a.manager.settle(r.Context(), p, err)
 	}
-	return id.user, id.Token(), nil
+	if err != nil {
+		a.WriteError(w, r, err)
+	}
+	return err == nil
 }
 
-// identify decides, and settles what follows but for the response.
-func (a *Authenticator[U]) identify(ctx context.Context, h http.Header, need []string, id *identity[U]) error {
-	var p presentation
-	err := a.decide(ctx, h, need, id, &p)
-	a.manager.settle(ctx, &p, err)
-	return err
-}
-
-func (a *Authenticator[U]) decide(ctx context.Context, h http.Header, need []string, id *identity[U], p *presentation) error {
-	key, err := bearer.Key(h, a.options.KeyHeader)
-	switch err {
-	case nil:
-	case bearer.ErrNone:
-		return ErrNoKey
-	case bearer.ErrTooLong:
-		return errMalformedKey
-	default:
-		return ErrInvalidRequest
-	}
-	if err := a.manager.authenticate(ctx, key, p); err != nil {
-		// Only what is not accepted is looked at again: a good key has no such bytes.
-		if err == errMalformedKey && !bearer.IsKey(key) {
-			return ErrInvalidRequest
+// identify authenticates r and returns the request for next. If an outer handler of a has already
+// authenticated the same key, the result is r itself. Otherwise the result is a copy of r with a
+// new context. If the authentication fails, the result is nil.
+func (a *Authenticator[U]) identify(r *http.Request, p *presentation) (*http.Request, error) {
+	ctx := r.Context()
+	if known := a.identityIn(ctx); known != nil {
+		judged := known.presented()
+		key, err := a.keys.Key(r.Header)
+		if err == nil && a.manager.recognize(key, p) && p.digest == judged.digest {
+			*p = judged
+			return r, nil
 		}
-		return err
 	}
-	if id.user, err = a.find(ctx, p.token.UserID); err != nil {
-		if errors.Is(err, ErrNoUser) {
-			return err
+	id, err := a.authenticate(ctx, r.Header, p)
+	if err != nil {
+		return nil, err
+	}
+	return r.WithContext(id), nil
+}
+
+// anonymous returns the request for next if r has no key. If an outer Authenticator put an identity
+// into the context of r, the result is a copy of r. The context of the copy hides that identity
+// from TokenFrom.
+func (a *Authenticator[U]) anonymous(r *http.Request) *http.Request {
+	ctx := r.Context()
+	if ctx.Value(tokenKey{}) == nil {
+		return r
+	}
+	return r.WithContext(&identity[U]{Context: ctx, by: a})
+}
+
+// handBack calls f, which passes inner to a handler. If the handler sets Pattern or MultipartForm on
+// inner, handBack sets them on r too, because code around the middleware reads them from r. Logs and
+// metrics read Pattern and its path values. When a handler returns, net/http removes the files of
+// MultipartForm. If f panics, handBack removes these files itself. If inner is nil or r itself,
+// handBack only calls f.
+func handBack(r, inner *http.Request, f func()) {
+	if inner == nil || inner == r {
+		f()
+		return
+	}
+	pattern, form, returned := inner.Pattern, inner.MultipartForm, false
+	defer func() {
+		if inner.MultipartForm != form {
+			r.MultipartForm = inner.MultipartForm
+			if !returned && r.MultipartForm != nil {
+				_ = r.MultipartForm.RemoveAll()
+			}
 		}
-		return &unavailableError{findingUser, err}
+		if inner.Pattern != pattern {
+			r.Pattern = inner.Pattern
+			for _, name := range pathNames(inner.Pattern) {
+				r.SetPathValue(name, inner.PathValue(name))
+			}
+		}
+	}()
+	f()
+	returned = true
+}
+
+// pathNames returns the names of the wildcards in a pattern, such as id in "GET /tokens/{id}".
+func pathNames(pattern string) (names []string) {
+	for _, part := range strings.Split(pattern, "{")[1:] {
+		name, _, _ := strings.Cut(part, "}")
+		name, _, _ = strings.Cut(name, ":") // other routers have {id:[0-9]+}
+		if name = strings.TrimSuffix(name, "..."); name != "$" {
+			names = append(names, name)
+		}
 	}
-	if isNil(reflect.ValueOf(&id.user).Elem()) {
-		return ErrNoUser
-	}
-	if !hasScopes(p.token.Scopes, need) {
-		return newScopeError(need)
-	}
-	id.token, id.by = p.token, a
-	return nil
-}
-
-// isNil reports whether a user can be nil, and is.
-func isNil(v reflect.Value) bool {
-	switch v.Kind() {
-	case reflect.Interface:
-		return v.IsNil() || isNil(v.Elem())
-	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
-		return v.IsNil()
-	}
-	return false
-}
-
-// An identity is the one value that a request's context carries: who sent it.
-type identity[U any] struct {
-	user  U
-	token *Token            // shared: not to be changed, nor handed out
-	by    *Authenticator[U] // nil: from NewContext
-}
-
-// Token returns a copy that the caller may change.
-func (id *identity[U]) Token() Token { return id.token.clone() }
-
-type contextKey struct{}
-
-// An identityContext is a context that holds an identity in itself.
-type identityContext[U any] struct {
-	context.Context
-	identity identity[U]
-}
-
-func (c *identityContext[U]) Value(key any) any {
-	if key == (contextKey{}) {
-		return &c.identity
-	}
-	return c.Context.Value(key)
-}
-
-// An identifiedRequest is a request and its context in one allocation: two would
-// be felt on each request.
-type identifiedRequest[U any] struct {
-	identityContext[U]
-	request http.Request
-}
-
-// setContext is from.WithContext(ctx), written to a place that is there already.
-func setContext(to, from *http.Request, ctx context.Context) { *to = *from.WithContext(ctx) }
-
-// UserFrom returns the user that an [Authenticator] put into the context of a
-// request. ok is false if there is none, and also if U is not the very type that
-// the Authenticator has: *User and User are two. Where ok is false, user is the
-// zero value and must not be taken for somebody.
-func UserFrom[U any](ctx context.Context) (user U, ok bool) {
-	id, ok := ctx.Value(contextKey{}).(*identity[U])
-	if !ok {
-		return user, false
-	}
-	return id.user, true
-}
-
-// TokenFrom returns the token whose key a request presented; ok is false if an
-// [Authenticator] put none into its context. It is a copy.
-func TokenFrom(ctx context.Context) (t Token, ok bool) {
-	id, ok := ctx.Value(contextKey{}).(interface{ Token() Token })
-	if !ok {
-		return Token{}, false
-	}
-	return id.Token(), true
-}
-
-// NewContext returns a context in which [UserFrom] and [TokenFrom] find the
-// given values, for tests of handlers that call them. It satisfies no
-// [Authenticator]: a request with it is authenticated all the same.
-func NewContext[U any](ctx context.Context, user U, t Token) context.Context {
-	t = t.clone()
-	return &identityContext[U]{Context: ctx, identity: identity[U]{user: user, token: &t}}
+	return names
 }

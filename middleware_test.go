@@ -15,11 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// forbidden is a handler that must not run.
+// forbidden returns a handler that fails the test if it runs.
 func forbidden(t *testing.T) http.Handler {
-	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the protected handler ran") })
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the protected handler must not run") })
 }
 
 type problem struct {
@@ -36,8 +37,8 @@ func problemOf(t *testing.T, w *httptest.ResponseRecorder) (p problem) {
 	return p
 }
 
-// The response to a rejected request must follow RFC 6750 and RFC 9457, and must not reveal
-// the cause.
+// The response to a rejected request must follow RFC 6750 and RFC 9457. It must not reveal the text
+// of the underlying error.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
@@ -46,7 +47,7 @@ func TestRefusals(t *testing.T) {
 	good, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "good"})
 	expired, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "expired", ExpiresAt: start.Add(time.Second)})
 	clock.Set(start.Add(time.Second))
-	down := newManager(failing{errors.New("host db7 refused")}, nil)
+	down := newManager(newFailingStore(errors.New("host db7 refused")), nil)
 	noUsers := func(context.Context, string) (*user, error) { return nil, errors.New("host db7 refused") }
 
 	for name, c := range map[string]struct {
@@ -55,7 +56,7 @@ func TestRefusals(t *testing.T) {
 		scopes    []string
 		header    string
 		status    int
-		challenge string // the challenge after the realm
+		challenge string // text after realm="my api" in each challenge
 	}{
 		"no key":                  {m, anyUser, nil, "", 401, ""},
 		"invalid":                 {m, anyUser, nil, "Bearer x", 401, `, error="invalid_token"`},
@@ -67,7 +68,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			auth := tokenauth.NewAuthenticator(c.manager, c.find, &tokenauth.AuthenticatorOptions{Realm: "my api"})
+			auth := must.Get(tokenauth.NewAuthenticator(c.manager, c.find, &tokenauth.AuthenticatorOptions{Realm: "my api"}))
 			protect := auth.Require
 			if c.scopes != nil {
 				protect = auth.RequireScopes(c.scopes...)
@@ -87,25 +88,26 @@ func TestRefusals(t *testing.T) {
 			require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 			require.Equal(t, []string{"Authorization"}, w.Header().Values("Vary"))
 			require.NotEmpty(t, problemOf(t, w).Detail)
-			require.NotContains(t, w.Body.String(), "db7") // Case X5. The response does not reveal the cause.
+			require.NotContains(t, w.Body.String(), "db7") // the error text stays hidden. Case X5.
 		})
 	}
 }
 
-// If a service writes its own bodies with an ErrorHandler, the response must still have the
-// challenge. The ErrorHandler receives the reason, which the client must not learn.
+// If an ErrorHandler writes the response body, the response must still have a challenge. The
+// ErrorHandler must receive the exact error, such as ErrRevoked. The challenge must not reveal that
+// error to the client.
 func TestErrorHandler(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
 	require.NoError(t, m.Revoke(ctx, "u", token.ID))
 	var reason error
-	auth := tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{
+	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			reason = err
 			http.Error(w, "no", tokenauth.StatusCode(err))
 		},
-	})
+	}))
 	w := get(auth.Require(forbidden(t)), "Bearer "+key)
 	require.Equal(t, 401, w.Code)
 	require.Equal(t, "no\n", w.Body.String())
@@ -113,12 +115,12 @@ func TestErrorHandler(t *testing.T) {
 	require.ErrorIs(t, noted(reason), tokenauth.ErrRevoked)
 }
 
-// Cases P1 to P5, P7. Scopes must be compared as whole words and as sets. All middlewares
-// and Authenticate must make the same decision.
+// The Authenticator must compare scopes as whole words and as sets. RequireScopes must decide like
+// Authenticate, even if other middleware runs before it. Cases P1 to P5, P7.
 func TestP1ToP7Scopes(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
-	auth := tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"})
+	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"}))
 	for i, c := range []struct {
 		name      string
 		has, need []string
@@ -150,24 +152,24 @@ func TestP1ToP7Scopes(t *testing.T) {
 				auth.Require(auth.RequireScopes(c.need...)(whoami)),
 				auth.Optional(auth.RequireScopes(c.need...)(whoami)),
 			} {
-				require.Equal(t, want, get(h, "Bearer "+key).Code) // Case P7.
+				require.Equal(t, want, get(h, "Bearer "+key).Code) // the same status with every middleware. Case P7.
 				require.Equal(t, want, get(h, "Token "+key).Code)
 				require.Equal(t, want, serve(h, byHeader).Code)
 			}
-			_, _, err := auth.Authenticate(ctx, http.Header{"Authorization": {"Bearer " + key}}, c.need...)
+			_, _, err := auth.Authenticate(ctx, http.Header{"Authorization": {"Bearer " + key}}, tokenauth.Need{Scopes: c.need})
 			require.Equal(t, want, tokenauth.StatusCode(noted(err)))
 			if !c.ok {
 				var scopeErr *tokenauth.ScopeError
 				require.ErrorAs(t, err, &scopeErr)
 				require.Equal(t, c.need, scopeErr.Need)
 			}
-			require.Equal(t, 200, get(auth.Require(whoami), "Bearer "+key).Code) // Require needs no scopes
+			require.Equal(t, 200, get(auth.Require(whoami), "Bearer "+key).Code) // Require does not check scopes
 		})
 	}
 }
 
-// Cases P8, P9. If a token loses a scope, or its user may no longer sign in, the next
-// request must be rejected.
+// If a token loses a required scope, or its user may no longer sign in, the next request must be
+// rejected. Cases P8, P9.
 func TestP8P9ScopesNarrowed(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -178,10 +180,10 @@ func TestP8P9ScopesNarrowed(t *testing.T) {
 		}
 		return &user{ID: id}, nil
 	}
-	h := tokenauth.NewAuthenticator(m, find, nil).RequireScopes("write")(whoami)
+	h := must.Get(tokenauth.NewAuthenticator(m, find, nil)).RequireScopes("write")(whoami)
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"write"}})
 	require.Equal(t, 200, get(h, "Bearer "+key).Code)
-	allowed = false // Case P9.
+	allowed = false // the user may no longer sign in. Case P9.
 	require.Equal(t, 401, get(h, "Bearer "+key).Code)
 	allowed = true
 	_, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"read"}})
@@ -189,13 +191,13 @@ func TestP8P9ScopesNarrowed(t *testing.T) {
 	require.Equal(t, 403, get(h, "Bearer "+key).Code)
 }
 
-// Case P10. Scopes may contain special characters. The response must escape them in its
-// headers and its body.
+// A scope may contain characters with a special meaning in HTML or templates. These characters must
+// not break the WWW-Authenticate header or the JSON body. Case P10.
 func TestP10ScopesEscaped(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
-	h := tokenauth.NewAuthenticator(m, anyUser, nil).RequireScopes("a,b=<c>;'&", "{{.}}%0d%0a")(forbidden(t))
+	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).RequireScopes("a,b=<c>;'&", "{{.}}%0d%0a")(forbidden(t))
 	w := get(h, "Bearer "+key)
 	require.Equal(t, `Bearer realm="api", error="insufficient_scope", scope="a,b=<c>;'& {{.}}%0d%0a"`, w.Header().Get("WWW-Authenticate"))
 	require.Contains(t, problemOf(t, w).Detail, "a,b=<c>;'& {{.}}%0d%0a")
@@ -206,18 +208,19 @@ func TestOptional(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
-	h := tokenauth.NewAuthenticator(m, anyUser, nil).Optional(whoami)
+	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Optional(whoami)
 	require.Equal(t, "nobody", get(h).Body.String())
 	require.Equal(t, "nobody", get(h, "Basic abc").Body.String())
 	w := get(h, "Bearer "+key)
 	require.Equal(t, "u", w.Body.String())
-	require.Equal(t, "Authorization", w.Header().Get("Vary")) // an HTTP cache must not share responses between users
+	require.Equal(t, "Authorization", w.Header().Get("Vary")) // HTTP caches must not send a user's response to another user
 	require.Equal(t, "Authorization", get(h).Header().Get("Vary"))
 	require.NoError(t, m.Revoke(ctx, "u", token.ID))
 	require.Equal(t, 401, get(h, "Bearer "+key).Code)
 }
 
-// Every error must have one status. No error of management may wrap ErrInvalidKey.
+// StatusCode must return the right status for each error of the package, even if the error is
+// wrapped. Errors with status 400, 404 or 409 must not wrap ErrInvalidKey.
 func TestStatusCode(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]int{
@@ -249,13 +252,4 @@ func TestStatusCode(t *testing.T) {
 			require.True(t, strings.HasPrefix(err.Error(), "tokenauth: ") || want == 503)
 		}
 	}
-	// WriteError writes 503 for errors that are not errors of authentication.
-	auth := tokenauth.NewAuthenticator(newManager(tokenauth.NewMemoryStore(), nil), anyUser, nil)
-	w := httptest.NewRecorder()
-	auth.WriteError(w, httptest.NewRequest("GET", "/", nil), tokenauth.ErrNameTaken)
-	require.Equal(t, 503, w.Code)
-	w = httptest.NewRecorder()
-	auth.WriteError(w, httptest.NewRequest("GET", "/", nil), tokenauth.ErrInsufficientScope)
-	require.Equal(t, 403, w.Code)
-	require.Equal(t, `Bearer realm="api", error="insufficient_scope"`, w.Header().Get("WWW-Authenticate"))
 }

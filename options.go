@@ -1,62 +1,65 @@
 package tokenauth
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
-	"github.com/go-tokenauth/tokenauth/internal/lastuse"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// Options are a [Manager]'s settings. Every zero field is the safe default.
+// Options are the settings of a [Manager]. A zero field selects the default, which is the safe
+// choice.
 type Options struct {
-	// FormerPrefixes are prefixes whose keys are still accepted, though none is
-	// issued with them any more.
+	// FormerPrefixes are key prefixes that the Manager still accepts but no longer issues.
 	FormerPrefixes []string
 
-	// Scopes are the scopes that exist; others are refused. None: any
-	// well-formed scope.
+	// Scopes are the scopes that tokens may have. The Manager refuses other scopes. If Scopes is
+	// empty, every well-formed scope is allowed.
 	Scopes []string
 
-	// DefaultTTL is how long a token lasts that is issued without an expiry.
-	// Zero: MaxTTL if that is set, else without end.
+	// DefaultTTL is the lifetime of a token that is issued without an expiry. If DefaultTTL is
+	// zero, the lifetime is MaxTTL. If both are zero, the token does not expire.
 	DefaultTTL time.Duration
 
-	// MaxTTL is how far ahead an expiry may lie when it is set. Zero: no limit.
-	// Changing it changes no token: the expiry that counts is the token's own.
+	// MaxTTL is the longest allowed time from now to an expiry, whenever an expiry is set. If
+	// MaxTTL is zero, there is no limit. A change of MaxTTL does not affect existing tokens.
 	MaxTTL time.Duration
 
-	// MaxPerUser is how many live tokens a user may hold at once. Imported ones,
-	// and those issued while there was no limit, do not count. Zero: 100.
-	// Negative: no limit.
+	// MaxPerUser limits the number of live tokens per user. Imported tokens, and tokens that were
+	// issued while there was no limit, do not count. If MaxPerUser is zero, the limit is 100. If
+	// MaxPerUser is negative, there is no limit.
 	MaxPerUser int
 
-	// TouchEvery is how far behind a token's LastUsedAt may be. Uses are collected
-	// and written together, in the background. Zero: 1 minute. Negative: last uses
-	// are not recorded.
+	// TouchEvery is the longest time by which the LastUsedAt of a token may be behind the token's
+	// actual last use. The Manager collects last-used times in memory and writes them together in
+	// the background. If TouchEvery is zero, the time is one minute. If TouchEvery is negative, the
+	// Manager does not record last-used times.
 	TouchEvery time.Duration
 
-	// IdleTimeout is how long a token may go unused before its key is refused. It
-	// counts from the latest of CreatedAt, LastUsedAt and the uses that this
-	// process has not written yet. What other processes saw last is known TouchEvery
-	// later, and a cache's MaxStale after that: so much earlier a key may be refused.
-	// Where uses were not recorded before, tokens older than this end at once. At
-	// least twice TouchEvery, which must not be off. Zero: no limit.
+	// IdleTimeout is the time without use after which the keys of a token are refused. It counts
+	// from the latest of CreatedAt, LastUsedAt and the last-used times that this process has not
+	// written yet. Last-used times that other processes record arrive up to TouchEvery late, or up
+	// to TouchEvery + MaxStale late with a cache. A key may be refused too early by that time.
+	//
+	// If last-used times were not recorded before, tokens that were created more than IdleTimeout
+	// ago are refused immediately. IdleTimeout must be at least twice TouchEvery. If IdleTimeout is
+	// zero, tokens may be unused for any time.
 	IdleTimeout time.Duration
 
-	// OnEvent is told what happens to tokens and which keys are refused; see
-	// [LogEvents]. It is called in the course of the request and must neither block
-	// nor panic.
-	// Nil: nobody is told.
+	// OnEvent receives an event for each change of a token and for each refused key. [LogEvents]
+	// returns an OnEvent function for logging. The Manager calls OnEvent synchronously from several
+	// goroutines, so OnEvent must be safe for concurrent use. OnEvent must neither block nor panic.
+	// If OnEvent is nil, events are discarded.
 	OnEvent func(context.Context, Event)
 
-	// Legacy recognises the keys of imported tokens.
+	// Legacy recognizes the keys of imported tokens.
 	Legacy []LegacyFormat
 
-	// Now is the clock. Nil: time.Now.
+	// Now returns the current time. If Now is nil, the Manager uses [time.Now].
 	Now func() time.Time
 }
 
@@ -65,64 +68,74 @@ const (
 	defaultTouchEvery = time.Minute
 )
 
-// A LegacyFormat recognises the keys that another system has made, so that
-// tokens imported from there go on working.
-type LegacyFormat struct {
-	// Origin is the one that the tokens were imported with.
-	Origin string
-
-	// Canonical returns the text whose SHA-256 is the imported digest, or false
-	// if presented is not a key of this format. It is called, before the store
-	// is asked, with what a client sends that is no key of the Manager's own:
-	// visible ASCII without a comma, through an Authenticator at most 1 KiB of it.
-	Canonical func(presented string) (text string, ok bool)
-}
-
-// configure takes over the options, and says what is wrong with them.
-func (m *Manager) configure() error {
-	o := &m.options
-	for _, p := range append([]string{m.prefix}, o.FormerPrefixes...) {
-		if err := keyform.CheckPrefix(p); err != nil {
-			return err
-		}
-		m.forms = append(m.forms, keyform.New(p))
+// withDefaults returns a copy of o with the default of each zero field. If o is nil, the result has
+// only defaults.
+func (o *Options) withDefaults() Options {
+	if o == nil {
+		o = &Options{}
 	}
-	for _, s := range o.Scopes {
-		if err := syntax.Scope(s); err != nil {
-			return err
-		}
-	}
-	m.scopes = syntax.ScopeSet(o.Scopes)
-	if o.DefaultTTL < 0 || o.MaxTTL < 0 || o.MaxTTL > 0 && o.DefaultTTL > o.MaxTTL {
-		return errors.New("DefaultTTL and MaxTTL must not be negative, nor DefaultTTL above MaxTTL")
-	}
-	if o.MaxPerUser == 0 {
-		o.MaxPerUser = defaultMaxPerUser
-	}
-	if o.TouchEvery == 0 {
-		o.TouchEvery = defaultTouchEvery
-	}
-	if o.IdleTimeout < 0 || o.IdleTimeout > 0 && (o.TouchEvery < 0 || o.IdleTimeout/2 < o.TouchEvery) {
-		return errors.New("IdleTimeout must be at least twice TouchEvery, and last uses be recorded")
-	}
-	if o.TouchEvery > 0 {
-		m.uses = lastuse.New(o.TouchEvery/2, m.touch, m.flushFailed)
-	}
-	o.Legacy = slices.Clone(o.Legacy)
-	for _, f := range o.Legacy {
-		if f.Canonical == nil || !syntax.IsWord(f.Origin) {
-			return errors.New("Options.Legacy: a format needs an Origin and Canonical")
-		}
-	}
-	now := o.Now
-	if o.Now = time.Now; now != nil {
-		o.Now = func() time.Time {
-			// A clock that was never set must not revoke "never".
-			if t := now(); !t.IsZero() {
+	c := *o
+	c.FormerPrefixes, c.Legacy = slices.Clone(o.FormerPrefixes), slices.Clone(o.Legacy)
+	c.MaxPerUser = cmp.Or(o.MaxPerUser, defaultMaxPerUser)
+	c.TouchEvery = cmp.Or(o.TouchEvery, defaultTouchEvery)
+	c.Now = time.Now
+	if o.Now != nil {
+		c.Now = func() time.Time {
+			// A clock that was never set returns the zero time, which would mean never in a store.
+			if t := o.Now(); !t.IsZero() {
 				return t
 			}
 			return time.Unix(0, 0)
 		}
 	}
+	return c
+}
+
+// An optionError says which option of a constructor is invalid and why.
+type optionError string
+
+// Error returns the name of the option and the problem.
+func (e optionError) Error() string { return "tokenauth: " + string(e) }
+
+// validate returns an error that names the first invalid option.
+func (o *Options) validate() error {
+	for _, p := range o.FormerPrefixes {
+		if err := keyform.CheckPrefix(p); err != nil {
+			return optionError("Options.FormerPrefixes: " + err.Error())
+		}
+	}
+	for _, s := range o.Scopes {
+		if err := syntax.Scope(s); err != nil {
+			return optionError("Options.Scopes: a scope " + err.Error())
+		}
+	}
+	for _, f := range o.Legacy {
+		if f.Canonical == nil || !syntax.IsWord(f.Origin) {
+			return optionError("Options.Legacy: a format requires Origin and Canonical")
+		}
+	}
+	switch {
+	case o.DefaultTTL < 0 || o.MaxTTL < 0:
+		return optionError("Options.DefaultTTL and MaxTTL must not be negative")
+	case o.MaxTTL > 0 && o.DefaultTTL > o.MaxTTL:
+		return optionError("Options.DefaultTTL must not exceed MaxTTL")
+	case o.IdleTimeout < 0:
+		return optionError("Options.IdleTimeout must not be negative")
+	case o.IdleTimeout > 0 && o.TouchEvery < 0:
+		return optionError("Options.IdleTimeout requires last-used times, which a negative TouchEvery turns off")
+	case o.IdleTimeout > 0 && o.IdleTimeout/2 < o.TouchEvery:
+		return optionError("Options.IdleTimeout must be at least twice TouchEvery")
+	}
 	return nil
+}
+
+// isNil reports whether v is nil or holds a nil value of a type that has one.
+func isNil(v any) bool {
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return r.IsNil()
+	}
+	return false
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// accepts reports for each key whether the Manager accepts it.
+// accepts reports for each key whether the Manager m accepts it.
 func accepts(m *tokenauth.Manager, keys ...string) []bool {
 	good := make([]bool, len(keys))
 	for i, key := range keys {
@@ -22,8 +22,8 @@ func accepts(m *tokenauth.Manager, keys ...string) []bool {
 	return good
 }
 
-// Case E9. After a rotation, the previous key must work until the grace period ends, and
-// no longer.
+// After Rotate, the previous key must work until the grace period ends. From then on, the Manager
+// must reject the previous key. Case E9.
 func TestE9RotateWithGrace(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -36,7 +36,7 @@ func TestE9RotateWithGrace(t *testing.T) {
 		require.NoError(t, err)
 		fresh := key.Reveal()
 
-		want := before // Case E12. Only the key changes.
+		want := before // Rotate changes only the key, Generation and Hint. Case E12.
 		want.Generation, want.Hint = 2, fresh[len(fresh)-4:]
 		require.Equal(t, want, after)
 		read, err := m.Get(ctx, "u", before.ID)
@@ -55,7 +55,8 @@ func TestE9RotateWithGrace(t *testing.T) {
 	})
 }
 
-// Case E11. A second rotation within the grace period must end the oldest key.
+// If a token is rotated twice within the grace period, the key from before the first rotation must
+// stop working. Case E11.
 func TestE11RotateWithinGrace(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -69,9 +70,9 @@ func TestE11RotateWithinGrace(t *testing.T) {
 	})
 }
 
-// Case E10. If two rotations of one generation run concurrently, one must succeed and the
-// other must return ErrConflict. Every returned key must have been valid, and at most two
-// keys may be valid at any time.
+// If two concurrent calls of Rotate replace the same generation, one must succeed and the other
+// must return ErrConflict. Each success must increase Generation by one. At most two keys of the
+// token may be valid at any time. Case E10.
 func TestE10RotationsAtOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -84,7 +85,7 @@ func TestE10RotationsAtOnce(t *testing.T) {
 				key, rotated, err := m.Rotate(ctx, "u", token.ID, time.Hour)
 				if err != nil {
 					if !errors.Is(err, tokenauth.ErrConflict) {
-						t.Errorf("rotate: %v", err)
+						t.Errorf("Rotate returned an unexpected error: %v", err)
 					}
 					return false
 				}
@@ -102,7 +103,7 @@ func TestE10RotationsAtOnce(t *testing.T) {
 				}
 				return true
 			})
-			require.NotZero(t, won) // both may succeed if they run one after the other
+			require.NotZero(t, won) // both calls may succeed if they do not overlap
 		}
 		now, err := m.Get(ctx, "u", token.ID)
 		require.NoError(t, err)
@@ -110,8 +111,8 @@ func TestE10RotationsAtOnce(t *testing.T) {
 	})
 }
 
-// Case E12. A rotation must not make an expired or revoked token valid, and must not affect
-// other tokens.
+// Rotate must not make an expired or revoked token valid again, and must not change other tokens.
+// Case E12.
 func TestE12S11RotateRefuses(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -141,7 +142,7 @@ func TestE12S11RotateRefuses(t *testing.T) {
 			require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
 		}
 
-		_, rotated, err := m.Rotate(ctx, "u", short.ID, 290*365*24*time.Hour) // a grace period beyond the expiry
+		_, rotated, err := m.Rotate(ctx, "u", short.ID, 290*365*24*time.Hour) // the grace period exceeds the token's expiry
 		require.NoError(t, err)
 		require.Equal(t, short.ExpiresAt, rotated.ExpiresAt)
 		clock.Set(short.ExpiresAt)
@@ -155,8 +156,8 @@ func TestE12S11RotateRefuses(t *testing.T) {
 	})
 }
 
-// Cases E5, E6, E13. A revocation must end all keys of the token immediately, even during
-// a grace period. A second revocation must not be an error.
+// Revoke must invalidate the current and the previous key of a token immediately, even during a
+// grace period. A second call of Revoke must succeed. Cases E5, E6, E13.
 func TestE5E6E13Revoke(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -175,20 +176,21 @@ func TestE5E6E13Revoke(t *testing.T) {
 		require.NoError(t, m.Revoke(ctx, "u", token.ID))
 		revoked, err := m.Get(ctx, "u", token.ID)
 		require.NoError(t, err)
-		require.Equal(t, start, revoked.RevokedAt) // the time of the first revocation
+		require.Equal(t, start, revoked.RevokedAt) // the second call does not change RevokedAt
 
 		for id, want := range map[string]error{"UNKNOWN": tokenauth.ErrNotFound, "a/b": tokenauth.ErrNotFound} {
 			require.ErrorIs(t, m.Revoke(ctx, "u", id), want)
 		}
 		require.ErrorIs(t, m.Revoke(ctx, "v", token.ID), tokenauth.ErrNotFound)
-		issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"}) // Case S6. The name is free again.
+		issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"}) // a new token may take the name of a revoked token. Case S6.
 	})
 }
 
-// Case E7. Revoke must return an error if the store fails.
+// If the store fails, Revoke and RevokeAll must return an error. Otherwise the caller would believe
+// that the keys no longer work. Case E7.
 func TestE7RevokeFails(t *testing.T) {
 	t.Parallel()
-	m := newManager(failing{errors.New("connection refused")}, nil)
+	m := newManager(newFailingStore(errors.New("connection refused")), nil)
 	err := noted(m.Revoke(ctx, "u", "ID"))
 	require.Error(t, err)
 	require.Equal(t, 503, tokenauth.StatusCode(err))
@@ -197,8 +199,8 @@ func TestE7RevokeFails(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// Case E14. If the response to Issue was lost, the user must be able to find the token by
-// its name, and to rotate or revoke it. Every valid key has a stored record.
+// If the response with a new key is lost, the user must be able to find the token by its name and
+// to rotate it. Case E14.
 func TestE14AnswerLost(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -214,8 +216,8 @@ func TestE14AnswerLost(t *testing.T) {
 	})
 }
 
-// Cases E15, E17. RevokeAll must revoke all tokens that the user had when the call started,
-// even if other calls issue tokens at the same time.
+// RevokeAll must revoke all tokens that the user had when the call started, even if other calls
+// issue tokens at the same time. Cases E15, E17.
 func TestE15E17RevokeAll(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -230,7 +232,7 @@ func TestE15E17RevokeAll(t *testing.T) {
 		for i := range 20 {
 			wg.Go(func() {
 				if _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint("new", i)}); err != nil {
-					t.Errorf("issue: %v", err)
+					t.Errorf("Issue returned an unexpected error: %v", err)
 				}
 			})
 		}
@@ -249,8 +251,9 @@ func TestE15E17RevokeAll(t *testing.T) {
 	})
 }
 
-// A form may be submitted twice. Only one of the concurrent rotations may succeed.
-// Otherwise the second rotation could end a key that its owner has never seen.
+// A user may submit the form that rotates a token twice. If several calls of RotateFrom have the
+// same generation, only one may succeed. Otherwise a second call would replace a key that the user
+// has not seen yet.
 func TestRotateFrom(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {

@@ -11,36 +11,37 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// This file tests mistakes of a service or its operator. A mistake must neither end a valid
-// token nor accept an invalid key.
+// This file tests mistakes of a service or its operator. A mistake must not make a valid token
+// unusable, and must not make the service accept an invalid key.
 
-// An ErrorHandler that modifies the ScopeError must not change the scopes that the handler
-// requires.
+// If an ErrorHandler modifies the ScopeError, RequireScopes must still check the original scopes in
+// later requests.
 func TestErrorHandlerCannotChangeScopes(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"read"}})
-	h := tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{
+	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			w.WriteHeader(tokenauth.StatusCode(err))
 			err.(*tokenauth.ScopeError).Need[0] = "read"
 		},
-	}).RequireScopes("write")(forbidden(t))
+	})).RequireScopes("write")(forbidden(t))
 	require.Equal(t, 403, get(h, "Bearer "+key).Code)
 	require.Equal(t, 403, get(h, "Bearer "+key).Code)
 }
 
-// A time in the future, from a wrong sign or an overflow, must not make Prune delete valid
-// tokens.
+// A service may pass a wrong time to Prune, for example because of a wrong sign or an overflow.
+// Prune must not delete valid tokens, even if the passed time is in the future.
 func TestPruneInTheFuture(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := newClock()
 		m := newManager(store, &tokenauth.Options{Now: clock.Now})
 		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(time.Hour)})
-		for _, before := range []time.Time{start.AddDate(0, 3, 0), time.Date(-300000, 1, 1, 0, 0, 0, 0, time.UTC)} { // the microseconds overflow
+		for _, before := range []time.Time{start.AddDate(0, 3, 0), time.Date(-300000, 1, 1, 0, 0, 0, 0, time.UTC)} { // the year -300000 overflows int64 microseconds
 			n, err := m.Prune(ctx, before)
 			require.NoError(t, err)
 			require.Zero(t, n)
@@ -49,8 +50,8 @@ func TestPruneInTheFuture(t *testing.T) {
 	})
 }
 
-// Case S7. A lowered MaxPerUser must hold for 64 concurrent calls of Issue, even if live
-// tokens have slots above the new limit.
+// If a service lowers MaxPerUser, 64 concurrent calls of Issue must not exceed the new limit. This
+// must hold even if valid tokens have slot numbers above the new limit. Case S7.
 func TestS7LimitLowered(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -70,11 +71,11 @@ func TestS7LimitLowered(t *testing.T) {
 		})
 		require.Equal(t, 2, issued)
 	})
-	// A huge limit must cost neither time nor memory.
+	// Issue must not use time or memory in proportion to MaxPerUser.
 	issue(t, newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxPerUser: 1 << 60}), tokenauth.Spec{UserID: "u", Name: "n"})
 }
 
-// If the clock returns the zero time, Revoke must still revoke the token.
+// If Options.Now returns the zero time, Revoke must still revoke the token.
 func TestZeroClock(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -94,7 +95,7 @@ func TestExpiryRoundedToNow(t *testing.T) {
 	require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
 }
 
-// Case E4. The JSON form of a token must omit zero times.
+// The JSON form of a Token must omit the fields of zero times. Case E4.
 func TestE4TokenAsJSON(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(tokenauth.Token{ID: "x", CreatedAt: start})
@@ -102,13 +103,13 @@ func TestE4TokenAsJSON(t *testing.T) {
 	require.NotContains(t, string(text), "0001-01-01")
 }
 
-// Case F1. If the database is closed, every request must get 503, and no handler may run.
+// If the database is closed, every request must get 503, and no handler may run. Case F1.
 func TestF1DatabaseClosed(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
 	m := newManager(newSQLiteStore(t, db, nil), nil)
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
-	auth := tokenauth.NewAuthenticator(m, anyUser, nil)
+	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
 	require.Equal(t, 200, get(auth.Require(whoami), "Bearer "+key).Code)
 	require.NoError(t, db.Close())
 	for _, protect := range []func(http.Handler) http.Handler{auth.Require, auth.Optional, auth.RequireScopes("a")} {
@@ -120,8 +121,8 @@ func TestF1DatabaseClosed(t *testing.T) {
 	require.Error(t, noted(m.Revoke(ctx, "u", token.ID)))
 }
 
-// docs/databases.md shows a table in which user_id references the service's own users. The
-// deletion of a user must delete the user's tokens.
+// docs/databases.md shows a table whose column user_id references the users table of the service.
+// When the service deletes a user, the database must delete the user's tokens.
 func TestUserIDRefersToUsers(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)

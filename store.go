@@ -14,8 +14,8 @@ var (
 	// ErrNameTaken means that another live token of the user has the name. A token is
 	// live until it is revoked, even if it has expired.
 	ErrNameTaken = errors.New("tokenauth: name already taken")
-	// ErrKeyTaken means that another token has the ID, or has the digest as its
-	// current or retired digest.
+	// ErrKeyTaken means that another token has the same ID, or has the new digest as
+	// its current or retired digest.
 	ErrKeyTaken = errors.New("tokenauth: key already taken")
 	// ErrSlotTaken means that another live token of the user has the slot.
 	ErrSlotTaken = errors.New("tokenauth: slot already taken")
@@ -25,8 +25,8 @@ var (
 )
 
 // A Store holds the tokens of all users, and finds a token by the digest of its key.
-// Services call a [Manager], which calls the Store. This contract is for those who
-// implement a Store. Package storetest tests an implementation against it.
+// Services call a [Manager], which calls the Store. This comment is the contract for
+// implementations of Store. Package storetest tests an implementation against the contract.
 //
 // All methods must be safe for concurrent use and must honor their context. If the
 // context is already done, a method changes nothing and returns an error that wraps
@@ -39,11 +39,11 @@ var (
 //
 // A token is live until it is revoked. An expired token is still live: it keeps its
 // name and its slot. Methods with the argument at use it as the current time. Methods
-// that change one token take its user ID and its ID. For them, a token of another user
-// does not exist, so a call for one user cannot change another user's token.
+// that change one token take the user ID and the ID of the token. To these methods, a
+// token of another user does not exist, so they cannot change another user's token.
 //
 // A Store does not decide whether a key is accepted. The Manager checks revocation,
-// expiry and scopes, and compares the digests again.
+// expiry and scopes, and compares the digest of the key again.
 //
 // Each method returns the sentinel errors that its comment names, possibly wrapped. A
 // change that returns a sentinel error has changed nothing. After any other error, the
@@ -81,14 +81,15 @@ type Store interface {
 	// r.Hint become current. The generation increases by one.
 	//
 	// Rotate returns ErrNotFound if the token does not exist or is revoked, and
-	// ErrConflict if the token is expired. If r.Digest is current already, Rotate changes
-	// nothing and returns nil. Otherwise it returns ErrConflict if the generation is not
-	// r.Replaces, and ErrKeyTaken if any record has r.Digest, current or retired.
+	// ErrConflict if the token is expired. If r.Digest is already the current digest,
+	// Rotate changes nothing and returns nil. Otherwise Rotate returns ErrConflict if the
+	// generation is not r.Replaces. It returns ErrKeyTaken if r.Digest is the current or
+	// retired digest of any record.
 	Rotate(ctx context.Context, userID, id string, r Rotation, at time.Time) error
 
-	// Revoke sets RevokedAt to at and frees the token's name and slot. If the token is
-	// revoked already, Revoke changes nothing and returns nil. It returns ErrNotFound if
-	// the token does not exist.
+	// Revoke sets RevokedAt to the time at and frees the token's name and slot. If the
+	// token is already revoked, Revoke changes nothing and returns nil. Revoke returns
+	// ErrNotFound if the token does not exist.
 	Revoke(ctx context.Context, userID, id string, at time.Time) error
 
 	// RevokeExpired works like Revoke, but returns ErrConflict if the token is live and
@@ -99,7 +100,7 @@ type Store interface {
 	// it revoked.
 	RevokeAll(ctx context.Context, userID string, at time.Time) (int, error)
 
-	// Touch sets LastUsedAt of the used tokens. LastUsedAt never moves backwards. A use
+	// Touch sets the LastUsedAt of each token in uses. LastUsedAt never moves backwards. A use
 	// before CreatedAt counts as a use at CreatedAt. Touch ignores unknown IDs.
 	Touch(ctx context.Context, uses ...Use) error
 
@@ -110,8 +111,8 @@ type Store interface {
 	Prune(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// A Record is the stored form of a token. Handlers receive only the Token. The other
-// fields stay between the Store and the [Manager].
+// A Record is the stored form of a token. Only the Store and the [Manager] see a Record. Handlers
+// receive its Token.
 type Record struct {
 	Token   Token
 	Digest  Digest      // digest of the current key
@@ -125,9 +126,9 @@ type RetiredKey struct {
 	Until  time.Time // time from which the key is no longer accepted; never zero
 }
 
-// A Query selects the records or tokens of one user, or of all users. Exactly one of
-// UserID and AllUsers must be set. Otherwise the query is an error, so that a missing
-// user ID never lists the tokens of all users. A negative Limit is an error.
+// A Query selects the records or tokens of one user, or of all users. Exactly one of UserID and
+// AllUsers must be set. Otherwise List returns an error, so that a missing user ID never lists the
+// tokens of all users. For a negative Limit, List returns an error too.
 type Query struct {
 	UserID         string
 	AllUsers       bool     // select the tokens of all users; UserID must be empty
@@ -139,26 +140,14 @@ type Query struct {
 
 func (q *Query) check() error {
 	switch {
-	case q.AllUsers == (q.UserID != ""):
-		return errQuery
+	case q.AllUsers && q.UserID != "":
+		return &SpecError{"user_id", "must be empty if all users are selected"}
+	case !q.AllUsers && q.UserID == "":
+		return &SpecError{"user_id", "must not be empty unless all users are selected"}
 	case q.Limit < 0:
-		return errNegativeLimit
+		return &SpecError{"limit", "must not be negative"}
 	}
 	return nil
-}
-
-// These errors are unexported because they report programming errors, which callers
-// need not handle.
-var (
-	errQuery         = errors.New("tokenauth: query needs either a user ID or AllUsers")
-	errNegativeLimit = errors.New("tokenauth: query has a negative limit")
-)
-
-// A Cursor is the position in a list of a token with this CreatedAt and ID. The token
-// need not exist any more. The zero Cursor is the start of the list.
-type Cursor struct {
-	CreatedAt time.Time
-	ID        string
 }
 
 // A Patch holds new values for fields of a token. A nil field leaves the token's value
@@ -177,8 +166,8 @@ type Rotation struct {
 	GraceUntil time.Time // time from which the previous key is no longer accepted; never zero
 }
 
-// A Use records that a token was used at a time.
+// A Use says that a token was used at a time.
 type Use struct {
 	ID string    // ID of the token
-	At time.Time // never zero
+	At time.Time // time of the use; never zero
 }

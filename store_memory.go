@@ -11,18 +11,20 @@ import (
 )
 
 // MemoryStore is a [Store] in memory, for tests and for single processes whose tokens need not
-// outlive the process. It is safe for concurrent use. It is also the reference implementation:
-// [SQLStore] uses it to find the result of a call.
+// outlive the process. MemoryStore is safe for concurrent use. MemoryStore is also the reference
+// implementation of Store: if a statement changes no row, [SQLStore] makes the same call on a
+// MemoryStore to find the result.
 //
 // Find takes constant time. The other methods take time proportional to the number of the user's
 // tokens. Prune, and List of all users, take time proportional to the number of all tokens.
 type MemoryStore struct {
 	mu sync.RWMutex
-	// Find returns these records without a copy, so they are replaced and never changed.
-	byDigest map[Digest]*Record // by current and retired digests
+	// Find returns pointers to these records. Therefore a change replaces a record and never
+	// modifies it.
+	byDigest map[Digest]*Record // records by current digest and by retired digest
 	byID     map[string]*Record
-	byUser   map[string][]*Record // sorted by compareRecords
-	writes   int                  // the number of calls of put: unchanged if a method changed nothing
+	byUser   map[string][]*Record // each slice is sorted by compareRecords
+	writes   int                  // number of calls of put; SQLStore reads it
 }
 
 // NewMemoryStore returns an empty store.
@@ -48,7 +50,8 @@ func (s *MemoryStore) Create(ctx context.Context, records ...Record) error {
 	})
 }
 
-// addNew adds the records that the store does not have, or none of them, and returns them.
+// addNew adds the records that the store does not have yet, and returns the added records. If one
+// of them cannot be added, addNew adds none.
 func (s *MemoryStore) addNew(records []Record) (added []Record, err error) {
 	for i := range records {
 		r := &records[i]
@@ -87,7 +90,7 @@ func (s *MemoryStore) checkUnique(r *Record) (err error) {
 		case other.Token.Name == r.Token.Name:
 			return ErrNameTaken
 		case other.Slot == r.Slot && r.Slot != 0:
-			err = ErrSlotTaken // a later token may have the name, which matters more
+			err = ErrSlotTaken // not returned yet, because ErrNameTaken for a later token takes precedence
 		}
 	}
 	return err
@@ -143,7 +146,7 @@ func (s *MemoryStore) candidates(q Query) []*Record {
 		}
 	}
 	slices.SortFunc(found, compareRecords)
-	return slices.Compact(found) // q may have an ID twice
+	return slices.Compact(found) // q.IDs may contain an ID twice
 }
 
 // Update implements [Store].
@@ -256,7 +259,8 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 				s.remove(r)
 				n++
 			}
-			// A range loop allows changes of its map. Other calls wait for one record, not for all.
+			// Let other calls run between two records. Go allows changes to the map of a range
+			// loop.
 			s.mu.Unlock()
 			s.mu.Lock()
 			if err := ctx.Err(); err != nil {
@@ -270,7 +274,8 @@ func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n
 
 func isBefore(t, limit time.Time) bool { return !t.IsZero() && t.Before(limit) }
 
-// change replaces a record by a copy that apply has changed.
+// change calls apply with a copy of a record, and then replaces the record by the copy. If apply
+// returns an error, change replaces nothing.
 func (s *MemoryStore) change(ctx context.Context, userID, id string, apply func(*Record) error) error {
 	return s.locked(ctx, func() error {
 		old := s.byID[id]
@@ -286,14 +291,14 @@ func (s *MemoryStore) change(ctx context.Context, userID, id string, apply func(
 	})
 }
 
-// sameValues reports whether two records have the same values in all fields that a caller of
-// change sets.
+// sameValues reports whether a call of apply left a record unchanged. It skips the fields that
+// change only together with a compared field.
 func sameValues(a, b *Record) bool {
 	return a.Digest == b.Digest && a.Token.Name == b.Token.Name && slices.Equal(a.Token.Scopes, b.Token.Scopes) &&
 		a.Token.ExpiresAt.Equal(b.Token.ExpiresAt) && a.Token.RevokedAt.Equal(b.Token.RevokedAt)
 }
 
-// changeLive is change for a token that must be neither revoked nor expired.
+// changeLive is like change, but returns an error if the token is revoked or expired.
 func (s *MemoryStore) changeLive(ctx context.Context, userID, id string, at time.Time, apply func(*Record) error) error {
 	return s.change(ctx, userID, id, func(r *Record) error {
 		if !r.Token.RevokedAt.IsZero() {
@@ -307,7 +312,8 @@ func (s *MemoryStore) changeLive(ctx context.Context, userID, id string, at time
 }
 
 // put adds r, or replaces the record with the same ID. The user ID and CreatedAt of a record never
-// change, so the order stays. Its current digest can only become the retired one.
+// change, so the position in byUser stays the same. A current digest is either kept or becomes the
+// retired digest, so only an old retired digest is deleted from byDigest.
 func (s *MemoryStore) put(r *Record) {
 	s.writes++
 	if old := s.byID[r.Token.ID]; old != nil && old.Retired != nil && old.Retired != r.Retired {

@@ -10,19 +10,21 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/sqldb"
 )
 
-// A change changes one token.
+// A change is an UPDATE of one token, together with a function that makes the same change on a
+// model. A model is a MemoryStore that holds the rows involved.
 type change struct {
 	doing string
-	query string // an UPDATE
+	query string // SQL text of an UPDATE
 	args  []any
 
-	// guard is a condition for the end of query: no other row has the new name or digest. An
-	// engine without guards makes the call on a model before it executes query.
+	// guard is a condition that is appended to query. It requires that no other row has the new
+	// name or digest. If the engine does not support such conditions, SQLStore.change makes the
+	// call on a model before the UPDATE instead.
 	guard     string
 	guardArgs []any
 
-	target Record                   // the IDs, and the new name or digest
-	call   func(*MemoryStore) error // the same change on a model
+	target Record                   // user ID, token ID, and the new name or digest
+	call   func(*MemoryStore) error // makes the same change on a model
 }
 
 func newChange(doing, userID, id string, call func(*MemoryStore) error) *change {
@@ -38,7 +40,7 @@ const (
 // Update implements [Store].
 func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at time.Time) error {
 	c := newChange("update", userID, id, func(m *MemoryStore) error { return m.Update(ctx, userID, id, p, at) })
-	set := "hint = hint" // if p is empty, the statement still reports whether the row exists
+	set := "hint = hint" // if p is empty, this assignment lets the UPDATE find out whether the row exists
 	if p.Name != nil {
 		set += ", name = ?, live_name = ?"
 		c.args = append(c.args, *p.Name, *p.Name)
@@ -64,7 +66,8 @@ func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at ti
 func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at time.Time) error {
 	c := newChange("rotate", userID, id, func(m *MemoryStore) error { return m.Rotate(ctx, userID, id, r, at) })
 	c.target.Digest = r.Digest
-	// MySQL assigns from left to right, so retired_digest must come before digest.
+	// MySQL evaluates the assignments from left to right, so retired_digest must come before
+	// digest.
 	c.query = `UPDATE {table} SET retired_digest = digest, retired_until = ?, digest = ?, hint = ?,
 		generation = generation + 1` + whereLive + " AND generation = ?" + notExpired
 	c.args = []any{timeValue(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, timeValue(at)}
@@ -101,7 +104,8 @@ func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time) (
 	return n, err
 }
 
-// change executes a change within the timeout, and retries it.
+// change executes c and retries it after a conflict with a concurrent statement. The timeout of the
+// store limits the duration of all attempts together.
 func (s *SQLStore) change(ctx context.Context, c *change) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -114,8 +118,8 @@ func (s *SQLStore) change(ctx context.Context, c *change) error {
 	for attempt := 1; ; attempt++ {
 		var err error
 		if guardByModel {
-			// The model may show that there is nothing to change. That is no proof here: the
-			// snapshot of a transaction may be stale. So only an error ends the call.
+			// Inside a transaction, the snapshot and thus the model may be outdated. Therefore the
+			// UPDATE is executed even if the call on the model changes nothing.
 			_, err = s.callModel(ctx, c, false)
 		}
 		if err == nil {
@@ -131,24 +135,26 @@ func (s *SQLStore) change(ctx context.Context, c *change) error {
 	}
 }
 
-// judge returns the result of a change whose statement changed no row, or failed.
+// judge returns the result of a change whose UPDATE changed no row or failed. failure is the error
+// of the UPDATE, or nil.
 func (s *SQLStore) judge(ctx context.Context, c *change, failure error) error {
 	if s.engine.IsRejected(failure) {
 		return failure
 	}
 	changes, err := s.callModel(ctx, c, true)
 	switch {
-	case err == nil && !changes: // an earlier call has made the change
+	case err == nil && !changes: // the row already has the new values
 		return s.confirm(ctx, c.target.Token.UserID)
 	case err == nil:
 		return cmp.Or(sqldb.HideValues(failure), errUnchanged)
 	case failure != nil && !isStoreError(err):
-		return fmt.Errorf("%w (%v)", sqldb.HideValues(failure), err) // the statement failed first
+		return fmt.Errorf("%w (%v)", sqldb.HideValues(failure), err) // the UPDATE failed before the model did
 	}
 	return err
 }
 
-// callModel makes the call of a change on a model, and reports whether that changes the model.
+// callModel loads a model, makes the call of a change on the model, and reports whether the call
+// changed the model.
 func (s *SQLStore) callModel(ctx context.Context, c *change, latest bool) (changes bool, err error) {
 	model, err := s.loadModel(ctx, latest, c.target)
 	if err == nil {
@@ -157,11 +163,12 @@ func (s *SQLStore) callModel(ctx context.Context, c *change, latest bool) (chang
 	return model.writes > 0, err
 }
 
-// confirm returns when the changes that the table shows of a user are as durable as a write.
+// confirm waits until the user's rows are on the synchronous standby, if PostgreSQL has a
+// synchronous standby.
 //
-// PostgreSQL shows a change of another call as soon as it is committed, even if the synchronous
-// standby does not have it yet. A write returns only when the standby has that write and all
-// earlier changes. So confirm writes a row without changing it.
+// A read may return a committed change of another call before the standby has that change. If the
+// primary server then fails, the change is lost. A write returns only when the standby has the
+// write and all earlier changes. Therefore confirm writes one row without changing its values.
 func (s *SQLStore) confirm(ctx context.Context, userID string) error {
 	if s.dialect != PostgreSQL {
 		return nil

@@ -6,31 +6,33 @@ import (
 	"sync/atomic"
 )
 
-// SQLConn executes the statements of a [SQLStore]: on a connection pool, on one connection, or in
-// a transaction. [NewSQLStore] makes one of a database/sql handle. Implement SQLConn to use a
+// SQLConn executes the statements of a [SQLStore] on a connection pool, on one connection, or in
+// a transaction. [NewSQLStore] adapts a database/sql handle to SQLConn. Implement SQLConn to use a
 // driver without database/sql.
 //
-// Queries contain the placeholders of the [Dialect]: $1, $2 and so on for PostgreSQL, ? for the
-// others. Arguments are string, int, int64, []byte and nil. The texts of the queries are few: a
-// driver may cache prepared statements by their text.
+// Queries contain the placeholders of the [Dialect]: $1, $2 and so on for PostgreSQL, and ? for
+// the other dialects. Each argument is a string, an int, an int64, a []byte or nil. A SQLConn may
+// cache prepared statements by the text of the query.
 //
-// Both methods must return when ctx ends. An error of the driver must be in the chain of the
-// returned error, because SQLStore reads its code: for PostgreSQL from a method
-// SQLState() string, for MySQL from a text such as "Error 1213 (40001): …", for SQLite from texts
-// such as "database is locked".
+// Exec and Query must return when ctx ends. If the driver returns an error, that error must be in
+// the chain of the returned error, because SQLStore reads its code. For PostgreSQL, an error in the
+// chain must have a method SQLState() string. For MySQL, the text of an error in the chain must
+// start like "Error 1213 (40001): ". For SQLite, the text must contain SQLite's own message, such
+// as "database is locked".
 //
 // A SQLConn must be safe for concurrent use if its SQLStore is used concurrently.
 type SQLConn interface {
 	// Exec executes a statement and returns the number of rows that it matched or changed.
-	// It must return an error if ctx ended before the database confirmed the statement.
-	// A nil error means that the statement was executed.
+	// It may return a nil error only if the database has confirmed the statement. If ctx ended
+	// before that, Exec must return an error.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
 
-	// Query executes a SELECT. SQLStore closes the rows before it calls another method.
+	// Query executes a SELECT. Without an error, the rows are not nil. SQLStore closes the rows before it uses the SQLConn again in the
+	// same call.
 	Query(ctx context.Context, query string, args ...any) (SQLRows, error)
 
-	// InTransaction reports whether the statements are part of a transaction of the caller.
-	// Then SQLStore never executes a statement again after an error.
+	// InTransaction reports whether the statements are part of a transaction of the caller. In a
+	// transaction, SQLStore does not retry statements.
 	InTransaction() bool
 }
 
@@ -39,16 +41,15 @@ type SQLRows interface {
 	// Next moves to the next row. It returns false after the last row and after an error.
 	Next() bool
 
-	// Scan copies the columns of the row to its arguments: *string, *int, and values that
-	// implement [database/sql.Scanner]. A Scanner gets an int64, a string, a []byte or nil. It
-	// keeps no []byte after Scan returns.
+	// Scan copies the columns of the current row to dest. Each dest is a *string, an *int, a
+	// *[]byte, which is nil for NULL, or a *[database/sql.NullInt64].
 	Scan(dest ...any) error
 
-	// Err returns the error that ended Next, if any.
+	// Err returns the error that made Next return false, if any.
 	Err() error
 
-	// Close frees the connection. SQLStore may call it before Next returned false. It then
-	// returns any error that reading the remaining rows would have returned.
+	// Close releases the connection. If SQLStore needs only one row, it calls Close before Next
+	// has returned false. In this case, Close must return any later error of the query.
 	Close() error
 }
 
@@ -62,8 +63,16 @@ type DB interface {
 // A dbConn is a [SQLConn] on database/sql.
 type dbConn struct {
 	db       DB
-	prepare  string                   // the query to keep prepared; empty: none
+	remote   bool                     // whether the database is a server
+	prepare  string                   // SQL text of the query to keep prepared; empty if there is none
 	prepared atomic.Pointer[sql.Stmt] // nil until the first query, and after SQLStore.Close
+}
+
+func newDBConn(db DB, d Dialect) *dbConn {
+	if isNil(db) {
+		panic("tokenauth: nil database handle")
+	}
+	return &dbConn{db: db, remote: d != SQLite}
 }
 
 func (c *dbConn) InTransaction() bool {
@@ -75,7 +84,7 @@ func (c *dbConn) InTransaction() bool {
 
 func (c *dbConn) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	result, err := c.db.ExecContext(ctx, query, args...)
-	if err == nil {
+	if err == nil && c.remote {
 		// When ctx ends, lib/pq cancels the statement. PostgreSQL then stops waiting for its
 		// synchronous standby and reports success, though the standby may lack the change.
 		err = ctx.Err()
@@ -89,7 +98,7 @@ func (c *dbConn) Exec(ctx context.Context, query string, args ...any) (int64, er
 func (c *dbConn) Query(ctx context.Context, query string, args ...any) (SQLRows, error) {
 	rows, err := c.query(ctx, query, args)
 	if err != nil {
-		return nil, err // not an interface that holds a nil *sql.Rows
+		return nil, err // returning rows would make an interface that holds a nil *sql.Rows
 	}
 	return rows, nil
 }
@@ -104,8 +113,8 @@ func (c *dbConn) query(ctx context.Context, query string, args []any) (*sql.Rows
 		if stmt, err = c.db.PrepareContext(ctx, query); err != nil {
 			return nil, err
 		}
-		if !c.prepared.CompareAndSwap(nil, stmt) { // a concurrent call has stored its own
-			defer func() { _ = stmt.Close() }() // takes effect when the rows are closed
+		if !c.prepared.CompareAndSwap(nil, stmt) { // a concurrent call has stored its statement
+			defer func() { _ = stmt.Close() }() // stmt is closed only after the rows of this query are closed
 		}
 	}
 	return stmt.QueryContext(ctx, args...)

@@ -19,8 +19,8 @@ import (
 type fakeConn struct {
 	inTransaction bool
 	err           error
-	queries       []string // of Exec
-	args          []any    // of the last Exec
+	queries       []string // statements passed to Exec
+	args          []any    // arguments of the last Exec
 }
 
 func (c *fakeConn) Exec(_ context.Context, query string, args ...any) (int64, error) {
@@ -41,7 +41,7 @@ func (noRows) Scan(...any) error { panic("no row") }
 func (noRows) Err() error        { return nil }
 func (noRows) Close() error      { return nil }
 
-// newFakeStore returns a store that has a minute for each call.
+// newFakeStore returns a store that uses c and has a timeout of one minute.
 func newFakeStore(t *testing.T, c *fakeConn, d tokenauth.Dialect) *tokenauth.SQLStore {
 	t.Helper()
 	store, err := tokenauth.NewSQLStoreOn(c, d, &tokenauth.SQLOptions{Timeout: time.Minute})
@@ -49,8 +49,9 @@ func newFakeStore(t *testing.T, c *fakeConn, d tokenauth.Dialect) *tokenauth.SQL
 	return store
 }
 
-// A call must retry a rolled-back statement. It must not retry a statement with an unknown
-// outcome, which may be executed twice, and must say that the outcome is unknown.
+// The store must retry a statement that the database rolled back. It must not retry a statement
+// whose outcome is unknown, because the statement might be executed twice. The error must then
+// contain "outcome unknown".
 func TestCallsAreRetriedByError(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -87,13 +88,15 @@ func TestCallsAreRetriedByError(t *testing.T) {
 			conn = &fakeConn{err: c.err, inTransaction: true}
 			_, err = newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", start)
 			require.ErrorIs(t, err, c.err)
-			require.Len(t, conn.queries, 1, "in a transaction")
+			require.Len(t, conn.queries, 1, "the store must not retry a statement in a transaction")
 		})
 	}
 }
 
-// If a unique key was violated and no row explains it, the service needs the driver's error: it may
-// retry its transaction. On MySQL the text of that error contains the digest.
+// If a record violates a unique key but no stored row explains the conflict, the returned error
+// must wrap the driver's error. The service needs the driver's error to decide whether to retry its
+// transaction. The text of the returned error must omit the driver's text, which contains the
+// digest on MySQL.
 func TestUniqueViolationIsInErrorChain(t *testing.T) {
 	t.Parallel()
 	for dialect, failure := range map[tokenauth.Dialect]error{
@@ -110,8 +113,8 @@ func TestUniqueViolationIsInErrorChain(t *testing.T) {
 	}
 }
 
-// A lateHandle reports success after the deadline, as lib/pq does if PostgreSQL cancels its wait
-// for a standby.
+// A lateHandle reports success after the deadline. lib/pq does the same if PostgreSQL cancels its
+// wait for a standby server.
 type lateHandle struct{ tokenauth.DB }
 
 func (lateHandle) ExecContext(ctx context.Context, _ string, _ ...any) (sql.Result, error) {
@@ -119,7 +122,8 @@ func (lateHandle) ExecContext(ctx context.Context, _ string, _ ...any) (sql.Resu
 	return driver.RowsAffected(1), nil
 }
 
-// If the server fails after such a success, the revoke is lost.
+// If ExecContext succeeds only after the deadline, RevokeAll must return an error. Otherwise the
+// service would not know that the revocation can be lost if the server fails.
 func TestSuccessAfterDeadlineIsAnError(t *testing.T) {
 	t.Parallel()
 	store, err := tokenauth.NewSQLStore(lateHandle{}, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Timeout: time.Millisecond})
@@ -133,8 +137,8 @@ func TestSuccessAfterDeadlineIsAnError(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// Drivers and servers cache statements by their text. A text for each number of tokens would take
-// megabytes per connection.
+// Drivers and servers cache statements by their text. If Touch used a different text for each
+// number of tokens, these caches would take megabytes per connection.
 func TestTouchHasFewStatements(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []tokenauth.Dialect{tokenauth.SQLite, tokenauth.PostgreSQL, tokenauth.MySQL} {
@@ -150,18 +154,19 @@ func TestTouchHasFewStatements(t *testing.T) {
 			for j := 0; j < len(conn.args); j += 2 {
 				given[conn.args[j]] = true
 			}
-			require.Len(t, given, i+1, "each token, and no other")
+			require.Len(t, given, i+1, "the arguments must contain the ID of each token, and no other ID")
 		}
 		require.LessOrEqual(t, len(texts), 10, dialect)
 		for i := range 10_000 {
 			uses = append(uses, tokenauth.Use{ID: fmt.Sprint(i), At: time.Unix(int64(i), 0)})
 		}
 		require.NoError(t, store.Touch(ctx, uses...))
-		require.Len(t, conn.args, 20_000, "no more parameters than necessary")
+		require.Len(t, conn.args, 20_000, "Touch must pass two arguments for each of the 10,000 token IDs")
 	}
 }
 
-// A nil handle must fail when the service starts, not at its first request.
+// If the database handle is nil, the constructors must panic. The mistake then shows when the
+// service starts, not at the first request.
 func TestNilHandles(t *testing.T) {
 	t.Parallel()
 	var noDB *sql.DB
@@ -169,13 +174,37 @@ func TestNilHandles(t *testing.T) {
 	var noConn *fakeConn
 	store := newSQLiteStore(t, openSQLite(t), nil)
 	for _, db := range []tokenauth.DB{nil, noDB, noTx} {
-		_, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
-		require.Error(t, err)
+		require.Panics(t, func() { _, _ = tokenauth.NewSQLStore(db, tokenauth.SQLite, nil) })
 		require.Panics(t, func() { store.With(db) })
 	}
 	for _, conn := range []tokenauth.SQLConn{nil, noConn} {
-		_, err := tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, nil)
-		require.Error(t, err)
+		require.Panics(t, func() { _, _ = tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, nil) })
 		require.Panics(t, func() { store.WithConn(conn) })
 	}
+}
+
+// A cancelingHandle ends the context of a call when the statement has succeeded.
+type cancelingHandle struct {
+	*sql.DB
+	cancel context.CancelFunc
+}
+
+func (h *cancelingHandle) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	result, err := h.DB.ExecContext(ctx, query, args...)
+	h.cancel()
+	return result, err
+}
+
+// A SQLite file has the change when the statement succeeds. A client that disconnects at that
+// moment must not lose the key that was issued.
+func TestSQLiteSuccessCountsAfterCancel(t *testing.T) {
+	t.Parallel()
+	db := openSQLite(t)
+	newSQLiteStore(t, db, nil)
+	canceled, cancel := context.WithCancel(ctx)
+	defer cancel()
+	store, err := tokenauth.NewSQLStore(&cancelingHandle{db, cancel}, tokenauth.SQLite, patientOptions())
+	require.NoError(t, err)
+	require.NoError(t, store.Create(canceled, sqlRecord("laptop")))
+	require.Error(t, canceled.Err())
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// lock takes SQLite's one write lock and returns what gives it back.
+// lock takes the write lock of a SQLite database. unlock releases it.
 func lock(t *testing.T, db *sql.DB) (unlock func()) {
 	t.Helper()
 	tx, err := db.BeginTx(ctx, nil)
@@ -27,8 +27,8 @@ func lock(t *testing.T, db *sql.DB) (unlock func()) {
 	return func() { require.NoError(t, tx.Rollback()) }
 }
 
-// A lock that somebody holds must cost a request no more than its time, and must
-// never look like "no such token".
+// While another connection holds the write lock, a call must fail when its timeout or deadline
+// ends. It must not return a sentinel error such as ErrNotFound.
 func TestTimeoutWhileLocked(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -58,19 +58,20 @@ func TestTimeoutWhileLocked(t *testing.T) {
 				began := time.Now()
 				err := call(ctx)
 				cancel()
-				require.Less(t, time.Since(began), 30*time.Second, what) // otherwise SQLite's own timeout ended the call
+				require.Less(t, time.Since(began), 30*time.Second, what) // the call must not wait for SQLite's busy timeout of 60 seconds
 				require.ErrorIs(t, err, context.DeadlineExceeded, what)
 				require.ErrorContains(t, err, "outcome unknown", what)
 				requireNoAnswer(t, err)
 			}
 			unlock()
-			require.NoError(t, patient.Create(ctx, sqlRecord("phone")), "which is safe to repeat")
+			require.NoError(t, patient.Create(ctx, sqlRecord("phone")), "a repeated Create must succeed after the lock is released")
 			require.NoError(t, patient.Revoke(ctx, "u", r.Token.ID, start))
 		})
 	}
 }
 
-// Nobody is locked out while a backup or a migration holds the lock.
+// Find must work while another connection holds the write lock, for example a backup or a
+// migration. Otherwise the service would reject every key during that time.
 func TestFindWhileLocked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
@@ -81,7 +82,8 @@ func TestFindWhileLocked(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A lockedHandle calls locked after each statement that the database refused.
+// A lockedHandle calls its function locked after each failed ExecContext, with the number of calls
+// so far.
 type lockedHandle struct {
 	*sql.DB
 	tries  int
@@ -96,8 +98,8 @@ func (h *lockedHandle) ExecContext(ctx context.Context, query string, args ...an
 	return result, err
 }
 
-// newImpatient returns a store whose connections do not wait for locks, and a
-// lock that somebody else holds.
+// newImpatient returns a store whose connections do not wait for locks, and the database handle of
+// the store. Another connection holds the write lock until the test calls the returned function.
 func newImpatient(t *testing.T) (*tokenauth.SQLStore, *lockedHandle, func()) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.db")
@@ -113,8 +115,10 @@ func newImpatient(t *testing.T) (*tokenauth.SQLStore, *lockedHandle, func()) {
 	return store, h, lock(t, openSQLiteFile(t, path))
 }
 
-// Another writer that is soon done must not be felt.
-func TestS29BusyIsTriedAgain(t *testing.T) {
+// If another connection releases the write lock soon, Create must retry its statement and succeed.
+//
+// Case S29.
+func TestBusyIsRetried(t *testing.T) {
 	t.Parallel()
 	store, h, unlock := newImpatient(t)
 	h.locked = func(tries int) {
@@ -127,8 +131,9 @@ func TestS29BusyIsTriedAgain(t *testing.T) {
 	require.Equal(t, []string{"laptop"}, liveNames(t, store))
 }
 
-// Another writer that never is done must not hold requests for ever.
-func TestBusyIsNotTriedForEver(t *testing.T) {
+// If another connection never releases the write lock, Create must return an error after five
+// attempts.
+func TestBusyIsNotRetriedForever(t *testing.T) {
 	t.Parallel()
 	store, h, unlock := newImpatient(t)
 	defer unlock()
@@ -140,8 +145,8 @@ func TestBusyIsNotTriedForEver(t *testing.T) {
 
 const sharedFile = "TOKENAUTH_TEST_SHARED_FILE"
 
-// shareSteps are what two processes do with a token in turn: what one has done the other
-// must see at once.
+// shareSteps are the steps of TestTwoProcesses. Two processes execute the steps in turn on one
+// token. Each process must see the changes of the other process in its next call.
 var shareSteps = []func(t *testing.T, store tokenauth.Store, r tokenauth.Record){
 	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
 		require.NoError(t, store.Create(ctx, r))
@@ -162,19 +167,19 @@ var shareSteps = []func(t *testing.T, store tokenauth.Store, r tokenauth.Record)
 	},
 }
 
-// sharedRecord returns the n-th token.
+// sharedRecord returns the record of the token with number n.
 func sharedRecord(n int) tokenauth.Record {
 	r := sqlRecord(fmt.Sprint("token ", n))
 	r.Token.UserID = fmt.Sprint("user ", n)
 	return r
 }
 
-// TestS25Child is the other process of [TestS25TwoProcesses]: it does the steps that it
-// is told to.
-func TestS25Child(t *testing.T) {
+// TestTwoProcessesChild runs in the child process of [TestTwoProcesses]. It reads the number of a
+// token and the number of a step from standard input, and executes that step.
+func TestTwoProcessesChild(t *testing.T) {
 	path := os.Getenv(sharedFile)
 	if path == "" {
-		t.Skip("run by TestS25TwoProcesses")
+		t.Skip("run by TestTwoProcesses")
 	}
 	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
@@ -186,13 +191,15 @@ func TestS25Child(t *testing.T) {
 	}
 }
 
-// Two processes on one file are two instances of a service: what one revokes the
-// other must refuse at once.
-func TestS25TwoProcesses(t *testing.T) {
+// Two instances of a service may share a database file. If one instance revokes a token, the other
+// instance must reject the token's key from its next call on.
+//
+// Case S25.
+func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestS25Child$")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestTwoProcessesChild$")
 	child.Env = append(os.Environ(), sharedFile+"="+path)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
@@ -201,7 +208,7 @@ func TestS25TwoProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
 	out := bufio.NewScanner(stdout)
-	for n := range 10 { // each begins every other one
+	for n := range 10 { // if n is even, this process executes the first step
 		for step, do := range shareSteps {
 			if (n+step)%2 == 0 {
 				do(t, store, sharedRecord(n))
@@ -219,10 +226,13 @@ func TestS25TwoProcesses(t *testing.T) {
 	require.NoError(t, child.Wait())
 }
 
-// With ":memory:" each connection is a database of its own. A key that is there
-// must then be an outage, not an unknown key: the mistake shows in the first test
-// of a service. One connection (db.SetMaxOpenConns(1)) makes it work.
-func TestS25MemoryDatabase(t *testing.T) {
+// If the file name is ":memory:", each connection of a pool opens its own database, and only one
+// database has the table. On the other connections, Find must return an error other than
+// ErrNotFound. The first test of a service then shows the mistake. A pool with one connection
+// works.
+//
+// Case S25.
+func TestMemoryDatabase(t *testing.T) {
 	t.Parallel()
 	db, err := sql.Open("sqlite", ":memory:")
 	require.NoError(t, err)
@@ -233,7 +243,7 @@ func TestS25MemoryDatabase(t *testing.T) {
 	_, err = store.Find(ctx, r.Digest)
 	require.NoError(t, err)
 
-	busy, err := db.Conn(ctx) // the connection that has the table
+	busy, err := db.Conn(ctx) // the connection whose database has the table
 	require.NoError(t, err)
 	_, err = store.Find(ctx, r.Digest)
 	requireNoAnswer(t, err)
@@ -242,9 +252,11 @@ func TestS25MemoryDatabase(t *testing.T) {
 	require.NoError(t, busy.Close())
 }
 
-// SQLite has one writer at a time. The others wait their turn, and no request
-// fails for it.
-func TestS26ManyWritersAndReaders(t *testing.T) {
+// SQLite allows one writer at a time. Concurrent writers must wait for the lock, and no call may
+// fail.
+//
+// Case S26.
+func TestManyWritersAndReaders(t *testing.T) {
 	t.Parallel()
 	store := newSQLiteStore(t, openSQLite(t), &tokenauth.SQLOptions{Timeout: time.Minute})
 	const writers, readers = 32, 32

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,8 +12,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/sqldb"
 )
 
-// findQuery takes half the time of a condition with OR on SQLite. With LIMIT, SQLite does not look
-// up the retired digest if it has found the current one.
+// findQuery is the SQL text of the Find query. On SQLite, this query takes half the time of a query
+// with OR. Because of LIMIT 1, SQLite does not look up the retired digest if a row has the current
+// digest.
 const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
 	UNION ALL SELECT {columns} FROM {table} WHERE retired_digest = ? LIMIT 1`
 
@@ -66,15 +66,15 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 }
 
 // loadModel returns a MemoryStore with the rows that share an ID, a digest, the name of a live
-// token or a slot with one of records. If latest, it includes rows that other transactions have
-// committed after the caller's transaction took its snapshot.
+// token or a slot with one of records. If latest is true, the MemoryStore includes rows that other
+// transactions have committed after the caller's transaction took its snapshot.
 func (s *SQLStore) loadModel(ctx context.Context, latest bool, records ...Record) (*MemoryStore, error) {
 	format := "%s"
 	if latest && s.conn.InTransaction() {
 		format = s.engine.Latest
 	}
 	model := NewMemoryStore()
-	for chunk := range slices.Chunk(records, 100) { // databases limit the number of parameters
+	for chunk := range slices.Chunk(records, 100) { // databases limit the number of parameters of a statement
 		selects, args := s.modelSelects(chunk)
 		for i := range selects {
 			selects[i] = fmt.Sprintf(format, selects[i])
@@ -91,7 +91,8 @@ func (s *SQLStore) loadModel(ctx context.Context, latest bool, records ...Record
 	return model, nil
 }
 
-// modelSelects returns the SELECTs of loadModel, and the arguments of all of them.
+// modelSelects returns the SELECT statements that loadModel joins, and the arguments of all of
+// these statements.
 func (s *SQLStore) modelSelects(records []Record) (selects []string, args []any) {
 	var ids, digests, names, slots []any
 	for i := range records {
@@ -124,7 +125,7 @@ func whereUserAnd(column string, n int) string {
 	return "{table} WHERE (" + sqldb.Repeat("(user_id = ? AND "+column+" = ?)", " OR ", n) + ")"
 }
 
-// read calls query with the timeout, and retries it.
+// read is like query, but applies the timeout of the store and retries the query.
 func (s *SQLStore) read(ctx context.Context, doing, query string, args ...any) (records []Record, err error) {
 	err = s.run(ctx, doing, noResponse, func(ctx context.Context) (err error) {
 		records, err = s.query(ctx, query, args...)
@@ -133,13 +134,13 @@ func (s *SQLStore) read(ctx context.Context, doing, query string, args ...any) (
 	return records, err
 }
 
-// query returns all records that a query selects.
+// query returns the records of all rows that a SELECT returns.
 func (s *SQLStore) query(ctx context.Context, query string, args ...any) ([]Record, error) {
 	rows, err := s.conn.Query(ctx, s.complete(query), args...)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // rows.Err has returned any error
+	defer func() { _ = rows.Close() }() // rows.Err returns any error of the rows
 	var records []Record
 	for rows.Next() {
 		records = append(records, Record{})
@@ -150,8 +151,9 @@ func (s *SQLStore) query(ctx context.Context, query string, args ...any) ([]Reco
 	return records, rows.Err()
 }
 
-// scanFirst returns the first row, or ErrNotFound, and closes rows. It does not call Next again,
-// for speed. Close returns later errors, such as a failed commit.
+// scanFirst returns the record of the first row and closes rows. If there is no row, scanFirst
+// returns ErrNotFound. For speed, scanFirst does not call Next a second time. Close returns later
+// errors, such as a failed commit.
 func scanFirst(rows SQLRows) (*Record, error) {
 	if !rows.Next() {
 		return nil, cmp.Or(rows.Err(), rows.Close(), ErrNotFound)
@@ -163,11 +165,13 @@ func scanFirst(rows SQLRows) (*Record, error) {
 	return r, nil
 }
 
-// columns are the columns that are read. An INSERT has live_name as one more column at the end.
+// columns are the columns that a SELECT reads. An INSERT has live_name as an additional column at
+// the end.
 const columns = `id, user_id, name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until,
 		created_at, expires_at, last_used_at, revoked_at`
 
-// rowValues returns the values of columns and live_name.
+// rowValues returns the values of r for an INSERT: one value for each of columns, and then the
+// value for live_name.
 func rowValues(r *Record) []any {
 	t := &r.Token
 	var slot, retired, retiredUntil, liveName any
@@ -187,8 +191,9 @@ func rowValues(r *Record) []any {
 	}
 }
 
-// timeValue returns a time as it is stored: microseconds since 1970 in UTC, or NULL for the zero
-// time. An integer does not depend on drivers, time zones or session settings.
+// timeValue returns the column value for a time: microseconds since 1970 in UTC, or NULL for the
+// zero time. Unlike a timestamp column, an integer does not depend on drivers, time zones or
+// session settings.
 func timeValue(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -196,84 +201,48 @@ func timeValue(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// scanRecord reads the columns of the current row.
+// scanRecord copies the current row of rows to r. A malformed value is an error. For example, a
+// malformed expires_at must not become the zero time, which means never.
 func scanRecord(rows SQLRows, r *Record) error {
 	t := &r.Token
-	var slot sql.NullInt64
-	var until time.Time
-	err := rows.Scan(&t.ID, &t.UserID, &t.Name, &slot, scopesColumn{&t.Scopes}, &t.Hint, &t.Generation,
-		&t.Origin, digestColumn{&r.Digest}, retiredColumn{&r.Retired}, timeColumn{&until},
-		timeColumn{&t.CreatedAt}, timeColumn{&t.ExpiresAt}, timeColumn{&t.LastUsedAt}, timeColumn{&t.RevokedAt})
+	var scopes string
+	var digest, retired []byte
+	var slot, until, created, expires, lastUsed, revoked sql.NullInt64
+	err := rows.Scan(&t.ID, &t.UserID, &t.Name, &slot, &scopes, &t.Hint, &t.Generation, &t.Origin,
+		&digest, &retired, &until, &created, &expires, &lastUsed, &revoked)
+	switch {
+	case err != nil && t.ID == "": // the query failed, so the error is not about one row
+		return err
+	case err != nil:
+		return fmt.Errorf("row of token %q: %w", t.ID, err)
+	}
 	r.Slot = int(slot.Int64)
-	if r.Retired != nil {
-		r.Retired.Until = until
+	if scopes != "" {
+		t.Scopes = strings.Split(scopes, " ")
 	}
-	if err != nil && t.ID != "" { // otherwise the query failed, not this row
-		err = fmt.Errorf("row of token %q: %w", t.ID, err)
+	valid := readDigest(&r.Digest, digest) && readTime(&t.CreatedAt, created) && readTime(&t.ExpiresAt, expires) &&
+		readTime(&t.LastUsedAt, lastUsed) && readTime(&t.RevokedAt, revoked)
+	if retired != nil {
+		r.Retired = &RetiredKey{}
+		valid = valid && readDigest(&r.Retired.Digest, retired) && readTime(&r.Retired.Until, until)
 	}
-	return err
-}
-
-// The types below implement [sql.Scanner] and write into a Record without a copy.
-
-// A timeColumn reads a time. NULL is the zero time, which means never. Any other value outside
-// the years 1 to 9999 is an error, so that a corrupt expiry never means never.
-type timeColumn struct{ to *time.Time }
-
-func (c timeColumn) Scan(value any) error {
-	var n sql.NullInt64
-	if n.Int64, n.Valid = value.(int64); !n.Valid { // most drivers return int64, and Scan is slow
-		if err := n.Scan(value); err != nil {
-			return err
-		}
-	}
-	if *c.to = (time.Time{}); !n.Valid {
-		return nil
-	}
-	t := time.UnixMicro(n.Int64).UTC()
-	if !t.After(time.Time{}) || t.After(latestTime) {
-		return errors.New("time out of range")
-	}
-	*c.to = t
-	return nil
-}
-
-// A digestColumn reads a digest. NULL is an error.
-type digestColumn struct{ to *Digest }
-
-func (c digestColumn) Scan(value any) error {
-	b, ok := value.([]byte)
-	if !ok || len(b) != len(c.to) {
-		return errors.New("digest is not 32 bytes")
-	}
-	copy(c.to[:], b)
-	return nil
-}
-
-// A retiredColumn reads the digest of a retired key. NULL means that there is none.
-type retiredColumn struct{ to **RetiredKey }
-
-func (c retiredColumn) Scan(value any) error {
-	if *c.to = nil; value == nil {
-		return nil
-	}
-	*c.to = &RetiredKey{}
-	return digestColumn{&(*c.to).Digest}.Scan(value)
-}
-
-// A scopesColumn reads scopes between spaces. The empty string is nil.
-type scopesColumn struct{ to *[]string }
-
-func (c scopesColumn) Scan(value any) error {
-	if b, ok := value.([]byte); ok {
-		value = string(b)
-	}
-	text, ok := value.(string)
-	if !ok {
-		return errors.New("not a text")
-	}
-	if *c.to = nil; text != "" {
-		*c.to = strings.Split(text, " ")
+	if !valid {
+		return fmt.Errorf("row of token %q: malformed digest or time", t.ID)
 	}
 	return nil
+}
+
+// readDigest copies a column value to a digest, and reports whether the value has the length of a
+// digest.
+func readDigest(to *Digest, from []byte) bool {
+	return copy(to[:], from) == len(from) && len(from) == len(to)
+}
+
+// readTime converts a column value to a time, and reports whether the time lies within the years 1
+// to 9999. NULL becomes the zero time and is valid.
+func readTime(to *time.Time, from sql.NullInt64) bool {
+	if from.Valid {
+		*to = time.UnixMicro(from.Int64).UTC()
+	}
+	return !from.Valid || to.After(time.Time{}) && !to.After(latestTime)
 }

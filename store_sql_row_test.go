@@ -13,8 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// newLooseStore returns a store whose table is not STRICT and has no checks, as
-// one made by hand or moved from another database.
+// newLooseStore returns a store and its database. The table is not STRICT and has no CHECK
+// constraints, like a table that was created by hand or copied from another database.
 func newLooseStore(t *testing.T) (*tokenauth.SQLStore, *sql.DB) {
 	t.Helper()
 	db := openSQLiteWith(t, filepath.Join(t.TempDir(), "tokens.db"), sqliteSettings+"&_pragma=ignore_check_constraints(1)")
@@ -27,8 +27,11 @@ func newLooseStore(t *testing.T) (*tokenauth.SQLStore, *sql.DB) {
 	return store, db
 }
 
-// What can't be read must never be read as "no expiry" or "not revoked".
-func TestS13TamperedRows(t *testing.T) {
+// If a time column contains an invalid value, Authenticate must reject the key. The store must not
+// treat an invalid value as "never expires" or "not revoked".
+//
+// Case S13.
+func TestTamperedRows(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
 	m := newManager(store, &tokenauth.Options{Now: newClock().Now, MaxPerUser: -1})
@@ -36,10 +39,10 @@ func TestS13TamperedRows(t *testing.T) {
 		`expires_at = 'never'`, `expires_at = 'infinity'`, `expires_at = ''`, `expires_at = 'NaN'`, `expires_at = 'null'`,
 		`expires_at = '2099-01-01 00:00:00'`, `expires_at = '0000-00-00'`, `expires_at = x''`, `expires_at = x'00'`,
 		`expires_at = 9223372036854775807`, `expires_at = -9223372036854775808`, `expires_at = 9e999`, `expires_at = -9e999`,
-		`expires_at = 253402300800000000`,                      // the year 10000
-		`expires_at = -62135596800000000`,                      // what Go takes for no time
-		`expires_at = 0`, `expires_at = -1`, `expires_at = 12`, // long ago
-		`expires_at = expires_at / 1000000`, // seconds, as another system writes them
+		`expires_at = 253402300800000000`,                      // an expiry in the year 10000
+		`expires_at = -62135596800000000`,                      // the zero time of Go
+		`expires_at = 0`, `expires_at = -1`, `expires_at = 12`, // expiries in the past
+		`expires_at = expires_at / 1000000`, // an expiry in seconds instead of microseconds
 		`revoked_at = ''`, `revoked_at = 'no'`, `revoked_at = 0`, `revoked_at = -62135596800000000`, `revoked_at = x''`,
 		`created_at = 'x'`, `created_at = ''`, `last_used_at = 'x'`, `generation = 'x'`, `slot = 'x'`,
 		`retired_digest = x'00', retired_until = 1`, `retired_digest = digest || x'00', retired_until = 1`,
@@ -53,7 +56,8 @@ func TestS13TamperedRows(t *testing.T) {
 
 			r, err := store.Find(ctx, tokenauth.DigestOf(key))
 			if err == nil {
-				require.True(t, r.Token.ExpiredAt(start) || !r.Token.RevokedAt.IsZero(), "expires %v, revoked %v", r.Token.ExpiresAt, r.Token.RevokedAt)
+				require.True(t, r.Token.ExpiredAt(start) || !r.Token.RevokedAt.IsZero(),
+					"expires %v, revoked %v", r.Token.ExpiresAt, r.Token.RevokedAt)
 			} else {
 				requireNoAnswer(t, err)
 				require.Nil(t, r)
@@ -63,8 +67,11 @@ func TestS13TamperedRows(t *testing.T) {
 	}
 }
 
-// A digest that is cut or padded matches no key, in whichever place it stands.
-func TestS13TamperedDigests(t *testing.T) {
+// If a digest in the table was truncated, padded or re-encoded, Find must not return the row for
+// any key.
+//
+// Case S13.
+func TestTamperedDigests(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
 	for i, change := range []string{
@@ -78,30 +85,32 @@ func TestS13TamperedDigests(t *testing.T) {
 			require.NoError(t, err)
 
 			_, err = store.Find(ctx, tokenauth.DigestOf(change))
-			require.ErrorIs(t, err, tokenauth.ErrNotFound, "by the digest that was")
+			require.ErrorIs(t, err, tokenauth.ErrNotFound, "Find by the digest from before the change")
 			_, err = store.Find(ctx, r.Digest)
 			requireNoAnswer(t, err)
 		})
 	}
 }
 
-// An expiry is an instant: neither a clock that is set back by an hour nor a leap
-// day moves it.
-func TestS16ClockChangesAndLeapDay(t *testing.T) {
+// The store must keep the exact instant of an expiry. Daylight saving time and leap days must not
+// change that instant.
+//
+// Case S16.
+func TestClockChangesAndLeapDay(t *testing.T) {
 	t.Parallel()
 	newYork, err := time.LoadLocation("America/New_York")
 	require.NoError(t, err)
-	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // changes by half an hour
+	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // its clocks change by half an hour
 	require.NoError(t, err)
 	firstOneThirty := time.Date(2026, 11, 1, 1, 30, 0, 0, newYork)
 	store := newSQLiteStore(t, openSQLite(t), nil)
 	for i, expiry := range []time.Time{
 		firstOneThirty,
-		firstOneThirty.Add(time.Hour),                            // half past one again
-		time.Date(2026, 3, 8, 2, 30, 0, 0, newYork),              // is skipped that night
-		time.Date(2026, 4, 5, 1, 45, 0, 0, lordHowe),             // is there twice
+		firstOneThirty.Add(time.Hour),                            // the second 1:30 of that night
+		time.Date(2026, 3, 8, 2, 30, 0, 0, newYork),              // this local time does not exist
+		time.Date(2026, 4, 5, 1, 45, 0, 0, lordHowe),             // this local time exists twice
 		time.Date(2028, 2, 29, 23, 59, 59, 999_999_000, newYork), // a leap day
-		time.Date(2028, 2, 29, 23, 59, 60, 0, time.UTC),          // the day after
+		time.Date(2028, 2, 29, 23, 59, 60, 0, time.UTC),          // midnight after the leap day
 	} {
 		for _, update := range []bool{false, true} {
 			r := sqlRecord(fmt.Sprint("token ", i, update))

@@ -17,16 +17,17 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// What all stores promise is tested by TestStores. Here is what only a SQLStore
-// does, on SQLite.
+// TestStores tests the contract of Store on every store. This file tests the behavior that only
+// SQLStore has, and uses SQLite.
 
-// storeAnswers are the errors by which a store answers. Any other means that it did not.
+// storeAnswers are the sentinel errors of Store. Any other error of a Store method means that the
+// call failed.
 var storeAnswers = []error{
 	tokenauth.ErrNotFound, tokenauth.ErrNameTaken, tokenauth.ErrKeyTaken, tokenauth.ErrSlotTaken, tokenauth.ErrConflict,
 }
 
-// requireNoAnswer requires an error that a Manager turns into "try again later"
-// and not into "no".
+// requireNoAnswer requires that err is an error, but not a sentinel error of Store. The middleware
+// responds to such an error with status 503.
 func requireNoAnswer(t testing.TB, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -35,7 +36,8 @@ func requireNoAnswer(t testing.TB, err error) {
 	}
 }
 
-// sqlRecord returns a record of user u whose ID and digest follow from its name.
+// sqlRecord returns a record of the user "u". The ID and the digest of the record depend only on
+// name.
 func sqlRecord(name string) tokenauth.Record {
 	return tokenauth.Record{
 		Digest: tokenauth.DigestOf("key of " + name),
@@ -45,12 +47,14 @@ func sqlRecord(name string) tokenauth.Record {
 	}
 }
 
-// sqlRotation returns the one that replaces the first key.
+// sqlRotation returns a rotation from the first key of a token to a new key. The new digest is the
+// digest of label.
 func sqlRotation(label string) tokenauth.Rotation {
 	return tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf(label), Hint: "new1", GraceUntil: start.Add(time.Hour)}
 }
 
-// openSQLiteWith opens a file with other settings than those documented.
+// openSQLiteWith opens a database file with the given connection settings instead of
+// sqliteSettings.
 func openSQLiteWith(t testing.TB, path, settings string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+settings)
@@ -59,8 +63,8 @@ func openSQLiteWith(t testing.TB, path, settings string) *sql.DB {
 	return db
 }
 
-// A mis-built store must be seen at start, not at the first request; and what is
-// not a plain table name must never stand in a statement.
+// NewSQLStore must return an error for an invalid option, so that the mistake shows when the
+// service starts. No statement may contain a malformed table name.
 func TestNewSQLStoreRefuses(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
@@ -82,16 +86,17 @@ func TestNewSQLStoreRefuses(t *testing.T) {
 		_, err := tokenauth.NewSQLStore(db, dialect, nil)
 		require.Error(t, err, "dialect %q", dialect)
 	}
-	_, err := tokenauth.NewSQLStore(nil, tokenauth.SQLite, nil)
-	require.Error(t, err)
 
 	for _, table := range []string{"", "t", "_", "Tokens_2", strings.Repeat("t", 40)} {
 		newSQLiteStore(t, db, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute})
 	}
 }
 
-// Every instance of a service creates the schema when it starts, and they start together.
-func TestS24CreateSchemaAgain(t *testing.T) {
+// All instances of a service may start at the same time, and each instance calls CreateSchema. All
+// these calls must succeed.
+//
+// Case S24.
+func TestCreateSchemaAgain(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	const instances = 8
@@ -102,8 +107,11 @@ func TestS24CreateSchemaAgain(t *testing.T) {
 	require.Equal(t, instances, created)
 }
 
-// A forgotten migration is told at start.
-func TestS24CheckSchema(t *testing.T) {
+// CheckSchema must return an error if the table or a column is missing, so that a missing migration
+// shows when the service starts.
+//
+// Case S24.
+func TestCheckSchema(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ change, complaint string }{
 		"as created":       {"CREATE TABLE other (id TEXT)", ""},
@@ -132,7 +140,7 @@ func TestS24CheckSchema(t *testing.T) {
 	}
 }
 
-// A first migration of a large service must go in batches of a useful size.
+// Create must accept 500 records in one call, because an import of many tokens uses large batches.
 func TestCreateManyRecords(t *testing.T) {
 	t.Parallel()
 	store := newSQLiteStore(t, openSQLite(t), &tokenauth.SQLOptions{Timeout: time.Minute})
@@ -141,7 +149,7 @@ func TestCreateManyRecords(t *testing.T) {
 		records[i] = sqlRecord(fmt.Sprint("token ", i))
 	}
 	require.NoError(t, store.Create(ctx, records...))
-	require.NoError(t, store.Create(ctx, records[:100]...), "an import that is repeated")
+	require.NoError(t, store.Create(ctx, records[:100]...), "Create must succeed for records that are already stored")
 
 	rest := []tokenauth.Record{sqlRecord("one more"), sqlRecord("and one")}
 	rest[1].Token.Name = "token 499"
@@ -151,7 +159,7 @@ func TestCreateManyRecords(t *testing.T) {
 	require.Len(t, got, 500)
 }
 
-// A counting handle counts the statements that are prepared.
+// A countingHandle counts the calls of PrepareContext.
 type countingHandle struct {
 	*sql.DB
 	prepared atomic.Int32
@@ -162,7 +170,8 @@ func (h *countingHandle) PrepareContext(ctx context.Context, query string) (*sql
 	return h.DB.PrepareContext(ctx, query)
 }
 
-// A service that starts before its migration has run must recover by itself.
+// Find must prepare its statement only once. If preparing fails, for example before the first
+// migration, a later Find must prepare the statement again.
 func TestFindIsPreparedOnce(t *testing.T) {
 	t.Parallel()
 	h := &countingHandle{DB: openSQLite(t)}
@@ -187,11 +196,11 @@ func TestFindIsPreparedOnce(t *testing.T) {
 	h.prepared.Store(0)
 	found()
 	require.EqualValues(t, 1, h.prepared.Load())
-	_, err = h.Exec("ALTER TABLE tokenauth_tokens ADD COLUMN note TEXT") // SQLite prepares it anew
+	_, err = h.Exec("ALTER TABLE tokenauth_tokens ADD COLUMN note TEXT") // after a schema change, SQLite recompiles prepared statements
 	require.NoError(t, err)
 	found()
 	require.NoError(t, store.Close())
-	require.NoError(t, store.Close(), "a second time")
+	require.NoError(t, store.Close(), "a second Close must succeed")
 	found()
 	require.EqualValues(t, 2, h.prepared.Load())
 
@@ -199,16 +208,15 @@ func TestFindIsPreparedOnce(t *testing.T) {
 		_, err := store.With(h).Find(ctx, r.Digest)
 		return err == nil
 	}))
-	require.EqualValues(t, 2, h.prepared.Load(), "With prepares nothing, because nobody would close it")
+	require.EqualValues(t, 2, h.prepared.Load(), "a store returned by With must not prepare statements, because nothing would close them")
 	require.NoError(t, store.Close())
 	require.Equal(t, 16, together(16, func(int) bool {
 		_, err := store.Find(ctx, r.Digest)
 		return err == nil
-	}), "first calls at once")
+	}), "concurrent calls of Find after Close must succeed")
 }
 
-// An explaining handle asks SQLite for its plan of each statement. It is no
-// *sql.DB, so that no statement is prepared past it.
+// An explainingHandle records SQLite's query plan of each statement.
 type explainingHandle struct {
 	tokenauth.DB
 	t     *testing.T
@@ -238,7 +246,8 @@ func (h *explainingHandle) QueryContext(ctx context.Context, query string, args 
 	return h.DB.QueryContext(ctx, query, args...)
 }
 
-// A scan is not felt with ten tokens, and stops a service with a million.
+// No statement may scan the token table. A scan is fast in a table with ten tokens, but too slow in
+// a table with a million.
 func TestNoStatementScansTheTable(t *testing.T) {
 	t.Parallel()
 	h := &explainingHandle{DB: openSQLite(t), t: t}
@@ -262,13 +271,14 @@ func TestNoStatementScansTheTable(t *testing.T) {
 	require.NotContains(t, plan, "SCAN")
 }
 
-// A storeCall is a call of one method.
+// A storeCall is a call of one method of Store.
 type storeCall struct {
 	name string
 	do   func(context.Context, tokenauth.Store) error
 }
 
-// callsOf returns calls of all methods, for r.
+// callsOf returns at least one call of each method of Store. The calls use r, its user ID or its
+// token ID.
 func callsOf(r tokenauth.Record) []storeCall {
 	user, id := r.Token.UserID, r.Token.ID
 	several := []tokenauth.Record{sqlRecord("with a retired key"), sqlRecord("second")}
@@ -303,7 +313,8 @@ func callsOf(r tokenauth.Record) []storeCall {
 	}
 }
 
-// Errors end in logs, which many people read.
+// Many people can read logs. Therefore the text of a store error must not contain digests, user
+// IDs, names, scopes or hints.
 func TestSQLErrorsHideWhatTheyAreAbout(t *testing.T) {
 	t.Parallel()
 	r := sqlRecord("laptop")

@@ -11,7 +11,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// newOrders returns a store beside a table of the service's own.
+// newOrders returns a database and a store in it. The database also has the table orders, like the
+// database of a service.
 func newOrders(t *testing.T) (*sql.DB, *tokenauth.SQLStore) {
 	t.Helper()
 	db := openSQLite(t)
@@ -26,7 +27,8 @@ func countOrders(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
-// A service must never have a row of its own without the token, or a token without the row.
+// If a store uses the service's transaction, a commit or rollback must apply both to the token and
+// to the service's own row.
 func TestTransaction(t *testing.T) {
 	t.Parallel()
 	for name, commit := range map[string]bool{"commit keeps both": true, "rollback undoes both": false} {
@@ -45,9 +47,9 @@ func TestTransaction(t *testing.T) {
 			require.NoError(t, err)
 
 			_, err = in.Find(ctx, tokenauth.DigestOf("second"))
-			require.NoError(t, err, "inside")
+			require.NoError(t, err, "Find in the transaction must see the changes of the transaction")
 			_, err = store.Find(ctx, r.Digest)
-			require.ErrorIs(t, err, tokenauth.ErrNotFound, "outside, before the commit")
+			require.ErrorIs(t, err, tokenauth.ErrNotFound, "Find outside the transaction must not see uncommitted changes")
 
 			want := []string{"before"}
 			if commit {
@@ -60,7 +62,7 @@ func TestTransaction(t *testing.T) {
 			}
 			require.Equal(t, want, liveNames(t, store))
 			_, err = in.Find(ctx, before.Digest)
-			requireNoAnswer(t, err) // the transaction is over
+			requireNoAnswer(t, err) // the transaction has ended
 		})
 	}
 }
@@ -75,8 +77,8 @@ func liveNames(t *testing.T, store tokenauth.Store) (names []string) {
 	return names
 }
 
-// A name that is taken must be told to the user, and not cost the service the
-// rest of its transaction.
+// If a call returns a sentinel error such as ErrNameTaken, the service must still be able to use
+// and commit the transaction.
 func TestTransactionLivesOnAfterConflict(t *testing.T) {
 	t.Parallel()
 	db, store := newOrders(t)
@@ -114,7 +116,8 @@ func TestTransactionLivesOnAfterConflict(t *testing.T) {
 	require.ElementsMatch(t, []string{"foo", "bar", "second"}, liveNames(t, store))
 }
 
-// A failingHandle is a transaction, as far as the store can see, that fails.
+// A failingHandle returns err from each ExecContext. It has no method BeginTx, so the store treats
+// it as a transaction.
 type failingHandle struct {
 	tokenauth.DB
 	err   error
@@ -126,15 +129,15 @@ func (h *failingHandle) ExecContext(context.Context, string, ...any) (sql.Result
 	return nil, h.err
 }
 
-// sqliteError is what a driver of SQLite reports.
+// A sqliteError has a method Code, like the errors of SQLite drivers.
 type sqliteError struct{ code int }
 
 func (e sqliteError) Error() string { return "database is locked" }
 func (e sqliteError) Code() int     { return e.code }
 
-// In a transaction a statement that the database undid may have taken the others
-// with it: to repeat it alone would commit half of the service's work.
-func TestTransactionRepeatsNothing(t *testing.T) {
+// When a database rolls back a statement, it may roll back the whole transaction. If the store
+// retried only that statement, the service would commit only a part of its changes.
+func TestTransactionRetriesNothing(t *testing.T) {
 	t.Parallel()
 	h := &failingHandle{DB: openSQLite(t), err: sqliteError{5}}
 	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, nil)
@@ -145,7 +148,7 @@ func TestTransactionRepeatsNothing(t *testing.T) {
 	require.Equal(t, 1, h.calls)
 }
 
-// A *sql.Conn is no transaction: it may begin one, and calls on it are repeated.
+// A *sql.Conn has a method BeginTx. Therefore the store must not treat it as a transaction.
 func TestStoreOnConn(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)

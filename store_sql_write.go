@@ -13,35 +13,59 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/sqldb"
 )
 
-// insertNew inserts one row, unless a unique key or a retired digest conflicts with it. No unique
-// key covers current and retired digests together.
+// insertNew inserts one row, unless a unique key or a retired digest conflicts with it. The
+// condition on retired_digest is needed because no unique key covers current and retired digests
+// together.
 const insertNew = `INSERT INTO {table} ({columns}, live_name) SELECT {values}
 	WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`
 
-// Create implements [Store]. Databases limit the number of parameters of a statement: SQLite
-// takes 2,000 records per call.
+// Create implements [Store]. Databases limit the number of parameters of a statement. On SQLite,
+// one call can create at most 2,000 records.
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	if len(records) == 0 {
 		return ctx.Err()
 	}
 	return s.run(ctx, "create", outcomeUnknown, func(ctx context.Context) error {
-		var failure error
-		if len(records) == 1 && records[0].Retired == nil && s.engine.Guards {
-			values := rowValues(&records[0])
-			query := strings.Replace(insertNew, "{values}", sqldb.Repeat("?", ", ", len(values)), 1)
-			n, err := s.exec(ctx, query, append(values, records[0].Digest[:])...)
-			if n == 1 || s.engine.IsRejected(err) {
-				return err
-			}
-			failure = err
+		done, err := s.createNew(ctx, records)
+		if done || s.engine.IsRejected(err) {
+			return err
 		}
-		return s.createMissing(ctx, records, failure)
+		return s.createMissing(ctx, records, err)
 	})
 }
 
-// createMissing adds the records that the table does not have. It inserts them all at once,
-// because ON CONFLICT DO NOTHING would insert some of them. If failure is not nil, it is the
-// error of a first attempt.
+// createNew adds the records as if the table had none of them, and reports whether it did. It writes
+// before it reads the names and IDs in the table: a read-only server must reject the call, because
+// it may not show the rows that another server has written. In a transaction, createNew tries only a
+// statement that cannot fail on a conflict, because PostgreSQL aborts the transaction after an error.
+func (s *SQLStore) createNew(ctx context.Context, records []Record) (done bool, err error) {
+	single := len(records) == 1 && s.engine.Guards
+	hasRetired := slices.ContainsFunc(records, func(r Record) bool { return r.Retired != nil })
+	if hasRetired || !single && s.conn.InTransaction() {
+		return false, nil
+	}
+	if single {
+		values := rowValues(&records[0])
+		query := strings.Replace(insertNew, "{values}", sqldb.Repeat("?", ", ", len(values)), 1)
+		n, err := s.exec(ctx, query, append(values, records[0].Digest[:])...)
+		return n == 1, err
+	}
+	var digests []any
+	for i := range records {
+		digests = append(digests, records[i].Digest[:])
+	}
+	query := "SELECT {columns} FROM " + s.engine.WhereIn("retired_digest", "bytea", len(digests)) + " LIMIT 1"
+	retired, err := s.query(ctx, query, digests...)
+	if err != nil || len(retired) > 0 {
+		return false, err
+	}
+	err = s.insert(ctx, records)
+	return err == nil, err
+}
+
+// createMissing adds the records that are not in the table. It uses an INSERT without ON CONFLICT
+// DO NOTHING, which could insert only some of the records. failure is the error of createNew,
+// or nil.
 func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure error) error {
 	for missing := records; ; {
 		model, err := s.loadModel(ctx, failure != nil, missing...)
@@ -56,7 +80,7 @@ func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure 
 		case len(missing) == 0:
 			return s.confirm(ctx, records[0].Token.UserID)
 		case failure != nil && len(missing) == before:
-			return failure // no row explains it
+			return failure // the model has no row that conflicts
 		}
 		failure = s.insert(ctx, missing)
 		if failure == nil || s.engine.IsRejected(failure) {
@@ -65,7 +89,7 @@ func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure 
 	}
 }
 
-// insert adds all records or none.
+// insert inserts all records or none.
 func (s *SQLStore) insert(ctx context.Context, records []Record) error {
 	var args []any
 	for i := range records {
@@ -77,14 +101,16 @@ func (s *SQLStore) insert(ctx context.Context, records []Record) error {
 	return err
 }
 
-// touchStatements set the last-used times of rows, if they are later. {uses} stands for one or
-// more uses, with a separator. The name uses_of_{table} cannot hide a table of the service.
+// touchStatements are the statements that set last_used_at of rows to a later time. {uses} stands
+// for one or more copies of use, joined by separator. The common table expression has the name
+// uses_of_{table}, so that it does not hide a table of the service.
 var touchStatements = map[Dialect]struct{ use, separator, statement string }{
 	SQLite: {"(?, ?)", ", ", `WITH uses_of_{table} (id, at) AS (VALUES {uses})
 		UPDATE {table} SET last_used_at = max(uses_of_{table}.at, created_at) FROM uses_of_{table}
 		WHERE {table}.id = uses_of_{table}.id
 			AND (last_used_at IS NULL OR last_used_at < max(uses_of_{table}.at, created_at))`},
-	// ORDER BY locks the rows in one order. Otherwise two calls could deadlock.
+	// ORDER BY makes all calls lock rows in the same order. Otherwise two concurrent calls could
+	// deadlock.
 	PostgreSQL: {"(CAST(? AS text), CAST(? AS bigint))", ", ", `WITH uses_of_{table} (id, at) AS (VALUES {uses}),
 		due AS (SELECT t.id, greatest(u.at, t.created_at) AS at FROM {table} t JOIN uses_of_{table} u ON u.id = t.id
 			WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(u.at, t.created_at)
@@ -109,15 +135,16 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 		}
 	}
 	var args []any
-	for _, id := range slices.Sorted(maps.Keys(latest)) { // so that all calls lock rows in one order
+	for _, id := range slices.Sorted(maps.Keys(latest)) { // so that all calls lock rows in the same order
 		args = append(args, id, latest[id])
 	}
-	// pgx and PostgreSQL cache each text, per connection. So use ten texts instead of hundreds.
+	// pgx and PostgreSQL cache each query text per connection. Rounding up the number of uses
+	// results in ten query texts instead of hundreds.
 	n := len(latest)
 	if n <= 512 {
 		n = 1 << bits.Len(uint(n-1)) // the next power of two
 	}
-	for len(args) < 2*n { // repeat the last use
+	for len(args) < 2*n { // append copies of the last use
 		args = append(args, args[len(args)-2:]...)
 	}
 	t := touchStatements[s.dialect]
@@ -128,11 +155,12 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 	})
 }
 
-// pruneStatements delete rows whose column %s has a time before the first parameter. The second
-// parameter is the maximum number of rows.
+// pruneStatements are the statements that delete the rows whose column %s has a time before the
+// first parameter. The second parameter is the maximum number of rows to delete.
 var pruneStatements = map[Dialect]string{
 	SQLite: "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE origin = '' AND %s < ? LIMIT ?)",
-	// PostgreSQL evaluates ARRAY once. It may evaluate a subquery again, and delete more rows.
+	// PostgreSQL evaluates ARRAY only once. It may evaluate a plain subquery several times, and
+	// would then delete more rows than the maximum.
 	PostgreSQL: `DELETE FROM {table} WHERE id = ANY (ARRAY(SELECT id FROM {table}
 		WHERE origin = '' AND %s < ? LIMIT ? FOR UPDATE SKIP LOCKED))`,
 	MySQL: "DELETE FROM {table} WHERE origin = '' AND %s < ? LIMIT ?",
@@ -140,19 +168,24 @@ var pruneStatements = map[Dialect]string{
 
 // Prune implements [Store].
 func (s *SQLStore) Prune(ctx context.Context, before time.Time, limit int) (total int, err error) {
-	if limit <= 0 { // some databases take a negative limit for no limit
+	if limit <= 0 { // some databases treat a negative LIMIT as no limit
 		return 0, ctx.Err()
 	}
-	err = s.run(ctx, "prune", outcomeUnknown, func(ctx context.Context) error {
-		// A statement with a condition on both columns would scan both indexes.
-		for _, column := range []string{"revoked_at", "expires_at"} {
-			query := fmt.Sprintf(pruneStatements[s.dialect], column)
-			n, err := s.exec(ctx, query, timeValue(before), limit-total)
-			if total += n; err != nil {
-				return err
-			}
+	// Each column has its own statement, because one statement with a condition on both columns
+	// would scan both indexes.
+	for _, column := range []string{"revoked_at", "expires_at"} {
+		if total == limit {
+			break
 		}
-		return nil
-	})
+		query := fmt.Sprintf(pruneStatements[s.dialect], column)
+		err = s.run(ctx, "prune", outcomeUnknown, func(ctx context.Context) error {
+			n, err := s.exec(ctx, query, timeValue(before), limit-total)
+			total += n
+			return err
+		})
+		if err != nil {
+			break
+		}
+	}
 	return total, err
 }

@@ -23,8 +23,8 @@ func TestStores(t *testing.T) {
 	}
 }
 
-// newPatientStore returns a store on a new file that does what it is tested for
-// on a busy machine too: it has time, and does not open a connection a goroutine.
+// newPatientStore returns a store on a new database file that also works on a busy machine. Its
+// timeout is one minute, and it opens at most eight connections.
 func newPatientStore(t *testing.T, table string) *tokenauth.SQLStore {
 	db := openSQLite(t)
 	db.SetMaxOpenConns(8)

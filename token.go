@@ -1,66 +1,114 @@
 package tokenauth
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// A Token is the record of one named key of one user. It holds neither the key
-// nor its digest, so that it may be logged, marshalled and shown to its owner.
+// A Token is the record of one named key of one user. A Token holds neither the key nor the digest,
+// so it may be logged, marshaled and shown to its owner.
 //
-// Times are in UTC and whole microseconds. A zero time means never.
+// Times are in UTC and whole microseconds. A zero time means never. The JSON omits zero times,
+// except for "created_at".
 type Token struct {
-	ID         string    // public, random, URL-safe; names the token everywhere but in a request
-	UserID     string    // opaque: whatever the service calls its users
-	Name       string    // unique among the user's live tokens
-	Scopes     []string  // sorted, without duplicates; nil: none
-	Hint       string    // the last four characters of the key, to recognise it by; of an imported one maybe none
-	Generation int       // which key this is: 1 at issue, one more at each rotation; 0: made elsewhere and imported
-	Origin     string    // where an imported token came from; empty: issued here
-	CreatedAt  time.Time // when it was issued
-	ExpiresAt  time.Time `json:",omitzero"` // from this instant on it is expired
-	LastUsedAt time.Time `json:",omitzero"` // when it was last used
-	RevokedAt  time.Time `json:",omitzero"` // when it was revoked; a live token has none
+	ID         string    `json:"id"`                    // public, random and URL-safe; identifies the token, but is not a secret
+	UserID     string    `json:"user_id"`               // the service's own ID of the user
+	Name       string    `json:"name"`                  // unique among the user's live tokens
+	Scopes     Scopes    `json:"scopes"`                // sorted, without duplicates; nil means none
+	Hint       string    `json:"hint"`                  // last four characters of the key; may be empty for an imported token
+	Generation int       `json:"generation"`            // 1 for a new token, plus 1 per rotation; 0 for an imported key
+	Origin     string    `json:"origin,omitempty"`      // system that the token was imported from; empty if the token was issued here
+	CreatedAt  time.Time `json:"created_at"`            // when the token was issued
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`   // time from which the token is expired
+	LastUsedAt time.Time `json:"last_used_at,omitzero"` // when the token was last used
+	RevokedAt  time.Time `json:"revoked_at,omitzero"`   // when the token was revoked; zero for a live token
 }
 
-// ExpiredAt reports whether the token is expired at now. It is from the
-// instant ExpiresAt on (RFC 7519 section 4.1.4 words it "on or after").
-func (t Token) ExpiredAt(now time.Time) bool { return expired(t.ExpiresAt, now) }
+// Scopes are the scopes of a token. Their JSON is an array. The JSON of nil is an empty array.
+type Scopes []string
 
-// expired and hasScopes serve requests, where a method would copy the Token.
-func expired(expiresAt, now time.Time) bool {
-	return !expiresAt.IsZero() && !now.Before(expiresAt)
+// MarshalJSON implements [json.Marshaler].
+func (s Scopes) MarshalJSON() ([]byte, error) { return json.Marshal(append([]string{}, s...)) }
+
+// ExpiredAt reports whether the token is expired at now. The instant ExpiresAt itself counts as
+// expired (RFC 7519 section 4.1.4: "on or after").
+func (t *Token) ExpiredAt(now time.Time) bool {
+	return !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt)
 }
 
-// HasScopes reports whether the token has every one of scopes. Scopes are
-// compared whole and exactly: there is no wildcard and no hierarchy. With no
-// scopes given it is true.
-func (t Token) HasScopes(scopes ...string) bool { return hasScopes(t.Scopes, scopes) }
-
-func hasScopes(has, need []string) bool {
-	for _, s := range need {
-		if !slices.Contains(has, s) {
+// HasScopes reports whether the token has all of the given scopes. Scopes are compared exactly:
+// there are no wildcards and no hierarchy. Without arguments, HasScopes returns true.
+func (t *Token) HasScopes(scopes ...string) bool {
+	for _, s := range scopes {
+		if !slices.Contains(t.Scopes, s) {
 			return false
 		}
 	}
 	return true
 }
 
-// Cursor returns the token's place in the order of a list, for [Query].After.
-func (t Token) Cursor() Cursor { return Cursor{CreatedAt: t.CreatedAt, ID: t.ID} }
+// Cursor returns the position of the token in a list, for use as [Query].After.
+func (t *Token) Cursor() Cursor { return Cursor{CreatedAt: t.CreatedAt, ID: t.ID} }
 
-// clone returns a copy that its owner may change.
-func (t Token) clone() Token {
-	t.Scopes = slices.Clone(t.Scopes)
-	return t
+// clone returns a copy that shares no memory with t.
+func (t *Token) clone() Token {
+	c := *t
+	c.Scopes = slices.Clone(t.Scopes)
+	return c
 }
 
-// latestTime is the last instant that every database, and
-// [time.Time.MarshalJSON], can hold.
+// A Cursor is a position in a list of tokens. The zero Cursor is the start of the list. A Cursor
+// stays valid after its token was deleted.
+//
+// The text form of a Cursor, which is also its JSON, is opaque and URL-safe. It contains only the
+// CreatedAt and the ID of a token.
+type Cursor struct {
+	CreatedAt time.Time
+	ID        string
+}
+
+// MarshalText implements [encoding.TextMarshaler]. The zero Cursor is the empty text.
+func (c Cursor) MarshalText() ([]byte, error) {
+	if c == (Cursor{}) {
+		return nil, nil
+	}
+	text := strconv.FormatInt(c.CreatedAt.UnixMicro(), 10) + "." + c.ID
+	return base64.RawURLEncoding.AppendEncode(nil, []byte(text)), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. It returns a [*SpecError] for text that
+// MarshalText cannot return.
+func (c *Cursor) UnmarshalText(text []byte) error {
+	*c = Cursor{}
+	if len(text) == 0 {
+		return nil
+	}
+	decoded, err := base64.RawURLEncoding.AppendDecode(nil, text)
+	at, id, found := strings.Cut(string(decoded), ".")
+	n, numberErr := strconv.ParseInt(at, 10, 64)
+	createdAt := time.UnixMicro(n).UTC()
+	if err != nil || numberErr != nil || !found || !syntax.IsWord(id) || createdAt.Year() < 1 || createdAt.After(latestTime) {
+		return &SpecError{"cursor", "is not a valid cursor"}
+	}
+	parsed := Cursor{CreatedAt: createdAt, ID: id}
+	if again, _ := parsed.MarshalText(); string(again) != string(text) {
+		return &SpecError{"cursor", "is not a valid cursor"}
+	}
+	*c = parsed
+	return nil
+}
+
+// latestTime is the last instant that every database and [time.Time.MarshalJSON] can hold.
 var latestTime = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 
-// micros rounds t down to what a store keeps, so that no stored expiry is ever
-// later than the one asked for.
+// micros rounds t down to the microsecond, so that a stored expiry is never later than the
+// requested expiry.
 func micros(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -108,9 +109,9 @@ func TestK10Django(t *testing.T) {
 				driver, dsn := newDatabase(t, d)
 				made := django(t, model, forDjango(t, d, dsn))
 				db := open(t, driver, dsn)
-				m := tokenauth.New(newStore(t, db, d, nil), "acme", &tokenauth.Options{
+				m := must.Get(tokenauth.New(newStore(t, db, d, nil), "acme", &tokenauth.Options{
 					Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}, TouchEvery: -1,
-				})
+				}))
 				letIn := 0
 				for _, token := range made {
 					if token.letIn != "" {
@@ -127,7 +128,7 @@ func TestK10Django(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, tokenimport.Report{Read: len(made), Existing: letIn, Refused: len(made) - letIn}, report)
 
-				server := httptest.NewServer(tokenauth.NewAuthenticator(m, djangoUsers{db, d}.byID, nil).Require(http.HandlerFunc(tellToken)))
+				server := httptest.NewServer(tellToken(must.Get(tokenauth.NewAuthenticator(m, djangoUsers{db, d}.byID, nil))))
 				defer server.Close()
 				for _, token := range made {
 					status, body := sendKey(t, server, token.key)
@@ -159,11 +160,13 @@ func (t djangoToken) shownName() string {
 	return t.name
 }
 
-// tellToken answers with whose token a request came with, its name and when it was made.
-func tellToken(w http.ResponseWriter, r *http.Request) {
-	user, _ := tokenauth.UserFrom[string](r.Context())
-	token, _ := tokenauth.TokenFrom(r.Context())
-	_, _ = io.WriteString(w, user+"\n"+token.Name+"\n"+token.CreatedAt.Format(time.RFC3339Nano))
+// tellToken returns a handler that writes the user, the name and the creation time of the token.
+func tellToken(auth *tokenauth.Authenticator[string]) http.Handler {
+	return auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, _ := auth.User(r.Context())
+		token, _ := auth.Token(r.Context())
+		_, _ = io.WriteString(w, user+"\n"+token.Name+"\n"+token.CreatedAt.Format(time.RFC3339Nano))
+	}))
 }
 
 func sendKey(t *testing.T, server *httptest.Server, key string) (status int, body string) {

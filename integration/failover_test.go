@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 // A primary that dies under load, and a replica that takes its place: what clients see
@@ -49,31 +50,25 @@ func until(t *testing.T, what string, done func() bool) {
 // A calmStore is for a load whose clients, after a change that failed, wait a little
 // before the next: else they would do nothing but fail while a server is down.
 type calmStore struct {
-	tokenauth.Store
+	*tokenauthtest.Store
 	failures atomic.Int64
 }
 
-func (s *calmStore) calm(ctx context.Context, err error) error {
-	if tokenauth.StatusCode(err) == http.StatusServiceUnavailable {
-		s.failures.Add(1)
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
+func newCalmStore(inner tokenauth.Store) *calmStore {
+	s := &calmStore{Store: tokenauthtest.NewStore(inner)}
+	s.Intercept(func(ctx context.Context, method string, next func() error) error {
+		err := next()
+		change := method == "Create" || method == "Rotate" || method == "Revoke"
+		if change && tokenauth.StatusCode(err) == http.StatusServiceUnavailable {
+			s.failures.Add(1)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
 		}
-	}
-	return err
-}
-
-func (s *calmStore) Create(ctx context.Context, records ...tokenauth.Record) error {
-	return s.calm(ctx, s.Store.Create(ctx, records...))
-}
-
-func (s *calmStore) Rotate(ctx context.Context, userID, id string, r tokenauth.Rotation, at time.Time) error {
-	return s.calm(ctx, s.Store.Rotate(ctx, userID, id, r, at))
-}
-
-func (s *calmStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	return s.calm(ctx, s.Store.Revoke(ctx, userID, id, at))
+		return err
+	})
+	return s
 }
 
 // stockUp issues n tokens: so that changes, while all of them fail and nothing new is
@@ -133,7 +128,7 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 	opts := newTable()
 	opts.Timeout = 0 // the default
 	db := open(t, "pgx", dsn)
-	store := &calmStore{Store: newStore(t, db, tokenauth.PostgreSQL, opts)}
+	store := newCalmStore(newStore(t, db, tokenauth.PostgreSQL, opts))
 	l := startLoad(t, 32, 16, store)
 	l.stockUp(t, 200)
 	elapse(t, 2*time.Second)

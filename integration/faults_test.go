@@ -20,6 +20,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -30,8 +31,8 @@ func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres(
 
 // statusOf sends a request with a key to a service on a store, and returns its status.
 func statusOf(store tokenauth.Store, key string) int {
-	m := tokenauth.New(store, "acme", nil)
-	service := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	m := must.Get(tokenauth.New(store, "acme", nil))
+	service := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	r, answer := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
 	r.Header.Set("Authorization", "Bearer "+key)
 	service.ServeHTTP(answer, r)
@@ -43,7 +44,7 @@ func anyUser(_ context.Context, id string) (string, error) { return id, nil }
 // issued issues a token and returns its key.
 func issued(t *testing.T, store tokenauth.Store, name string) (string, tokenauth.Token) {
 	t.Helper()
-	key, token, err := tokenauth.New(store, "acme", nil).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: name})
+	key, token, err := must.Get(tokenauth.New(store, "acme", nil)).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: name})
 	require.NoError(t, err)
 	return revealed(key), token
 }
@@ -71,7 +72,7 @@ func (o outage) test(t *testing.T) {
 	opts := newTable()
 	opts.Timeout = 0 // the default
 	db := open(t, o.driver, o.dsn)
-	store := &calmStore{Store: newStore(t, db, tokenauth.PostgreSQL, opts)}
+	store := newCalmStore(newStore(t, db, tokenauth.PostgreSQL, opts))
 	l := startLoad(t, 32, 16, store)
 	l.stockUp(t, 200)
 	elapse(t, time.Second)
@@ -278,11 +279,11 @@ func (e engine) goAway(t *testing.T, cached bool) {
 	var store tokenauth.Store = newStore(t, db, e.dialect, opts)
 	key, _ := issued(t, store, "laptop")
 	if cached {
-		store = storecache.New(store, nil)
+		store = must.Get(storecache.New(store, nil))
 	}
 	var events atomic.Int64
-	m := tokenauth.New(store, "acme", &tokenauth.Options{OnEvent: func(context.Context, tokenauth.Event) { events.Add(1) }})
-	service := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{OnEvent: func(context.Context, tokenauth.Event) { events.Add(1) }}))
+	service := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	ask := func(ctx context.Context) int {
 		r, answer := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil), httptest.NewRecorder()
 		r.Header.Set("Authorization", "Bearer "+key)

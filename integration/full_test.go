@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // F9: a full disk must cost no more than what can't be written on it: keys go on being
@@ -32,7 +33,7 @@ func TestPostgresDiskFull(t *testing.T) {
 	otherKey, other := issued(t, store, "phone")
 	fillDisk(t, db, store)
 
-	m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, Now: func() time.Time { return time.Now().Add(time.Hour) }}))
 	last := key // that is known to be good
 	for what, change := range map[string]func() error{
 		"issue": func() error {

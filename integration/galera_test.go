@@ -52,7 +52,7 @@ var fragile = sync.OnceValues(func() (*servers.GaleraCluster, error) {
 // calm returns the stores for a load.
 func (n galeraNodes) calm() (all []tokenauth.Store) {
 	for _, store := range n.stores {
-		all = append(all, &calmStore{Store: store})
+		all = append(all, newCalmStore(store))
 	}
 	return all
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/importtest"
 	"github.com/go-tokenauth/tokenauth/internal/killtest"
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -93,7 +94,7 @@ func TestK11Killed(t *testing.T) {
 	killtest.KillAfter(t, max(1, rows/importtest.PageSize/4), "TestImportChild", child...)
 	db := open(t, "pgx", dsn)
 	store := target(t, db, 0).Store
-	report, err := tokenimport.Run(t.Context(), tokenauth.New(store, "acme", nil), tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)
+	report, err := tokenimport.Run(t.Context(), must.Get(tokenauth.New(store, "acme", nil)), tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)
 	require.NoError(t, err)
 	require.Equal(t, rows, report.Read)
 	require.Equal(t, rows, report.Imported+report.Existing)
@@ -136,7 +137,7 @@ func TestImportByEachDriver(t *testing.T) {
 				_, err := db.ExecContext(t.Context(), statement)
 				require.NoError(t, err)
 			}
-			m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+			m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 			opts := &tokenimport.DRFOptions{Table: table, Key: fmt.Sprint("key", i), Users: users, Name: "name"}
 			report, err := tokenimport.Run(t.Context(), m, tokenimport.DRF(db, e.dialect, opts), nil)
 			require.NoError(t, err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // A load is a service under load: clients that send requests with keys, and
@@ -72,8 +73,8 @@ func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *l
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: readers}},
 	}
 	for _, store := range stores {
-		m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1})
-		h := tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+		m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1}))
+		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 		l.managers = append(l.managers, m)
 		l.servers = append(l.servers, httptest.NewServer(h))
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // newDatabase returns the driver and the DSN of an empty database.
@@ -113,7 +114,7 @@ func TestMigrationTools(t *testing.T) {
 
 				run(t, d, open(t, driver, dsn), store.Schema(), true)
 				require.NoError(t, store.CheckSchema(t.Context()))
-				useAll(t, tokenauth.New(store, "acme", nil), "42")
+				useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
 				require.NoError(t, store.CreateSchema(t.Context()), "which finds that it is there")
 				indexes := indexesOf(t, db, d)
 
@@ -186,7 +187,7 @@ func TestTableNames(t *testing.T) {
 			db := open(t, driver, dsn)
 			for _, name := range []string{"uses", "due", "wanted", "found", "other", "t", "u"} {
 				store := newStore(t, db, d, &tokenauth.SQLOptions{Table: name, Timeout: time.Minute})
-				useAll(t, tokenauth.New(store, "acme", nil), "42")
+				useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
 				r := newRecord("anna", "laptop")
 				require.NoError(t, store.Create(t.Context(), r), name)
 				require.NoError(t, store.Create(t.Context(), r), name)
@@ -246,7 +247,7 @@ func TestUserTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, store, users := newStoreOfUsers(t, setupNamed(t, name))
-			m := tokenauth.New(store, "acme", nil)
+			m := must.Get(tokenauth.New(store, "acme", nil))
 			useAll(t, m, "42")
 			require.NoError(t, store.Touch(t.Context(), tokenauth.Use{ID: "unknown", At: time.Now()}))
 

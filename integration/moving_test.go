@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -139,13 +140,13 @@ func TestK10KnoxAndSanctumOnEngines(t *testing.T) {
 				if path == "sanctum/sanctum" {
 					source, origin = tokenimport.Sanctum(db, c.d, &tokenimport.SanctumOptions{Scopes: scopes}), "sanctum"
 				}
-				m := tokenauth.New(newStore(t, db, c.d, nil), "acme", &tokenauth.Options{TouchEvery: -1, Legacy: []tokenauth.LegacyFormat{
+				m := must.Get(tokenauth.New(newStore(t, db, c.d, nil), "acme", &tokenauth.Options{TouchEvery: -1, Legacy: []tokenauth.LegacyFormat{
 					tokenimport.KnoxFormat(tokenimport.Knox5, "acme_"), tokenimport.SanctumFormat("acme_"),
-				}})
+				}}))
 				report, err := tokenimport.Run(t.Context(), m, source, nil)
 				require.NoError(t, err)
 
-				server := httptest.NewServer(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil).Require(http.HandlerFunc(tellToken)))
+				server := httptest.NewServer(tellToken(must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))))
 				defer server.Close()
 				accepted := 0
 				for _, line := range lines {
@@ -253,7 +254,7 @@ func (p *movingPage) walk(t *testing.T, accepted int) {
 
 	// One is rotated, and the others are given an end.
 	store := newStore(t, p.db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "tokenauth_tokens", Timeout: time.Minute})
-	m := tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: -1})
+	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: -1}))
 	tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, Limit: 1})
 	require.NoError(t, err)
 	key, _, err := m.Rotate(t.Context(), tokens[0].UserID, tokens[0].ID, 0)

@@ -18,16 +18,16 @@ import (
 )
 
 // counted is what docs/observability.md shows.
-func counted(store tokenauth.Store, logger *slog.Logger) (*prometheus.CounterVec, *tokenauth.Manager) {
+func counted(store tokenauth.Store, logger *slog.Logger) (*prometheus.CounterVec, *tokenauth.Manager, error) {
 	events := promauto.NewCounterVec(prometheus.CounterOpts{Name: "tokenauth_events_total"}, []string{"kind", "reason"})
 	log := tokenauth.LogEvents(logger)
-	tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+	tokens, err := tokenauth.New(store, "acme", &tokenauth.Options{
 		OnEvent: func(ctx context.Context, e tokenauth.Event) {
 			events.WithLabelValues(string(e.Kind), string(e.Reason)).Inc()
 			log(ctx, e)
 		},
 	})
-	return events, tokens
+	return events, tokens, err
 }
 
 // What the page on observability shows must compile, and count.
@@ -44,7 +44,8 @@ func TestCountingWithPrometheus(t *testing.T) {
 	require.Contains(t, string(own), indented)
 
 	prometheus.DefaultRegisterer = prometheus.NewRegistry() // that of the process takes a name once
-	events, tokens := counted(tokenauth.NewMemoryStore(), slog.New(slog.DiscardHandler))
+	events, tokens, err := counted(tokenauth.NewMemoryStore(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
 	_, err = tokens.Authenticate(t.Context(), "no key")
 	require.Equal(t, http.StatusUnauthorized, tokenauth.StatusCode(err))
 	require.Equal(t, 1.0, testutil.ToFloat64(events.WithLabelValues("rejected", "malformed")))

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
@@ -92,7 +93,7 @@ func everything(t testing.TB, s tokenauth.Store) []tokenauth.Record {
 // fill issues tokens, rotates some and revokes some. It returns a key that is good.
 func fill(t testing.TB, s tokenauth.Store, n int) (key string) {
 	t.Helper()
-	m := tokenauth.New(s, "acme", nil)
+	m := must.Get(tokenauth.New(s, "acme", nil))
 	for i := range n {
 		k, token, err := m.Issue(t.Context(), tokenauth.Spec{
 			UserID: fmt.Sprint(i % 50), Name: fmt.Sprintf("client %d \\ '\" é🙂", i), Scopes: []string{"a", "b"}[:i%3],
@@ -130,7 +131,7 @@ func TestMove(t *testing.T) {
 			require.NoError(t, move(t.Context(), stores[i], to))
 		}
 		require.Equal(t, want, everything(t, to))
-		_, err := tokenauth.New(to, "acme", nil).Authenticate(t.Context(), key)
+		_, err := must.Get(tokenauth.New(to, "acme", nil)).Authenticate(t.Context(), key)
 		require.NoError(t, err)
 	}
 }
@@ -175,7 +176,7 @@ func TestBackup(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, restored.CheckSchema(t.Context()))
 			require.Equal(t, everything(t, store), everything(t, restored))
-			_, err = tokenauth.New(restored, "acme", nil).Authenticate(t.Context(), key)
+			_, err = must.Get(tokenauth.New(restored, "acme", nil)).Authenticate(t.Context(), key)
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = restored.Close() })
 		})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // Changes whose answer is lost: the store must say that it doesn't know, and a client
@@ -247,7 +248,7 @@ func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore,
 		require.NoError(t, err)
 		return all
 	}
-	m := tokenauth.New(through, "acme", nil)
+	m := must.Get(tokenauth.New(through, "acme", nil))
 	p.lose(goesDown, func() bool { return len(rows()) > 0 })
 	key, _, err := m.Issue(t.Context(), spec)
 	p.requireLost(t)

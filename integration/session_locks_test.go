@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // What a store makes of locks that others hold.
@@ -262,7 +263,7 @@ func TestS23PruneWhileLookingUp(t *testing.T) {
 					}
 				})
 			}
-			m := tokenauth.New(store, "acme", nil)
+			m := must.Get(tokenauth.New(store, "acme", nil))
 			began := time.Now()
 			var pruned [2]int
 			var pruneErrs [2]error
@@ -301,7 +302,7 @@ func TestS26ManyWritersAndReaders(t *testing.T) {
 	t.Parallel()
 	s := setupNamed(t, "SQLite, mattn")
 	store := newStore(t, s.open(t)[0], s.dialect, nil)
-	m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1})
+	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1}))
 	read, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: "read all the time"})
 	require.NoError(t, err)
 	const writers, readers = 32, 32

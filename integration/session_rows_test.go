@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // looseTable creates the table without its checks, without NOT NULL and with digests of
@@ -104,7 +105,7 @@ func TestS13SpoiltRows(t *testing.T) {
 			db := s.open(t)[0]
 			for _, set := range append(spoiltNumbers, spoilt...) {
 				store, table := looseTable(t, db, s.dialect)
-				m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1})
+				m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1}))
 				key, token, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Now().Add(time.Hour)})
 				require.NoError(t, err)
 				if alter, rest, ok := strings.Cut(strings.TrimPrefix(set, "!"), "; "); ok {
@@ -143,7 +144,7 @@ func TestS13RetiredKeyWithoutEnd(t *testing.T) {
 		s := setupNamed(t, name)
 		db := s.open(t)[0]
 		store, table := looseTable(t, db, s.dialect)
-		m := tokenauth.New(store, "acme", nil)
+		m := must.Get(tokenauth.New(store, "acme", nil))
 		old, token, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: "n"})
 		require.NoError(t, err)
 		key, _, err := m.Rotate(t.Context(), "u", token.ID, time.Hour)

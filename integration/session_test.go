@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // What the settings of a session or a server could bend.
@@ -64,7 +65,7 @@ func TestS14S22Texts(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			store := s.newStore(t, s.open(t))
-			m := tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1}) // on a slow machine a last use would come in between
+			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1})) // on a slow machine a last use would come in between
 			for i, text := range texts {
 				spec := tokenauth.Spec{UserID: text, Name: "n"}
 				spec.Scopes = []string{"it's:" + strings.Repeat("%_;--/*$1?{table}", 7), fmt.Sprint("scope:", i)}
@@ -102,7 +103,7 @@ func requireRoundTrip(t *testing.T, m *tokenauth.Manager, spec tokenauth.Spec) {
 	name, scopes := spec.Name, []string{"changed"}
 	_, err = m.Update(t.Context(), spec.UserID, token.ID, tokenauth.Patch{Name: &name, Scopes: &scopes})
 	require.NoError(t, err)
-	changed, err := m.Update(t.Context(), spec.UserID, token.ID, tokenauth.Patch{Scopes: &token.Scopes})
+	changed, err := m.Update(t.Context(), spec.UserID, token.ID, tokenauth.Patch{Scopes: (*[]string)(&token.Scopes)})
 	require.NoError(t, err)
 	require.Equal(t, token, changed)
 }
@@ -262,7 +263,7 @@ func TestS24CreateSchemaAtOnce(t *testing.T) {
 				close(begin)
 				all.Wait()
 				require.NoError(t, errors.Join(errs[:]...))
-				useAll(t, tokenauth.New(newStore(t, dbs[0], s.dialect, opts), "acme", nil), "u")
+				useAll(t, must.Get(tokenauth.New(newStore(t, dbs[0], s.dialect, opts), "acme", nil)), "u")
 			}
 		})
 	}
@@ -291,7 +292,7 @@ func TestS24CheckSchema(t *testing.T) {
 				err := store.CheckSchema(t.Context())
 				if complaint == "" {
 					require.NoError(t, err)
-					useAll(t, tokenauth.New(store, "acme", nil), "u")
+					useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "u")
 					continue
 				}
 				requireNoAnswer(t, err, change)

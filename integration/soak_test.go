@@ -17,6 +17,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -118,8 +119,8 @@ func TestQ2Spike(t *testing.T) {
 			s := setupNamed(t, name)
 			opts := newTable()
 			opts.Timeout = 10 * time.Second
-			cache := storecache.New(newStore(t, s.open(t)[0], s.dialect, opts), &storecache.Options{MaxStale: 50 * time.Millisecond})
-			m := tokenauth.New(cache, "acme", &tokenauth.Options{TouchEvery: -1, MaxPerUser: -1})
+			cache := must.Get(storecache.New(newStore(t, s.open(t)[0], s.dialect, opts), &storecache.Options{MaxStale: 50 * time.Millisecond}))
+			m := must.Get(tokenauth.New(cache, "acme", &tokenauth.Options{TouchEvery: -1, MaxPerUser: -1}))
 			var keys []string
 			for i := range 100 {
 				key, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
@@ -128,7 +129,7 @@ func TestQ2Spike(t *testing.T) {
 				keys = append(keys, key.Reveal())
 			}
 			user := func(_ context.Context, id string) (string, error) { return id, nil }
-			h := tokenauth.NewAuthenticator(m, user, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			h := must.Get(tokenauth.NewAuthenticator(m, user, nil)).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 			loadtest.Spike(t, h, keys, shortOrLong(time.Second/2, 10*time.Second), opts.Timeout)
 		})
 	}

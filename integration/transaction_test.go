@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // What a store does inside a transaction of the service's own.
@@ -80,7 +81,7 @@ func TestTransaction(t *testing.T) {
 			t.Run(name+"/"+end, func(t *testing.T) {
 				t.Parallel()
 				s := newShop(t, name)
-				m := tokenauth.New(s.store, "acme", nil)
+				m := must.Get(tokenauth.New(s.store, "acme", nil))
 				before, token, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "before"})
 				require.NoError(t, err)
 				tx, in := s.begin(t)
@@ -224,7 +225,7 @@ func TestTransactionHoldsLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, name)
-			m := tokenauth.New(s.store, "acme", &tokenauth.Options{MaxPerUser: 1})
+			m := must.Get(tokenauth.New(s.store, "acme", &tokenauth.Options{MaxPerUser: 1}))
 			tx, in := s.begin(t)
 			require.Empty(t, liveNames(t, in))
 			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
@@ -264,6 +265,7 @@ func TestTransactionWaitsForRival(t *testing.T) {
 				err := <-done
 				if rename && !renames {
 					requireNoAnswer(t, err, what)
+					require.Equal(t, "23505", sqlState(err))
 					require.Error(t, tx.Commit())
 					return
 				}

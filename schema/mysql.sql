@@ -1,10 +1,9 @@
--- The tokens of all users, on MySQL and MariaDB.
+-- This table holds the tokens of all users, on MySQL and MariaDB.
 --
--- Times are microseconds since 1970 in UTC, NULL for never. Digests are SHA-256.
--- live_name and slot are NULL once a token is revoked: so names, and places in a
--- user's limited number of tokens, are unique among the live ones. Texts are kept
--- as the bytes of their UTF-8: the collations of text columns take some different
--- names for equal.
+-- Times are microseconds since 1970 in UTC. NULL means never. Digests are SHA-256 hashes.
+-- live_name and slot are NULL if a token is revoked, so their unique keys apply to live
+-- tokens only. Texts are stored as the bytes of their UTF-8, because the collations of text
+-- columns treat some different names as equal.
 CREATE TABLE IF NOT EXISTS tokenauth_tokens (
     id             VARBINARY(64)  NOT NULL PRIMARY KEY,
     user_id        VARBINARY(255) NOT NULL,

@@ -1,10 +1,9 @@
--- The tokens of all users, on PostgreSQL.
+-- This table holds the tokens of all users, on PostgreSQL.
 --
--- Times are microseconds since 1970 in UTC, NULL for never. Digests are SHA-256.
--- live_name and slot are NULL once a token is revoked: so names, and places in a
--- user's limited number of tokens, are unique among the live ones. COLLATE "C"
--- compares byte by byte. The free tenth of each page lets a last use be written
--- without touching an index.
+-- Times are microseconds since 1970 in UTC. NULL means never. Digests are SHA-256 hashes.
+-- live_name and slot are NULL if a token is revoked, so their unique keys apply to live
+-- tokens only. COLLATE "C" compares texts byte by byte. fillfactor leaves free space on each
+-- page, so that an UPDATE of last_used_at does not change an index.
 CREATE TABLE IF NOT EXISTS tokenauth_tokens (
     id             TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     user_id        TEXT COLLATE "C" NOT NULL,

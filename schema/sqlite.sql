@@ -1,8 +1,8 @@
--- The tokens of all users, on SQLite 3.37 or newer.
+-- This table holds the tokens of all users, on SQLite 3.37 or newer.
 --
--- Times are microseconds since 1970 in UTC, NULL for never. Digests are SHA-256.
--- live_name and slot are NULL once a token is revoked: so names, and places in a
--- user's limited number of tokens, are unique among the live ones.
+-- Times are microseconds since 1970 in UTC. NULL means never. Digests are SHA-256 hashes.
+-- live_name and slot are NULL if a token is revoked, so their unique keys apply to live
+-- tokens only.
 CREATE TABLE IF NOT EXISTS tokenauth_tokens (
     id             TEXT    NOT NULL PRIMARY KEY,
     user_id        TEXT    NOT NULL,

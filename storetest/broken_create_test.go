@@ -9,7 +9,9 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// beforeCreate makes f modify or refuse each record that Create receives.
+// beforeCreate returns a function that breaks the Create method of a store. The broken
+// Create first calls f with a copy of each given record, which f may modify. If f returns an
+// error, Create returns that error. Otherwise Create adds the copies.
 func beforeCreate(f func(s *brokenStore, r *tokenauth.Record) error) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
@@ -24,7 +26,9 @@ func beforeCreate(f func(s *brokenStore, r *tokenauth.Record) error) func(*broke
 	}
 }
 
-// evenIf makes Create add the records even if they conflict for the given reason.
+// evenIf returns a function that breaks the Create method of a store. If the given records
+// conflict with other records and the correct error is reason, the broken Create adds the
+// given records anyway and returns nil.
 func evenIf(reason error) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
@@ -42,7 +46,9 @@ func evenIf(reason error) func(*brokenStore) {
 	}
 }
 
-// refuseIf makes Create return reason if a record with another ID and digest is alike.
+// refuseIf returns a function that breaks the Create method of a store. The broken Create
+// returns the error reason if alike returns true for a stored record old and a given record
+// r. A stored record with the ID or the digest of r is not a reason to refuse r.
 func refuseIf(reason error, alike func(old, r tokenauth.Record) bool) func(*brokenStore) {
 	return beforeCreate(func(s *brokenStore, r *tokenauth.Record) error {
 		if old, ok := s.get(func(old tokenauth.Record) bool { return old.Token.ID != r.Token.ID && alike(old, *r) }); ok && old.Digest != r.Digest {
@@ -52,7 +58,8 @@ func refuseIf(reason error, alike func(old, r tokenauth.Record) bool) func(*brok
 	})
 }
 
-// eachTime makes Create store f(t) for the times CreatedAt and ExpiresAt.
+// eachTime returns a function that breaks the Create method of a store. For each given time
+// t in CreatedAt and ExpiresAt, the broken Create stores f(t).
 func eachTime(f func(time.Time) time.Time) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
@@ -92,16 +99,16 @@ var createBugs = []bug{
 			return s.plainStore.Create(ctx, records...)
 		}
 	}, []string{"keep the name and the slot of an expired token taken until the token is revoked"}},
-	{"Create takes slot 0 for a slot", refuseIf(tokenauth.ErrSlotTaken, func(old, r tokenauth.Record) bool {
+	{"Create treats slot 0 as a slot", refuseIf(tokenauth.ErrSlotTaken, func(old, r tokenauth.Record) bool {
 		return isLive(old) && old.Token.UserID == r.Token.UserID && old.Slot == r.Slot && old.Token.Name != r.Token.Name
 	}), []string{"allow any number of tokens without a slot"}},
 	{"slots are not unique", evenIf(tokenauth.ErrSlotTaken), []string{
 		"let exactly one of many concurrent calls create a token in each slot", "keep the name and the slot of an expired token taken until the token is revoked",
 	}},
 	{"names are not unique", evenIf(tokenauth.ErrNameTaken), []string{"let exactly one of 64 concurrent calls create a token with a given name"}},
-	{"keys are not unique", evenIf(tokenauth.ErrKeyTaken), []string{
-		"refuse an ID that another record has", "refuse a digest that another record has as its current or retired digest",
-		"refuse to create a record again after its key was rotated", "let exactly one of many concurrent calls create a token with a given digest",
+	{"IDs and digests are not unique", evenIf(tokenauth.ErrKeyTaken), []string{
+		"return ErrKeyTaken from Create for an ID that another record has", "return ErrKeyTaken from Create for a digest that another record has as its current or retired digest",
+		"refuse to create a record a second time after its key was rotated", "let exactly one of many concurrent calls create a token with a given digest",
 	}},
 	{"a repeated Create overwrites the record", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
@@ -113,19 +120,19 @@ var createBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"accept a record whose ID and current digest are stored already, and leave the stored record unchanged"}},
+	}, []string{"accept a record with the ID and current digest of a stored record, and leave the stored record unchanged"}},
 	{"Create refuses a repeated record", beforeCreate(func(s *brokenStore, r *tokenauth.Record) error {
 		if _, ok := s.get(withID(r.Token.ID)); ok {
 			return tokenauth.ErrKeyTaken
 		}
 		return nil
 	}), []string{
-		"accept a record whose ID and current digest are stored already, and leave the stored record unchanged",
-		"create one record when concurrent calls create the same record",
+		"accept a record with the ID and current digest of a stored record, and leave the stored record unchanged",
+		"create one record and return no error when concurrent calls of Create add the same record",
 	}},
 	{"Create checks slots before keys and names", refuseIf(tokenauth.ErrSlotTaken, func(old, r tokenauth.Record) bool {
 		return isLive(old) && old.Token.UserID == r.Token.UserID && old.Slot == r.Slot && r.Slot != 0
-	}), []string{"check the key before the name, and the name before the slot"}},
+	}), []string{"check ID and digests for conflicts first, then the name, then the slot"}},
 	{"Create is not atomic", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 			for _, r := range records {
@@ -136,10 +143,10 @@ var createBugs = []bug{
 			return nil
 		}
 	}, []string{
-		"create all of the given records or none", "check the given records against each other",
-		"create all or none of the records of each concurrent call",
+		"create either all of the given records or none of them", "detect conflicts between the records of one Create call",
+		"create either all or none of the records of each concurrent Create call",
 	}},
-	{"Create skips conflicting records", func(s *brokenStore) {
+	{"Create of several records skips conflicting records", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 			for _, r := range records {
 				if err := s.plainStore.Create(ctx, r); err != nil && len(records) == 1 {
@@ -148,7 +155,7 @@ var createBugs = []bug{
 			}
 			return nil
 		}
-	}, []string{"create all of the given records or none", "check the given records against each other"}},
+	}, []string{"create either all of the given records or none of them", "detect conflicts between the records of one Create call"}},
 	{"Create adds only the first record", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 			return s.plainStore.Create(ctx, records[:min(1, len(records))]...)
@@ -157,11 +164,11 @@ var createBugs = []bug{
 	{"Create of no records returns an error", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 			if len(records) == 0 {
-				return errors.New("no records")
+				return errors.New("Create was called without records")
 			}
 			return s.plainStore.Create(ctx, records...)
 		}
-	}, []string{"do nothing if Create gets no records"}},
+	}, []string{"do nothing and return no error if Create is called without records"}},
 	{"Create does not copy the scopes", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 			err := s.plainStore.Create(ctx, records...)
@@ -172,24 +179,24 @@ var createBugs = []bug{
 			}
 			return err
 		}
-	}, []string{"keep copies of the records passed to Create"}},
+	}, []string{"store copies of the records passed to Create, so that later changes by the caller have no effect"}},
 	{"Create drops the retired key", beforeCreate(func(_ *brokenStore, r *tokenauth.Record) error {
 		r.Retired = nil
 		return nil
 	}), []string{"return each record exactly as it was created"}},
-	{"Create doubles quotes", beforeCreate(func(_ *brokenStore, r *tokenauth.Record) error {
+	{"Create doubles single quotes in names", beforeCreate(func(_ *brokenStore, r *tokenauth.Record) error {
 		r.Token.Name = strings.ReplaceAll(r.Token.Name, "'", "''")
 		return nil
 	}), []string{"store names, scopes and user IDs unchanged, even if they contain SQL syntax"}},
 	{"Create rounds times to the nearest microsecond", eachTime(func(t time.Time) time.Time { return t.UTC().Round(time.Microsecond) }),
-		[]string{"store each time in UTC, rounded down to the microsecond, and a zero time as zero"}},
+		[]string{"store each time in UTC, rounded down to the microsecond, and a zero time as a zero time"}},
 	{"Create ignores time zones", eachTime(func(t time.Time) time.Time {
 		return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond()/1000*1000, time.UTC)
-	}), []string{"store each time in UTC, rounded down to the microsecond, and a zero time as zero"}},
+	}), []string{"store each time in UTC, rounded down to the microsecond, and a zero time as a zero time"}},
 	{"Create stores times before 1970 as zero", eachTime(func(t time.Time) time.Time {
 		if t.Unix() < 0 {
 			return time.Time{}
 		}
 		return micros(t)
-	}), []string{"store each time in UTC, rounded down to the microsecond, and a zero time as zero"}},
+	}), []string{"store each time in UTC, rounded down to the microsecond, and a zero time as a zero time"}},
 }

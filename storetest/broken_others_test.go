@@ -9,7 +9,7 @@ import (
 
 const untouched = "leave all other tokens unchanged when "
 
-// othersBugs are bugs that also affect tokens that the caller did not name.
+// othersBugs are bugs in which a call for one token or one user also changes other tokens.
 var othersBugs = []bug{
 	{"Rotate drops the retired keys of the user's other tokens", func(s *brokenStore) {
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
@@ -24,7 +24,7 @@ var othersBugs = []bug{
 			}
 			return err
 		}
-	}, []string{untouched + "a change of a token is refused"}},
+	}, []string{untouched + "Update, Rotate or Revoke of a token returns a sentinel error"}},
 	{"Update changes all tokens of the user", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			return s.alsoEdit(s.plainStore.Update(ctx, userID, id, p, at), ofUser(userID, id), func(r *tokenauth.Record) {
@@ -37,7 +37,7 @@ var othersBugs = []bug{
 			})
 		}
 	}, []string{untouched + "the scopes of a token change", untouched + "the expiry of a token changes"}},
-	{"Update renames all tokens of that name", func(s *brokenStore) {
+	{"Update renames all tokens that have the old name", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			old, _ := s.get(withID(id))
 			return s.alsoEdit(s.plainStore.Update(ctx, userID, id, p, at), withName(old.Token.Name), func(r *tokenauth.Record) {
@@ -55,7 +55,7 @@ var othersBugs = []bug{
 			}
 			return err
 		}
-	}, []string{untouched + "a use of a token is recorded"}},
+	}, []string{untouched + "Touch sets LastUsedAt of a token"}},
 	{"Revoke revokes all tokens of the user", func(s *brokenStore) {
 		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
 			return s.alsoEdit(s.plainStore.Revoke(ctx, userID, id, at), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
@@ -81,7 +81,7 @@ var othersBugs = []bug{
 			n, err := s.plainStore.RevokeAll(ctx, userID, at)
 			return n, s.alsoEdit(err, isLive, func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
-	}, []string{"revoke and count all live tokens of a user, and leave all other tokens unchanged"}},
+	}, []string{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged"}},
 	{"the name of a pruned token stays taken", func(s *brokenStore) {
 		s.refuseHeld()
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
@@ -93,7 +93,8 @@ var othersBugs = []bug{
 	}, []string{"free the ID, digests, name and slot of a deleted record"}},
 }
 
-// ofUser selects all tokens of a user except the token with the given ID.
+// ofUser returns a function that reports whether a record belongs to the user and has
+// another ID than the given ID.
 func ofUser(userID, id string) func(tokenauth.Record) bool {
 	return func(r tokenauth.Record) bool { return r.Token.UserID == userID && r.Token.ID != id }
 }
@@ -102,7 +103,8 @@ func withName(name string) func(tokenauth.Record) bool {
 	return func(r tokenauth.Record) bool { return r.Token.Name == name }
 }
 
-// alsoEdit calls edit if err is nil. It returns err.
+// alsoEdit calls edit, which changes more rows than the contract allows, if err is nil. The
+// parameter err is the result of the correct method. alsoEdit returns err.
 func (s *brokenStore) alsoEdit(err error, f func(tokenauth.Record) bool, change func(*tokenauth.Record)) error {
 	if err == nil {
 		s.edit(f, change)

@@ -9,8 +9,9 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// checkFirst makes Create check for conflicts under the lock, release the lock, and
-// add the records later.
+// checkFirst breaks the Create method of a store. The broken Create checks for conflicts with
+// the lock held, releases the lock, and takes the lock again to add the records. Another call
+// can add a conflicting record while the lock is released.
 func checkFirst(s *brokenStore) {
 	s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 		var fresh []tokenauth.Record
@@ -33,9 +34,10 @@ func checkFirst(s *brokenStore) {
 	}
 }
 
-// readThenWrite makes Update and Rotate read a row under the lock, release the lock,
-// and write the row later. The function write merges the new row r into the row now,
-// which another call may have changed since.
+// readThenWrite returns a function that breaks Update and Rotate of a store. The broken
+// methods copy a row with the lock held, and change the copy after they released the lock.
+// Then they take the lock again and call write. The parameter r of write is the changed copy.
+// The parameter now is the stored row, which another call may have changed since the read.
 func readThenWrite(write func(now *tokenauth.Record, r tokenauth.Record)) func(*brokenStore) {
 	return func(s *brokenStore) {
 		change := func(ctx context.Context, userID, id string, f func(*plainStore) error) error {
@@ -64,24 +66,24 @@ var raceBugs = []bug{
 	{"Create does not hold the lock between check and write", checkFirst, []string{
 		"let exactly one of 64 concurrent calls create a token with a given name",
 		"let exactly one of many concurrent calls create a token in each slot",
-		"let a Manager enforce MaxPerUser when it issues 64 tokens concurrently",
+		"let a Manager enforce MaxPerUser when 64 calls of Manager.Issue run concurrently",
 		"let exactly one of many concurrent calls create a token with a given digest",
-		"create one record when concurrent calls create the same record",
-		"create all or none of the records of each concurrent call",
+		"create one record and return no error when concurrent calls of Create add the same record",
+		"create either all or none of the records of each concurrent Create call",
 	}},
 	{"Update and Rotate lose concurrent changes", readThenWrite(func(now *tokenauth.Record, r tokenauth.Record) {
 		r.Token.LastUsedAt = now.Token.LastUsedAt
 		*now = r
 	}), []string{
 		"keep the changes of all concurrent updates of a token",
-		"let exactly one of many concurrent updates set a given name",
-		"let exactly one of many concurrent rotations replace a generation",
-		"let exactly one of many concurrent rotations set a given digest",
-		"keep a token revoked if it is revoked while it is rotated and updated",
+		"let exactly one of many concurrent updates set the same new name",
+		"let exactly one of many concurrent rotations replace the key of one generation",
+		"let exactly one of many concurrent rotations set the same new digest",
+		"leave a token revoked if Revoke runs while the token is rotated and updated",
 	}},
 	{"Update and Rotate lose concurrent uses and revocations", func(s *brokenStore) {
 		readThenWrite(func(now *tokenauth.Record, r tokenauth.Record) { *now = r })(s)
-		var one sync.Mutex // so that an Update and a Rotate cannot overwrite each other
+		var one sync.Mutex // runs one Update or Rotate at a time, so neither overwrites changes of the other
 		update, rotate := s.update, s.rotate
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			one.Lock()
@@ -94,10 +96,10 @@ var raceBugs = []bug{
 			return rotate(ctx, userID, id, rot, at)
 		}
 	}, []string{
-		"keep a use that is recorded while the token is updated and rotated",
-		"keep a token revoked if it is revoked while it is rotated and updated",
+		"keep the LastUsedAt that Touch sets while the token is updated and rotated",
+		"leave a token revoked if Revoke runs while the token is rotated and updated",
 	}},
-	{"Update takes two steps", func(s *brokenStore) {
+	{"Update changes the name before the other fields", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			if err := s.plainStore.Update(ctx, userID, id, tokenauth.Patch{Name: p.Name}, at); err != nil {
 				return err
@@ -106,7 +108,7 @@ var raceBugs = []bug{
 			p.Name = nil
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
-	}, []string{"return each record as it was before or after a concurrent change, never a mixture"}},
+	}, []string{"return each record as it was before or after a concurrent change, never a mixture of both"}},
 	{"RevokeAll revokes only the first ten tokens", func(s *brokenStore) {
 		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (n int, err error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: 10})
@@ -119,7 +121,7 @@ var raceBugs = []bug{
 			}
 			return n, err
 		}
-	}, []string{"revoke every token that existed before RevokeAll, even while other tokens are created"}},
+	}, []string{"revoke every token that existed before RevokeAll started, even if other tokens are created meanwhile"}},
 	{"concurrent Prunes count the same record twice", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			s.mu.Lock()
@@ -133,5 +135,5 @@ var raceBugs = []bug{
 			_, err = s.plainStore.Prune(ctx, before, limit)
 			return n, err
 		}
-	}, []string{"delete every expired record, and count it at most once, when Prune runs concurrently"}},
+	}, []string{"delete every expired record, and count it at most once, when several calls of Prune run concurrently"}},
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// ifFound makes f modify or refuse each record that Find returns.
+// ifFound returns a function that breaks the Find method of a store. The broken Find calls f
+// with each record that it found, and f may modify the record. Find returns the error of f.
 func ifFound(f func(d tokenauth.Digest, r *tokenauth.Record) error) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
@@ -24,7 +25,9 @@ func ifFound(f func(d tokenauth.Digest, r *tokenauth.Record) error) func(*broken
 	}
 }
 
-// onList makes f modify the query of List and g modify its result. Either may be nil.
+// onList returns a function that breaks the List method of a store. In the broken List, f
+// modifies the query before the search, and g replaces the list of found records. If f or g
+// is nil, that step is omitted.
 func onList(f func(*tokenauth.Query), g func([]tokenauth.Record) []tokenauth.Record) func(*brokenStore) {
 	return func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
@@ -40,7 +43,7 @@ func onList(f func(*tokenauth.Query), g func([]tokenauth.Record) []tokenauth.Rec
 	}
 }
 
-const listsInOrder = "order records by CreatedAt, then by ID, byte by byte"
+const listsInOrder = "order the listed records by CreatedAt, then by ID, and compare IDs byte by byte"
 
 var readBugs = []bug{
 	{"Find ignores the retired digest", ifFound(func(d tokenauth.Digest, r *tokenauth.Record) error {
@@ -55,25 +58,25 @@ var readBugs = []bug{
 		}
 		return nil
 	}), []string{
-		"find expired records, revoked records, and retired keys after their grace period",
-		"find a revoked token as revoked from the next call on, by each of its digests",
+		"find expired and revoked records, also by a retired digest whose grace period has ended",
+		"return a token as revoked from every Find after Revoke, for its current and its retired digest",
 	}},
 	{"Find hides expired records", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
 		if r.Token.ExpiredAt(time.Now()) {
 			return tokenauth.ErrNotFound
 		}
 		return nil
-	}), []string{"find expired records, revoked records, and retired keys after their grace period"}},
-	{"Find returns local times", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
+	}), []string{"find expired and revoked records, also by a retired digest whose grace period has ended"}},
+	{"Find returns CreatedAt in another time zone than UTC", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
 		r.Token.CreatedAt = r.Token.CreatedAt.In(time.FixedZone("", 0))
 		return nil
-	}), []string{"store each time in UTC, rounded down to the microsecond, and a zero time as zero"}},
-	{"Find returns empty scopes", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
+	}), []string{"store each time in UTC, rounded down to the microsecond, and a zero time as a zero time"}},
+	{"Find returns an empty list of scopes instead of nil", ifFound(func(_ tokenauth.Digest, r *tokenauth.Record) error {
 		if r.Token.Scopes == nil {
 			r.Token.Scopes = []string{}
 		}
 		return nil
-	}), []string{"return nil for an empty list of scopes"}},
+	}), []string{"return nil Scopes for a record that was created with an empty list of scopes"}},
 	{"Find returns neither a record nor an error", func(s *brokenStore) {
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			r, err := s.plainStore.Find(ctx, d)
@@ -138,8 +141,8 @@ var readBugs = []bug{
 			return r, err
 		}
 	}, []string{
-		"find a revoked token as revoked from the next call on, by each of its digests",
-		"find only the two latest digests after a second rotation",
+		"return a token as revoked from every Find after Revoke, for its current and its retired digest",
+		"find a token by its two latest digests, but not by its first digest, after a second rotation",
 	}},
 	{"Find mixes up the results of canceled calls", func(s *brokenStore) {
 		var last *tokenauth.Record
@@ -157,20 +160,20 @@ var readBugs = []bug{
 			last = r
 			return r, nil
 		}
-	}, []string{"find the record with the given digest, and no other, while other calls are canceled"}},
+	}, []string{"return the record with the given digest from Find, and no other record, while other calls are canceled"}},
 
 	{"List ignores the user ID", onList(func(q *tokenauth.Query) {
 		q.AllUsers, q.UserID = true, ""
 	}, nil), []string{
-		"list a user's live records and no others", "list a record by its ID only for its own user",
-		"return an error, but no sentinel error, for a query that sets neither or both of UserID and AllUsers",
+		"list a user's live records and no other records", "list the record with a given ID for its own user, but not for another user",
+		"return an error that is not a sentinel error for a query with neither or both of UserID and AllUsers",
 	}},
 	{"List without a user lists all users", onList(func(q *tokenauth.Query) {
 		q.AllUsers = q.AllUsers || q.UserID == ""
-	}, nil), []string{"return an error, but no sentinel error, for a query that sets neither or both of UserID and AllUsers"}},
+	}, nil), []string{"return an error that is not a sentinel error for a query with neither or both of UserID and AllUsers"}},
 	{"List of all users includes revoked records", onList(func(q *tokenauth.Query) {
 		q.IncludeRevoked = q.IncludeRevoked || q.AllUsers
-	}, nil), []string{"list the records of all users for AllUsers, and revoked records only for IncludeRevoked"}},
+	}, nil), []string{"list the records of all users if AllUsers is set, and revoked records only if IncludeRevoked is set"}},
 	{"List returns ErrNotFound if no record matches", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			records, err := s.plainStore.List(ctx, q)
@@ -179,37 +182,37 @@ var readBugs = []bug{
 			}
 			return records, err
 		}
-	}, []string{"return no records and no error if no record matches"}},
+	}, []string{"return no records and no error if no record matches the query"}},
 	{"List returns records in the wrong order", onList(nil, func(records []tokenauth.Record) []tokenauth.Record {
 		for i := range len(records) / 2 {
 			records[i], records[len(records)-1-i] = records[len(records)-1-i], records[i]
 		}
 		return records
 	}), []string{listsInOrder}},
-	{"List does not order equal times by ID", onList(nil, func(records []tokenauth.Record) []tokenauth.Record {
+	{"List does not order records with equal CreatedAt by ID", onList(nil, func(records []tokenauth.Record) []tokenauth.Record {
 		slices.SortStableFunc(records, func(a, b tokenauth.Record) int {
 			return fullOrder(a.Token.CreatedAt.Compare(b.Token.CreatedAt), a.Token.Name, b.Token.Name)
 		})
 		return records
 	}), []string{listsInOrder}},
 	{"List uses only the first ID", onList(func(q *tokenauth.Query) { q.IDs = q.IDs[:min(1, len(q.IDs))] }, nil), []string{
-		"list each record with one of the given IDs once, and no record for an empty list of IDs",
+		"list each record whose ID is in IDs exactly once, and no record if IDs is empty but not nil",
 	}},
-	{"List takes an empty list of IDs for any ID", onList(func(q *tokenauth.Query) {
+	{"List treats an empty list of IDs as any ID", onList(func(q *tokenauth.Query) {
 		if len(q.IDs) == 0 {
 			q.IDs = nil
 		}
-	}, nil), []string{"list each record with one of the given IDs once, and no record for an empty list of IDs"}},
+	}, nil), []string{"list each record whose ID is in IDs exactly once, and no record if IDs is empty but not nil"}},
 	{"List ignores the limit", onList(func(q *tokenauth.Query) { q.Limit = 0 }, nil), []string{
 		"list at most Limit records, and all records if Limit is 0",
 	}},
-	{"List takes the limit 0 for 3", onList(func(q *tokenauth.Query) {
+	{"List treats limit 0 as limit 3", onList(func(q *tokenauth.Query) {
 		if q.Limit == 0 {
 			q.Limit = 3
 		}
 	}, nil), []string{"list at most Limit records, and all records if Limit is 0"}},
-	{"List takes a negative limit for none", onList(func(q *tokenauth.Query) { q.Limit = max(q.Limit, 0) }, nil), []string{
-		"return an error, but no sentinel error, for a negative Limit",
+	{"List treats a negative limit as no limit", onList(func(q *tokenauth.Query) { q.Limit = max(q.Limit, 0) }, nil), []string{
+		"return an error that is not a sentinel error for a query with a negative Limit",
 	}},
 	{"List ignores the ID of the cursor", onList(func(q *tokenauth.Query) {
 		if q.After.ID != "" {
@@ -217,7 +220,7 @@ var readBugs = []bug{
 		}
 	}, nil), []string{
 		"list the records after the cursor, even if the cursor's token no longer exists",
-		"list each remaining record once, in order, when the list changes between two pages",
+		"list each record that existed before the first page once, in order, if the list changes between pages",
 	}},
 	{"List requires the cursor's token to exist", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
@@ -226,8 +229,8 @@ var readBugs = []bug{
 			}
 			return s.plainStore.List(ctx, q)
 		}
-	}, []string{"list each remaining record once, in order, when the list changes between two pages"}},
-	{"List joins the results of two reads", func(s *brokenStore) {
+	}, []string{"list each record that existed before the first page once, in order, if the list changes between pages"}},
+	{"List joins the results of two reads, which may differ", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			first, err := s.plainStore.List(ctx, q)
 			if err != nil || q.Limit > 0 || len(first) < 2 {
@@ -241,7 +244,7 @@ var readBugs = []bug{
 			half := len(first) / 2
 			return append(first[:half], again[min(half, len(again)):]...), nil
 		}
-	}, []string{"list each remaining record once, in order, while other records are created and deleted"}},
+	}, []string{"list each unchanged record once, in order, while other records are created and deleted"}},
 	{"List does not copy the scopes", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			records, err := s.plainStore.List(ctx, q)
@@ -250,9 +253,9 @@ var readBugs = []bug{
 			}
 			return records, err
 		}
-	}, []string{"return copies from List"}},
+	}, []string{"return copies from List, so that changes by the caller do not change the stored records"}},
 
-	{"Find returns ErrNotFound if canceled", func(s *brokenStore) {
+	{"Find returns ErrNotFound if its context is canceled", func(s *brokenStore) {
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			s.arrive()
 			if ctx.Err() != nil {
@@ -260,7 +263,7 @@ var readBugs = []bug{
 			}
 			return s.plainStore.Find(ctx, d)
 		}
-	}, []string{canceledCalls, overdueCalls, "find the record with the given digest, and no other, while other calls are canceled"}},
+	}, []string{canceledCalls, overdueCalls, "return the record with the given digest from Find, and no other record, while other calls are canceled"}},
 	{"Revoke ignores its context", func(s *brokenStore) {
 		s.revoke = func(_ context.Context, userID, id string, at time.Time) error {
 			return s.plainStore.Revoke(context.Background(), userID, id, at)
@@ -275,8 +278,8 @@ var readBugs = []bug{
 }
 
 const (
-	canceledCalls = "return context.Canceled, no sentinel error, if the context is canceled, and change nothing"
-	overdueCalls  = "return context.DeadlineExceeded, no sentinel error, if the deadline has passed, and change nothing"
+	canceledCalls = "return context.Canceled and no sentinel error if the context is canceled, and change nothing"
+	overdueCalls  = "return context.DeadlineExceeded and no sentinel error if the deadline has passed, and change nothing"
 )
 
 func fullOrder(byTime int, a, b string) int {

@@ -10,20 +10,20 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A bug is a defect that plant puts into a store. It must fail the cases that breaks
-// lists.
+// A bug is a defect of a Store that the suite must detect.
 type bug struct {
 	name   string
-	plant  func(*brokenStore)
-	breaks []string
+	plant  func(*brokenStore) // adds the bug to a store
+	breaks []string           // rules of the test cases that must fail on a store with the bug
 }
 
-// A brokenStore is a plainStore with some methods replaced.
+// A brokenStore is a plainStore with a bug. If one of the function fields is set, the Store
+// method of the same name calls the function instead of the method of plainStore.
 type brokenStore struct {
 	*plainStore
-	held          sync.Map     // names that the store wrongly reports as taken
-	changes       atomic.Int64 // number of calls of the writing methods
-	events        atomic.Int64 // changes plus the number of calls of arrive
+	held          sync.Map     // names for which Create wrongly returns ErrNameTaken; set by refuseHeld
+	changes       atomic.Int64 // number of finished calls of methods that write, such as Create
+	events        atomic.Int64 // the counter changes plus the number of calls of arrive
 	create        func(ctx context.Context, records ...tokenauth.Record) error
 	find          func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error)
 	list          func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error)
@@ -119,7 +119,8 @@ func (s *brokenStore) Prune(ctx context.Context, before time.Time, limit int) (i
 	return s.plainStore.Prune(ctx, before, limit)
 }
 
-// refuseHeld makes Create return ErrNameTaken for the names in s.held.
+// refuseHeld replaces Create: if a given record has a name in s.held, Create returns
+// ErrNameTaken.
 func (s *brokenStore) refuseHeld() {
 	s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 		for _, r := range records {
@@ -131,7 +132,8 @@ func (s *brokenStore) refuseHeld() {
 	}
 }
 
-// get returns a copy of the first row for which f is true, and whether such a row exists.
+// get returns a copy of the first row for which f returns true. The result ok reports
+// whether such a row exists.
 func (s *brokenStore) get(f func(tokenauth.Record) bool) (r tokenauth.Record, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +147,8 @@ func withID(id string) func(tokenauth.Record) bool {
 	return func(r tokenauth.Record) bool { return r.Token.ID == id }
 }
 
-// edit applies change to each row for which f is true. It enforces no rules.
+// edit calls change for each row for which f returns true. Unlike the Store methods, edit
+// does not check for conflicts, expiry or revocation.
 func (s *brokenStore) edit(f func(tokenauth.Record) bool, change func(*tokenauth.Record)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,14 +159,16 @@ func (s *brokenStore) edit(f func(tokenauth.Record) bool, change func(*tokenauth
 	}
 }
 
-// arrive waits between the two steps of a racy store. It returns when another call
-// arrives or changes the store, or when the wait of await ends.
+// arrive makes a race condition likely. A broken method calls arrive between a read and the
+// write that depends on the read. The method arrive waits until another goroutine calls arrive
+// or finishes a method that writes. If neither happens, arrive returns when await gives up.
 func (s *brokenStore) arrive() {
 	s.events.Add(1)
 	await(&s.events)
 }
 
-// await waits until the counter grows. It gives up after yielding 2,000 times.
+// await waits until the counter events is greater than at the start of the call. It gives
+// up after 2,000 calls of runtime.Gosched.
 func await(events *atomic.Int64) {
 	n := events.Load()
 	for range 2000 {

@@ -15,28 +15,29 @@ var concurrencyCases = []testCase{
 	// Case S7.
 	{"let exactly one of many concurrent calls create a token in each slot", concurrentSlots},
 	// Case S7.
-	{"let a Manager enforce MaxPerUser when it issues 64 tokens concurrently", concurrentIssues},
+	{"let a Manager enforce MaxPerUser when 64 calls of Manager.Issue run concurrently", concurrentIssues},
 	// Case S8.
 	{"let exactly one of many concurrent calls create a token with a given digest", concurrentDigests},
-	{"create one record when concurrent calls create the same record", concurrentRepeats},
-	{"create all or none of the records of each concurrent call", concurrentBatches},
+	{"create one record and return no error when concurrent calls of Create add the same record", concurrentRepeats},
+	{"create either all or none of the records of each concurrent Create call", concurrentBatches},
 	// Case S5.
-	{"let exactly one of many concurrent updates set a given name", concurrentRenames},
+	{"let exactly one of many concurrent updates set the same new name", concurrentRenames},
 	{"keep the changes of all concurrent updates of a token", concurrentUpdates},
-	{"keep a use that is recorded while the token is updated and rotated", concurrentTouchAndUpdate},
-	{"keep the latest of many concurrent uses", concurrentTouches},
+	{"keep the LastUsedAt that Touch sets while the token is updated and rotated", concurrentTouchAndUpdate},
+	{"keep the latest LastUsedAt when many calls of Touch run concurrently", concurrentTouches},
 	// Case E10.
-	{"let exactly one of many concurrent rotations replace a generation", concurrentRotations},
-	{"let exactly one of many concurrent rotations set a given digest", concurrentRotationsToOne},
-	{"keep a token revoked if it is revoked while it is rotated and updated", concurrentRotateAndRevoke},
+	{"let exactly one of many concurrent rotations replace the key of one generation", concurrentRotations},
+	{"let exactly one of many concurrent rotations set the same new digest", concurrentRotationsToOne},
+	{"leave a token revoked if Revoke runs while the token is rotated and updated", concurrentRotateAndRevoke},
 	// Case E15.
-	{"revoke every token that existed before RevokeAll, even while other tokens are created", concurrentRevokeAll},
+	{"revoke every token that existed before RevokeAll started, even if other tokens are created meanwhile", concurrentRevokeAll},
 	// Case S23.
-	{"delete every expired record, and count it at most once, when Prune runs concurrently", concurrentPrunes},
+	{"delete every expired record, and count it at most once, when several calls of Prune run concurrently", concurrentPrunes},
 }
 
-// persist retries call until it returns nil or a sentinel error, up to 20 times.
-// After any other error, the outcome of the call is unknown.
+// persist calls the function that its parameter call holds, up to 20 times, until the
+// function returns nil or a sentinel error. After any other error, for example a deadlock,
+// the store may have changed or not. Every Store method is safe to repeat.
 func persist(call func() error) error {
 	var err error
 	for range 20 {
@@ -47,8 +48,9 @@ func persist(call func() error) error {
 	return err
 }
 
-// atOnce calls f concurrently with each index from 0 to n-1, and retries each call
-// with persist. It returns the n errors.
+// atOnce starts n goroutines, which call f concurrently with the indexes 0 to n-1. Each
+// goroutine uses persist to repeat a call that failed. atOnce returns the n errors in the
+// order of the indexes.
 func atOnce(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
@@ -64,8 +66,9 @@ func atOnce(n int, f func(i int) error) []error {
 	return errs
 }
 
-// oneWins fails the test unless exactly one call succeeded and all other calls
-// returned the error lost. It returns the index of the call that succeeded.
+// oneWins fails the test case unless exactly one of errs is nil and all other errors are or
+// wrap the error lost. It returns the index of the nil error, which is the index of the call
+// that succeeded. The parameter what describes the calls in failure messages.
 func (t *tester) oneWins(errs []error, lost error, what string) int {
 	t.Helper()
 	winner := -1
@@ -85,7 +88,8 @@ func (t *tester) oneWins(errs []error, lost error, what string) int {
 	return winner
 }
 
-// allSucceed fails the test if any call failed.
+// allSucceed fails the test case if one of errs is not nil. The parameter what describes the
+// calls in the failure message.
 func (t *tester) allSucceed(errs []error, what string) {
 	t.Helper()
 	for _, err := range errs {
@@ -93,7 +97,8 @@ func (t *tester) allSucceed(errs []error, what string) {
 	}
 }
 
-// createAtOnce creates each record in its own goroutine.
+// createAtOnce calls Create concurrently, once for each record. It returns the errors in
+// the order of the records.
 func (t *tester) createAtOnce(records []tokenauth.Record) []error {
 	return atOnce(len(records), func(i int) error { return t.store.Create(t.ctx, records[i]) })
 }
@@ -103,7 +108,7 @@ func concurrentNames(t *tester) {
 	for i := range records {
 		records[i] = newRecord(alice, "Foo", fmt.Sprint("creator ", i))
 	}
-	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrNameTaken, "Create with the name")
+	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrNameTaken, "Create of a token with the same name")
 	t.holds(records[winner])
 }
 
@@ -117,7 +122,7 @@ func concurrentSlots(t *tester) {
 	errs := t.createAtOnce(records)
 	var winners []tokenauth.Record
 	for first := 0; first < len(records); first += rivals {
-		winner := t.oneWins(errs[first:first+rivals], tokenauth.ErrSlotTaken, "Create with a slot")
+		winner := t.oneWins(errs[first:first+rivals], tokenauth.ErrSlotTaken, "Create of a token in the same slot")
 		winners = append(winners, records[first+winner])
 	}
 	t.holds(winners...)
@@ -125,22 +130,23 @@ func concurrentSlots(t *tester) {
 
 func concurrentIssues(t *tester) {
 	const limit = 5
-	tokens := tokenauth.New(t.store, "acme", &tokenauth.Options{MaxPerUser: limit, Now: func() time.Time { return start }})
+	tokens, err := tokenauth.New(t.store, "acme", &tokenauth.Options{MaxPerUser: limit, Now: func() time.Time { return start }})
+	t.wants(nil, err, "tokenauth.New")
 	errs := atOnce(64, func(i int) error {
 		_, _, err := tokens.Issue(t.ctx, tokenauth.Spec{UserID: alice, Name: fmt.Sprint("client ", i)})
 		switch {
 		case errors.Is(err, tokenauth.ErrTooManyTokens):
 			return nil
-		case errors.Is(err, tokenauth.ErrNameTaken): // an earlier try of this call created the token
+		case errors.Is(err, tokenauth.ErrNameTaken): // an earlier attempt of persist created this token
 			return nil
 		case errors.Is(err, tokenauth.ErrConflict):
-			return errors.New("lost every race for a slot") // persist retries the call
+			return errors.New("in each attempt of Issue, another call created a token first") // not a sentinel error, so persist calls Issue again
 		}
 		return err
 	})
 	t.allSucceed(errs, "Manager.Issue, which may also return ErrTooManyTokens,")
 	if n := len(t.list(tokenauth.Query{UserID: alice})); n != limit {
-		t.failf("%d tokens are live, want MaxPerUser: %d", n, limit)
+		t.failf("the user has %d live tokens after the calls of Issue, want MaxPerUser, which is %d", n, limit)
 	}
 }
 
@@ -150,13 +156,13 @@ func concurrentDigests(t *tester) {
 		records[i] = newRecord(fmt.Sprint("user ", i), "Foo", fmt.Sprint("creator ", i))
 		records[i].Digest = digest("the same")
 	}
-	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrKeyTaken, "Create with the digest")
+	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrKeyTaken, "Create of a token with the same digest")
 	t.holds(records[winner])
 }
 
 func concurrentRepeats(t *tester) {
 	errs := atOnce(16, func(int) error { return t.store.Create(t.ctx, full("Foo")) })
-	t.allSucceed(errs, "Create of the same record")
+	t.allSucceed(errs, "concurrent Create of the same record")
 	t.holds(full("Foo"))
 }
 
@@ -167,11 +173,11 @@ func concurrentBatches(t *tester) {
 		}
 	}
 	errs := atOnce(16, func(i int) error { return t.store.Create(t.ctx, batch(i)...) })
-	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "Create of three records, one of them with the name")
+	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "Create of three records, of which the second has the same name in each call")
 	t.holds(batch(winner)...)
 }
 
-// some creates n records of alice and returns them.
+// some creates n live records of the user alice in the store, and returns these records.
 func (t *tester) some(n int) []tokenauth.Record {
 	t.Helper()
 	records := make([]tokenauth.Record, n)
@@ -187,7 +193,7 @@ func concurrentRenames(t *tester) {
 	errs := atOnce(len(records), func(i int) error {
 		return t.store.Update(t.ctx, alice, records[i].Token.ID, rename("Foo"), after(5))
 	})
-	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "Update to the name")
+	winner := t.oneWins(errs, tokenauth.ErrNameTaken, "Update of different tokens to the same name")
 	records[winner].Token.Name = "Foo"
 	t.holds(records...)
 }
@@ -198,7 +204,7 @@ func concurrentUpdates(t *tester) {
 	for i, r := range records {
 		patches[0] = rename(fmt.Sprint("renamed ", i))
 		errs := atOnce(len(patches), func(i int) error { return t.store.Update(t.ctx, alice, r.Token.ID, patches[i], after(5)) })
-		t.allSucceed(errs, "Update of one field")
+		t.allSucceed(errs, "concurrent Update of one field of a token")
 		records[i].Token.Name, records[i].Token.Scopes, records[i].Token.ExpiresAt = *patches[0].Name, []string{"a", "b"}, after(99)
 	}
 	t.holds(records...)
@@ -214,7 +220,7 @@ func concurrentTouchAndUpdate(t *tester) {
 				return t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(1, fmt.Sprint("new ", i)), after(5))
 			},
 		}
-		t.allSucceed(atOnce(len(steps), func(i int) error { return steps[i]() }), "Update, Touch and Rotate of a token")
+		t.allSucceed(atOnce(len(steps), func(i int) error { return steps[i]() }), "concurrent Update, Touch or Rotate of one token")
 		r = rotated(usedAt(r, after(7)), rotation(1, fmt.Sprint("new ", i)))
 		r.Token.Scopes = []string{"a"}
 		records[i] = r
@@ -226,12 +232,12 @@ func concurrentTouches(t *tester) {
 	records := t.some(4)
 	errs := atOnce(32, func(i int) error {
 		var uses []tokenauth.Use
-		for j := range records { // the order of the uses varies between goroutines
+		for j := range records { // the order of uses differs between goroutines
 			uses = append(uses, use(records[(j*3+i)%len(records)], after((i*7)%32)))
 		}
 		return t.store.Touch(t.ctx, uses...)
 	})
-	t.allSucceed(errs, "Touch")
+	t.allSucceed(errs, "concurrent Touch of the same tokens")
 	for i, r := range records {
 		records[i] = usedAt(r, after(31))
 	}
@@ -243,7 +249,7 @@ func concurrentRotations(t *tester) {
 	t.create(r)
 	rot := func(i int) tokenauth.Rotation { return rotation(2, fmt.Sprint("rotation ", i)) }
 	errs := atOnce(16, func(i int) error { return t.store.Rotate(t.ctx, alice, r.Token.ID, rot(i), after(5)) })
-	winner := t.oneWins(errs, tokenauth.ErrConflict, "Rotate of generation 2")
+	winner := t.oneWins(errs, tokenauth.ErrConflict, "Rotate of the same token from generation 2")
 	t.holds(rotated(r, rot(winner)))
 	for i := range errs {
 		if i != winner {
@@ -258,7 +264,7 @@ func concurrentRotationsToOne(t *tester) {
 	errs := atOnce(len(records), func(i int) error {
 		return t.store.Rotate(t.ctx, alice, records[i].Token.ID, rotation(1, "the same"), after(5))
 	})
-	winner := t.oneWins(errs, tokenauth.ErrKeyTaken, "Rotate to the digest")
+	winner := t.oneWins(errs, tokenauth.ErrKeyTaken, "Rotate of different tokens to the same digest")
 	records[winner] = rotated(records[winner], rotation(1, "the same"))
 	t.holds(records...)
 }
@@ -272,17 +278,17 @@ func concurrentRotateAndRevoke(t *tester) {
 			func() error { return t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), after(5)) },
 		}
 		errs := atOnce(len(steps), func(i int) error { return steps[i]() })
-		t.wants(nil, errs[1], "Revoke")
+		t.wants(nil, errs[1], "Revoke during Rotate and Update")
 		r = revoked(r, after(5))
 		if errs[0] == nil {
 			r = rotated(r, rot)
 		} else {
-			t.wants(tokenauth.ErrNotFound, errs[0], "Rotate")
+			t.wants(tokenauth.ErrNotFound, errs[0], "Rotate during Revoke and Update")
 		}
 		if errs[2] == nil {
 			r.Token.Scopes = []string{"a"}
 		} else {
-			t.wants(tokenauth.ErrNotFound, errs[2], "Update")
+			t.wants(tokenauth.ErrNotFound, errs[2], "Update during Revoke and Rotate")
 		}
 		t.lists(tokenauth.Query{UserID: alice, IDs: []string{r.Token.ID}, IncludeRevoked: true}, r)
 	}
@@ -300,7 +306,7 @@ func concurrentRevokeAll(t *tester) {
 		counted, err = t.store.RevokeAll(t.ctx, alice, after(5))
 		return err
 	})
-	t.allSucceed(errs, "Create and RevokeAll")
+	t.allSucceed(errs, "concurrent Create or RevokeAll")
 	dead := map[string]bool{}
 	for _, r := range t.list(tokenauth.Query{UserID: alice, IncludeRevoked: true}) {
 		if !r.Token.RevokedAt.IsZero() {
@@ -328,13 +334,13 @@ func concurrentPrunes(t *tester) {
 		counts[i] += n
 		return err
 	})
-	t.allSucceed(errs, "Prune")
+	t.allSucceed(errs, "concurrent Prune")
 	total := 0
 	for _, n := range counts {
 		total += n
 	}
 	if total > 40 {
-		t.failf("the calls of Prune returned %d in total, want at most 40", total)
+		t.failf("the concurrent calls of Prune counted %d deleted records in total, want at most 40", total)
 	}
 	for range 40 {
 		if t.prune(after(10), 10) == 0 {

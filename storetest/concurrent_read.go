@@ -13,15 +13,15 @@ import (
 
 var concurrentReadCases = []testCase{
 	// Case S18.
-	{"find the record with the given digest, and no other, while other calls are canceled", readCanceled},
-	{"return each record as it was before or after a concurrent change, never a mixture", readWhole},
+	{"return the record with the given digest from Find, and no other record, while other calls are canceled", readCanceled},
+	{"return each record as it was before or after a concurrent change, never a mixture of both", readWhole},
 	// Case S21.
-	{"list each remaining record once, in order, while other records are created and deleted", readListed},
+	{"list each unchanged record once, in order, while other records are created and deleted", readListed},
 }
 
-// readCanceled cancels every second call of Find while it runs. With a driver that
-// returns the result of a canceled query to another query (CVE-2025-47907), a
-// service would sign in the wrong user.
+// readCanceled calls Find from many goroutines and cancels every second call while the call
+// runs. The bug CVE-2025-47907 of database/sql returned rows of another query if a query was
+// canceled. In a store with such a bug, a key would sign in the wrong user.
 func readCanceled(t *tester) {
 	records := t.some(100)
 	const callers, calls = 32, 32
@@ -36,8 +36,9 @@ func readCanceled(t *tester) {
 	}))
 }
 
-// findCanceled calls Find for r. If isCanceled is set, it cancels the context after
-// the given number of pauses, and Find may return an error that is not a sentinel.
+// findCanceled calls Find with the digest of r and checks the result. If isCanceled is true,
+// another goroutine calls runtime.Gosched as many times as pauses says, and then cancels the
+// context of Find. Find may then return an error that is not a sentinel error.
 func findCanceled(t *tester, r tokenauth.Record, isCanceled bool, pauses int) error {
 	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
@@ -64,15 +65,15 @@ func findCanceled(t *tester, r tokenauth.Record, isCanceled bool, pauses int) er
 	return nil
 }
 
-// A wrong is a failure that a goroutine detected. Only the goroutine of the test may
-// end the test, so the other goroutines return a wrong as their error. It poses as a
-// sentinel error so that persist does not retry the call.
+// A wrong is an error that reports a violation of the Store contract. Only the goroutine of
+// the test may call Fatalf, so other goroutines return a wrong instead. Because persist
+// does not repeat a call after a sentinel error, a wrong matches ErrConflict in errors.Is.
 type wrong struct{ what string }
 
 func (w wrong) Error() string        { return w.what }
 func (w wrong) Is(target error) bool { return target == tokenauth.ErrConflict }
 
-// judge fails the test with the first error.
+// judge fails the test case with the first error in errs that is not nil.
 func (t *tester) judge(errs []error) {
 	t.Helper()
 	for _, err := range errs {
@@ -82,8 +83,9 @@ func (t *tester) judge(errs []error) {
 	}
 }
 
-// meanwhile runs each writer once in its own goroutine. Three other goroutines call
-// read up to 60 times each until all writers have returned.
+// meanwhile runs each function in writers once, in its own goroutine. At the same time,
+// three other goroutines call the function read until all writers have returned, at most 60
+// times per goroutine.
 func (t *tester) meanwhile(read func() error, writers ...func() error) {
 	t.Helper()
 	var writing atomic.Int32
@@ -103,8 +105,8 @@ func (t *tester) meanwhile(read func() error, writers ...func() error) {
 	}))
 }
 
-// steps calls step with each index from 0 to n-1. It yields to other goroutines
-// after each call.
+// steps calls the function step n times, with the indexes 0 to n-1, and repeats failed calls
+// with persist. After each index, steps calls runtime.Gosched to let other goroutines run.
 func steps(n int, step func(i int) error) error {
 	for i := range n {
 		if err := persist(func() error { return step(i) }); err != nil {
@@ -117,14 +119,15 @@ func steps(n int, step func(i int) error) error {
 	return nil
 }
 
-// readWhole reads a token while other goroutines rotate and update it. Each rotation
-// and each update changes several fields in one call.
+// readWhole reads a token while one goroutine rotates the token and another goroutine
+// updates the token. Each call of Rotate or Update changes several fields. List must never
+// return a record in which only some of these fields are changed.
 func readWhole(t *tester) {
 	r := named("name 0")
 	r.Token.Scopes = []string{"scope-0"}
 	t.create(r)
 	id := r.Token.ID
-	keys := []tokenauth.Digest{{}, r.Digest} // the digest of each generation
+	keys := []tokenauth.Digest{{}, r.Digest} // keys[n] is the current digest of the token in generation n
 	for i := range 30 {
 		keys = append(keys, rotation(i+1, fmt.Sprint("rotation ", i)).Digest)
 	}
@@ -157,7 +160,7 @@ func readOne(t *tester, id string, keys []tokenauth.Digest) error {
 	isRotated := r.Digest == keys[n] && (n == 1 && r.Retired == nil || n > 1 && r.Retired != nil && r.Retired.Digest == keys[n-1])
 	isUpdated := fmt.Sprint(r.Token.Scopes) == "[scope-"+strings.TrimPrefix(r.Token.Name, "name ")+"]"
 	if !isRotated || !isUpdated {
-		return wrong{fmt.Sprintf("List returned a partly changed record: generation %d, name %q, scopes %q", n, r.Token.Name, r.Token.Scopes)}
+		return wrong{fmt.Sprintf("List returned a record with only some fields of a Rotate or Update changed: generation %d, name %q, scopes %q", n, r.Token.Name, r.Token.Scopes)}
 	}
 	return nil
 }
@@ -171,8 +174,8 @@ func readListed(t *tester) {
 	)
 }
 
-// comeAndGo creates a record if i is even. Otherwise it deletes the record that the
-// previous step created.
+// comeAndGo creates a record if the index i is even. If i is odd, comeAndGo deletes the
+// record that it created for the index i-1.
 func comeAndGo(t *tester, i int) error {
 	r := createdAt(i/2%10, fmt.Sprint("comes and goes ", i/2))
 	if i%2 == 0 {
@@ -191,7 +194,7 @@ func readList(t *tester, stay []tokenauth.Record) error {
 		return err
 	}
 	if !slices.IsSortedFunc(got, func(a, b tokenauth.Record) int { return compare(a.Token.Cursor(), b.Token.Cursor()) }) {
-		return wrong{"List returned records out of order"}
+		return wrong{"List returned records out of order (the order is CreatedAt, then ID)"}
 	}
 	seen := map[string]int{}
 	for _, r := range got {

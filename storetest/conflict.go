@@ -18,18 +18,18 @@ var conflictCases = []testCase{
 	{"keep the name and the slot of an expired token taken until the token is revoked", conflictOfExpired},
 	{"allow any number of tokens without a slot", conflictNoSlot},
 	// Case S8.
-	{"refuse an ID that another record has", conflictID},
+	{"return ErrKeyTaken from Create for an ID that another record has", conflictID},
 	// Case S8.
-	{"refuse a digest that another record has as its current or retired digest", conflictDigest},
-	{"accept a record whose ID and current digest are stored already, and leave the stored record unchanged", conflictSame},
-	{"refuse to create a record again after its key was rotated", conflictRotated},
-	{"check the key before the name, and the name before the slot", conflictOrder},
-	{"create all of the given records or none", conflictAllOrNone},
-	{"check the given records against each other", conflictAmongGiven},
+	{"return ErrKeyTaken from Create for a digest that another record has as its current or retired digest", conflictDigest},
+	{"accept a record with the ID and current digest of a stored record, and leave the stored record unchanged", conflictSame},
+	{"refuse to create a record a second time after its key was rotated", conflictRotated},
+	{"check ID and digests for conflicts first, then the name, then the slot", conflictOrder},
+	{"create either all of the given records or none of them", conflictAllOrNone},
+	{"detect conflicts between the records of one Create call", conflictAmongGiven},
 }
 
-// oddNames are distinct names. Some of them look alike, or are equal under the
-// collation of a database.
+// oddNames are names that all differ as bytes. Some of the names look alike, and some are
+// equal under the default collation of a database.
 var oddNames = []string{
 	"ci", "CI", "Ci", "ci ", " ci", "ci\u00a0", "c i", "c\u200di", "c\u00ed", "ci\u0301", "c\u0131", "c\u0130",
 	"fi", "\ufb01", "ss", "\u00df", "\u1e9e", "a", "A", "\u00e0", "\u00e4", "a\u0308",
@@ -170,7 +170,7 @@ func conflictOrder(t *tester) {
 	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken ID, name and slot")
 	r = other
 	r.Token.Name, r.Slot = first.Token.Name, first.Slot
-	t.wants(nil, t.store.Create(t.ctx, r), "Create of a stored record, now with a taken name and slot")
+	t.wants(nil, t.store.Create(t.ctx, r), "Create of a stored record, but with the name and the slot of another record")
 	t.holds(first, other)
 }
 
@@ -191,7 +191,7 @@ func conflictAllOrNone(t *tester) {
 		for i := range records {
 			given := append([]tokenauth.Record(nil), records...)
 			conflict.change(&given[i])
-			t.wants(conflict.want, t.store.Create(t.ctx, given...), "Create of three records, number %d with a taken %s", i+1, what)
+			t.wants(conflict.want, t.store.Create(t.ctx, given...), "Create of three records, of which number %d has a taken %s", i+1, what)
 			t.holds(taken)
 		}
 	}
@@ -203,19 +203,19 @@ func conflictAmongGiven(t *tester) {
 		change func(*tokenauth.Record)
 		want   error
 	}{
-		"ID":                      {func(r *tokenauth.Record) { r.Token.ID = first.Token.ID }, tokenauth.ErrKeyTaken},
-		"digest":                  {func(r *tokenauth.Record) { r.Digest = first.Digest }, tokenauth.ErrKeyTaken},
-		"digest as a retired one": {func(r *tokenauth.Record) { r.Digest = first.Retired.Digest }, tokenauth.ErrKeyTaken},
-		"retired digest":          {func(r *tokenauth.Record) { r.Retired = first.Retired }, tokenauth.ErrKeyTaken},
-		"name":                    {func(r *tokenauth.Record) { r.Token.Name = first.Token.Name }, tokenauth.ErrNameTaken},
-		"slot":                    {func(r *tokenauth.Record) { r.Slot = first.Slot }, tokenauth.ErrSlotTaken},
-		"name and slot":           {func(r *tokenauth.Record) { r.Token.Name, r.Slot = first.Token.Name, first.Slot }, tokenauth.ErrNameTaken},
-		"digest, name and slot":   {func(r *tokenauth.Record) { r.Digest, r.Token.Name, r.Slot = first.Digest, first.Token.Name, first.Slot }, tokenauth.ErrKeyTaken},
-		"revoked record's digest": {func(r *tokenauth.Record) { r.Token.RevokedAt, r.Digest = after(1), first.Digest }, tokenauth.ErrKeyTaken},
+		"the same ID":     {func(r *tokenauth.Record) { r.Token.ID = first.Token.ID }, tokenauth.ErrKeyTaken},
+		"the same digest": {func(r *tokenauth.Record) { r.Digest = first.Digest }, tokenauth.ErrKeyTaken},
+		"one digest, current in one record and retired in the other": {func(r *tokenauth.Record) { r.Digest = first.Retired.Digest }, tokenauth.ErrKeyTaken},
+		"the same retired digest":                                    {func(r *tokenauth.Record) { r.Retired = first.Retired }, tokenauth.ErrKeyTaken},
+		"the same name":                                              {func(r *tokenauth.Record) { r.Token.Name = first.Token.Name }, tokenauth.ErrNameTaken},
+		"the same slot":                                              {func(r *tokenauth.Record) { r.Slot = first.Slot }, tokenauth.ErrSlotTaken},
+		"the same name and slot":                                     {func(r *tokenauth.Record) { r.Token.Name, r.Slot = first.Token.Name, first.Slot }, tokenauth.ErrNameTaken},
+		"the same digest, name and slot":                             {func(r *tokenauth.Record) { r.Digest, r.Token.Name, r.Slot = first.Digest, first.Token.Name, first.Slot }, tokenauth.ErrKeyTaken},
+		"the same digest, although one of the two is revoked":        {func(r *tokenauth.Record) { r.Token.RevokedAt, r.Digest = after(1), first.Digest }, tokenauth.ErrKeyTaken},
 	} {
 		second := named("second")
 		conflict.change(&second)
-		t.wants(conflict.want, t.store.Create(t.ctx, first, named("between"), second), "Create of two records with the same %s", what)
+		t.wants(conflict.want, t.store.Create(t.ctx, first, named("between"), second), "Create of three records, two of which have %s", what)
 		t.holds()
 	}
 	t.create(first, first)

@@ -10,13 +10,13 @@ import (
 
 var contextCases = []testCase{
 	// Case S17.
-	{"return context.Canceled, no sentinel error, if the context is canceled, and change nothing", func(t *tester) {
+	{"return context.Canceled and no sentinel error if the context is canceled, and change nothing", func(t *tester) {
 		ctx, cancel := context.WithCancel(t.ctx)
 		cancel()
 		contextDone(t, ctx, context.Canceled)
 	}},
 	// Case S17.
-	{"return context.DeadlineExceeded, no sentinel error, if the deadline has passed, and change nothing", func(t *tester) {
+	{"return context.DeadlineExceeded and no sentinel error if the deadline has passed, and change nothing", func(t *tester) {
 		ctx, cancel := context.WithDeadline(t.ctx, time.Unix(0, 0))
 		defer cancel()
 		contextDone(t, ctx, context.DeadlineExceeded)
@@ -29,7 +29,7 @@ func contextDone(t *tester, ctx context.Context, want error) {
 	for _, call := range callsOn(t.store, foo, expired) {
 		err := call.do(ctx)
 		if !errors.Is(err, want) || sentinelOf(err) != nil {
-			t.failf("%s returned %s, want %v and no sentinel error", call.name, describe(err), want)
+			t.failf("%s returned %s, want an error that wraps %q and no sentinel error", call.name, describe(err), want)
 		}
 		t.holds(foo, expired)
 	}
@@ -40,8 +40,9 @@ type call struct {
 	do   func(context.Context) error
 }
 
-// callsOn returns calls of all methods. If the context is not done, some of the
-// calls succeed and the other calls return a sentinel error.
+// callsOn returns at least one call of each Store method. With a context that is not done,
+// some of the calls would succeed and the other calls would return a sentinel error. With a
+// context that is done, every call must return the context's error instead.
 func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
 	id := foo.Token.ID
 	return []call{
@@ -57,7 +58,7 @@ func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
 		{"Update to a taken name", func(ctx context.Context) error { return s.Update(ctx, alice, id, rename("expired"), after(5)) }},
 		{"Update of an unknown token", func(ctx context.Context) error { return s.Update(ctx, bob, id, everything, after(5)) }},
 		{"Rotate", func(ctx context.Context) error { return s.Rotate(ctx, alice, id, rotation(2, "second"), after(5)) }},
-		{"Rotate of another generation", func(ctx context.Context) error { return s.Rotate(ctx, alice, id, rotation(9, "second"), after(5)) }},
+		{"Rotate with the wrong generation", func(ctx context.Context) error { return s.Rotate(ctx, alice, id, rotation(9, "second"), after(5)) }},
 		{"Rotate of an unknown token", func(ctx context.Context) error { return s.Rotate(ctx, bob, id, rotation(2, "second"), after(5)) }},
 		{"Revoke", func(ctx context.Context) error { return s.Revoke(ctx, alice, id, after(5)) }},
 		{"Revoke of an unknown token", func(ctx context.Context) error { return s.Revoke(ctx, bob, id, after(5)) }},

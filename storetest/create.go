@@ -12,14 +12,14 @@ var createCases = []testCase{
 	// Case S1.
 	{"return each record exactly as it was created", createRoundTrip},
 	// Case S12.
-	{"store each time in UTC, rounded down to the microsecond, and a zero time as zero", createTimes},
+	{"store each time in UTC, rounded down to the microsecond, and a zero time as a zero time", createTimes},
 	// Case S22.
 	{"store names, scopes and user IDs unchanged, even if they contain SQL syntax", createOddTexts},
 	// Case S20.
-	{"keep copies of the records passed to Create", createCopies},
+	{"store copies of the records passed to Create, so that later changes by the caller have no effect", createCopies},
 	{"create several records in one call", createMany},
-	{"do nothing if Create gets no records", func(t *tester) { t.create(); t.holds() }},
-	{"return nil for an empty list of scopes", createNoScopes},
+	{"do nothing and return no error if Create is called without records", func(t *tester) { t.create(); t.holds() }},
+	{"return nil Scopes for a record that was created with an empty list of scopes", createNoScopes},
 }
 
 func createRoundTrip(t *tester) {
@@ -34,7 +34,9 @@ func createRoundTrip(t *tester) {
 	t.holds(retired, plain, imported, gone)
 }
 
-// oddTimes lists given times and the times that a store must return for them.
+// oddTimes lists pairs of times. After a test case has stored the time in the field given,
+// the store must return the time in the field kept. That time is in UTC and is rounded down to
+// the microsecond.
 var oddTimes = []struct {
 	name        string
 	given, kept time.Time
@@ -56,7 +58,7 @@ func createTimes(t *tester) {
 	for _, odd := range oddTimes {
 		given, want := full(odd.name), full(odd.name)
 		given.Slot, want.Slot = 0, 0
-		if odd.given.IsZero() { // CreatedAt and Retired.Until are never zero
+		if odd.given.IsZero() { // valid records never have a zero CreatedAt or Retired.Until
 			given.Retired, want.Retired = nil, nil
 		} else {
 			given.Token.CreatedAt, want.Token.CreatedAt = odd.given, odd.kept
@@ -72,8 +74,9 @@ func createTimes(t *tester) {
 	t.holds(kept...)
 }
 
-// oddTexts have a special meaning in SQL, LIKE patterns, templates or format
-// strings, or contain characters outside ASCII.
+// oddTexts are names and user IDs that a store may fail to store unchanged. Some texts have
+// a special meaning in SQL, LIKE patterns, templates, number literals or format strings.
+// Other texts contain non-ASCII characters.
 var oddTexts = []string{
 	`'; DROP TABLE tokenauth_tokens; --`, `"`, `''`, "`", `\`, `\'`, `%`, `_`, `a%b`, `{table}`, `{columns}`,
 	`?`, `$1`, `:a`, `@a`, `NULL`, `null`, `SELECT`, `1`, `01`, `1.0`, `1e3`, `0x1F`, `true`, `/* */`, `-- `, `#`, `;`,
@@ -98,7 +101,8 @@ func createOddTexts(t *tester) {
 	t.holds(all...)
 }
 
-// asciiOf returns text without the characters that a scope must not contain.
+// asciiOf returns text without the characters that a scope must not contain: non-ASCII and
+// control characters, spaces, double quotes and backslashes.
 func asciiOf(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {

@@ -8,7 +8,7 @@ import (
 
 var findCases = []testCase{
 	{"find a record by its current and its retired digest", findBoth},
-	{"find expired records, revoked records, and retired keys after their grace period", findDead},
+	{"find expired and revoked records, also by a retired digest whose grace period has ended", findDead},
 	// Case S9.
 	{"return ErrNotFound for a digest that no record has", findNothing},
 	// Case S2.
@@ -39,15 +39,16 @@ func findNothing(t *tester) {
 	t.create(full("Foo"), named("Bar"))
 	t.misses(digest("Baz"), "an unknown digest")
 	t.misses(tokenauth.Digest{}, "the zero digest")
-	t.misses(tokenauth.Digest(bytes.Repeat([]byte{0xff}, 32)), "the highest digest")
+	t.misses(tokenauth.Digest(bytes.Repeat([]byte{0xff}, 32)), "the digest of 32 bytes 0xff")
 }
 
-// findBytes creates records whose digests are equal in a text column, in a LIKE
-// pattern or under a loose comparison. If the store confuses two digests, the key
-// of one token is accepted for the other token.
+// findBytes creates records whose digests differ only slightly, for example in letter case,
+// in trailing spaces or in a LIKE wildcard. Such digests may compare as equal in a text
+// column. If the store confuses two digests, it accepts the key of one token for another
+// token.
 func findBytes(t *tester) {
 	text := func(s string) (d tokenauth.Digest) {
-		copy(d[:], s) // padded with NUL
+		copy(d[:], s) // the rest of the digest d stays zero bytes
 		return d
 	}
 	lower := text("abcdefghijklmnopqrstuvwxyzabcdef")
@@ -65,7 +66,7 @@ func findBytes(t *tester) {
 	}
 	var all []tokenauth.Record
 	for i, d := range digests {
-		t.misses(d, "digest %d, which is similar to stored digests but not stored,", i)
+		t.misses(d, "digest %d, which is similar to stored digests but is not stored yet,", i)
 		r := named(string(rune('a' + i)))
 		r.Digest = d
 		t.create(r)
@@ -89,6 +90,6 @@ func findShared(t *tester) {
 	t.rotate(foo, rotation(2, "second"))
 	t.revoke(foo, after(9))
 	if diff(*found, foo) != "" || diff(*byRetired, foo) != "" {
-		t.failf("Update, Touch, Rotate or Revoke changed a record that Find had returned before")
+		t.failf("Update, Touch, Rotate or Revoke changed a record that Find had returned earlier")
 	}
 }

@@ -7,21 +7,21 @@ import (
 )
 
 var listCases = []testCase{
-	{"list a user's live records and no others", listUser},
-	{"list the records of all users for AllUsers, and revoked records only for IncludeRevoked", listAllUsers},
-	{"return an error, but no sentinel error, for a query that sets neither or both of UserID and AllUsers", listBadQuery},
-	{"return no records and no error if no record matches", listNone},
-	{"order records by CreatedAt, then by ID, byte by byte", listOrder},
+	{"list a user's live records and no other records", listUser},
+	{"list the records of all users if AllUsers is set, and revoked records only if IncludeRevoked is set", listAllUsers},
+	{"return an error that is not a sentinel error for a query with neither or both of UserID and AllUsers", listBadQuery},
+	{"return no records and no error if no record matches the query", listNone},
+	{"order the listed records by CreatedAt, then by ID, and compare IDs byte by byte", listOrder},
 	// Case S10.
-	{"list a record by its ID only for its own user", listID},
-	{"list each record with one of the given IDs once, and no record for an empty list of IDs", listIDs},
+	{"list the record with a given ID for its own user, but not for another user", listID},
+	{"list each record whose ID is in IDs exactly once, and no record if IDs is empty but not nil", listIDs},
 	{"list at most Limit records, and all records if Limit is 0", listLimit},
-	{"return an error, but no sentinel error, for a negative Limit", listNegativeLimit},
+	{"return an error that is not a sentinel error for a query with a negative Limit", listNegativeLimit},
 	{"list the records after the cursor, even if the cursor's token no longer exists", listAfter},
 	// Case S21.
-	{"list each remaining record once, in order, when the list changes between two pages", listChanging},
+	{"list each record that existed before the first page once, in order, if the list changes between pages", listChanging},
 	// Case S20.
-	{"return copies from List", listCopies},
+	{"return copies from List, so that changes by the caller do not change the stored records", listCopies},
 }
 
 func listUser(t *tester) {
@@ -51,7 +51,7 @@ func listBadQuery(t *tester) {
 	} {
 		records, err := t.store.List(t.ctx, q)
 		if err == nil || sentinelOf(err) != nil || len(records) > 0 {
-			t.failf("List of %s returned %d records and %s, want only an error that is not a sentinel", name, len(records), describe(err))
+			t.failf("List of %s returned %d records and %s, want no records and an error that is not a sentinel error", name, len(records), describe(err))
 		}
 	}
 }
@@ -63,8 +63,8 @@ func listNone(t *tester) {
 	t.lists(tokenauth.Query{UserID: alice, After: tokenauth.Cursor{CreatedAt: after(1)}})
 }
 
-// inTurn returns n records of alice in the order of List. The records come in
-// pairs with the same CreatedAt.
+// inTurn returns n records of the user alice in the order in which List must return them.
+// Each two consecutive records have the same CreatedAt, so their IDs decide their order.
 func inTurn(n int) []tokenauth.Record {
 	records := make([]tokenauth.Record, n)
 	for i := range records {
@@ -81,10 +81,10 @@ func createdAt(minute int, name string) tokenauth.Record {
 
 func listOrder(t *tester) {
 	records := inTurn(12)
-	records[0].Token.CreatedAt = start.AddDate(-100, 0, 0) // before 1970
-	records[7].Token.ID = "a" + records[7].Token.ID[1:]    // sorts after all upper-case letters
+	records[0].Token.CreatedAt = start.AddDate(-100, 0, 0) // a time before 1970
+	records[7].Token.ID = "a" + records[7].Token.ID[1:]    // a lower-case letter sorts after all upper-case letters
 	records = inOrder(records...)
-	for i := range records { // create the records in a different order
+	for i := range records { // creation order differs from list order
 		t.create(records[i*5%len(records)])
 	}
 	t.lists(tokenauth.Query{UserID: alice}, records...)
@@ -138,7 +138,7 @@ func listNegativeLimit(t *tester) {
 	for _, q := range []tokenauth.Query{{UserID: alice, Limit: -1}, {AllUsers: true, Limit: -1}} {
 		records, err := t.store.List(t.ctx, q)
 		if err == nil || sentinelOf(err) != nil || len(records) > 0 {
-			t.failf("List with Limit -1 returned %d records and %s, want only an error that is not a sentinel", len(records), describe(err))
+			t.failf("List with Limit -1 returned %d records and %s, want no records and an error that is not a sentinel error", len(records), describe(err))
 		}
 	}
 }
@@ -158,8 +158,10 @@ func listAfter(t *tester) {
 	t.lists(tokenauth.Query{UserID: alice, After: records[2].Token.Cursor()}, records[4:]...)
 }
 
-// listChanging changes the list after each page. It deletes the token that the
-// cursor names, and creates one token before and one token after the cursor.
+// listChanging reads a list in pages of three records and changes the list after each page.
+// The change deletes the last record of the page, whose position is the cursor for the next
+// page. The change also creates two records. One record sorts before the cursor, and the
+// CreatedAt of the other record increases with each page.
 func listChanging(t *tester) {
 	records := inTurn(20)
 	t.create(records...)
@@ -172,7 +174,7 @@ func listChanging(t *tester) {
 		}
 		for _, r := range got {
 			if compare(r.Token.Cursor(), last) <= 0 {
-				t.failf("page %d has the record %s at or before the previous position", page+1, place(r))
+				t.failf("page %d contains the record %s, but the previous record is the same or belongs after it", page+1, place(r))
 			}
 			seen[r.Token.ID], last = true, r.Token.Cursor()
 		}
@@ -182,7 +184,7 @@ func listChanging(t *tester) {
 	}
 	for i, r := range records {
 		if !seen[r.Token.ID] {
-			t.failf("no page contained record %d, which existed until its page was read", i+1)
+			t.failf("no page contained record %d of the records that existed before the first page", i+1)
 		}
 	}
 }

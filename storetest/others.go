@@ -2,8 +2,8 @@ package storetest
 
 import "github.com/go-tokenauth/tokenauth"
 
-// otherTokensCases check that a change of one token leaves all other tokens of the
-// same user, and of other users, unchanged.
+// otherTokensCases check that a call that changes one token leaves all other tokens
+// unchanged, whether they belong to the same user or to another user.
 var otherTokensCases = []testCase{
 	others("a token is rotated", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.rotate(foo, rotation(2, "second"))
@@ -23,7 +23,7 @@ var otherTokensCases = []testCase{
 		t.update(foo, expire(after(50)))
 		return []tokenauth.Record{expiring(foo, after(50))}
 	}),
-	others("a use of a token is recorded", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("Touch sets LastUsedAt of a token", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.touch(use(foo, after(70)))
 		return []tokenauth.Record{usedAt(foo, after(70))}
 	}),
@@ -46,18 +46,19 @@ var otherTokensCases = []testCase{
 		t.create(successor)
 		return []tokenauth.Record{revoked(foo, after(9)), successor}
 	}),
-	others("a change of a token is refused", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	others("Update, Rotate or Revoke of a token returns a sentinel error", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, foo.Token.ID, rename("Bar"), after(5)), "Update to a taken name")
-		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(1, "second"), after(5)), "Rotate of another generation")
+		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(1, "second"), after(5)), "Rotate with the wrong generation")
 		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(2, "Bar"), after(5)), "Rotate to a taken digest")
 		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5)), "Revoke as another user")
 		return []tokenauth.Record{foo}
 	}),
 }
 
-// others returns a case in which change modifies alice's token Foo. Alice also has
-// a token Bar, and bob has tokens with the same two names. The function change
-// returns the records that must replace Foo.
+// others returns a test case for one kind of change, which event describes. The users alice
+// and bob each have one token named Foo and one named Bar. The function change changes
+// alice's token Foo in the store, and returns the records that the store should then hold
+// instead of the record foo. The other three records must stay unchanged.
 func others(event string, change func(t *tester, foo tokenauth.Record) []tokenauth.Record) testCase {
 	return testCase{"leave all other tokens unchanged when " + event, func(t *tester) {
 		foo, bar, barOfBob := full("Foo"), full("Bar"), newRecord(bob, "Bar", "Bar of bob")

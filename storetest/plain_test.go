@@ -10,14 +10,16 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A plainStore is a minimal Store: one slice and one lock. It shows that a simple
-// implementation passes the suite. The broken stores are built on it.
+// A plainStore is a minimal Store: it keeps all records in one slice, protected by one
+// mutex. TestRun runs the suite on a plainStore to show that a simple implementation passes.
+// Each brokenStore embeds a plainStore.
 type plainStore struct {
 	mu   sync.Mutex
 	rows []tokenauth.Record
 }
 
-// locked runs f with the lock held, unless ctx is done.
+// locked runs f with s.mu held. If ctx is done, locked returns the error of ctx instead and
+// does not run f.
 func (s *plainStore) locked(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -74,7 +76,8 @@ func (s *plainStore) has(d tokenauth.Digest) bool {
 
 func isLive(r tokenauth.Record) bool { return r.Token.RevokedAt.IsZero() }
 
-// kept returns the copy of r that a store keeps.
+// kept returns a deep copy of r in the form in which a Store keeps records. Times are in UTC
+// and rounded down to the microsecond, and an empty list of scopes is nil.
 func kept(r tokenauth.Record) tokenauth.Record {
 	r.Token.Scopes = append([]string(nil), r.Token.Scopes...)
 	t := &r.Token
@@ -107,10 +110,10 @@ func (s *plainStore) Find(ctx context.Context, d tokenauth.Digest) (found *token
 
 func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tokenauth.Record, err error) {
 	if q.AllUsers == (q.UserID != "") {
-		return nil, errors.New("need either UserID or AllUsers")
+		return nil, errors.New("the query must set exactly one of UserID and AllUsers")
 	}
 	if q.Limit < 0 {
-		return nil, errors.New("negative Limit")
+		return nil, errors.New("the query has a negative Limit")
 	}
 	err = s.locked(ctx, func() error {
 		for _, r := range inOrder(s.rows...) {
@@ -128,7 +131,8 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 	return records, err
 }
 
-// change applies f to a copy of a row. If f returns nil, the copy replaces the row.
+// change passes a copy of the user's row with the given ID to f. If f returns nil, the copy
+// replaces the row. If the user has no such row, change returns ErrNotFound.
 func (s *plainStore) change(ctx context.Context, userID, id string, f func(r *tokenauth.Record) error) error {
 	return s.locked(ctx, func() error {
 		i := s.index(func(r tokenauth.Record) bool { return r.Token.UserID == userID && r.Token.ID == id })
@@ -144,8 +148,8 @@ func (s *plainStore) change(ctx context.Context, userID, id string, f func(r *to
 	})
 }
 
-// checkLive returns ErrNotFound if r is revoked, and ErrConflict if r is expired at
-// the time at.
+// checkLive returns ErrNotFound if the record r is revoked, and ErrConflict if r is not
+// revoked but has expired at the time at.
 func checkLive(r *tokenauth.Record, at time.Time) error {
 	switch {
 	case !isLive(*r):

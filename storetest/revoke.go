@@ -16,13 +16,13 @@ var revokeCases = []testCase{
 	{"return ErrNotFound from Revoke for an unknown token", revokeUnknown},
 	// Case S10.
 	{"return ErrNotFound from Revoke for another user's token, and leave the token unchanged", revokeForeign},
-	{"find a revoked token as revoked from the next call on, by each of its digests", revokeFinds},
+	{"return a token as revoked from every Find after Revoke, for its current and its retired digest", revokeFinds},
 	{"revoke a token with RevokeExpired at or after its expiry", revokeExpired},
 	{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged", revokeNotExpired},
 	{"accept RevokeExpired of a revoked token, and leave the token unchanged", revokeExpiredTwice},
 	// Case S9.
 	{"return ErrNotFound from RevokeExpired for an unknown token or another user's token", revokeExpiredNotFound},
-	{"revoke and count all live tokens of a user, and leave all other tokens unchanged", revokeAll},
+	{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged", revokeAll},
 }
 
 func revokeOnce(t *tester) {
@@ -37,7 +37,7 @@ func revokeOnce(t *tester) {
 
 func revokeTimes(t *tester) {
 	var want []tokenauth.Record
-	for _, odd := range oddTimes[1:] { // the time of a revocation is never zero
+	for _, odd := range oddTimes[1:] { // oddTimes[0] is the zero time, which is not a valid revocation time
 		r := named(odd.name)
 		t.create(r)
 		t.revoke(r, odd.given)
@@ -51,7 +51,7 @@ func revokeTimes(t *tester) {
 
 		r = expiring(named("expired "+odd.name), odd.kept)
 		t.create(r)
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given), "RevokeExpired at %v of a token that expires then", odd.given)
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given), "RevokeExpired at %v of a token that expires at that time", odd.given)
 		want = append(want, revoked(r, odd.kept))
 	}
 	t.holds(want...)
@@ -69,7 +69,7 @@ func revokeTwice(t *tester) {
 func revokeUnknown(t *tester) {
 	t.create(full("Foo"))
 	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, newID("unknown"), after(9)), "Revoke of an unknown token")
-	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, "", after(9)), "Revoke of an empty token ID")
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, "", after(9)), "Revoke with an empty token ID")
 	t.holds(full("Foo"))
 }
 
@@ -128,7 +128,7 @@ func revokeExpiredTwice(t *tester) {
 	t.wants(nil, t.revokeExpired(r, after(11)), "RevokeExpired of an expired token")
 	t.revoke(endless, after(11))
 	for _, at := range []time.Time{after(1), after(11), after(12)} {
-		t.wants(nil, t.revokeExpired(r, at), "a second RevokeExpired")
+		t.wants(nil, t.revokeExpired(r, at), "a second RevokeExpired of an expired token")
 		t.wants(nil, t.revokeExpired(endless, at), "RevokeExpired of a token that is revoked and never expires")
 	}
 	t.holds(revoked(r, after(11)), revoked(endless, after(11)))

@@ -9,13 +9,13 @@ import (
 var rotateCases = []testCase{
 	// Case S1.
 	{"replace the key, retire the old digest until GraceUntil, and change nothing else", rotateOnce},
-	{"find only the two latest digests after a second rotation", rotateTwice},
+	{"find a token by its two latest digests, but not by its first digest, after a second rotation", rotateTwice},
 	// Case S12.
 	{"store GraceUntil in UTC, rounded down to the microsecond", rotateTimes},
-	{"accept a rotation whose digest is current already, and change nothing", rotateRepeated},
+	{"accept a rotation to the digest that is already the token's current digest, and change nothing", rotateRepeated},
 	{"return ErrConflict if Replaces is not the token's generation, and change nothing", rotateGeneration},
 	// Case S8.
-	{"return ErrKeyTaken if another record has the digest, current or retired, and change nothing", rotateTaken},
+	{"return ErrKeyTaken if another record has the new digest as its current or retired digest, and change nothing", rotateTaken},
 	// Case S9.
 	{"return ErrNotFound for a rotation of an unknown token, another user's token or a revoked token", rotateNotFound},
 	{"return ErrConflict for a rotation of a token at or after its expiry", rotateExpired},
@@ -36,7 +36,7 @@ func rotateTwice(t *tester) {
 	t.finds(r.Digest, r)
 	t.rotate(r, rotation(1, "second"))
 	t.rotate(r, rotation(2, "third"))
-	t.misses(r.Digest, "the first digest")
+	t.misses(r.Digest, "the first digest of a token that was rotated twice")
 	r = rotated(rotated(r, rotation(1, "second")), rotation(2, "third"))
 	t.finds(digest("second"), r)
 	t.finds(digest("third"), r)
@@ -46,7 +46,7 @@ func rotateTwice(t *tester) {
 func rotateTimes(t *tester) {
 	r := named("Foo")
 	t.create(r)
-	for i, odd := range oddTimes[1:] { // GraceUntil is never zero
+	for i, odd := range oddTimes[1:] { // oddTimes[0] is the zero time, which is not a valid GraceUntil
 		rot := rotation(i+1, odd.name)
 		rot.GraceUntil = odd.given
 		t.rotate(r, rot)

@@ -9,7 +9,7 @@
 //		})
 //	}
 //
-// Each failure message says what a Store should do and what the tested store did.
+// Each failure message says what a Store should do and what the tested store did instead.
 package storetest
 
 import (
@@ -20,26 +20,27 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Run tests the stores that newStore returns. Each rule of the Store contract has
-// a subtest of its own, and each subtest calls newStore once. Also run the tests
-// with the race detector enabled.
+// Run tests the stores that newStore returns. Run has one subtest for each rule of the
+// [tokenauth.Store] contract, and each subtest calls newStore once. Also run the tests
+// with the race detector (go test -race).
 //
-// newStore must return a store without records. newStore may fail or skip the
-// subtest with its argument t, and may release resources with t.Cleanup. The
-// subtests run one at a time, so newStore may empty and reuse one database table.
+// newStore must return a store without records. The parameter t of newStore belongs to
+// the subtest, so newStore may call t.Fatal, t.Skip and t.Cleanup. The subtests run one
+// at a time, so newStore may empty a database table and use the table again.
 //
-// A store may rely on these limits. The tests and a [tokenauth.Manager] create
-// only records within them:
+// A store may rely on the following limits. The tests and a [tokenauth.Manager] create
+// only records within these limits:
 //   - CreatedAt is never zero.
 //   - A token ID consists of 26 ASCII letters and digits.
-//   - A name has 1 to 64 characters. It is valid UTF-8 without control characters.
-//   - A user ID has 1 to 255 bytes. It is valid UTF-8 without control characters.
+//   - A name has 1 to 64 characters. A name is valid UTF-8 without control characters.
+//   - A user ID has 1 to 255 bytes. A user ID is valid UTF-8 without control characters.
 //   - A scope consists of ASCII letters, digits and punctuation except " and \.
-//   - Times lie between the years 1 and 9999. A zero time means never.
+//   - Every time is in one of the years 1 to 9999. A zero time means never.
 //
-// Concurrent tests retry a call up to 20 times if it returns an error other than
-// the sentinel errors of package tokenauth. Then they check the records in the
-// store. In all other tests, an unexpected error fails the test immediately.
+// In the subtests of "Concurrent changes" and "Concurrent reads", a concurrent call may
+// fail, for example because of a deadlock. If the error is not a sentinel error of package
+// tokenauth, the subtest repeats the call, up to 20 attempts in total. In all other
+// subtests, an unexpected error fails the subtest immediately.
 func Run(t *testing.T, newStore func(t *testing.T) tokenauth.Store) {
 	for _, a := range areas {
 		t.Run(a.name, func(t *testing.T) {
@@ -69,14 +70,15 @@ var areas = []struct {
 	{"Context", contextCases},
 }
 
-// A testCase tests one rule of the Store contract. Comments of the form
-// "Case S12." refer to the project's catalog of security cases.
+// A testCase tests one rule of the Store contract. A comment such as "Case S12." above a
+// testCase names a case in the project's catalog of security cases.
 type testCase struct {
-	should string // completes "a Store should"
+	should string // the rule, which completes a sentence that begins with "a Store should"
 	test   func(*tester)
 }
 
-// A reporter is the part of *testing.T that the tests use. Fatalf must not return.
+// A reporter has the methods of *testing.T that the test cases use. Fatalf ends the test
+// case and does not return to its caller.
 type reporter interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -87,8 +89,8 @@ func (c testCase) check(ctx context.Context, r reporter, store tokenauth.Store) 
 	c.test(&tester{reporter: r, ctx: ctx, store: store, should: c.should})
 }
 
-// A tester runs one test case on one store. Its methods end the test if the store
-// violates the contract.
+// A tester runs one test case on one store. If the store violates the contract, the
+// methods of tester fail and end the test case.
 type tester struct {
 	reporter
 	ctx    context.Context
@@ -96,8 +98,8 @@ type tester struct {
 	should string
 }
 
-// failf fails and ends the test. The format and args complete the sentence
-// "a Store should …, but …".
+// failf fails and ends the test case with the message "a Store should X, but Y". X is the
+// rule in t.should. Y is what the tested store did, and is formatted from format and args.
 func (t *tester) failf(format string, args ...any) {
 	t.Helper()
 	t.Fatalf("a Store should %s, but %s", t.should, fmt.Sprintf(format, args...))

@@ -23,20 +23,21 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// A recorder is a reporter that records the message of a failure.
+// A recorder is a reporter for test cases that should fail. It stores the failure message.
 type recorder struct{ message string }
 
 func (*recorder) Helper() {}
 
-// Fatalf records the message and panics. As with a *testing.T, only the goroutine of
-// the test may call it. The race detector reports calls from other goroutines.
+// Fatalf stores the failure message in r and panics to end the test case. Only the
+// goroutine that runs the test case may call Fatalf, as with a *testing.T. The race detector
+// reports calls of Fatalf from other goroutines, because Fatalf does not lock r.
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.message = fmt.Sprintf(format, args...)
 	panic(r)
 }
 
-// failureOf returns the failure message of the case c for a store, or "" if the case
-// passes.
+// failureOf runs the test case c on the store and returns the failure message. If the test
+// case passes, failureOf returns an empty string.
 func failureOf(ctx context.Context, c testCase, store tokenauth.Store) (message string) {
 	r := &recorder{}
 	defer func() {
@@ -56,42 +57,43 @@ func allCases() (all []testCase) {
 	return all
 }
 
-// TestBrokenStores checks that each bug fails the cases that it should fail. It also
-// checks that each case finds at least one bug.
+// TestBrokenStores runs test cases on stores with a known bug. Every test case that the
+// bug lists in its field breaks must fail. Every test case of the suite must be listed by at
+// least one bug. Otherwise an author could not trust that the suite detects a broken store.
 func TestBrokenStores(t *testing.T) {
 	broken := map[string]bool{}
 	for _, b := range slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs) {
 		t.Run(b.name, func(t *testing.T) {
 			for _, rule := range b.breaks {
 				i := slices.IndexFunc(allCases(), func(c testCase) bool { return c.should == rule })
-				require.GreaterOrEqual(t, i, 0, "no such case: %s", rule)
+				require.GreaterOrEqual(t, i, 0, "the bug lists a rule that no test case has: %s", rule)
 				requireFailure(t, allCases()[i], b.plant)
 				broken[rule] = true
 			}
 		})
 	}
 	for _, c := range allCases() {
-		require.True(t, broken[c.should], "no bug fails the case: %s", c.should)
+		require.True(t, broken[c.should], "no bug lists the rule of this test case: %s", c.should)
 	}
 }
 
-// requireFailure requires that the bug fails the case c, and that the message names
-// the rule.
+// requireFailure requires that the test case c fails on a store with the bug that plant adds.
+// The failure message must begin with the rule in c.should.
 func requireFailure(t *testing.T, c testCase, plant func(*brokenStore)) {
 	t.Helper()
 	message := ""
-	for range 20 { // a race may need several runs to show
+	for range 20 { // a race condition may not occur in every run
 		store := &brokenStore{plainStore: &plainStore{}}
 		plant(store)
 		if message = failureOf(t.Context(), c, store); message != "" {
 			break
 		}
 	}
-	require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), "%s: %q", c.should, message)
+	require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), "test case %q must fail with a message that begins with its rule, but the message is %q", c.should, message)
 }
 
-// TestUselessStores checks that no case panics on a store that always returns the
-// same error and does nothing.
+// TestUselessStores runs all test cases on stores whose methods do nothing and always return
+// the same result. No test case may panic, because authors run the suite on unfinished stores.
 func TestUselessStores(t *testing.T) {
 	for _, result := range append([]error{nil, errors.New("connection refused")}, sentinels...) {
 		passed := 0
@@ -103,11 +105,12 @@ func TestUselessStores(t *testing.T) {
 			}
 			require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), message)
 		}
-		require.LessOrEqual(t, passed, 2, "cases passed by a store that always returns %v", result)
+		require.LessOrEqual(t, passed, 2, "number of test cases that pass on a store that does nothing and returns %v", result)
 	}
 }
 
-// A uselessStore returns the same error from all calls and does nothing.
+// A uselessStore is a Store whose methods do nothing. Each method returns the error result,
+// which may be nil.
 type uselessStore struct{ result error }
 
 func (s uselessStore) Create(context.Context, ...tokenauth.Record) error { return s.result }
@@ -134,8 +137,8 @@ func (s uselessStore) Prune(context.Context, time.Time, int) (int, error)       
 func TestNamesOfCases(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range allCases() {
-		require.False(t, seen[c.should], "duplicate case: %s", c.should)
-		require.NotContains(t, c.should, "/", "go test -run cannot select a name with a slash")
+		require.False(t, seen[c.should], "two test cases have the same rule: %s", c.should)
+		require.NotContains(t, c.should, "/", "go test -run splits its pattern at slashes, so it cannot select a test case with a slash")
 		seen[c.should] = true
 	}
 }

@@ -12,10 +12,11 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// This file holds the helpers that the test cases share: records, calls that must
-// succeed, and checks of the store's records.
+// This file holds the helpers that the test cases share. Some helpers build records, some
+// call a store method that must succeed, and some check which records the store holds.
 
-// start is the CreatedAt of most records. No test reads a clock.
+// start is the CreatedAt of most test records. The test cases use fixed times instead of
+// the current time.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // after returns the instant n minutes after start.
@@ -26,8 +27,8 @@ const (
 	bob   = "bob"
 )
 
-// newRecord returns a live record that a Manager could have created. Its ID and
-// digest are derived from label.
+// newRecord returns a live record that a Manager could have created. The ID and the digest
+// of the record are derived from label, so each label gives a different record.
 func newRecord(userID, name, label string) tokenauth.Record {
 	return tokenauth.Record{
 		Digest: digest(label),
@@ -37,12 +38,13 @@ func newRecord(userID, name, label string) tokenauth.Record {
 	}
 }
 
-// named returns a record of alice. The name is also the record's label.
+// named returns a live record of the user alice. The ID and the digest of the record are
+// derived from its name.
 func named(name string) tokenauth.Record { return newRecord(alice, name, name) }
 
 func digest(label string) tokenauth.Digest { return tokenauth.DigestOf("key of " + label) }
 
-// newID returns 26 letters that are derived from label.
+// newID returns a token ID of 26 letters. The same label always gives the same ID.
 func newID(label string) string {
 	id := make([]byte, 26)
 	d := tokenauth.DigestOf("ID of " + label)
@@ -52,7 +54,8 @@ func newID(label string) string {
 	return string(id)
 }
 
-// full returns a live record of alice with a value in every field except Origin.
+// full returns a live record of the user alice. Every field has a value, except Origin and
+// RevokedAt.
 func full(name string) tokenauth.Record {
 	r := named(name)
 	r.Slot = 7
@@ -64,13 +67,13 @@ func full(name string) tokenauth.Record {
 	return r
 }
 
-// rotation returns a Rotation that replaces the key of the given generation. The
-// new digest is derived from label.
+// rotation returns a Rotation that replaces the key of generation replaces. The digest of
+// the new key is derived from label.
 func rotation(replaces int, label string) tokenauth.Rotation {
 	return tokenauth.Rotation{Replaces: replaces, Digest: digest(label), Hint: "new1", GraceUntil: after(90)}
 }
 
-// rotated returns the record that r should become after the rotation rot.
+// rotated returns the record that the store should hold after the rotation rot of r.
 func rotated(r tokenauth.Record, rot tokenauth.Rotation) tokenauth.Record {
 	r.Retired = &tokenauth.RetiredKey{Digest: r.Digest, Until: rot.GraceUntil}
 	r.Digest = rot.Digest
@@ -79,29 +82,30 @@ func rotated(r tokenauth.Record, rot tokenauth.Rotation) tokenauth.Record {
 	return r
 }
 
-// revoked returns the record that r should become after a revocation.
+// revoked returns the record that the store should hold after r was revoked at the time at.
 func revoked(r tokenauth.Record, at time.Time) tokenauth.Record {
 	r.Slot = 0
 	r.Token.RevokedAt = at
 	return r
 }
 
-// expiring returns r with the expiry at.
+// expiring returns a copy of r whose ExpiresAt is the time at.
 func expiring(r tokenauth.Record, at time.Time) tokenauth.Record {
 	r.Token.ExpiresAt = at
 	return r
 }
 
-// rename returns a patch that changes only the name.
+// rename returns a Patch that changes only the name of a token.
 func rename(name string) tokenauth.Patch { return tokenauth.Patch{Name: &name} }
 
-// rescope returns a patch that changes only the scopes.
+// rescope returns a Patch that changes only the scopes of a token.
 func rescope(scopes ...string) tokenauth.Patch { return tokenauth.Patch{Scopes: &scopes} }
 
-// expire returns a patch that changes only the expiry.
+// expire returns a Patch that changes only the expiry of a token.
 func expire(at time.Time) tokenauth.Patch { return tokenauth.Patch{ExpiresAt: &at} }
 
-// inOrder returns records in the order of List.
+// inOrder returns the records in the order in which List must return them: by CreatedAt,
+// then by ID.
 func inOrder(records ...tokenauth.Record) []tokenauth.Record {
 	return slices.SortedFunc(slices.Values(records), func(a, b tokenauth.Record) int {
 		return compare(a.Token.Cursor(), b.Token.Cursor())
@@ -122,7 +126,8 @@ var sentinelNames = map[error]string{
 	tokenauth.ErrSlotTaken: "ErrSlotTaken", tokenauth.ErrConflict: "ErrConflict",
 }
 
-// sentinelOf returns the first sentinel error that err is or wraps, or nil.
+// sentinelOf returns the first sentinel error that err is or wraps. If err wraps no
+// sentinel error, sentinelOf returns nil.
 func sentinelOf(err error) error {
 	for _, sentinel := range sentinels {
 		if errors.Is(err, sentinel) {
@@ -132,9 +137,9 @@ func sentinelOf(err error) error {
 	return nil
 }
 
-// wants fails the test if a call returned the wrong error. If want is nil, got must
-// be nil. Otherwise got must be or wrap want, and sentinelOf(got) must be want.
-// The format and args name the call.
+// wants fails the test case if a call returned the error got instead of want. If want is
+// nil, got must be nil. Otherwise got must be or wrap the sentinel error want, and
+// sentinelOf(got) must be want. In the failure message, format and args describe the call.
 func (t *tester) wants(want, got error, format string, args ...any) {
 	t.Helper()
 	if want == nil && got == nil || want != nil && errors.Is(got, want) && sentinelOf(got) == want {
@@ -143,7 +148,8 @@ func (t *tester) wants(want, got error, format string, args ...any) {
 	t.failf("%s returned %s, want %s", fmt.Sprintf(format, args...), describe(got), describeWanted(want))
 }
 
-// describe names the sentinel error that err wraps, and quotes the text of err.
+// describe returns a description of err for a failure message. The description has the
+// name of the sentinel error that err wraps, if any, and the text of err in quotes.
 func describe(err error) string {
 	switch name := sentinelNames[sentinelOf(err)]; {
 	case err == nil:
@@ -204,7 +210,7 @@ func (t *tester) list(q tokenauth.Query) []tokenauth.Record {
 	return records
 }
 
-// describeQuery lists the fields of q that are set.
+// describeQuery formats q for a failure message. It omits the fields with a zero value.
 func describeQuery(q tokenauth.Query) string {
 	var set []string
 	v := reflect.ValueOf(q)
@@ -216,7 +222,8 @@ func describeQuery(q tokenauth.Query) string {
 	return "Query{" + strings.Join(set, ", ") + "}"
 }
 
-// finds fails the test unless Find returns want for d, and returns the found record.
+// finds fails the test case unless Find returns the record want for the digest d. Then
+// finds returns the record that Find returned.
 func (t *tester) finds(d tokenauth.Digest, want tokenauth.Record) *tokenauth.Record {
 	t.Helper()
 	key := "current"
@@ -234,14 +241,16 @@ func (t *tester) finds(d tokenauth.Digest, want tokenauth.Record) *tokenauth.Rec
 	return got
 }
 
-// misses fails the test unless Find returns ErrNotFound for d.
+// misses fails the test case unless Find returns ErrNotFound for the digest d. In the
+// failure message, format and args describe the digest.
 func (t *tester) misses(d tokenauth.Digest, format string, args ...any) {
 	t.Helper()
 	_, err := t.store.Find(t.ctx, d)
 	t.wants(tokenauth.ErrNotFound, err, "Find by "+format, args...)
 }
 
-// lists fails the test unless List returns exactly want for q, in that order.
+// lists fails the test case unless List returns for the query q exactly the records want,
+// in the order of want.
 func (t *tester) lists(q tokenauth.Query, want ...tokenauth.Record) {
 	t.Helper()
 	got := t.list(q)
@@ -256,21 +265,23 @@ func (t *tester) lists(q tokenauth.Query, want ...tokenauth.Record) {
 	}
 	switch {
 	case len(got) > len(want):
-		t.failf("List of %s returned %d records, want %d; the first unwanted one is %s",
+		t.failf("List of %s returned %d records, want %d; the first unwanted record is %s",
 			describeQuery(q), len(got), len(want), place(got[len(want)]))
 	case len(got) < len(want):
-		t.failf("List of %s returned %d records, want %d; the first missing one is %s",
+		t.failf("List of %s returned %d records, want %d; the first missing record is %s",
 			describeQuery(q), len(got), len(want), place(want[len(got)]))
 	}
 }
 
-// place describes a record and its position in the order of List.
+// place formats a record for a failure message. The text includes CreatedAt and the ID,
+// which determine the position of the record in a list.
 func place(r tokenauth.Record) string {
 	return fmt.Sprintf("%q of user %q (CreatedAt %s, ID %s)", r.Token.Name, r.Token.UserID, timeText(r.Token.CreatedAt), r.Token.ID)
 }
 
-// holds fails the test unless the store holds exactly the records want, in any
-// order, and Find returns each record for each of its digests.
+// holds fails the test case unless the store holds exactly the records want, which may be
+// given in any order. Find must also return each record for its current digest and for its
+// retired digest, if it has one.
 func (t *tester) holds(want ...tokenauth.Record) {
 	t.Helper()
 	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, inOrder(want...)...)
@@ -282,12 +293,12 @@ func (t *tester) holds(want ...tokenauth.Record) {
 	}
 }
 
-// diff describes the first difference between two records. It returns "" if the
-// records are equal.
+// diff describes the first difference that it finds between the records got and want. If
+// the records are equal, diff returns an empty string.
 func diff(got, want tokenauth.Record) string {
 	switch {
 	case got.Token.ID != want.Token.ID:
-		return fmt.Sprintf("it is %s, want %s", place(got), place(want))
+		return fmt.Sprintf("the record is %s, want %s", place(got), place(want))
 	case got.Digest != want.Digest:
 		return fmt.Sprintf("Digest is %x…, want %x…", got.Digest[:4], want.Digest[:4])
 	case got.Retired == nil && want.Retired != nil:
@@ -310,19 +321,19 @@ func diff(got, want tokenauth.Record) string {
 	return ""
 }
 
-// fieldDiff describes a field with a wrong value.
+// fieldDiff describes for a failure message a field whose value is got instead of want.
 func fieldDiff(field string, got, want any) string {
 	t, ok := got.(time.Time)
 	switch {
 	case !ok:
 		return fmt.Sprintf("%s is %#v, want %#v", field, got, want)
 	case t.Equal(want.(time.Time)):
-		return fmt.Sprintf("%s is the right instant in location %q, want time.UTC (call its UTC method)", field, t.Location())
+		return fmt.Sprintf("%s is the right instant in location %q, want time.UTC (call the UTC method of the time)", field, t.Location())
 	}
 	return fmt.Sprintf("%s is %s, want %s", field, timeText(t), timeText(want.(time.Time)))
 }
 
-// timeText formats t in UTC, or returns "zero".
+// timeText formats the time t in UTC. If t is a zero time, timeText returns "zero".
 func timeText(t time.Time) string {
 	if t.IsZero() {
 		return "zero"
@@ -330,8 +341,8 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// same reports whether two field values are equal. Equal times denote the same
-// instant, and got is in UTC.
+// same reports whether the field values got and want are equal. If the values are times,
+// got must be the same instant as want, and the location of got must be time.UTC.
 func same(got, want any) bool {
 	if t, ok := got.(time.Time); ok {
 		return t.Equal(want.(time.Time)) && t.Location() == time.UTC

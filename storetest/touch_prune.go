@@ -14,11 +14,11 @@ var touchCases = []testCase{
 	// Case S12.
 	{"store a last-used time in UTC, rounded down to the microsecond", touchTimes},
 	{"never move LastUsedAt backwards", touchBackwards},
-	{"record a use before CreatedAt as a use at CreatedAt", touchEarly},
-	{"keep the latest of several uses of one token, in any order", touchOrder},
+	{"treat a use before CreatedAt as a use at CreatedAt", touchEarly},
+	{"set LastUsedAt to the latest of several uses of one token, whatever the order of the uses", touchOrder},
 	// Case S9.
-	{"ignore unknown IDs, and record the other uses", touchUnknown},
-	{"do nothing if Touch gets no uses", func(t *tester) { t.create(full("Foo")); t.touch(); t.holds(full("Foo")) }},
+	{"ignore unknown IDs in Touch, and set LastUsedAt of the other tokens", touchUnknown},
+	{"do nothing and return no error if Touch is called without uses", func(t *tester) { t.create(full("Foo")); t.touch(); t.holds(full("Foo")) }},
 }
 
 func usedAt(r tokenauth.Record, at time.Time) tokenauth.Record {
@@ -52,7 +52,7 @@ func touchMany(t *tester) {
 }
 
 func touchTimes(t *tester) {
-	for _, odd := range oddTimes[1:] { // the time of a use is never zero
+	for _, odd := range oddTimes[1:] { // oddTimes[0] is the zero time, which is not a valid time of use
 		r := named(odd.name)
 		r.Token.CreatedAt = odd.kept.AddDate(-1, 0, 0)
 		t.create(r)
@@ -99,11 +99,11 @@ func touchUnknown(t *tester) {
 
 var pruneCases = []testCase{
 	// Case S23.
-	{"delete the records that expired or were revoked before the given time, and no others", pruneDead},
+	{"delete the records that expired or were revoked before the given time, and no other records", pruneDead},
 	// Case S23.
-	{"delete at most limit records, and return their number", pruneLimit},
+	{"delete at most limit records, and return the number of deleted records", pruneLimit},
 	// Case S23.
-	{"never delete an imported record", pruneImported},
+	{"never delete an imported record, which has an Origin", pruneImported},
 	{"free the ID, digests, name and slot of a deleted record", pruneFrees},
 }
 
@@ -126,14 +126,14 @@ func pruneDead(t *tester) {
 	}
 	t.create(append(kept, dead...)...)
 	if n := t.prune(after(10), 100); n != len(dead) {
-		t.failf("Prune returned %d, want %d", n, len(dead))
+		t.failf("Prune returned %d, want the number of deleted records, %d", n, len(dead))
 	}
 	t.holds(kept...)
 	for _, r := range dead {
 		t.misses(r.Digest, "the digest of a deleted record")
 	}
 	if n := t.prune(after(10), 100); n != 0 {
-		t.failf("a second Prune returned %d, want 0", n)
+		t.failf("a second Prune with the same arguments returned %d, want 0", n)
 	}
 }
 
@@ -154,7 +154,7 @@ func pruneLimit(t *tester) {
 		left -= step.want
 		rest := len(t.list(tokenauth.Query{AllUsers: true, IncludeRevoked: true})) - 1
 		if n != step.want || rest != left {
-			t.failf("Prune with limit %d returned %d, want %d, and left %d expired or revoked records, want %d", step.limit, n, step.want, rest, left)
+			t.failf("Prune with limit %d returned %d, want %d; after it, the store has %d expired or revoked records, want %d", step.limit, n, step.want, rest, left)
 		}
 	}
 	t.holds(named("live"))
@@ -165,19 +165,19 @@ func pruneImported(t *tester) {
 	for i, r := range []tokenauth.Record{
 		expiring(named("expired"), after(1)), revoked(full("revoked"), after(1)), revoked(expiring(named("both"), after(1)), after(2)),
 	} {
-		r.Token.Origin, r.Token.Generation = "sanctum", i // above 0: rotated
+		r.Token.Origin, r.Token.Generation = "sanctum", i // a generation above 0 means that the imported key was rotated
 		imported = append(imported, r)
 	}
 	t.create(imported...)
 	t.create(revoked(named("issued here"), after(1)))
 	if n := t.prune(after(10), 100); n != 1 {
-		t.failf("Prune returned %d, want 1", n)
+		t.failf("Prune of imported records and one other record returned %d, want 1", n)
 	}
 	t.holds(imported...)
 }
 
 func pruneFrees(t *tester) {
-	r := expiring(full("Foo"), after(1)) // not revoked, so it holds its name and slot
+	r := expiring(full("Foo"), after(1)) // an expired token that is not revoked keeps its name and slot taken
 	t.create(r)
 	t.prune(after(10), 10)
 	t.misses(r.Digest, "the current digest of a deleted record")

@@ -8,23 +8,23 @@ import (
 )
 
 var updateCases = []testCase{
-	{"change the fields that the patch sets, and no others", updateFields},
-	{"change nothing for an empty patch, but still check the token", updateEmpty},
-	{"accept an update that changes nothing or is repeated", updateRepeated},
+	{"change the fields that the patch sets, and no other fields", updateFields},
+	{"change nothing if the patch is empty, but still return ErrNotFound or ErrConflict as for other patches", updateEmpty},
+	{"accept an update to the values that the token already has", updateRepeated},
 	// Case S12.
-	{"store a new expiry in UTC, rounded down to the microsecond, and a zero time as zero", updateTimes},
+	{"store a new expiry in UTC, rounded down to the microsecond, and a zero expiry as a zero time", updateTimes},
 	// Case S3.
-	{"compare a new name byte by byte", updateNames},
+	{"compare a new name with the user's other names byte by byte", updateNames},
 	// Case S6.
-	{"refuse the name of another live token of the user, expired or not, and change nothing", updateTaken},
+	{"return ErrNameTaken for the name of another live token of the user, even an expired token, and change nothing", updateTaken},
 	// Case S6.
-	{"accept the name of a revoked token or of another user's token", updateFree},
-	{"free the old name of a renamed token and keep its new name taken", updateMovesName},
+	{"accept a new name that only a revoked token or another user's token has", updateFree},
+	{"allow a new token to use the old name of a renamed token, but not its new name", updateMovesName},
 	// Case S9.
 	{"return ErrNotFound for an update of an unknown token, another user's token or a revoked token", updateNotFound},
 	{"return ErrConflict for an update of a token at or after its expiry", updateExpired},
 	// Case S20.
-	{"keep copies of the values of a patch", updateCopies},
+	{"store copies of the values in a patch, so that later changes by the caller have no effect", updateCopies},
 	// Case S22.
 	{"store a new name and new scopes unchanged, even if they contain SQL syntax", updateOddTexts},
 }
@@ -62,7 +62,7 @@ func updateEmpty(t *tester) {
 	t.create(r, gone)
 	t.revoke(gone, after(1))
 	t.update(r, tokenauth.Patch{})
-	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, bob, r.Token.ID, tokenauth.Patch{}, after(5)), "Update with an empty Patch as another user")
+	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, bob, r.Token.ID, tokenauth.Patch{}, after(5)), "Update with an empty Patch of another user's token")
 	t.wants(tokenauth.ErrNotFound, t.store.Update(t.ctx, alice, gone.Token.ID, tokenauth.Patch{}, after(5)), "Update with an empty Patch of a revoked token")
 	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, tokenauth.Patch{}, after(1000)), "Update with an empty Patch of an expired token")
 	t.holds(r, revoked(gone, after(1)))
@@ -85,7 +85,7 @@ func updateTimes(t *tester) {
 	r := named("Foo")
 	t.create(r)
 	for _, odd := range oddTimes {
-		t.update(r, expire(time.Time{})) // an expired token cannot be updated
+		t.update(r, expire(time.Time{})) // removes the previous expiry, because Update refuses an expired token
 		t.update(r, expire(odd.given))
 		t.finds(r.Digest, expiring(r, odd.kept))
 		if !odd.kept.IsZero() && odd.kept.Before(after(5)) {
@@ -140,7 +140,7 @@ func updateMovesName(t *tester) {
 	t.holds(r, second)
 }
 
-// everything is a patch that sets all fields.
+// everything is a Patch with new values for the name, the scopes and the expiry.
 var everything = tokenauth.Patch{Name: new("new"), Scopes: &[]string{"new"}, ExpiresAt: new(after(3000))}
 
 func updateNotFound(t *tester) {

@@ -1,296 +1,250 @@
 package tokenapi
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/challenge"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// Options are settings of [New] and [NewStaff]. Every zero field is the safe
-// default.
+// Options are the settings of [New] and [NewStaff]. A zero field selects the default, which is the
+// safe choice.
 type Options struct {
-	// ManageScope is the scope by which a token may manage its user's tokens.
-	// Even so it reaches only tokens with no scope and no expiry beyond its own,
-	// and makes no others; it lists and revokes them all. What it made outlives
-	// its own revocation, so after a leak revoke all. A key in the grace of a rotation
-	// can do it all too, and replace the new key: never give grace to a key that has
-	// leaked. Empty: no token manages tokens.
+	// ManageScope is the scope that allows a token to manage the tokens of its user. If ManageScope
+	// is empty, tokens cannot manage tokens.
+	//
+	// A token with this scope can list and revoke all tokens of the user. It can create and change
+	// only tokens whose scopes and expiry do not exceed its own. Tokens that it created stay live
+	// when it is revoked, so revoke all tokens of the user after a leak. During the grace of a
+	// rotation, the previous key keeps these rights, and can even replace the new key. Therefore
+	// rotate a leaked key only with a grace of zero.
 	ManageScope string
 
-	// OnError is told of each error that is answered 503, for the log. Nil:
-	// nobody is told.
+	// OnError receives each error whose response is 503, for example to log the error. If OnError
+	// is nil, these errors are discarded. OnError does not receive errors of authentication,
+	// because [tokenauth.Options].OnEvent receives them.
 	OnError func(*http.Request, error)
 }
 
-// New returns the API of one user's own tokens. It asks userID who is signed in,
-// which is for the service to say, as by a session cookie: "" is nobody (401), an
-// error is no answer (503). It must answer by the session alone, never by a key, or
-// whoever has a key makes others that can do more and never expire.
+// New returns a handler with which the signed-in user manages the user's own tokens. The handler
+// calls userID to get the ID of the signed-in user, for example from a session cookie. If userID
+// returns "", nobody is signed in and the response is 401. If userID returns an error, the response
+// is 503. The function userID must use only the session and never a key. Otherwise a stolen key
+// could create tokens with more rights.
 //
-// Mounted behind [tokenauth.Authenticator.Optional], it lets tokens log out: each
-// may revoke itself, and all tokens of its user. So a leaked key, whatever its
-// scopes, can stop the user's other clients, though it gains nothing by that. A request
-// that presents a key acts for the token's user, and userID is not asked; what
-// more it may do is up to [Options].ManageScope.
+// If a request presents a key of auth, the handler acts for the user of the key's token and does
+// not call userID. Every token may revoke itself (/logout) and all tokens of its user
+// (/logout-all). [Options].ManageScope says which tokens may do more.
 //
-// Options may be nil; they are copied. New panics on a programming mistake: a nil
-// Manager or userID, or a ManageScope that is malformed or does not exist.
-func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts *Options) http.Handler {
-	if m == nil || userID == nil {
-		panic("tokenapi: New: nil Manager or userID")
+// New copies opts, which may be nil. It returns an error for an invalid option, and panics if auth
+// or userID is nil.
+func New[U any](auth *tokenauth.Authenticator[U], userID func(*http.Request) (string, error), opts *Options) (http.Handler, error) {
+	if auth == nil || userID == nil {
+		panic("tokenapi: New: nil Authenticator or userID")
 	}
-	h := newHandler(m, opts)
-	h.identify = func(c *call) error { return h.identifyUser(c, userID) }
+	h := newHandler(auth, opts)
 	if scope := h.options.ManageScope; scope != "" {
-		if _, err := syntax.Scopes([]string{scope}, syntax.ScopeSet(m.Scopes())); err != nil {
-			panic("tokenapi: New: malformed or unknown ManageScope")
+		if _, err := syntax.Scopes([]string{scope}, syntax.ScopeSet(h.manager.Scopes())); err != nil {
+			return nil, fmt.Errorf("tokenapi: New: Options.ManageScope %w", err)
 		}
 	}
-	h.routes["/tokens"][http.MethodPost] = h.managed(h.create, oneUser)
-	h.routes["/tokens/{id}"][http.MethodPatch] = h.managed(h.update, oneUser)
-	h.routes["/tokens/{id}/rotate"] = map[string]endpoint{http.MethodPost: h.managed(h.rotate, oneUser)}
-	h.routes["/logout"] = map[string]endpoint{http.MethodPost: presented(func(ctx context.Context, t tokenauth.Token) error {
-		return m.Revoke(ctx, t.UserID, t.ID)
-	})}
-	h.routes["/logout-all"] = map[string]endpoint{http.MethodPost: presented(func(ctx context.Context, t tokenauth.Token) error {
-		_, err := m.RevokeAll(ctx, t.UserID)
+	h.identify = func(c *call) error { return h.identifyUser(c, userID) }
+	h.route("/tokens", methods{
+		http.MethodGet:    h.managed(h.list, everybody, "cursor", "limit", "revoked"),
+		http.MethodPost:   h.managed(h.create, oneUser),
+		http.MethodDelete: h.managed(h.revokeAll, oneUser),
+	})
+	h.route("/tokens/{id}", methods{
+		http.MethodGet:    h.managed(h.read, oneUser),
+		http.MethodPatch:  h.managed(h.update, oneUser),
+		http.MethodDelete: h.managed(h.revoke, oneUser),
+	})
+	h.route("/tokens/{id}/rotate", methods{http.MethodPost: h.managed(h.rotate, oneUser)})
+	h.route("/logout", methods{http.MethodPost: h.presented(func(ctx context.Context, t *tokenauth.Token) error {
+		return h.manager.Revoke(ctx, t.UserID, t.ID)
+	})})
+	h.route("/logout-all", methods{http.MethodPost: h.presented(func(ctx context.Context, t *tokenauth.Token) error {
+		_, err := h.manager.RevokeAll(ctx, t.UserID)
 		return err
-	})}
-	return h
+	})})
+	return h.handler(), nil
 }
 
-// NewStaff returns the API of all users' tokens, to list, read and revoke them: it
-// makes and changes none, so that nobody gets a key in another's name. It asks isStaff
-// whether who sent a request may use it: false is 403, an error 503. Like userID of
-// [New], isStaff must answer by the session alone. The user whose token is meant
-// stands in the query, as in /tokens?user_id=42; without it GET /tokens lists
-// everybody's. A request that presents a key is refused.
+// NewStaff returns a handler with which staff lists, reads and revokes the tokens of all users. The
+// handler does not create or change tokens, so that nobody gets a key for another user. The handler
+// calls isStaff to find out whether the sender of a request may use it. If isStaff returns false,
+// the response is 403. If isStaff returns an error, the response is 503. Like the function userID
+// of [New], isStaff must use only the session.
 //
-// Options may be nil; they are copied. NewStaff panics on a programming mistake:
-// a nil Manager or isStaff, or a ManageScope.
-func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), opts *Options) http.Handler {
-	if m == nil || isStaff == nil {
-		panic("tokenapi: NewStaff: nil Manager or isStaff")
+// The query parameter user_id selects the user, as in /tokens?user_id=42. Without user_id, GET
+// /tokens lists the tokens of all users. The handler refuses a request that presents a key.
+//
+// NewStaff copies opts, which may be nil. It returns an error if opts has a ManageScope, and panics
+// if auth or isStaff is nil.
+func NewStaff[U any](auth *tokenauth.Authenticator[U], isStaff func(*http.Request) (bool, error), opts *Options) (http.Handler, error) {
+	if auth == nil || isStaff == nil {
+		panic("tokenapi: NewStaff: nil Authenticator or isStaff")
 	}
-	h := newHandler(m, opts)
+	h := newHandler(auth, opts)
 	if h.options.ManageScope != "" {
-		panic("tokenapi: NewStaff: no token manages everybody's tokens")
+		return nil, errors.New("tokenapi: NewStaff: Options.ManageScope must be empty")
 	}
 	h.staff = true
 	h.identify = func(c *call) error { return h.identifyStaff(c, isStaff) }
-	return h
+	h.route("/tokens", methods{
+		http.MethodGet:    h.managed(h.list, everybody, "cursor", "limit", "revoked"),
+		http.MethodDelete: h.managed(h.revokeAll, oneUser),
+	})
+	h.route("/tokens/{id}", methods{
+		http.MethodGet:    h.managed(h.read, oneUser),
+		http.MethodDelete: h.managed(h.revoke, oneUser),
+	})
+	return h.handler(), nil
+}
+
+// An authenticator is a [tokenauth.Authenticator] for any type of user.
+type authenticator interface {
+	Manager() *tokenauth.Manager
+	Optional(http.Handler) http.Handler
+	Token(context.Context) (tokenauth.Token, bool)
+	WriteError(http.ResponseWriter, *http.Request, error)
 }
 
 // An endpoint serves one method of one route.
-type endpoint func(w http.ResponseWriter, r *http.Request, id string) (answer, error)
+type endpoint func(w http.ResponseWriter, r *http.Request) (answer, error)
+
+// methods are the endpoints of a route, by HTTP method.
+type methods map[string]endpoint
+
+// An answer is the response to a request that succeeds.
+type answer struct {
+	status   int    // HTTP status; 0 means 200
+	location string // Location header; empty if there is none
+	body     any    // value to marshal as JSON; nil if the response has no body
+}
 
 type handler struct {
+	auth     authenticator
 	manager  *tokenauth.Manager
 	options  Options
 	staff    bool
-	identify func(*call) error              // says who sent a request, and for whose tokens
-	routes   map[string]map[string]endpoint // by pattern and method
+	identify func(*call) error // sets the user whose tokens the request concerns, or returns an error
+	mux      *http.ServeMux
 	origin   http.CrossOriginProtection
 }
 
-// A call is a request by somebody who may manage the tokens of a user.
+// A call is a request to manage the tokens of a user.
 type call struct {
 	*http.Request
 	query  url.Values
-	id     string           // of the token that the path names
-	userID string           // empty: everybody
-	token  *tokenauth.Token // the one that the request presents; nil: none
+	id     string           // token ID in the path
+	userID string           // user whose tokens the request concerns; empty for all users
+	token  *tokenauth.Token // token of the presented key; nil if the request presents no key
 }
 
 //go:embed openapi.json
 var document json.RawMessage
 
-// A reach says whose tokens one request of staff may concern.
-type reach int
-
-const (
-	oneUser reach = iota
-	everybody
-)
-
-// newHandler returns what users and staff share.
-func newHandler(m *tokenauth.Manager, opts *Options) *handler {
-	h := &handler{manager: m}
+func newHandler(auth authenticator, opts *Options) *handler {
+	h := &handler{auth: auth, manager: auth.Manager(), mux: http.NewServeMux()}
 	if opts != nil {
 		h.options = *opts
 	}
-	h.routes = map[string]map[string]endpoint{
-		"/tokens": {
-			http.MethodGet:    h.managed(h.list, everybody, "cursor", "limit", "revoked"),
-			http.MethodDelete: h.managed(h.revokeAll, oneUser),
-		},
-		"/tokens/{id}": {
-			http.MethodGet:    h.managed(h.read, oneUser),
-			http.MethodDelete: h.managed(h.revoke, oneUser),
-		},
-		"/openapi.json": {http.MethodGet: func(http.ResponseWriter, *http.Request, string) (answer, error) {
-			return answer{body: document}, nil
-		}},
-	}
+	h.route("/openapi.json", methods{http.MethodGet: func(http.ResponseWriter, *http.Request) (answer, error) {
+		return answer{body: document}, nil
+	}})
+	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { auth.WriteError(w, r, tokenauth.ErrNotFound) })
 	return h
 }
 
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a, err := h.serve(w, r)
-	respond(w, r, a, err, h.options.OnError)
+// route registers the endpoints of a path. A method that is not in m gets the response 405. If the
+// path has a malformed token ID, such as an ID with an escaped slash, the response is 404.
+func (h *handler) route(path string, m methods) {
+	handle := func(pattern string, serve endpoint) {
+		h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if id := pathID(r); id != "" && !syntax.IsWord(id) {
+				h.auth.WriteError(w, r, tokenauth.ErrNotFound)
+				return
+			}
+			a, err := serve(w, r)
+			h.respond(w, r, a, err)
+		})
+	}
+	allowed := slices.Collect(maps.Keys(m))
+	if m[http.MethodGet] != nil {
+		allowed = append(allowed, http.MethodHead)
+	}
+	notAllowed := challenge.NotAllowed(allowed...)
+	handle(path, func(http.ResponseWriter, *http.Request) (answer, error) { return answer{}, notAllowed })
+	for method, serve := range m {
+		handle(method+" "+path, serve)
+	}
 }
 
-func (h *handler) serve(w http.ResponseWriter, r *http.Request) (answer, error) {
-	methods, id := h.route(r.URL.EscapedPath()) // an escaped slash must not act as one
-	if methods == nil {
-		return answer{}, refuse(http.StatusNotFound, "There is nothing here.")
+// pathID returns the token ID in the path of a request that the mux has routed. If the route has no
+// token ID, pathID returns "". PathValue alone would also return a value that an outer router set
+// with SetPathValue.
+func pathID(r *http.Request) string {
+	if !strings.Contains(r.Pattern, "{id}") {
+		return ""
 	}
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	serve, ok := methods[method]
-	if !ok {
-		return answer{}, notAllowed(slices.Collect(maps.Keys(methods))...)
-	}
-	return serve(w, r, id)
+	return r.PathValue("id")
 }
 
-// route returns what is served at a path, and the ID in it.
-func (h *handler) route(path string) (methods map[string]endpoint, id string) {
-	rest, ok := strings.CutPrefix(path, "/tokens/")
-	if !ok {
-		return h.routes[path], ""
-	}
-	id, action, nested := strings.Cut(rest, "/")
-	if !syntax.IsWord(id) {
-		return nil, ""
-	}
-	pattern := "/tokens/{id}"
-	if nested {
-		pattern += "/" + action
-	}
-	return h.routes[pattern], id
-}
-
-// managed is an endpoint for those who may manage tokens.
-func (h *handler) managed(serve func(http.ResponseWriter, *call) (answer, error), whose reach, params ...string) endpoint {
-	return func(w http.ResponseWriter, r *http.Request, id string) (answer, error) {
-		c := &call{Request: r, id: id}
-		if t, ok := tokenauth.TokenFrom(r.Context()); ok {
-			c.token = &t
-		} else if h.origin.Check(r) != nil { // a key, unlike a cookie, is not sent by itself
-			return answer{}, errCrossOrigin
+// handler returns the handler that New and NewStaff return. It authenticates a request by the
+// Authenticator before it calls the mux.
+func (h *handler) handler() http.Handler {
+	protected := h.auth.Optional(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// ServeMux would redirect a path that is not clean, and decode an escaped path.
+		if p := r.URL.EscapedPath(); path.Clean("/"+p) != p || strings.Contains(p, "%") {
+			h.auth.WriteError(w, r, tokenauth.ErrNotFound)
+			return
 		}
-		if err := h.identify(c); err != nil {
-			return answer{}, err
-		}
-		if err := h.readQuery(c, whose, params); err != nil {
-			return answer{}, err
-		}
-		return serve(w, c)
-	}
+		h.mux.ServeHTTP(w, r)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Add("Vary", "Cookie")
+		protected.ServeHTTP(w, r)
+	})
 }
 
-// presented is an endpoint for the token that a request presents.
-func presented(serve func(context.Context, tokenauth.Token) error) endpoint {
-	return func(_ http.ResponseWriter, r *http.Request, _ string) (answer, error) {
-		t, ok := tokenauth.TokenFrom(r.Context())
-		if !ok {
-			return answer{}, unauthorized("Present the key of the token to log out.")
-		}
-		return answer{status: http.StatusNoContent}, serve(r.Context(), t)
+func (h *handler) respond(w http.ResponseWriter, r *http.Request, a answer, err error) {
+	var body []byte
+	if err == nil && a.body != nil {
+		body, err = json.Marshal(a.body) // Marshal fails if the store returned a time beyond the year 9999
 	}
-}
-
-func (h *handler) identifyUser(c *call, userID func(*http.Request) (string, error)) error {
-	if c.token != nil {
-		c.userID = c.token.UserID
-		switch scope := h.options.ManageScope; {
-		case scope == "":
-			return refuse(http.StatusForbidden, "Tokens are not managed with a token here.")
-		case !c.token.HasScopes(scope):
-			return refuse(http.StatusForbidden, "The token lacks a scope: this needs "+scope+".").
-				challenge(`, error="insufficient_scope", scope="` + scope + `"`)
-		}
-		return nil
-	}
-	id, err := userID(c.Request)
-	switch {
-	case err == nil && id == "":
-		return unauthorized("Authentication credentials were not provided.")
-	case err == nil:
-		err = syntax.UserID(id)
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	c.userID = id
-	return nil
-}
-
-func (h *handler) identifyStaff(c *call, isStaff func(*http.Request) (bool, error)) error {
-	if c.token != nil {
-		return refuse(http.StatusForbidden, "Tokens are not managed with a token here.")
-	}
-	ok, err := isStaff(c.Request)
 	switch {
 	case err != nil:
-		return unavailable(err)
-	case !ok:
-		return refuse(http.StatusForbidden, "This is for staff.")
+		h.fail(w, r, err)
+		return
+	case a.location != "":
+		w.Header().Set("Location", a.location)
 	}
-	return nil
+	if body == nil {
+		w.WriteHeader(a.status)
+		return
+	}
+	challenge.WriteJSON(w, r, "application/json", cmp.Or(a.status, http.StatusOK), body)
 }
 
-// readQuery takes the parameters that are known, each once, and whose tokens
-// staff means.
-func (h *handler) readQuery(c *call, whose reach, params []string) error {
-	query, err := url.ParseQuery(c.URL.RawQuery)
-	if err != nil {
-		return refuse(http.StatusBadRequest, "The query is malformed.")
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	failed := tokenauth.StatusCode(err) == http.StatusServiceUnavailable
+	if failed && h.options.OnError != nil && r.Context().Err() != context.Canceled { // Canceled: the client has disconnected
+		h.options.OnError(r, err)
 	}
-	for name, values := range query {
-		switch {
-		case !slices.Contains(params, name) && !(h.staff && name == "user_id"):
-			return refuse(http.StatusBadRequest, "The query has an unknown parameter.") // not to be repeated
-		case len(values) > 1:
-			return badParameter(name, "given more than once")
-		}
-	}
-	c.query = query
-	if !h.staff {
-		return nil
-	}
-	c.userID = query.Get("user_id")
-	if err := syntax.UserID(c.userID); err != nil && (query.Has("user_id") || whose == oneUser) {
-		return badParameter("user_id", err.Error())
-	}
-	return nil
-}
-
-// invalidSpec tells which member a Manager refused; name is nil if none was given.
-func invalidSpec(m *tokenauth.Manager, err error, name *string, scopes []string) error {
-	if !errors.Is(err, tokenauth.ErrInvalidSpec) {
-		return err
-	}
-	member := "expires_at"
-	if _, bad := syntax.Scopes(scopes, syntax.ScopeSet(m.Scopes())); bad != nil {
-		member = "scopes"
-	}
-	if name != nil {
-		if _, bad := syntax.Name(*name); bad != nil {
-			member = "name"
-		}
-	}
-	return badMember(member, strings.TrimPrefix(err.Error(), tokenauth.ErrInvalidSpec.Error()+": "))
+	h.auth.WriteError(w, r, err)
 }

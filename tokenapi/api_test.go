@@ -2,6 +2,7 @@ package tokenapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,10 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
-// The life of a token, as its owner sees it: the key comes twice, when it is made.
+// Only the responses to create and rotate may contain the key. Otherwise a key could be read again
+// later. Case A1.
 func TestA1_OnlyCreateAndRotateAnswerWithTheKey(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
@@ -39,8 +42,8 @@ func TestA1_OnlyCreateAndRotateAnswerWithTheKey(t *testing.T) {
 		{"GET", "/api/tokens", ""},
 		{"GET", location.Path, ""},
 		{"PATCH", location.Path, `{"name":"old laptop"}`},
-		{"POST", "/api/tokens", `{"name":"old laptop"}`}, // 409
-		{"PATCH", location.Path, `{"name":""}`},          // 400
+		{"POST", "/api/tokens", `{"name":"old laptop"}`}, // 409, the name is taken
+		{"PATCH", location.Path, `{"name":""}`},          // 400, the name is empty
 	} {
 		w := send(t, s.mux, request[0], request[1], request[2], ada)
 		require.Empty(t, keyIn(w), request)
@@ -52,10 +55,10 @@ func TestA1_OnlyCreateAndRotateAnswerWithTheKey(t *testing.T) {
 	rotated := decode[token](t, w)
 	require.Equal(t, made.ID, rotated.ID)
 	require.Equal(t, 2, rotated.Generation)
-	require.True(t, s.works(made.Key), "the key before has a grace")
+	require.True(t, s.works(made.Key), "the previous key works until its grace has passed")
 	require.True(t, s.works(rotated.Key))
 	s.Clock.Advance(time.Minute)
-	require.False(t, s.works(made.Key), "the grace is over")
+	require.False(t, s.works(made.Key), "the previous key is refused after its grace")
 	require.True(t, s.works(rotated.Key))
 
 	require.Equal(t, http.StatusNoContent, send(t, s.mux, "DELETE", location.Path, "", ada).Code)
@@ -63,20 +66,23 @@ func TestA1_OnlyCreateAndRotateAnswerWithTheKey(t *testing.T) {
 	require.NotNil(t, decode[token](t, send(t, s.mux, "GET", location.Path, "", ada)).RevokedAt)
 }
 
-// What stores keep beside a token, and whose it is, stays inside.
+// Responses must contain the JSON of tokenauth.Token, and no other data of the store, such as
+// digests. Case A2.
 func TestA2_AnswersHoldNoInternals(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "user-0042", Name: "laptop"})
 	for _, target := range []string{"/api/tokens", "/api/tokens/" + made.ID} {
 		body := send(t, s.mux, "GET", target, "", as("user-0042")).Body.String()
-		require.Contains(t, body, made.ID)
-		for _, internal := range []string{"user-0042", "digest", "slot", "retired", key, fmt.Sprintf("%x", tokenauth.DigestOf(key))} {
+		require.Contains(t, body, string(must.Get(json.Marshal(made))))
+		for _, internal := range []string{"digest", "slot", "retired", key, fmt.Sprintf("%x", tokenauth.DigestOf(key))} {
 			require.NotContains(t, strings.ToLower(body), internal)
 		}
 	}
 }
 
+// The response for another user's token must be the same as for a token that does not exist.
+// Otherwise it would reveal that the ID exists. Case A3.
 func TestA3_AnotherUsersTokenIsNotFound(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
@@ -95,15 +101,16 @@ func TestA3_AnotherUsersTokenIsNotFound(t *testing.T) {
 	}
 	now, err := s.Manager.Get(context.Background(), "ada", made.ID)
 	require.NoError(t, err)
-	require.Equal(t, made, now, "untouched")
+	require.Equal(t, made, now, "requests of another user leave the token unchanged")
 }
 
-// Each route of which /tokens/ID is one is refused before its body is read.
+// The routes of /tokens must refuse a request without a signed-in user before they read its body.
+// Case A4.
 func TestA4_WithoutSignInNothingIsServed(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{manageScope}})
-	for path, methods := range tokenapi.Routes(tokenapi.New(s.Manager, signedIn, nil)) {
+	for path, methods := range documentedMethods() {
 		if !strings.HasPrefix(path, "/tokens") {
 			continue
 		}
@@ -112,16 +119,17 @@ func TestA4_WithoutSignInNothingIsServed(t *testing.T) {
 			w := send(t, s.mux, method, target, "not read")
 			require.Equal(t, http.StatusUnauthorized, w.Code, "%s %s", method, target)
 			require.Len(t, w.Header()["Www-Authenticate"], 2)
-			require.Equal(t, http.StatusForbidden, send(t, s.mux, method, target, "not read", with(key)).Code, "by token: %s %s", method, target)
-			require.Equal(t, http.StatusForbidden, send(t, s.mux, method, target, "not read", with(key), as("ada")).Code, "by both")
+			require.Equal(t, http.StatusForbidden, send(t, s.mux, method, target, "not read", with(key)).Code, "by key: %s %s", method, target)
+			require.Equal(t, http.StatusForbidden, send(t, s.mux, method, target, "not read", with(key), as("ada")).Code, "by key and session: %s %s", method, target)
 			require.Equal(t, http.StatusServiceUnavailable, send(t, s.mux, method, target, "not read", as("broken")).Code)
-			require.Equal(t, http.StatusServiceUnavailable, send(t, s.mux, method, target, "not read", as("a\x01b")).Code, "an impossible ID")
+			require.Equal(t, http.StatusServiceUnavailable, send(t, s.mux, method, target, "not read", as("a\x01b")).Code, "userID returns a malformed ID")
 		}
 	}
 	require.True(t, s.works(key))
-	require.ErrorIs(t, s.told[0], errInternal)
+	require.ErrorIs(t, s.logged[0], errInternal)
 }
 
+// A request for a name that another token of the user has must get 409. Case A9.
 func TestA9_TakenNameIsAConflict(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{MaxPerUser: 2}, tokenapi.Options{})
@@ -134,53 +142,18 @@ func TestA9_TakenNameIsAConflict(t *testing.T) {
 		require.NotContains(t, strings.ToLower(w.Body.String()), "unique")
 	}
 	w := send(t, s.mux, "POST", "/api/tokens", `{"name":"tablet"}`, as("ada"))
-	require.Equal(t, http.StatusConflict, w.Code, "the limit")
+	require.Equal(t, http.StatusConflict, w.Code, "the user already has MaxPerUser tokens")
 	require.Contains(t, w.Body.String(), "as many tokens as allowed")
-	_, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "soon over", ExpiresAt: s.Clock.Now().Add(time.Second)})
+	_, eves := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "phone", ExpiresAt: s.Clock.Now().Add(time.Second)})
 	s.Clock.Advance(time.Second)
 	for _, request := range [][3]string{{"PATCH", "", `{"name":"x"}`}, {"POST", "/rotate", `{}`}} {
 		w := send(t, s.mux, request[0], "/api/tokens/"+eves.ID+request[1], request[2], as("eve"))
-		require.Equal(t, http.StatusConflict, w.Code, "an expired token is final")
+		require.Equal(t, http.StatusConflict, w.Code, "an expired token cannot be changed")
 	}
 }
 
-func TestA10_PathsAndMethods(t *testing.T) {
-	t.Parallel()
-	s := newService(t, nil, tokenapi.Options{})
-	for _, c := range []struct {
-		name, method, target string
-		status               int
-		allow                string
-	}{
-		{"wrong method", "PUT", "/api/tokens", 405, "DELETE, GET, HEAD, POST"},
-		{"wrong method", "POST", "/api/tokens/ID", 405, "DELETE, GET, HEAD, PATCH"},
-		{"wrong method", "GET", "/api/tokens/ID/rotate", 405, "POST"},
-		{"wrong method", "GET", "/api/logout", 405, "POST"},
-		{"unknown method", "get", "/api/tokens", 405, "DELETE, GET, HEAD, POST"},
-		{"preflight", "OPTIONS", "/api/tokens", 405, "DELETE, GET, HEAD, POST"},
-		{"HEAD as GET", "HEAD", "/api/tokens", 200, ""},
-		{"trailing slash", "DELETE", "/api/tokens/", 404, ""}, // and not all tokens
-		{"trailing slash", "GET", "/api/tokens/ID/", 404, ""},
-		{"unknown", "GET", "/api/", 404, ""},
-		{"unknown", "GET", "/api/token", 404, ""},
-		{"unknown", "GET", "/api/tokens/ID/x", 404, ""},
-		{"a pattern", "GET", "/api/tokens/{id}", 404, ""},
-		{"letter case", "GET", "/api/Tokens", 404, ""},
-		{"escaped dots", "DELETE", "/api/tokens/ID/%2e%2e", 404, ""},
-		{"escaped slash", "POST", "/api/tokens/ID%2Frotate", 404, ""},
-		{"escaped slash", "DELETE", "/api/tokens/x%2F..", 404, ""},
-		{"NUL", "GET", "/api/tokens/ID%00", 404, ""},
-	} {
-		w := send(t, s.mux, c.method, c.target, "", as("ada"))
-		require.Equal(t, c.status, w.Code, "%s: %s %s", c.name, c.method, c.target)
-		require.Equal(t, c.allow, w.Header().Get("Allow"), c.name)
-		if c.method == "HEAD" {
-			require.Empty(t, w.Body.String())
-		}
-	}
-}
-
-// A cookie is sent from any page, so a page of another origin must change nothing.
+// Browsers send cookies even with requests from pages of another origin. Such a page must not be
+// able to change tokens. Case A12.
 func TestA12_OtherOriginsAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
@@ -196,7 +169,7 @@ func TestA12_OtherOriginsAreRefused(t *testing.T) {
 		{header{"Sec-Fetch-Site", "same-origin"}, false},
 		{header{"Sec-Fetch-Site", "none"}, false},
 		{header{"Origin", "https://example.com"}, false},
-		{header{"X-None", "a client that is no browser"}, false},
+		{header{"X-None", "a client other than a browser"}, false},
 	} {
 		want := map[bool]int{true: http.StatusForbidden, false: http.StatusOK}[c.refused]
 		require.Equal(t, want, send(t, s.mux, "DELETE", "/api/tokens", "", as("eve"), c.line).Code, c.line)
@@ -204,10 +177,11 @@ func TestA12_OtherOriginsAreRefused(t *testing.T) {
 		require.Equal(t, want, send(t, s.mux, "DELETE", "/staff/tokens?user_id=eve", "", as("root"), c.line).Code, c.line)
 	}
 	w := send(t, s.mux, "POST", "/api/logout", "", with(key), header{"Sec-Fetch-Site", "cross-site"})
-	require.Equal(t, http.StatusNoContent, w.Code, "a key is not sent by itself")
+	require.Equal(t, http.StatusNoContent, w.Code, "a cross-origin request with a key is accepted, because browsers do not add keys")
 }
 
-// A client that lost the answer repeats its request, and finds the same state.
+// A client that lost a response repeats its request. The repeated request must change nothing. Case
+// A13.
 func TestA13_DeleteCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})

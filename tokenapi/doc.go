@@ -1,49 +1,51 @@
-// Package tokenapi lets people manage their tokens, and sign in for one, by an
-// HTTP API in JSON.
+// Package tokenapi provides a JSON API over HTTP with which users and their programs manage tokens.
 //
-// [New] serves the tokens of whoever is signed in, [NewStaff] those of all users,
-// and [NewLogin] a username and a password for a new token. A service mounts them:
+// [New] returns the API for the tokens of the signed-in user. [NewStaff] returns the API for the
+// tokens of all users. A service mounts the handlers under a path prefix:
 //
-//	api := tokenapi.New(tokens, sessionUserID, nil)
-//	mux.Handle("/api/", http.StripPrefix("/api", auth.Optional(api)))
-//	mux.Handle("/api/login", tokenapi.NewLogin(tokens, checkPassword, nil))
+//	api, err := tokenapi.New(auth, sessionUserID, nil)
+//	mux.Handle("/api/", http.StripPrefix("/api", api))
 //
 // # Routes
 //
-//	GET    /tokens              list; cursor, limit (100 if not given, at most 500),
-//	                            revoked in the query
-//	POST   /tokens              create: the key is in this answer and no other
+//	GET    /tokens              list; query parameters: cursor, limit (default 100, at most 500)
+//	                            and revoked (true: the list includes revoked tokens)
+//	POST   /tokens              create; only this response contains the key
 //	DELETE /tokens              revoke all
-//	GET    /tokens/{id}         read; revoked ones too
-//	PATCH  /tokens/{id}         rename, change scopes or expiry
-//	DELETE /tokens/{id}         revoke; 204 however often
-//	POST   /tokens/{id}/rotate  a new key, in this answer and no other; given the
-//	                            generation to replace, it can be repeated
-//	POST   /logout              revoke the token that the request presents
-//	POST   /logout-all          revoke all tokens of its user
-//	POST   /login               NewLogin, at whatever path it is mounted
-//	GET    /openapi.json        all this as an OpenAPI 3.1 document
+//	GET    /tokens/{id}         read, even if the token is revoked
+//	PATCH  /tokens/{id}         change the name, the scopes or the expiry
+//	DELETE /tokens/{id}         revoke; the status is 204 even if the token is already revoked
+//	POST   /tokens/{id}/rotate  replace the key; only this response contains the new key; if the
+//	                            body has the generation to replace, the request is safe to repeat
+//	POST   /logout              revoke the presented token
+//	POST   /logout-all          revoke all tokens of the presented token's user
+//	GET    /openapi.json        OpenAPI 3.1 document of these routes, and of package tokenlogin
 //
-// Of these [NewStaff] serves GET and DELETE.
+// [NewStaff] serves only the routes that list, read and revoke tokens.
 //
-// Errors are problem+json (RFC 9457) and name the member or parameter that is
-// wrong. A body must be application/json (for a login a form will do), of at most
-// 64 KiB, without members that are unknown, given twice or spelt in another letter
-// case. After a 503 without
-// Retry-After a token may have been made, or rotated: look before repeating it.
+// A token in a response is the JSON of [tokenauth.Token]. The body of an error response is
+// problem+json (RFC 9457) and names the invalid member or parameter, unless the Authenticator has an
+// ErrorHandler. A request body must be application/json, at most 64 KiB, without unknown or repeated
+// members. Names of members are case-sensitive. After a 503 without Retry-After, a token may have
+// been created or rotated. Check this before you repeat the request.
 //
-// A request costs the database what the Manager's method does: one call to list, read
-// or revoke, two to change or rotate, two to create or log in (one where MaxPerUser is
-// negative; more where an expired token, or one of that name, is in the way). A key that a
-// request presents costs one to find, and a change to another token by it one to compare them.
+// The number of calls to the store depends on the request:
+//
+//   - one call to list, read or revoke
+//   - two calls to change or rotate
+//   - two calls to create a token, or one call if MaxPerUser is negative
+//   - more calls to create a token if an expired token has the name, or if the user already has
+//     MaxPerUser tokens
+//
+// The authentication of a presented key takes one more call. If a key changes another token than
+// its own, one more call reads the other token to compare the rights.
 //
 // # Security
 //
-// No answer is to be stored by a cache, and none holds a key but those of create,
-// rotate and login. Requests that a cookie authorises are refused if a browser
-// says that they come from another origin ([http.CrossOriginProtection]). Nothing
-// of an internal error reaches the client.
+// Responses forbid caching. Only the responses to create and rotate contain a key. A request that
+// presents no key is refused if the browser reports that the request comes from another origin
+// ([http.CrossOriginProtection]). Responses do not contain the texts of internal errors.
 //
-// What is left to the service: time limits of its [http.Server], against clients
-// that send slowly, and the checks that it hands in.
+// The service must set the timeouts of its [http.Server], which protect the service from clients
+// that send slowly.
 package tokenapi

@@ -9,34 +9,35 @@ import (
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
 
-// A service where people sign in with a password for a token of a device, and see
-// their tokens in a browser, where a session of the service's own says who they are.
+// A service issues a token to each device that logs in with a password. Users manage their tokens
+// in a browser, where a session of the service identifies them.
 func Example() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	find := func(_ context.Context, userID string) (string, error) { return "user " + userID, nil }
-	auth := tokenauth.NewAuthenticator(tokens, find, nil)
+	auth := must.Get(tokenauth.NewAuthenticator(tokens, find, nil))
 
 	sessionUserID := func(r *http.Request) (string, error) {
 		cookie, err := r.Cookie("session")
 		if err != nil || cookie.Value != "ada's session" {
-			return "", nil // nobody
+			return "", nil // nobody is signed in
 		}
 		return "42", nil
 	}
 	checkPassword := func(_ context.Context, username, password string) (string, error) {
-		if username == "ada" && password == "lovelace" { // compare hashes
+		if username == "ada" && password == "lovelace" { // a real service compares password hashes
 			return "42", nil
 		}
 		return "", nil
 	}
 
 	mux := http.NewServeMux()
-	api := tokenapi.New(tokens, sessionUserID, nil)
-	mux.Handle("/api/", http.StripPrefix("/api", auth.Optional(api)))
-	mux.Handle("/api/login", tokenapi.NewLogin(tokens, checkPassword, nil))
+	mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(auth, sessionUserID, nil))))
+	mux.Handle("/api/login", must.Get(tokenlogin.New(auth, checkPassword, nil)))
 
 	serve := func(method, target, body, name, value string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, target, strings.NewReader(body))
@@ -49,7 +50,7 @@ func Example() {
 	}
 
 	w := serve("POST", "/api/login", `{"username":"ada","password":"lovelace"}`, "Accept", "*/*")
-	var login struct{ Name, Token string }
+	var login struct{ Name, Key string }
 	_ = json.Unmarshal(w.Body.Bytes(), &login)
 	fmt.Println("login:", w.Code, login.Name)
 
@@ -61,10 +62,10 @@ func Example() {
 	_ = json.Unmarshal(w.Body.Bytes(), &list)
 	fmt.Println("list:", w.Code, list.Tokens)
 
-	w = serve("GET", "/api/tokens", "", "Authorization", "Bearer "+login.Token)
+	w = serve("GET", "/api/tokens", "", "Authorization", "Bearer "+login.Key)
 	fmt.Println("list with a token:", w.Code)
 
-	w = serve("POST", "/api/logout", "", "Authorization", "Bearer "+login.Token)
+	w = serve("POST", "/api/logout", "", "Authorization", "Bearer "+login.Key)
 	fmt.Println("logout:", w.Code)
 
 	// Output:

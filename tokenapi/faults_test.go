@@ -10,11 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/calltest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A store that is down is 503 for every route, and only the log learns why.
+// If the store fails, every route responds with 503. OnError receives the cause, and the response
+// does not contain the cause.
 func TestStoreFailureIs503(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
@@ -31,7 +33,7 @@ func TestStoreFailureIs503(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, w.Code, request)
 		require.Equal(t, "2", w.Header().Get("Retry-After"))
 	}
-	for _, request := range [][2]string{ // repeated by a machine, these would do harm
+	for _, request := range [][2]string{ // a client must check the result before it repeats these requests
 		{"/api/tokens", `{"name":"x"}`},
 		{"/api/tokens/" + made.ID + "/rotate", `{"grace_seconds":60}`},
 	} {
@@ -40,74 +42,102 @@ func TestStoreFailureIs503(t *testing.T) {
 		require.Empty(t, w.Header().Get("Retry-After"), request)
 		require.Contains(t, w.Body.String(), "may have been made", request)
 	}
-	require.Len(t, s.told, 7)
-	for _, err := range s.told {
+	require.Len(t, s.logged, 7)
+	for _, err := range s.logged {
 		require.ErrorIs(t, err, errInternal)
+		require.ErrorContains(t, err, errInternal.Error())
 	}
 }
 
-// A crowded store lets every new token lose its place to another.
-type crowded struct{ tokenauth.Store }
+// newCrowdedStore returns a store whose Create always returns ErrSlotTaken, as if a concurrent
+// request had always taken the slot first.
+func newCrowdedStore() *tokenauthtest.Store {
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Create" {
+			return tokenauth.ErrSlotTaken
+		}
+		return next()
+	})
+	return store
+}
 
-func (crowded) Create(context.Context, ...tokenauth.Record) error { return tokenauth.ErrSlotTaken }
-
-// Who makes a token must not read that "the token" has expired.
+// If Create always conflicts with other requests, the response must name other changes as a
+// possible cause, not only an expired token.
 func TestOtherChangesCameFirst(t *testing.T) {
 	t.Parallel()
-	m := tokenauth.New(crowded{tokenauth.NewMemoryStore()}, "acme", nil)
-	mux := http.NewServeMux()
-	mux.Handle("/api/", http.StripPrefix("/api", tokenapi.New(m, signedIn, nil)))
-	mux.Handle("/api/login", tokenapi.NewLogin(m, func(context.Context, string, string) (string, error) { return "ada", nil }, nil))
-	for target, body := range map[string]string{
-		"/api/tokens": `{"name":"x"}`,
-		"/api/login":  `{"username":"ada","password":"right"}`,
-	} {
-		w := send(t, mux, "POST", target, body, as("ada"))
-		require.Equal(t, http.StatusConflict, w.Code, target)
-		require.Contains(t, w.Body.String(), "Other changes came first. Try again.", target)
+	m := must.Get(tokenauth.New(newCrowdedStore(), "acme", nil))
+	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m), signedIn, nil)))
+	w := send(t, h, "POST", "/api/tokens", `{"name":"x"}`, as("ada"))
+	require.Equal(t, http.StatusConflict, w.Code)
+	require.Contains(t, w.Body.String(), "other changes came first")
+}
+
+// If userID or isStaff returns an error, the response is 503, even if the error wraps an error of
+// this library.
+func TestErrorOfUserIDIsNeverAnAnswer(t *testing.T) {
+	t.Parallel()
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	for _, cause := range []error{tokenauth.ErrNotFound, tokenauth.ErrNoKey, tokenauth.ErrNoUser, tokenauth.ErrInsufficientScope} {
+		err := errors.Join(errInternal, cause)
+		users := must.Get(tokenapi.New(newAuth(m), func(*http.Request) (string, error) { return "", err }, nil))
+		require.Equal(t, http.StatusServiceUnavailable, send(t, http.StripPrefix("/api", users), "GET", "/api/tokens", "").Code)
+		staff := must.Get(tokenapi.NewStaff(newAuth(m), func(*http.Request) (bool, error) { return false, err }, nil))
+		require.Equal(t, http.StatusServiceUnavailable, send(t, http.StripPrefix("/staff", staff), "GET", "/staff/tokens", "").Code)
 	}
 }
 
-// An error of the service's own that wraps one of this library's is no verdict.
-func TestErrorOfUserIDIsNeverAnAnswer(t *testing.T) {
-	t.Parallel()
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	h := http.StripPrefix("/api", tokenapi.New(m, func(*http.Request) (string, error) {
-		return "", errors.Join(errInternal, tokenauth.ErrNotFound)
-	}, nil))
-	require.Equal(t, http.StatusServiceUnavailable, send(t, h, "GET", "/api/tokens", "").Code)
-}
-
+// A nil argument is a mistake in the program, so constructors panic.
 func TestConstructorsPanicOnMistakes(t *testing.T) {
 	t.Parallel()
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}})
+	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)))
 	isStaff := func(*http.Request) (bool, error) { return true, nil }
-	check := func(context.Context, string, string) (string, error) { return "", nil }
+	var none *tokenauth.Authenticator[string]
 	for name, f := range map[string]func(){
-		"no manager":        func() { tokenapi.New(nil, signedIn, nil) },
-		"no userID":         func() { tokenapi.New(m, nil, nil) },
-		"malformed scope":   func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a b"}) },
-		"unknown scope":     func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "b"}) },
-		"staff: no manager": func() { tokenapi.NewStaff(nil, isStaff, nil) },
-		"staff: no isStaff": func() { tokenapi.NewStaff(m, nil, nil) },
-		"staff by token":    func() { tokenapi.NewStaff(m, isStaff, &tokenapi.Options{ManageScope: "a"}) },
-		"login: no manager": func() { tokenapi.NewLogin(nil, check, nil) },
-		"login: no check":   func() { tokenapi.NewLogin(m, nil, nil) },
-		"login: a zero Throttle, which would panic at each request": func() {
-			tokenapi.NewLogin(m, check, &tokenapi.LoginOptions{Throttle: &tokenapi.Throttle{}})
-		},
+		"New: no Authenticator":      func() { _, _ = tokenapi.New(none, signedIn, nil) },
+		"New: no userID":             func() { _, _ = tokenapi.New(auth, nil, nil) },
+		"NewStaff: no Authenticator": func() { _, _ = tokenapi.NewStaff(none, isStaff, nil) },
+		"NewStaff: no isStaff":       func() { _, _ = tokenapi.NewStaff(auth, nil, nil) },
 	} {
 		require.Panics(t, f, name)
 	}
-	require.NotPanics(t, func() { tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: "a"}) })
 }
 
-// No request costs the database more than the Manager's own call does, but what is told
-// of a key.
+// An invalid option may come from the configuration of a service, so constructors return an error.
+func TestConstructorsReturnErrorsForBadOptions(t *testing.T) {
+	t.Parallel()
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}}))
+	auth := newAuth(m)
+	for _, scope := range []string{"a b", "b", `a"`, "é"} { // malformed, or not a scope of the Manager
+		h, err := tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: scope})
+		require.ErrorContains(t, err, "Options.ManageScope", scope)
+		require.Nil(t, h)
+	}
+	_, err := tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: "a"})
+	require.NoError(t, err)
+	h, err := tokenapi.NewStaff(auth, func(*http.Request) (bool, error) { return true, nil }, &tokenapi.Options{ManageScope: "a"})
+	require.ErrorContains(t, err, "Options.ManageScope")
+	require.Nil(t, h)
+}
+
+// If a caller changes its Options after New, the handler must not change.
+func TestConstructorsCopyOptions(t *testing.T) {
+	t.Parallel()
+	opts := &tokenapi.Options{}
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m), signedIn, opts)))
+	key, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: "x", Scopes: []string{manageScope}})
+	require.NoError(t, err)
+	opts.ManageScope = manageScope
+	require.Equal(t, http.StatusForbidden, send(t, h, "GET", "/api/tokens", "", with(key.Reveal())).Code)
+}
+
+// A request causes only the store calls of the Manager's method. The only additional calls
+// authenticate a key and compare the presented token with the token to change.
 func TestStoreCalls(t *testing.T) {
 	t.Parallel()
-	store := &calltest.Recorder{Store: tokenauth.NewMemoryStore()}
-	m := tokenauth.New(store, "acme", nil)
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	m := must.Get(tokenauth.New(store, "acme", nil))
 	issue := func(name string, scopes ...string) (key, target string) {
 		k, made, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: name, Scopes: scopes})
 		require.NoError(t, err)
@@ -115,10 +145,8 @@ func TestStoreCalls(t *testing.T) {
 	}
 	own, ownTarget := issue("own", manageScope)
 	_, one := issue("laptop")
-	auth := tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
-	mux := http.NewServeMux()
-	mux.Handle("/api/", http.StripPrefix("/api", auth.Optional(tokenapi.New(m, signedIn, &tokenapi.Options{ManageScope: manageScope}))))
-	mux.Handle("/api/login", tokenapi.NewLogin(m, func(context.Context, string, string) (string, error) { return "ada", nil }, nil))
+	api := must.Get(tokenapi.New(newAuth(m), signedIn, &tokenapi.Options{ManageScope: manageScope}))
+	h := http.StripPrefix("/api", api)
 	session, byKey := as("ada"), with(own)
 	for _, c := range []struct {
 		by                   header
@@ -133,9 +161,6 @@ func TestStoreCalls(t *testing.T) {
 		{session, "POST", one + "/rotate", `{}`, 200, []string{"List", "Rotate"}},
 		{session, "DELETE", "/api/tokens/", "", 404, nil},
 		{session, "POST", "/api/tokens", `{"name":""}`, 400, nil},
-		{header{}, "POST", "/api/login", `{"username":"ada","password":"x","name":"z"}`, 200, []string{"List", "Create"}},
-		{header{}, "POST", "/api/login", `{"username":"ada","password":"x"}`, 200, []string{"List", "Create"}},
-		{header{}, "POST", "/api/login", `{"username":"ada","password":"x"}`, 200, []string{"List", "List", "List", "Create"}}, // with a number
 		{byKey, "GET", "/api/tokens", "", 200, []string{"Find", "List"}},
 		{byKey, "POST", "/api/tokens", `{"name":"k"}`, 201, []string{"Find", "List", "Create"}},
 		{byKey, "GET", one, "", 200, []string{"Find", "List"}},
@@ -148,28 +173,25 @@ func TestStoreCalls(t *testing.T) {
 		{session, "DELETE", one, "", 204, []string{"Revoke"}},
 		{session, "DELETE", "/api/tokens", "", 200, []string{"RevokeAll"}},
 	} {
-		store.Calls = nil
-		headers := []header{c.by}
-		if c.by == (header{}) {
-			headers = nil
-		}
-		w := send(t, mux, c.method, c.target, c.body, headers...)
+		store.ResetCalls()
+		w := send(t, h, c.method, c.target, c.body, c.by)
 		require.Equal(t, c.status, w.Code, "%s %s: %s", c.method, c.target, w.Body)
-		require.Equal(t, c.calls, store.Calls, "%s %s by %s", c.method, c.target, c.by.name)
+		require.Equal(t, c.calls, store.Calls(), "%s %s by %s", c.method, c.target, c.by[0])
 	}
 	key, _ := issue("phone")
-	store.Calls = nil
-	require.Equal(t, http.StatusNoContent, send(t, mux, "POST", "/api/logout-all", "", with(key)).Code)
-	require.Equal(t, []string{"Find", "RevokeAll"}, store.Calls)
+	store.ResetCalls()
+	require.Equal(t, http.StatusNoContent, send(t, h, "POST", "/api/logout-all", "", with(key)).Code)
+	require.Equal(t, []string{"Find", "RevokeAll"}, store.Calls())
 }
 
-// A row that no Manager wrote ends in an answer too.
+// A row that no Manager wrote may hold a time that JSON cannot represent. The response must then be
+// a complete 503, not a partial list.
 func TestTimeThatJSONCannotHold(t *testing.T) {
 	t.Parallel()
 	store := tokenauth.NewMemoryStore()
 	require.NoError(t, store.Create(t.Context(), tokenauth.Record{Token: tokenauth.Token{
 		ID: "ID", UserID: "ada", Name: "x", CreatedAt: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC),
 	}}))
-	h := http.StripPrefix("/api", tokenapi.New(tokenauth.New(store, "acme", nil), signedIn, nil))
+	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(must.Get(tokenauth.New(store, "acme", nil))), signedIn, nil)))
 	require.Equal(t, http.StatusServiceUnavailable, send(t, h, "GET", "/api/tokens", "", as("ada")).Code)
 }

@@ -12,10 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
-// A leaked token that manages tokens must be worth no more than itself.
+// Somebody who finds a token that can manage tokens must not get more rights than that token has.
+// Case A5.
 func TestA5_ATokenGrantsNoMoreThanItHas(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
@@ -31,40 +33,40 @@ func TestA5_ATokenGrantsNoMoreThanItHas(t *testing.T) {
 		status                     int
 	}{
 		{"more scopes", "POST", "", `{"name":"x","scopes":["read","write"]}`, 403},
-		{"longer life", "POST", "", `{"name":"x","expires_at":"2026-03-02T12:00:00.000001Z"}`, 403},
-		{"endless life", "POST", "", `{"name":"x","expires_at":null}`, 403},
-		{"own scopes and life", "POST", "", `{"name":"x","scopes":["read","tokens:manage"],"expires_at":"2026-03-02T12:00:00Z"}`, 201},
+		{"later expiry", "POST", "", `{"name":"x","expires_at":"2026-03-02T12:00:00.000001Z"}`, 403},
+		{"no expiry", "POST", "", `{"name":"x","expires_at":null}`, 403},
+		{"own scopes and expiry", "POST", "", `{"name":"x","scopes":["read","tokens:manage"],"expires_at":"2026-03-02T12:00:00Z"}`, 201},
 		{"more scopes for itself", "PATCH", own.ID, `{"scopes":["read","write","tokens:manage"]}`, 403},
-		{"longer life for itself", "PATCH", own.ID, `{"expires_at":"2026-03-03T00:00:00Z"}`, 403},
-		{"endless life for itself", "PATCH", own.ID, `{"expires_at":null}`, 403},
-		{"a name for itself", "PATCH", own.ID, `{"name":"m"}`, 200},
-		{"its own key", "POST", own.ID + "/rotate", `{"generation":1,"grace_seconds":3600}`, 200},
-		{"more scopes for a weaker", "PATCH", weaker.ID, `{"scopes":["write"]}`, 403},
-		{"longer life for a weaker", "PATCH", weaker.ID, `{"expires_at":null}`, 403},
-		{"fewer scopes for a weaker", "PATCH", weaker.ID, `{"scopes":[]}`, 200},
-		{"the key of a weaker", "POST", weaker.ID + "/rotate", `{"generation":1}`, 200},
-		{"any key, without saying which", "POST", weaker.ID + "/rotate", `{"grace_seconds":3600}`, 400},
-		{"any key, without a body", "POST", own.ID + "/rotate", `{}`, 400},
-		{"the key of a broader", "POST", broader.ID + "/rotate", `{"generation":1}`, 403},
-		{"a change to a broader", "PATCH", broader.ID, `{"scopes":["read"]}`, 403},
-		{"the key of one that lives longer", "POST", longer.ID + "/rotate", `{"generation":1}`, 403},
-		{"read a broader", "GET", broader.ID, "", 200},
-		{"revoke a broader", "DELETE", broader.ID, "", 204},
-		{"another user's", "GET", eves.ID, "", 404},
-		{"another user's", "PATCH", eves.ID, `{"name":"x"}`, 404},
-		{"another user's", "POST", eves.ID + "/rotate", `{"generation":1}`, 404},
-		{"another user's", "DELETE", eves.ID, "", 404},
+		{"later expiry for itself", "PATCH", own.ID, `{"expires_at":"2026-03-03T00:00:00Z"}`, 403},
+		{"no expiry for itself", "PATCH", own.ID, `{"expires_at":null}`, 403},
+		{"another name for itself", "PATCH", own.ID, `{"name":"m"}`, 200},
+		{"rotate itself", "POST", own.ID + "/rotate", `{"generation":1,"grace_seconds":3600}`, 200},
+		{"more scopes for a weaker token", "PATCH", weaker.ID, `{"scopes":["write"]}`, 403},
+		{"no expiry for a weaker token", "PATCH", weaker.ID, `{"expires_at":null}`, 403},
+		{"fewer scopes for a weaker token", "PATCH", weaker.ID, `{"scopes":[]}`, 200},
+		{"rotate a weaker token", "POST", weaker.ID + "/rotate", `{"generation":1}`, 200},
+		{"rotate without a generation", "POST", weaker.ID + "/rotate", `{"grace_seconds":3600}`, 400},
+		{"rotate with an empty body", "POST", own.ID + "/rotate", `{}`, 400},
+		{"rotate a token with more scopes", "POST", broader.ID + "/rotate", `{"generation":1}`, 403},
+		{"change a token with more scopes", "PATCH", broader.ID, `{"scopes":["read"]}`, 403},
+		{"rotate a token without expiry", "POST", longer.ID + "/rotate", `{"generation":1}`, 403},
+		{"read a token with more scopes", "GET", broader.ID, "", 200},
+		{"revoke a token with more scopes", "DELETE", broader.ID, "", 204},
+		{"token of another user", "GET", eves.ID, "", 404},
+		{"token of another user", "PATCH", eves.ID, `{"name":"x"}`, 404},
+		{"token of another user", "POST", eves.ID + "/rotate", `{"generation":1}`, 404},
+		{"token of another user", "DELETE", eves.ID, "", 404},
 	} {
 		target := "/api/tokens"
 		if c.target != "" {
 			target += "/" + c.target
 		}
-		// Who is signed in beside does not matter: the token is the weaker one.
+		// The request has a session too, which must not add rights to those of the key.
 		w := send(t, s.mux, c.method, target, c.body, with(key), as("eve"))
 		require.Equal(t, c.status, w.Code, "%s: %s", c.name, w.Body)
 	}
-	w := send(t, s.mux, "POST", "/api/tokens", `{"name":"no expiry given"}`, with(key))
-	require.Equal(t, "2026-03-02T12:00:00Z", *decode[token](t, w).ExpiresAt, "it ends with the token that made it")
+	w := send(t, s.mux, "POST", "/api/tokens", `{"name":"third"}`, with(key))
+	require.Equal(t, "2026-03-02T12:00:00Z", *decode[token](t, w).ExpiresAt, "the new token expires with the token that created it")
 	require.Equal(t, http.StatusForbidden, send(t, s.mux, "GET", "/staff/tokens", "", with(key), as("root")).Code)
 
 	now, err := s.Manager.Get(context.Background(), "ada", own.ID)
@@ -75,6 +77,7 @@ func TestA5_ATokenGrantsNoMoreThanItHas(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// Case A5.
 func TestA5_ATokenWithoutTheScopeManagesNothing(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
@@ -84,7 +87,7 @@ func TestA5_ATokenWithoutTheScopeManagesNothing(t *testing.T) {
 	require.Equal(t, `Bearer realm="api", error="insufficient_scope", scope="tokens:manage"`, w.Header().Get("WWW-Authenticate"))
 }
 
-// A token without an end may make others without one.
+// A token that never expires may create tokens that never expire. Case A5.
 func TestA5_AnEndlessToken(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{DefaultTTL: time.Hour}, tokenapi.Options{ManageScope: manageScope})
@@ -95,17 +98,18 @@ func TestA5_AnEndlessToken(t *testing.T) {
 	require.Equal(t, "2026-03-01T13:00:00Z", *byPolicy.ExpiresAt)
 }
 
-// What names no end ends as the policy says, but not after the token that makes it.
+// If the request has no expiry, the Options of the Manager set the expiry of the new token. The new
+// token must not expire later than the token that creates it. Case A5.
 func TestA5_TheEndThatIsNotGiven(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		options tokenauth.Options
 		want    string
 	}{
-		"no policy":                {tokenauth.Options{}, "2026-03-02T12:00:00Z"},
-		"a default that is sooner": {tokenauth.Options{DefaultTTL: time.Hour}, "2026-03-01T13:00:00Z"},
-		"a default that is later":  {tokenauth.Options{DefaultTTL: 1000 * time.Hour}, "2026-03-02T12:00:00Z"},
-		"a limit that is later":    {tokenauth.Options{MaxTTL: 1000 * time.Hour}, "2026-03-02T12:00:00Z"},
+		"no policy":          {tokenauth.Options{}, "2026-03-02T12:00:00Z"},
+		"an earlier default": {tokenauth.Options{DefaultTTL: time.Hour}, "2026-03-01T13:00:00Z"},
+		"a later default":    {tokenauth.Options{DefaultTTL: 1000 * time.Hour}, "2026-03-02T12:00:00Z"},
+		"a later limit":      {tokenauth.Options{MaxTTL: 1000 * time.Hour}, "2026-03-02T12:00:00Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newService(t, &c.options, tokenapi.Options{ManageScope: manageScope})
@@ -123,8 +127,8 @@ func TestA5_TheEndThatIsNotGiven(t *testing.T) {
 	}
 }
 
-// A client that repeats a rotation, since the answer was lost, must not end the key
-// to which the first one promised a grace.
+// A client repeats a rotation because the response was lost. The second request must not end the
+// grace of the previous key, or the client would be locked out.
 func TestRotateCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
@@ -141,27 +145,27 @@ func TestRotateCanBeRepeated(t *testing.T) {
 	}
 }
 
-// Every member is optional, and so is the body.
+// If a session identifies the user, a request to rotate needs no member and no body.
 func TestRotateWithoutBody(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
 	r := httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", nil)
 	r.Header.Set("X-User", "ada")
-	w := sendRequest(t, s.mux, r)
+	w := apitest.Do(t, s.mux, r)
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	require.True(t, s.works(keyIn(w)))
 	require.False(t, s.works(key))
-	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", "", as("ada")).Code, "with the type of a body")
-	r = httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", strings.NewReader("")) // as curl -d '' does
+	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", "", as("ada")).Code, "a request to rotate may have an empty body and a Content-Type")
+	r = httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", strings.NewReader("")) // curl -d '' sends such a request
 	r.Header.Set("X-User", "ada")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	require.Equal(t, http.StatusOK, sendRequest(t, s.mux, r).Code, "with the type of another body")
+	require.Equal(t, http.StatusOK, apitest.Do(t, s.mux, r).Code, "a request to rotate may have an empty body and the Content-Type of a form")
 	require.Equal(t, http.StatusBadRequest, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", " ", as("ada")).Code)
 }
 
-// A body that something in front of the API has read already may have asked for a grace: to
-// rotate without one would lock the client out.
+// If middleware has already read the body, the API must refuse to rotate. The body may have had a
+// grace, and a rotation without a grace would lock the client out.
 func TestRotateWithLostBody(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
@@ -171,11 +175,12 @@ func TestRotateWithLostBody(t *testing.T) {
 	r.Header.Set("Content-Type", "application/json")
 	_, err := io.Copy(io.Discard, r.Body)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusBadRequest, sendRequest(t, s.mux, r).Code)
+	require.Equal(t, http.StatusBadRequest, apitest.Do(t, s.mux, r).Code)
 	require.True(t, s.works(key))
 }
 
-// Staff reaches everybody's tokens, and must say whose.
+// Staff can list, read and revoke the tokens of all users. Every request of staff must name the
+// user, except a request to list the tokens of all users.
 func TestStaff(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
@@ -192,7 +197,8 @@ func TestStaff(t *testing.T) {
 	require.Equal(t, []string{"ada", "eve"}, []string{all[0].UserID, all[1].UserID})
 	require.Len(t, decode[page](t, send(t, s.mux, "GET", "/staff/tokens?user_id=eve", "", root)).Tokens, 1)
 
-	// Without a user nothing is reached, least of all everybody's.
+	// A request without a valid user_id must change nothing. It must not revoke the tokens of all
+	// users.
 	for _, request := range [][3]string{
 		{"GET", "/staff/tokens?user_id=", ""},
 		{"GET", "/staff/tokens?user_id=a&user_id=b", ""},
@@ -207,10 +213,10 @@ func TestStaff(t *testing.T) {
 	}
 	require.Equal(t, http.StatusNotFound, send(t, s.mux, "DELETE", "/staff/tokens/"+adas.ID+"?user_id=eve", "", root).Code)
 
-	// Nobody gets a key in another's name, nor gives another's key more to do.
+	// Staff must not be able to get a key of another user, or to add rights to such a key.
 	eve := "?user_id=eve"
 	for _, request := range [][3]string{
-		{"POST", "/staff/tokens" + eve, `{"name":"made by staff"}`},
+		{"POST", "/staff/tokens" + eve, `{"name":"created by staff"}`},
 		{"PATCH", "/staff/tokens/" + eves.ID + eve, `{"scopes":["admin"]}`},
 		{"POST", "/staff/tokens/" + eves.ID + "/rotate" + eve, `{}`},
 	} {
@@ -228,7 +234,7 @@ func TestStaff(t *testing.T) {
 
 func TestLogout(t *testing.T) {
 	t.Parallel()
-	s := newService(t, nil, tokenapi.Options{}) // managing by token is off
+	s := newService(t, nil, tokenapi.Options{}) // without a ManageScope, tokens cannot manage tokens
 	var keys []string
 	for _, name := range []string{"laptop", "phone", "tablet"} {
 		key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: name})
@@ -237,7 +243,7 @@ func TestLogout(t *testing.T) {
 	evesKey, _ := s.issue(t, tokenauth.Spec{UserID: "eve", Name: "laptop"})
 
 	for _, target := range []string{"/api/logout", "/api/logout-all"} {
-		require.Equal(t, http.StatusUnauthorized, send(t, s.mux, "POST", target, "", as("ada")).Code, "no token to log out")
+		require.Equal(t, http.StatusUnauthorized, send(t, s.mux, "POST", target, "", as("ada")).Code, "a session without a key has no token to revoke")
 	}
 	require.Equal(t, http.StatusNoContent, send(t, s.mux, "POST", "/api/logout", "", with(keys[0]), as("eve")).Code)
 	require.Equal(t, []bool{false, true, true, true}, []bool{s.works(keys[0]), s.works(keys[1]), s.works(keys[2]), s.works(evesKey)})

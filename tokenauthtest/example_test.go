@@ -13,24 +13,28 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// newHandler is the service under test.
+// newHandler returns the handler of the service that Example tests. The handler accepts an
+// order if the request has a valid key with the scope "orders:write".
 func newHandler(tokens *tokenauth.Manager) http.Handler {
 	byID := func(_ context.Context, id string) (string, error) { return "user " + id, nil }
-	auth := tokenauth.NewAuthenticator(tokens, byID, nil)
+	auth, err := tokenauth.NewAuthenticator(tokens, byID, nil)
+	if err != nil {
+		panic(err) // NewAuthenticator returns an error only if an option is invalid
+	}
+	order := func(w http.ResponseWriter, r *http.Request) {
+		user, _ := auth.User(r.Context())
+		_, _ = fmt.Fprintln(w, "ordered by", user)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /orders", auth.RequireScopes("orders:write")(http.HandlerFunc(order)))
 	return mux
 }
 
-func order(w http.ResponseWriter, r *http.Request) {
-	user, _ := tokenauth.UserFrom[string](r.Context())
-	_, _ = fmt.Fprintln(w, "ordered by", user)
-}
-
-// A test of a service's handler with a valid key, with a missing scope, with a store that is down,
-// and with an expired token.
+// Test the handler of a service with four requests. The first has a valid key, and the second has a
+// key without the required scope. The third is sent while the store is down, and the fourth has an
+// expired key.
 func Example() {
-	t := &testing.T{} // in a test, its parameter
+	t := &testing.T{} // a real test uses its parameter t instead
 
 	kit := tokenauthtest.New(t, &tokenauth.Options{DefaultTTL: time.Hour})
 	handler := newHandler(kit.Manager)
@@ -60,9 +64,10 @@ func Example() {
 	// an hour later: 401
 }
 
-// A test of what a service does if a change is made, but the store's response is lost.
+// Test how a service behaves if the store makes a change but the connection to the store breaks
+// before the response arrives.
 func ExampleStore_Intercept() {
-	t := &testing.T{} // in a test, its parameter
+	t := &testing.T{} // a real test uses its parameter t instead
 
 	kit := tokenauthtest.New(t, nil)
 	key := kit.Issue("42")

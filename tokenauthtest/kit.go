@@ -1,6 +1,6 @@
-// Package tokenauthtest helps to test services that use package tokenauth. A
-// test runs the service's own handlers and the real Manager and Authenticator;
-// what it controls is the time and whether the store answers.
+// Package tokenauthtest helps services that use package tokenauth to test their handlers. The tests
+// use a real [tokenauth.Manager] and a real [tokenauth.Authenticator]. The tests set the time of
+// the Manager's clock, and can make the Manager's store fail.
 package tokenauthtest
 
 import (
@@ -15,9 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Kit is what a test of a service needs: a Manager, whose tokens are in
-// memory, and the clock and the store that it works with. A Kit is safe for
-// concurrent use.
+// A Kit has a Manager for tests, the clock of the Manager, and the Store of the Manager. The Store
+// keeps tokens in memory. A Kit is safe for concurrent use.
 type Kit struct {
 	Manager *tokenauth.Manager
 	Clock   *Clock
@@ -29,11 +28,13 @@ type Kit struct {
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// New returns a Kit with no token in it. Its Manager has the given options and
-// makes keys with the prefix "test". Options may be nil; they are copied.
+// New returns a Kit without tokens. The Manager of the Kit has the given options and issues keys
+// with the prefix "test". If opts is nil, the Manager has the default options. New copies opts and
+// does not change it.
 //
-// Options.Now only tells the time at which Clock begins; nil: noon on 1 March
-// 2026, UTC. Give time.Now if the service itself compares with the present.
+// The clock of the Kit starts at the time that opts.Now returns. If opts.Now is nil, the clock
+// starts at noon UTC on March 1, 2026. The clock stands still until the test moves it. If the
+// service under test also compares times with time.Now, set opts.Now to time.Now.
 func New(t testing.TB, opts *tokenauth.Options) *Kit {
 	t.Helper()
 	var o tokenauth.Options
@@ -46,48 +47,54 @@ func New(t testing.TB, opts *tokenauth.Options) *Kit {
 	}
 	o.Now = clock.Now
 	store := NewStore(tokenauth.NewMemoryStore())
-	return &Kit{Manager: tokenauth.New(store, "test", &o), Clock: clock, Store: store, t: t}
+	manager, err := tokenauth.New(store, "test", &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Kit{Manager: manager, Clock: clock, Store: store, t: t}
 }
 
-// Issue returns the key of a new token of the user, with a name of its own and
-// the expiry that the options say. It ends the test if there is none. For a
-// token with a certain name or expiry, call Manager.Issue.
+// Issue issues a token with a unique name and the default expiry of the options, and returns the
+// key of the token. If the Manager returns an error, Issue ends the test with t.Fatalf. To choose
+// the name or the expiry of a token, call Manager.Issue instead.
 func (k *Kit) Issue(userID string, scopes ...string) tokenauth.Key {
 	k.t.Helper()
 	name := fmt.Sprintf("tokenauthtest %d", k.issued.Add(1))
 	key, _, err := k.Manager.Issue(context.Background(), tokenauth.Spec{UserID: userID, Name: name, Scopes: scopes})
 	if err != nil {
-		k.t.Fatalf("issue a token of user %q: %v", userID, err)
+		k.t.Fatalf("tokenauthtest: cannot issue a token for user %q: %v", userID, err)
 	}
 	return key
 }
 
-// SetKey makes r present the key, and no other, as its client would.
+// SetKey sets the Authorization header of the request r to "Bearer " followed by the key, as API
+// clients do.
 func SetKey(r *http.Request, key tokenauth.Key) {
 	r.Header.Set("Authorization", "Bearer "+key.Reveal())
 }
 
-// A Clock stands still until it is moved. It is safe for concurrent use.
+// A Clock shows a time that changes only when a test calls Advance or Set. A Clock is safe for
+// concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// Now returns the time that the clock shows.
+// Now returns the current time of the Clock.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Advance moves the clock on by d.
+// Advance moves the Clock forward by the duration d.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// Set moves the clock to t, which may lie in its past.
+// Set sets the Clock to the time t, which may be earlier than the current time of the Clock.
 func (c *Clock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

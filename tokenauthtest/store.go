@@ -9,11 +9,13 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Store is a [tokenauth.Store] that passes each call on to another store. A test can make its
-// calls fail, intercept them, and see which methods were called. A Store is safe for concurrent
-// use.
+// A Store is a [tokenauth.Store] that passes each call on to an inner store. A test can make the
+// calls fail, can intercept calls, and can check which methods were called. A Store is safe for
+// concurrent use.
 type Store struct {
-	inner tokenauth.Store // not embedded: a new method of the interface must not bypass the Store
+	// inner is not embedded. If it were embedded, a new method of the interface tokenauth.Store
+	// would bypass Fail, Intercept and Calls.
+	inner tokenauth.Store
 
 	mu        sync.Mutex
 	failure   error
@@ -23,45 +25,53 @@ type Store struct {
 
 var _ tokenauth.Store = (*Store)(nil)
 
-// NewStore returns a Store that passes calls on to inner.
+// NewStore returns a Store that passes each call on to the store inner.
 func NewStore(inner tokenauth.Store) *Store { return &Store{inner: inner} }
 
-// Fail makes every later call return err and do nothing. If err is nil, calls work again.
+// Fail makes all later calls of the Store's [tokenauth.Store] methods return err without calling
+// the inner store. If err is nil, the methods call the inner store again.
 //
-// While the store fails, an Authenticator responds to requests with status 503. The exception is
-// [tokenauth.ErrNotFound]: it means that the key is unknown, so the status is 401.
+// While the Store fails, an Authenticator responds with status 503 to each request that has a key.
+// If err is [tokenauth.ErrNotFound], the key counts as unknown, and the status is 401.
 func (s *Store) Fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failure = err
 }
 
-// Intercept makes every later call run f. The parameter method is the name of the called method,
-// such as "Find". The function next passes the call on and returns its error. The caller gets the
-// error that f returns. If f is nil, calls are no longer intercepted.
+// Intercept makes all later calls of the Store's [tokenauth.Store] methods call f instead of the
+// inner store. If f is nil, the methods call the inner store again.
 //
-// For example, f can return an error without calling next (the store is down), block before or
-// after next (the store is slow), or return an error after next (the change was made, but the
-// response was lost). If f returns nil without calling next, the caller gets no error and zero
-// values.
+// The parameter method of f is the name of the called method, such as "Find". If f calls next, next
+// calls the method of the inner store and returns that method's error. The error that f returns is
+// the error that the caller of the Store receives.
 //
-// f may run concurrently. It may call methods of the Store; these calls run f, too. Fail takes
-// precedence: calls that it makes fail do not run f.
+// The function f can simulate these failures:
+//   - The store is down: f returns an error and does not call next.
+//   - The store is slow: f waits before or after it calls next.
+//   - The response is lost after the store made a change: f calls next and then returns an error.
+//
+// If f returns nil without calling next, the caller of the Store receives zero values and no error.
+//
+// Concurrent calls of the Store call f concurrently. If f itself calls a method of the Store, that
+// call also runs f. While Fail makes calls fail, these calls do not run f.
 func (s *Store) Intercept(f func(ctx context.Context, method string, next func() error) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.intercept = f
 }
 
-// Calls returns the names of all methods of [tokenauth.Store] that were called since NewStore or
-// the last ResetCalls, in order. Calls that fail, or that have not returned yet, are included.
+// Calls returns the names of the [tokenauth.Store] methods that were called since NewStore or the
+// last ResetCalls, in the order of the calls. Calls that failed, and calls that have not returned
+// yet, are included.
 func (s *Store) Calls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.calls)
 }
 
-// Count returns how often Calls contains a method.
+// Count returns the number of calls of the given method, such as "Find", since NewStore or the last
+// ResetCalls.
 func (s *Store) Count(method string) int {
 	n := 0
 	for _, m := range s.Calls() {
@@ -72,8 +82,8 @@ func (s *Store) Count(method string) int {
 	return n
 }
 
-// ResetCalls makes the Store forget all calls. Until then each call takes some memory, which
-// matters only in tests with millions of calls.
+// ResetCalls removes all calls from the list that Calls returns. The list grows with each call of
+// the Store, so a test with millions of calls can use ResetCalls to limit its memory use.
 func (s *Store) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

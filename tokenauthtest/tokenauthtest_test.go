@@ -37,15 +37,16 @@ func TestIssue(t *testing.T) {
 		token, err := authenticate(kit, kit.Issue("42", "b", "a"))
 		require.NoError(t, err)
 		require.Equal(t, "42", token.UserID)
-		require.Equal(t, []string{"a", "b"}, token.Scopes)
-		require.Equal(t, noon, token.CreatedAt, "the token is of the kit's own time")
+		require.Equal(t, tokenauth.Scopes{"a", "b"}, token.Scopes)
+		require.Equal(t, noon, token.CreatedAt, "CreatedAt must be the time of the kit's clock")
 		require.Zero(t, token.ExpiresAt)
 		names[token.Name] = true
 	}
-	require.Len(t, names, 3, "each token has a name of its own")
+	require.Len(t, names, 3, "Kit.Issue must give each token a different name")
 }
 
-// A fatalTB notes what ended the test. Fatalf must not return.
+// A fatalTB is a testing.TB for code that should call Fatalf. Its Fatalf stores the failure message
+// and panics, because Fatalf must not return to its caller.
 type fatalTB struct {
 	testing.TB
 	message string
@@ -66,8 +67,8 @@ func TestIssueEndsTheTest(t *testing.T) {
 		failure error
 		want    string
 	}{
-		{name: "no user", user: "", scope: "a", want: tokenauth.ErrInvalidSpec.Error()},
-		{name: "a scope that does not exist", user: "42", scope: "b", want: tokenauth.ErrInvalidSpec.Error()},
+		{name: "empty user ID", user: "", scope: "a", want: "user_id must not be empty"},
+		{name: "a scope that Options.Scopes does not have", user: "42", scope: "b", want: "scopes must not contain an unknown scope"},
 		{name: "the store fails", user: "42", scope: "a", failure: errors.New("disk full"), want: "disk full"},
 	}
 	for _, tt := range tests {
@@ -89,9 +90,9 @@ func TestOptionsNow(t *testing.T) {
 		opts *tokenauth.Options
 		want time.Time
 	}{
-		{"no options: the clock begins at noon", nil, noon},
-		{"no Now: the clock begins at noon", &tokenauth.Options{MaxTTL: time.Hour}, noon},
-		{"Now tells where the clock begins", &tokenauth.Options{Now: func() time.Time { return begin }}, begin},
+		{"without options the clock starts at noon", nil, noon},
+		{"without Options.Now the clock starts at noon", &tokenauth.Options{MaxTTL: time.Hour}, noon},
+		{"the clock starts at the time that Options.Now returns", &tokenauth.Options{Now: func() time.Time { return begin }}, begin},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,7 +101,7 @@ func TestOptionsNow(t *testing.T) {
 			kit.Clock.Advance(time.Minute)
 			token, err := authenticate(kit, kit.Issue("42"))
 			require.NoError(t, err)
-			require.Equal(t, tt.want.Add(time.Minute), token.CreatedAt, "the Manager goes by the kit's clock")
+			require.Equal(t, tt.want.Add(time.Minute), token.CreatedAt, "CreatedAt must be the time of the kit's clock after Advance")
 		})
 	}
 }
@@ -118,10 +119,10 @@ func TestClock(t *testing.T) {
 		want error
 	}{
 		{"a clock that is not moved stands still", func(*tokenauthtest.Clock) {}, nil},
-		{"a moment before expiry", func(c *tokenauthtest.Clock) { c.Advance(time.Hour - time.Nanosecond) }, nil},
+		{"one nanosecond before expiry", func(c *tokenauthtest.Clock) { c.Advance(time.Hour - time.Nanosecond) }, nil},
 		{"at expiry", func(c *tokenauthtest.Clock) { c.Advance(time.Hour) }, tokenauth.ErrExpired},
-		{"set beyond expiry", func(c *tokenauthtest.Clock) { c.Set(noon.AddDate(1, 0, 0)) }, tokenauth.ErrExpired},
-		{"set back", func(c *tokenauthtest.Clock) { c.Advance(2 * time.Hour); c.Set(noon) }, nil},
+		{"Set to a time after expiry", func(c *tokenauthtest.Clock) { c.Set(noon.AddDate(1, 0, 0)) }, tokenauth.ErrExpired},
+		{"Set back to a time before expiry", func(c *tokenauthtest.Clock) { c.Advance(2 * time.Hour); c.Set(noon) }, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -143,10 +144,10 @@ func TestSetKey(t *testing.T) {
 	tokenauthtest.SetKey(r, first)
 	tokenauthtest.SetKey(r, second)
 	require.True(t, len(r.Header["Authorization"]) == 1 && r.Header.Get("Authorization") == "Bearer "+second.Reveal(),
-		"the request presents the last key alone") // without the values: they are not to be printed
+		"the request must have only the key of the last SetKey") // require.Equal would print the key
 }
 
-// calls has every method of tokenauth.Store, by name.
+// calls has for each method name of tokenauth.Store a function that calls this method.
 var calls = map[string]func(context.Context, tokenauth.Store) error{
 	"Create": func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx) },
 	"Find": func(ctx context.Context, s tokenauth.Store) error {
@@ -172,17 +173,17 @@ var calls = map[string]func(context.Context, tokenauth.Store) error{
 
 func TestStoreFail(t *testing.T) {
 	require.Len(t, calls, reflect.TypeFor[tokenauth.Store]().NumMethod())
-	ours, behind := errors.New("ours"), errors.New("from the store behind")
+	ours, behind := errors.New("error passed to Fail"), errors.New("error of the inner store")
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			inner := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 			inner.Fail(behind)
 			store := tokenauthtest.NewStore(inner)
-			require.ErrorIs(t, call(t.Context(), store), behind, "a new store passes the call on")
+			require.ErrorIs(t, call(t.Context(), store), behind, "without Fail, the Store must call the inner store")
 			store.Fail(ours)
-			require.ErrorIs(t, call(t.Context(), store), ours, "a failing store answers itself")
+			require.ErrorIs(t, call(t.Context(), store), ours, "after Fail, the Store must return the error passed to Fail")
 			store.Fail(nil)
-			require.ErrorIs(t, call(t.Context(), store), behind, "a healed store passes the call on")
+			require.ErrorIs(t, call(t.Context(), store), behind, "after Fail(nil), the Store must call the inner store again")
 		})
 	}
 }
@@ -197,7 +198,7 @@ func TestStoreConformance(t *testing.T) {
 }
 
 func TestStoreIntercept(t *testing.T) {
-	before, behind, after := errors.New("before"), errors.New("from the inner store"), errors.New("after")
+	before, behind, after := errors.New("before"), errors.New("error of the inner store"), errors.New("after")
 	type key struct{}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -215,7 +216,7 @@ func TestStoreIntercept(t *testing.T) {
 			intercept(func(func() error) error { return before })
 			require.ErrorIs(t, call(ctx, store), before)
 			intercept(func(func() error) error { return nil })
-			require.NoError(t, call(ctx, store), "the call is not passed on")
+			require.NoError(t, call(ctx, store), "if the interceptor returns nil, the caller must get no error")
 			require.Empty(t, inner.Calls())
 
 			intercept(func(next func() error) error { return next() })
@@ -225,20 +226,21 @@ func TestStoreIntercept(t *testing.T) {
 			require.Equal(t, []string{name, name}, inner.Calls())
 
 			store.Fail(behind)
-			require.NotErrorIs(t, call(ctx, store), after, "a failing store runs no interceptor")
+			require.NotErrorIs(t, call(ctx, store), after, "after Fail, the Store must not call the interceptor")
 			store.Fail(nil)
 			store.Intercept(nil)
-			require.NotErrorIs(t, call(ctx, store), after, "the interceptor is removed")
+			require.NotErrorIs(t, call(ctx, store), after, "after Intercept(nil), the Store must not call the interceptor")
 		})
 	}
 }
 
-// Results of the inner store must reach the caller, also if the interceptor returns an error.
+// If an interceptor calls next, the Store must return the results of the inner store, even if the
+// interceptor returns an error. Prune, for example, returns a number together with an error.
 func TestStoreInterceptResults(t *testing.T) {
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	record := tokenauth.Record{Token: tokenauth.Token{ID: "a", UserID: "42", Name: "laptop", CreatedAt: noon}}
 	require.NoError(t, store.Create(t.Context(), record))
-	lost := errors.New("the response was lost")
+	lost := errors.New("the response of the store was lost")
 	for _, err := range []error{nil, lost} {
 		store.Intercept(func(_ context.Context, _ string, next func() error) error { return errors.Join(next(), err) })
 		found, got := store.Find(t.Context(), record.Digest)
@@ -256,7 +258,8 @@ func TestStoreInterceptResults(t *testing.T) {
 	require.Equal(t, 1, n)
 }
 
-// An interceptor may call the Store, for example to change a token during another call.
+// An interceptor must be able to call methods of the Store without a deadlock. A test can then, for
+// example, change a token while another call runs.
 func TestStoreInterceptCallsTheStore(t *testing.T) {
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	store.Intercept(func(ctx context.Context, method string, next func() error) error {
@@ -283,7 +286,7 @@ func TestStoreCalls(t *testing.T) {
 	_, err = authenticate(kit, key)
 	require.Error(t, err)
 	got := kit.Store.Calls()
-	require.Equal(t, []string{"Find", "Find"}, got, "failing calls are included")
+	require.Equal(t, []string{"Find", "Find"}, got, "Calls must include calls that failed")
 	got[0] = "changed by the caller"
 	require.Equal(t, 2, kit.Store.Count("Find"))
 	require.Zero(t, kit.Store.Count("Create"))
@@ -296,7 +299,8 @@ func TestStoreCalls(t *testing.T) {
 	}
 }
 
-// TestConcurrentUse is for the race detector.
+// TestConcurrentUse uses one Kit in several goroutines, so that the race detector can find missing
+// locks in Clock and Store.
 func TestConcurrentUse(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	failure := errors.New("down")
@@ -315,7 +319,7 @@ func TestConcurrentUse(t *testing.T) {
 				kit.Store.Intercept(func(_ context.Context, _ string, next func() error) error { return next() })
 				kit.Store.Intercept(nil)
 				if kit.Store.Count("Find") > len(kit.Store.Calls()) {
-					t.Error("Calls has fewer calls than Count")
+					t.Error("Calls returned fewer calls of Find than Count")
 				}
 			}
 		})

@@ -27,7 +27,7 @@ func (c *cli) rename() *cobra.Command {
 		if !asJSON(cmd) {
 			return nil
 		}
-		return writeJSON(cmd, viewOf(&t))
+		return writeJSON(cmd, t)
 	})
 }
 
@@ -104,7 +104,7 @@ func (c *cli) revoke() *cobra.Command {
 		if t, err = m.Get(cmd.Context(), t.UserID, t.ID); err != nil {
 			return err
 		}
-		return writeJSON(cmd, viewOf(&t))
+		return writeJSON(cmd, t)
 	})
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if all != (len(args) == 0) || all && !cmd.Flags().Changed("user") || len(args) > 1 {

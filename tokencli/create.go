@@ -56,7 +56,7 @@ func (c *cli) create() *cobra.Command {
 // writeKey is all that ever writes a key.
 func writeKey(cmd *cobra.Command, t *tokenauth.Token, key tokenauth.Key) error {
 	if asJSON(cmd) {
-		return writeJSON(cmd, keyView{viewOf(t), key.Reveal()})
+		return writeJSON(cmd, tokenWithKey{*t, key.Reveal()})
 	}
 	say(cmd, "Keep the key: it is not shown again.")
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), key.Reveal())

@@ -14,11 +14,11 @@
 //
 // # Output
 //
-// What was asked for goes to standard output: tables for people, or JSON with the
-// members that package tokenapi uses. All else goes to standard error. A key is
-// written once, by create and rotate, and alone on its line, so that it can be piped;
-// with --json it is the member "key". Text of tokens that could move the terminal's
-// cursor or bend a table is written as an escape, as \u202e.
+// What was asked for goes to standard output: tables for people, or JSON. The JSON of a token is
+// that of [tokenauth.Token]: an absent time means never. All else goes to standard error. The
+// commands create and rotate write the new key once and alone on its line, so that it can be
+// piped; with --json it is the member "key". Characters of a name that could move the terminal's
+// cursor or misalign a table are written as escapes, such as \u202e.
 //
 // There is colour only on a terminal that is not dumb, and none where NO_COLOR is set.
 // What can't be undone is asked for on a terminal; where standard input is none, it is

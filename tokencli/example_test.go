@@ -15,7 +15,7 @@ import (
 
 // openTokens stands for what a service has already.
 func openTokens(string) (*tokenauth.Manager, error) {
-	return tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}}), nil
+	return tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}})
 }
 
 // A service has its tokens administered by its own program, with its own prefix and

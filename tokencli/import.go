@@ -256,9 +256,9 @@ func (c *cli) remaining() *cobra.Command {
 		}
 		if asJSON(cmd) {
 			return writeJSON(cmd, struct {
-				Tokens     int        `json:"tokens"`
-				LastUsedAt *time.Time `json:"last_used_at"`
-			}{left.Tokens, orNull(&left.LastUsedAt)})
+				Tokens     int       `json:"tokens"`
+				LastUsedAt time.Time `json:"last_used_at,omitzero"`
+			}{left.Tokens, left.LastUsedAt})
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s; last used: %s\n", counted(left.Tokens, "token"), c.relative(left.LastUsedAt))
 		return written(err)

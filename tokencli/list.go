@@ -80,7 +80,7 @@ func (l *jsonListing) page(tokens []tokenauth.Token) error {
 		if l.n == 0 {
 			open = `{"tokens":[` + "\n"
 		}
-		object, err := json.Marshal(viewOf(&tokens[i]))
+		object, err := json.Marshal(tokens[i])
 		if err != nil {
 			return err
 		}
@@ -188,7 +188,7 @@ func (c *cli) show() *cobra.Command {
 			return err
 		}
 		if asJSON(cmd) {
-			return writeJSON(cmd, viewOf(&t))
+			return writeJSON(cmd, t)
 		}
 		var rows [][]cell
 		for _, line := range [][2]string{

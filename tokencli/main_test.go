@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -33,7 +34,7 @@ type program struct {
 func newProgram(t testing.TB, opts tokenauth.Options) *program {
 	p := &program{t: t, store: tokenauth.NewMemoryStore(), now: noon}
 	opts.Now = p.clock
-	p.manager = tokenauth.New(p.store, "acme", &opts)
+	p.manager = must.Get(tokenauth.New(p.store, "acme", &opts))
 	return p
 }
 

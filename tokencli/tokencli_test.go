@@ -16,7 +16,9 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 // A script that pipes the key into a secret store would store something else.
@@ -66,14 +68,7 @@ func TestKeyThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// A broken is a store that does not answer.
-type broken struct{ tokenauth.Store }
-
 var errBroken = errors.New("connection refused")
-
-func (broken) List(context.Context, tokenauth.Query) ([]tokenauth.Record, error) {
-	return nil, errBroken
-}
 
 // A script tells by the code what to do: repeat, give up, or go on.
 func TestExitCodes(t *testing.T) {
@@ -126,7 +121,9 @@ func TestExitCodes(t *testing.T) {
 				p.now = noon.Add(time.Hour)
 			}
 			if name == "no answer" {
-				p.manager = p.manager.WithStore(broken{p.store})
+				store := tokenauthtest.NewStore(p.store)
+				store.Fail(errBroken)
+				p.manager = p.manager.WithStore(store)
 			}
 			before, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			require.NoError(t, err)
@@ -209,7 +206,8 @@ func TestJSONIsThatOfTheAPI(t *testing.T) {
 	require.JSONEq(t, `{"tokens": []}`, p.run("list", "--all-users", "--json").stdout)
 	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, ExpiresAt: noon.Add(time.Hour)})
 	p.issue(tokenauth.Spec{UserID: "43", Name: "phone"})
-	api := tokenapi.NewStaff(p.manager, func(*http.Request) (bool, error) { return true, nil }, nil)
+	auth := must.Get(tokenauth.NewAuthenticator(p.manager, func(_ context.Context, id string) (string, error) { return id, nil }, nil))
+	api := must.Get(tokenapi.NewStaff(auth, func(*http.Request) (bool, error) { return true, nil }, nil))
 	ask := func(path string) map[string]any {
 		w := httptest.NewRecorder()
 		api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
@@ -248,22 +246,17 @@ func TestLongList(t *testing.T) {
 	require.Len(t, decoded(t, p.run("list", "--all-users", "--json").stdout)["tokens"], pageSize+1)
 	require.Equal(t, 1+pageSize+1, strings.Count(p.run("list", "--all-users").stdout, "\n"))
 
-	p.manager = p.manager.WithStore(&failsLater{Store: p.store})
+	store := tokenauthtest.NewStore(p.store)
+	store.Intercept(func(_ context.Context, _ string, next func() error) error {
+		if store.Count("List") > 1 {
+			return errBroken
+		}
+		return next()
+	})
+	p.manager = p.manager.WithStore(store)
 	got := p.run("list", "--all-users", "--json")
 	require.Equal(t, Unavailable, got.code())
 	require.False(t, json.Valid([]byte(got.stdout)))
-}
-
-type failsLater struct {
-	tokenauth.Store
-	asked int
-}
-
-func (s *failsLater) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
-	if s.asked++; s.asked > 1 {
-		return nil, errBroken
-	}
-	return s.Store.List(ctx, q)
 }
 
 // An operator who types a name that is also another token's ID must know which is meant.
@@ -282,25 +275,18 @@ func TestRotateWhatWasShown(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
-	p.manager = p.manager.WithStore(&rotatesOnce{Store: p.store, m: p.manager})
-	require.Equal(t, Conflict, p.run("rotate", token.ID, "--yes").code())
-}
-
-// A rotatesOnce rotates a token right after it is looked at.
-type rotatesOnce struct {
-	tokenauth.Store
-	m *tokenauth.Manager
-}
-
-func (s *rotatesOnce) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
-	found, err := s.Store.List(ctx, q)
-	if m := s.m; m != nil && err == nil {
-		s.m = nil
-		key, _, err := m.Rotate(ctx, found[0].Token.UserID, found[0].Token.ID, time.Hour)
+	inner, store := p.manager, tokenauthtest.NewStore(p.store)
+	store.Intercept(func(ctx context.Context, _ string, next func() error) error {
+		err := next()
+		if len(store.Calls()) > 1 || err != nil {
+			return err
+		}
+		key, _, err := inner.Rotate(ctx, "42", token.ID, time.Hour)
 		leaktest.Default.Secret(key.Reveal())
-		return found, err
-	}
-	return found, err
+		return err
+	})
+	p.manager = inner.WithStore(store)
+	require.Equal(t, Conflict, p.run("rotate", token.ID, "--yes").code())
 }
 
 // What a shell offers must be what there is.

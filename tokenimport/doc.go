@@ -1,8 +1,8 @@
 // Package tokenimport moves tokens here from another system, so that no client needs
 // a new key. A [Source] reads that system's tables, [Run] imports what it reads, and a
-// LegacyFormat recognises the keys from then on:
+// LegacyFormat recognizes the keys from then on:
 //
-//	tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+//	tokens, err := tokenauth.New(store, "acme", &tokenauth.Options{
 //		Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()},
 //	})
 //	report, err := tokenimport.Run(ctx, tokens, tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -32,10 +33,10 @@ func TestK10DRFKeysGoOnWorking(t *testing.T) {
 				m := newManager(store)
 				report, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
 				require.Equal(t, len(rows), report.Read)
-				auth := tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
+				auth := must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))
 				h := auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					user, _ := tokenauth.UserFrom[string](r.Context())
-					token, _ := tokenauth.TokenFrom(r.Context())
+					user, _ := auth.User(r.Context())
+					token, _ := auth.Token(r.Context())
 					_, _ = fmt.Fprint(w, user, " ", token.Name)
 				}))
 				active := 0

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -52,7 +53,7 @@ func keysOf(t *testing.T, path string) (lines []map[string]string) {
 // beside returns a Manager on a table in the same database as what it imports.
 func beside(t *testing.T, db *sql.DB, formats ...tokenauth.LegacyFormat) *tokenauth.Manager {
 	t.Helper()
-	return tokenauth.New(newSQLiteStore(t, db), "acme", &tokenauth.Options{Legacy: formats, TouchEvery: -1})
+	return must.Get(tokenauth.New(newSQLiteStore(t, db), "acme", &tokenauth.Options{Legacy: formats, TouchEvery: -1}))
 }
 
 // imported runs an import, and returns how often each reason was told.
@@ -85,9 +86,9 @@ func ofDjango(db *sql.DB, m *tokenauth.Manager) http.Handler {
 
 func guarded(m *tokenauth.Manager, check func(context.Context, string) error, scopes ...string) http.Handler {
 	find := func(ctx context.Context, id string) (*string, error) { return &id, check(ctx, id) }
-	auth := tokenauth.NewAuthenticator(m, find, nil)
+	auth := must.Get(tokenauth.NewAuthenticator(m, find, nil))
 	whose := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id, _ := tokenauth.UserFrom[*string](r.Context())
+		id, _ := auth.User(r.Context())
 		_, _ = fmt.Fprint(w, *id)
 	})
 	if len(scopes) > 0 {

@@ -1,30 +1,19 @@
 package tokenimport_test
 
 import (
-	"context"
 	"encoding/hex"
 	"net/http"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
-
-// asked counts how often a store is asked for a key.
-type asked struct {
-	tokenauth.Store
-	finds atomic.Int64
-}
-
-func (s *asked) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
-	s.finds.Add(1)
-	return s.Store.Find(ctx, d)
-}
 
 func statusOf(h http.Handler, authorization string) int {
 	status, _ := answer(h, authorization)
@@ -74,17 +63,17 @@ func TestFormatsRecogniseBeforeAnyIO(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := &asked{Store: tokenauth.NewMemoryStore()}
-			h := protected(tokenauth.New(store, "native", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{c.format}}))
+			store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+			h := protected(must.Get(tokenauth.New(store, "native", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{c.format}})))
 			for _, key := range c.keys {
-				before := store.finds.Load()
+				before := store.Count("Find")
 				require.Equal(t, 401, statusOf(h, "Token "+key))
-				require.Equal(t, before+1, store.finds.Load(), "not looked up: %s", key)
+				require.Equal(t, before+1, store.Count("Find"), "not looked up: %s", key)
 			}
-			before := store.finds.Load()
+			before := store.Count("Find")
 			for _, key := range c.junk {
 				require.Equal(t, 401, statusOf(h, "Token "+key), key)
-				require.Equal(t, before, store.finds.Load(), "looked up: %s", key)
+				require.Equal(t, before, store.Count("Find"), "looked up: %s", key)
 			}
 		})
 	}
@@ -95,17 +84,17 @@ func TestH15Bar(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		legacy []tokenauth.LegacyFormat
-		finds  int64
+		finds  int
 	}{
 		"without Sanctum's format":   {nil, 0},
 		"with the others' formats":   {[]tokenauth.LegacyFormat{tokenimport.DRFFormat(), tokenimport.KnoxFormat(tokenimport.Knox5, "")}, 0},
 		"with Sanctum's format":      {[]tokenauth.LegacyFormat{tokenimport.SanctumFormat("")}, 1},
 		"with Sanctum's format last": {[]tokenauth.LegacyFormat{tokenimport.DRFFormat(), tokenimport.SanctumFormat("")}, 1},
 	} {
-		store := &asked{Store: tokenauth.NewMemoryStore()}
-		h := protected(tokenauth.New(store, "native", &tokenauth.Options{Legacy: c.legacy}))
+		store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+		h := protected(must.Get(tokenauth.New(store, "native", &tokenauth.Options{Legacy: c.legacy})))
 		require.Equal(t, 401, statusOf(h, "Bearer "+sanctumsOwn), name)
-		require.Equal(t, c.finds, store.finds.Load(), name)
+		require.Equal(t, c.finds, store.Count("Find"), name)
 	}
 }
 

@@ -150,7 +150,7 @@ func TestKnoxOptions(t *testing.T) {
 	tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "3"})
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"phone", "phone (2)", "phone (3)", "phone (4)"}, namesOf(t, m, "3"))
-	require.Equal(t, []string{"orders:read"}, tokens[0].Scopes)
+	require.Equal(t, tokenauth.Scopes{"orders:read"}, tokens[0].Scopes)
 	require.Equal(t, time.Date(2126, 1, 2, 1, 4, 5, 0, time.UTC), tokens[0].ExpiresAt)
 
 	require.Panics(t, func() { knox(db, 3) })

@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -59,7 +60,7 @@ func eachStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 }
 
 func newManager(store tokenauth.Store) *tokenauth.Manager {
-	return tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}})
+	return must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}}))
 }
 
 // drfKey returns a key as DRF makes them, which no output may show.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -29,11 +30,17 @@ type move struct {
 	db      *sql.DB
 	lines   []map[string]string // of the fixture
 	user    string              // the column in which they say whose a key is
-	service func(tokenauth.Store, *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person])
+	service func(*guide, tokenauth.Store, *sql.DB) error
 	source  *tokenimport.Source
 	left    func(context.Context, *tokenauth.Manager) (tokenimport.Remainder, error)
 	forget  string   // a statement by which the other system deletes the first token
 	sql     []string // of the page
+}
+
+// A guide is what the first code of a page makes.
+type guide struct {
+	tokens *tokenauth.Manager
+	auth   *tokenauth.Authenticator[*person]
 }
 
 type person struct{ ID, Name string }
@@ -77,9 +84,11 @@ func importAll(ctx context.Context, tokens *tokenauth.Manager, source *tokenimpo
 func (m *move) walk(t *testing.T) {
 	ctx, db := t.Context(), m.db
 	stored := "SELECT count(*) FROM tokenauth_tokens"
-	tokens, auth := m.service(newSQLiteStore(t, db), db)
+	made := &guide{}
+	require.NoError(t, m.service(made, newSQLiteStore(t, db), db))
+	tokens, auth := made.tokens, made.auth
 	clients := auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, _ := tokenauth.UserFrom[*person](r.Context())
+		who, _ := auth.User(r.Context())
 		_, _ = w.Write([]byte(who.ID))
 	}))
 	first := m.accepted()[0]
@@ -132,7 +141,7 @@ func (m *move) walk(t *testing.T) {
 	require.Zero(t, left)
 
 	execute(t, db, m.sql[2])
-	tokens = tokenauth.New(newSQLiteStore(t, db), "acme", nil) // without the format
+	tokens = must.Get(tokenauth.New(newSQLiteStore(t, db), "acme", nil)) // without the format
 	require.Equal(t, []string{"1"}, column(t, db, stored))
 	_, err = tokens.Authenticate(ctx, key.Reveal())
 	require.NoError(t, err)
@@ -174,7 +183,7 @@ func TestMovingFromDRF(t *testing.T) {
 			}
 			m.forget = "DELETE FROM " + table + " WHERE key = '" + m.accepted()[0]["key"] + "'"
 			m.sql[2] = strings.Replace(m.sql[2], "tokens_token", table, 1)
-			m.service = afterDRF
+			m.service = (*guide).afterDRF
 			m.left = func(ctx context.Context, tokens *tokenauth.Manager) (tokenimport.Remainder, error) {
 				left, err := tokenimport.Remaining(ctx, tokens, "drf") // left.Tokens and left.LastUsedAt
 				return left, err
@@ -189,12 +198,16 @@ func namedTokens(db *sql.DB) *tokenimport.Source {
 	return source
 }
 
-func afterDRF(store tokenauth.Store, db *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person]) {
-	tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+func (g *guide) afterDRF(store tokenauth.Store, db *sql.DB) error {
+	tokens, err := tokenauth.New(store, "acme", &tokenauth.Options{
 		Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()},
 	})
-	auth := tokenauth.NewAuthenticator(tokens, people{db}.ByID, nil)
-	return tokens, auth
+	if err != nil {
+		return err
+	}
+	auth, err := tokenauth.NewAuthenticator(tokens, people{db}.ByID, nil)
+	g.tokens, g.auth = tokens, auth
+	return err
 }
 
 // The same for knox.
@@ -207,12 +220,16 @@ func TestMovingFromKnox(t *testing.T) {
 	text, ok := tokenimport.KnoxFormat(tokenimport.Knox5, "acme_").Canonical(first["key"])
 	require.True(t, ok)
 	m.forget = "DELETE FROM knox_authtoken WHERE digest = '" + text + "'"
-	m.service = func(store tokenauth.Store, db *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person]) {
-		tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+	m.service = func(g *guide, store tokenauth.Store, db *sql.DB) error {
+		tokens, err := tokenauth.New(store, "acme", &tokenauth.Options{
 			Legacy: []tokenauth.LegacyFormat{tokenimport.KnoxFormat(tokenimport.Knox5, "acme_")}, // TOKEN_PREFIX, or ""
 		})
-		auth := tokenauth.NewAuthenticator(tokens, people{db}.ByID, nil)
-		return tokens, auth
+		if err != nil {
+			return err
+		}
+		auth, err := tokenauth.NewAuthenticator(tokens, people{db}.ByID, nil)
+		g.tokens, g.auth = tokens, auth
+		return err
 	}
 	m.left = func(ctx context.Context, tokens *tokenauth.Manager) (tokenimport.Remainder, error) {
 		left, err := tokenimport.Remaining(ctx, tokens, "knox") // left.Tokens and left.LastUsedAt
@@ -245,13 +262,17 @@ func TestMovingFromSanctum(t *testing.T) {
 		}
 	}
 	m.forget = "DELETE FROM personal_access_tokens WHERE id = " + m.accepted()[0]["id"]
-	m.service = func(store tokenauth.Store, db *sql.DB) (*tokenauth.Manager, *tokenauth.Authenticator[*person]) {
-		tokens := tokenauth.New(store, "acme", &tokenauth.Options{
+	m.service = func(g *guide, store tokenauth.Store, db *sql.DB) error {
+		tokens, err := tokenauth.New(store, "acme", &tokenauth.Options{
 			Scopes: []string{"orders:read", "orders:write"},
 			Legacy: []tokenauth.LegacyFormat{tokenimport.SanctumFormat("acme_")}, // token_prefix of config/sanctum.php, or ""
 		})
-		auth := tokenauth.NewAuthenticator(tokens, members{db}.ByID, nil)
-		return tokens, auth
+		if err != nil {
+			return err
+		}
+		auth, err := tokenauth.NewAuthenticator(tokens, members{db}.ByID, nil)
+		g.tokens, g.auth = tokens, auth
+		return err
 	}
 	m.left = func(ctx context.Context, tokens *tokenauth.Manager) (tokenimport.Remainder, error) {
 		left, err := tokenimport.Remaining(ctx, tokens, "sanctum") // left.Tokens and left.LastUsedAt

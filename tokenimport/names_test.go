@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -37,22 +38,6 @@ func TestK11NamesTakenHere(t *testing.T) {
 	})
 }
 
-// A takenStore has the name of each token taken just before it is created, a few times.
-type takenStore struct {
-	tokenauth.Store
-	creates, taken int
-}
-
-func (s *takenStore) Create(ctx context.Context, records ...tokenauth.Record) error {
-	if s.creates++; s.creates <= s.taken {
-		rival := tokenauth.Token{ID: fmt.Sprint("rival", s.creates), UserID: records[0].Token.UserID, Name: records[0].Token.Name, CreatedAt: time.Now()}
-		if err := s.Store.Create(ctx, tokenauth.Record{Token: rival, Digest: tokenauth.DigestOf(rival.ID)}); err != nil {
-			return err
-		}
-	}
-	return s.Store.Create(ctx, records...)
-}
-
 // K11: names that are taken while the import looks for free ones; and pages in which all
 // have one name, as where a system has none, must not take a statement for each row.
 func TestK11NamesTakenMeanwhile(t *testing.T) {
@@ -61,9 +46,23 @@ func TestK11NamesTakenMeanwhile(t *testing.T) {
 	newDjango(t, db)
 	addTokens(t, db, 500, func(int) string { return "laptop" })
 	for taken := range 4 {
-		store := &takenStore{Store: tokenauth.NewMemoryStore(), taken: taken}
+		memory := tokenauth.NewMemoryStore()
+		store := tokenauthtest.NewStore(memory)
+		store.Intercept(func(ctx context.Context, method string, next func() error) error {
+			if n := store.Count("Create"); method == "Create" && n <= taken {
+				name := "laptop" // the one that the import is about to give to user 1
+				if n > 1 {
+					name = fmt.Sprintf("laptop (%d)", n)
+				}
+				rival := tokenauth.Token{ID: fmt.Sprint("rival", n), UserID: "1", Name: name, CreatedAt: time.Now()}
+				if err := memory.Create(ctx, tokenauth.Record{Token: rival, Digest: tokenauth.DigestOf(rival.ID)}); err != nil {
+					return err
+				}
+			}
+			return next()
+		})
 		report, _ := run(t, newManager(store), tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
 		require.Equal(t, tokenimport.Report{Read: 500, Imported: 500}, report)
-		require.Equal(t, max(2, taken+1), store.creates, "statements for a page")
+		require.Equal(t, max(2, taken+1), store.Count("Create"), "statements for a page")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -42,9 +41,12 @@ type Refusal struct {
 	Reason Reason
 }
 
-// A Reason says, for people, why a row is refused. There are others than these: what
-// the Manager says of a spec.
+// A Reason says, for people, why a row is refused. Beside the constants of this package, it may
+// be the field and the problem of a [tokenauth.SpecError], as "scopes must not contain an unknown
+// scope", or the error of [SanctumOptions].Scopes.
 type Reason string
+
+func reasonOf(e *tokenauth.SpecError) Reason { return Reason(e.Field + " " + e.Problem) }
 
 // Reasons.
 const (
@@ -175,11 +177,12 @@ func (r *run) reason(row row) Reason {
 			return ReasonYear
 		}
 	}
+	// The Manager would say the same, but a dry run does not ask it.
 	if err := syntax.UserID(row.spec.UserID); err != nil {
-		return Reason(err.Error())
+		return reasonOf(&tokenauth.SpecError{Field: "user_id", Problem: err.Error()})
 	}
 	if _, err := syntax.Scopes(row.spec.Scopes, r.scopes); err != nil {
-		return Reason(err.Error())
+		return reasonOf(&tokenauth.SpecError{Field: "scopes", Problem: err.Error()})
 	}
 	return ""
 }
@@ -199,6 +202,7 @@ func (r *run) store(ctx context.Context, rows []row) error {
 		}
 		_, err = r.manager.Import(ctx, specs...)
 	}
+	var spec *tokenauth.SpecError
 	switch half := len(rows) / 2; {
 	case err == nil:
 		r.report.Imported += len(rows)
@@ -213,8 +217,8 @@ func (r *run) store(ctx context.Context, rows []row) error {
 	case errors.Is(err, tokenauth.ErrNameTaken):
 		r.refuse(rows[0], ReasonNameTaken)
 		return nil
-	case errors.Is(err, tokenauth.ErrInvalidSpec):
-		r.refuse(rows[0], Reason(strings.TrimPrefix(err.Error(), tokenauth.ErrInvalidSpec.Error()+": ")))
+	case errors.As(err, &spec):
+		r.refuse(rows[0], reasonOf(spec))
 		return nil
 	}
 	return err

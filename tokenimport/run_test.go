@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
@@ -169,26 +170,21 @@ func TestK11Interrupted(t *testing.T) {
 	}
 }
 
-// A lateStore adds records and then loses its answer.
-type lateStore struct {
-	tokenauth.Store
-	creates int
-}
-
-func (s *lateStore) Create(ctx context.Context, records ...tokenauth.Record) error {
-	if s.creates++; s.creates == 2 {
-		return errors.Join(errDown, s.Store.Create(ctx, records...))
-	}
-	return s.Store.Create(ctx, records...)
-}
-
 // K11: the same where the answer is lost: nobody knows whether it was stored.
 func TestK11AnswerLost(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
 	newDjango(t, db)
 	addTokens(t, db, 700, numbered)
-	m := newManager(&lateStore{Store: tokenauth.NewMemoryStore()})
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	store.Intercept(func(_ context.Context, method string, next func() error) error {
+		err := next()
+		if method == "Create" && store.Count("Create") == 2 {
+			return errors.Join(errDown, err)
+		}
+		return err
+	})
+	m := newManager(store)
 	report, err := tokenimport.Run(t.Context(), m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), nil)
 	require.ErrorIs(t, noted(err), errDown)
 	require.Equal(t, tokenimport.Report{Read: 700, Imported: 500}, report)
@@ -233,31 +229,23 @@ func TestK11RotatedMeanwhile(t *testing.T) {
 	for i := range 3 {
 		addToken(t, db, drfKey(i), 1, fmt.Sprint("token ", i))
 	}
-	store := &racingStore{Store: tokenauth.NewMemoryStore()}
-	inner := newManager(store.Store)
-	store.before = func() {
+	memory := tokenauth.NewMemoryStore()
+	inner, store := newManager(memory), tokenauthtest.NewStore(memory)
+	store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method != "Create" || store.Count("Create") > 1 {
+			return next()
+		}
 		run(t, inner, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
 		tokens, err := inner.List(t.Context(), tokenauth.Query{UserID: "1"})
 		require.NoError(t, err)
 		_, _, err = inner.Rotate(t.Context(), "1", tokens[0].ID, 0)
 		require.NoError(t, err)
-	}
+		return next()
+	})
 	report, _ := run(t, newManager(store), tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
 	require.Equal(t, 1, report.Existing)
 	require.Zero(t, report.Refused)
 	require.Len(t, namesOf(t, inner, "1"), 3)
-}
-
-// A racingStore has something happen before its first Create.
-type racingStore struct {
-	tokenauth.Store
-	once   sync.Once
-	before func()
-}
-
-func (s *racingStore) Create(ctx context.Context, records ...tokenauth.Record) error {
-	s.once.Do(s.before)
-	return s.Store.Create(ctx, records...)
 }
 
 // K12: who reads the new table, or the digests in it, must not be let in with what
@@ -306,7 +294,7 @@ func TestUnknownScope(t *testing.T) {
 	db := openSQLite(t)
 	newDjango(t, db)
 	addToken(t, db, drfKey("a"), 1, "x")
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"read"}})
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"read"}}))
 	opts := *manyTokens
 	for _, dry := range []bool{true, false} {
 		opts.Scopes = []string{"read"}
@@ -314,7 +302,7 @@ func TestUnknownScope(t *testing.T) {
 		require.Empty(t, refused)
 		opts.Scopes = []string{"read", "write"}
 		_, refused = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, &opts), tokenimport.Options{DryRun: dry})
-		require.Equal(t, []tokenimport.Refusal{{Row: "id=1", Reason: "unknown scope"}}, refused)
+		require.Equal(t, []tokenimport.Refusal{{Row: "id=1", Reason: "scopes must not contain an unknown scope"}}, refused)
 	}
 }
 

@@ -146,7 +146,7 @@ func TestSanctumWildcardNeedsARule(t *testing.T) {
 	m := beside(t, db, tokenimport.SanctumFormat(""))
 	_, reasons := imported(t, m, sanctum(db, nil))
 	require.Equal(t, 13, reasons[tokenimport.ReasonWildcard])
-	require.Equal(t, 2, reasons["scope with a character that RFC 6749 section 3.3 does not allow"])
+	require.Equal(t, 2, reasons["scopes must not contain a character that RFC 6749 section 3.3 forbids"])
 	for _, i := range []int{0, 1, 2} {
 		require.Equal(t, 401, statusOf(protected(m), "Bearer "+lines[i]["key"]))
 	}

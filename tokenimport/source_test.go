@@ -12,6 +12,8 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 // A time that is misread lets an expired key in again, or shows a wrong age.
@@ -100,7 +102,7 @@ func TestK11Expired(t *testing.T) {
 		}
 		return r
 	})
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	report, refused := refusals(t, m, s, Options{Now: func() time.Time { return noon }})
 	require.Equal(t, map[string]Reason{"n=1": ReasonExpired, "n=2": ReasonExpired}, refused)
 	require.Equal(t, Report{Read: 4, Imported: 2, Refused: 2}, report)
@@ -130,8 +132,8 @@ func TestK11InvalidSpec(t *testing.T) {
 		}
 		return r
 	})
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	user, hint := Reason("user ID with a control character"), Reason("malformed origin, digest or hint")
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	user, hint := Reason("user_id must not contain a control character"), Reason("hint must be at most 4 letters, digits, - and _")
 	want := map[string]Reason{"n=7": ReasonYear, "n=8": user, "n=512": ReasonYear, "n=513": user}
 	_, refused := refusals(t, m, s, Options{DryRun: true})
 	require.Equal(t, want, refused)
@@ -155,18 +157,6 @@ func TestNumbersAreNotTriedAgain(t *testing.T) {
 	require.Less(t, testing.AllocsPerRun(100, func() { all.take("laptop") }), 20.0) // which forbids parallel tests
 }
 
-// A greedyStore says that a name is taken, whatever it is.
-type greedyStore struct{ tokenauth.Store }
-
-func (s greedyStore) Create(ctx context.Context, records ...tokenauth.Record) error {
-	for i := range records {
-		if records[i].Token.UserID == "u" {
-			return tokenauth.ErrNameTaken
-		}
-	}
-	return s.Store.Create(ctx, records...)
-}
-
 // K11: somebody takes each name before it can be given: the row is refused, the others
 // are not, and the run ends.
 func TestK11NameTakenAgain(t *testing.T) {
@@ -178,7 +168,19 @@ func TestK11NameTakenAgain(t *testing.T) {
 		}
 		return r
 	})
-	report, refused := refusals(t, tokenauth.New(greedyStore{tokenauth.NewMemoryStore()}, "acme", nil), s, Options{})
+	memory, taken := tokenauth.NewMemoryStore(), namesOf(nil)
+	store := tokenauthtest.NewStore(memory)
+	store.Intercept(func(ctx context.Context, method string, next func() error) error {
+		if method == "Create" {
+			name := taken.take("token 3") // the name that the import is about to use
+			rival := tokenauth.Token{ID: name, UserID: "u", Name: name, CreatedAt: time.Now()}
+			if err := memory.Create(ctx, tokenauth.Record{Token: rival, Digest: tokenauth.DigestOf(name)}); err != nil {
+				return err
+			}
+		}
+		return next()
+	})
+	report, refused := refusals(t, must.Get(tokenauth.New(store, "acme", nil)), s, Options{})
 	require.Equal(t, map[string]Reason{"n=3": ReasonNameTaken}, refused)
 	require.Equal(t, Report{Read: 5, Imported: 4, Refused: 1}, report)
 }
@@ -198,7 +200,7 @@ func TestAmbiguousKeys(t *testing.T) {
 		read := s.read
 		s.table, s.read = "odd", func(any, []any) row { return read(int64(0), nil) }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		_, err = Run(ctx, tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil), s, nil)
+		_, err = Run(ctx, must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)), s, nil)
 		cancel()
 		require.ErrorContains(t, err, "column n must be unique", name)
 	}

@@ -9,17 +9,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
 // A page of 100 tokens, and what of it the Manager takes.
 func BenchmarkList(b *testing.B) {
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	for i := range 100 {
 		_, _, err := m.Issue(b.Context(), tokenauth.Spec{UserID: "anna", Name: fmt.Sprint("token ", i), Scopes: []string{"a", "b"}})
 		require.NoError(b, err)
 	}
-	page := tokenpage.New(m, func(*http.Request) (string, error) { return "anna", nil }, nil)
+	page := must.Get(tokenpage.New(m, func(*http.Request) (string, error) { return "anna", nil }, nil))
 	b.Run("page", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
 // How long the key before goes on working after a rotation, and the choice that is
@@ -39,18 +38,16 @@ func (x *exchange) rename() {
 		}
 	}
 	name := x.r.PostForm.Get("name")
-	if _, err := syntax.Name(name); err != nil {
-		refuse(http.StatusUnprocessableEntity, name, fieldError{fieldName, x.texts.NameInvalid})
-		return
-	}
 	_, err := x.manager.Update(x.r.Context(), x.whose.UserID, x.id, tokenauth.Patch{Name: &name})
 	switch {
 	case err == nil:
-		redirect(x.w, x.listURL(viewLive, "done", doneRename), http.StatusSeeOther)
+		x.redirect(x.listURL(viewLive, "done", doneRename), http.StatusSeeOther)
 	case errors.Is(err, tokenauth.ErrNameTaken):
 		refuse(http.StatusConflict, name, fieldError{fieldName, x.texts.RenameTaken})
 	case errors.Is(err, tokenauth.ErrConflict):
 		refuse(http.StatusConflict, name, fieldError{"", x.texts.NotChanged})
+	case invalidField(err) == "name":
+		refuse(http.StatusUnprocessableEntity, name, fieldError{fieldName, x.texts.NameInvalid})
 	default:
 		x.fail(err, x.texts.Uncertain)
 	}
@@ -142,7 +139,7 @@ func (x *exchange) revoke() {
 		x.fail(err, x.texts.Uncertain)
 		return
 	}
-	redirect(x.w, x.listURL(viewLive, byUser, user, "done", doneRevoke), http.StatusSeeOther)
+	x.redirect(x.listURL(viewLive, byUser, user, "done", doneRevoke), http.StatusSeeOther)
 }
 
 // A keyView is the only page that ever holds a key, in the answer to the form that made it.

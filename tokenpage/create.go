@@ -93,14 +93,26 @@ func (x *exchange) create() {
 		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TooMany}})
 	case errors.Is(err, tokenauth.ErrConflict):
 		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TryAgain}})
-	case errors.Is(err, tokenauth.ErrInvalidSpec): // all but the expiry was checked here
+	case invalidField(err) == "scopes":
+		x.showCreate(http.StatusUnprocessableEntity, form, fieldErrors{{fieldScope, x.texts.ScopeInvalid}})
+	case invalidField(err) == "expires_at":
 		x.showCreate(http.StatusUnprocessableEntity, form, fieldErrors{x.badExpiry(form)})
 	default:
 		x.fail(err, x.texts.Uncertain)
 	}
 }
 
-// spec reads the form, and says what is wrong with it.
+// invalidField returns the field that a [tokenauth.SpecError] names, or "".
+func invalidField(err error) string {
+	var spec *tokenauth.SpecError
+	if errors.As(err, &spec) {
+		return spec.Field
+	}
+	return ""
+}
+
+// spec reads the form and returns all its mistakes but those that only the Manager finds. It
+// checks the name itself because Issue reports one mistake, and a form shows all at once.
 func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
 	spec := tokenauth.Spec{UserID: x.whose.UserID, Scopes: form["scope"]}
 	var wrong fieldErrors

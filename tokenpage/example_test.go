@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -21,15 +22,15 @@ func signedInUser(r *http.Request) (string, error) {
 }
 
 func Example() {
-	tokens := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}})
-	page := tokenpage.New(tokens, signedInUser, &tokenpage.Options{
+	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}}))
+	page := must.Get(tokenpage.New(tokens, signedInUser, &tokenpage.Options{
 		Scopes: map[string]string{
 			"orders:read":  "See your orders",
 			"orders:write": "Place and cancel orders",
 		},
 		SignInURL: "/sign-in",
 		CSS:       ":root { --tp-brand: #00695c; }",
-	})
+	}))
 	mux := http.NewServeMux()
 	mux.Handle("/account/tokens/", http.StripPrefix("/account/tokens", page))
 

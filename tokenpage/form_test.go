@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/calltest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -21,14 +23,14 @@ func TestCreateWithScopesAndExpiry(t *testing.T) {
 	for name, test := range map[string]struct {
 		form   url.Values
 		expiry time.Time
-		scopes []string
+		scopes tokenauth.Scopes
 	}{
 		"preset":         {url.Values{"expires": {"7"}}, noon.Add(7 * day), nil},
 		"another preset": {url.Values{"expires": {"90"}, "date": {"2026-04-01"}}, noon.Add(90 * day), nil},
 		"today":          {url.Values{"expires": {"date"}, "date": {"2026-03-01"}}, time.Date(2026, 3, 1, 23, 59, 59, 0, time.UTC), nil},
 		"a date":         {url.Values{"expires": {"date"}, "date": {"2027-12-31"}}, time.Date(2027, 12, 31, 23, 59, 59, 0, time.UTC), nil},
 		"never":          {url.Values{"expires": {"never"}}, time.Time{}, nil},
-		"scopes":         {url.Values{"expires": {"never"}, "scope": {"b", "a"}}, time.Time{}, []string{"a", "b"}},
+		"scopes":         {url.Values{"expires": {"never"}, "scope": {"b", "a"}}, time.Time{}, tokenauth.Scopes{"a", "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,6 +118,20 @@ func TestCreateWithMistakes(t *testing.T) {
 			require.Contains(t, p.fields()["scope"], form["scope"][0])
 		})
 	}
+}
+
+// The Manager refuses what this page offers if it is too much. The page says at which field.
+func TestCreateWithTooManyScopes(t *testing.T) {
+	t.Parallel()
+	var scopes []string
+	for i := range 101 {
+		scopes = append(scopes, "s"+strconv.Itoa(i))
+	}
+	s := newSite(t, &tokenauth.Options{Scopes: scopes}, nil)
+	p := s.create(url.Values{"name": {"laptop"}, "scope": scopes})
+	require.Equal(t, http.StatusUnprocessableEntity, p.Code)
+	p.element(t, "<a ", `href="#tp-scope-0"`)
+	require.Empty(t, s.tokens("anna"))
 }
 
 func TestCreateBeyondTheLimit(t *testing.T) {
@@ -309,8 +325,8 @@ func TestListMarksWhatExpires(t *testing.T) {
 // A form costs the database no more than the Manager's own call does.
 func TestStoreCalls(t *testing.T) {
 	t.Parallel()
-	store := &calltest.Recorder{Store: tokenauth.NewMemoryStore()}
-	m := tokenauth.New(store, "acme", nil)
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	m := must.Get(tokenauth.New(store, "acme", nil))
 	_, token, err := m.Issue(context.Background(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
 	require.NoError(t, err)
 	_, other, err := m.Issue(context.Background(), tokenauth.Spec{UserID: "anna", Name: "phone"})
@@ -347,7 +363,7 @@ func TestStoreCalls(t *testing.T) {
 		if s.user = "anna"; strings.HasPrefix(c.path, staff) {
 			s.user = "root"
 		}
-		store.Calls = nil
+		store.ResetCalls()
 		var p page
 		if c.form == nil {
 			p = s.get(c.path)
@@ -355,6 +371,6 @@ func TestStoreCalls(t *testing.T) {
 			p = s.post(c.path, c.form)
 		}
 		require.Equal(t, c.status, p.Code, "%s %v", c.path, c.form)
-		require.Equal(t, c.calls, store.Calls, "%s %v", c.path, c.form)
+		require.Equal(t, c.calls, store.Calls(), "%s %v", c.path, c.form)
 	}
 }

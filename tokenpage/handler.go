@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
 const (
@@ -22,7 +21,7 @@ const (
 	retryAfter = "5" // seconds
 )
 
-// A handler serves the account page, or the staff's.
+// A handler serves the account page, or the staff page.
 type handler struct {
 	manager *tokenauth.Manager
 	options Options
@@ -33,68 +32,82 @@ type handler struct {
 	policy  string
 	assets  assets
 	staff   bool
+	mux     *http.ServeMux
 
 	// whose says whose tokens a request is about. The zero Query: nobody's.
-	whose   func(*http.Request) (tokenauth.Query, error)
-	pages   map[string]methods // by the only segment of the path
-	actions map[string]methods // by the second one; the first is a token's ID
+	whose func(*http.Request) (tokenauth.Query, error)
 }
 
-// methods are what answers at a path.
-type methods struct {
-	get, post func(*exchange) // post may be nil
-}
+// An endpoint serves one method of one route.
+type endpoint func(*exchange)
 
-// An exchange is a request and all that is needed to answer it.
+// An exchange is a request with all that its endpoint needs.
 type exchange struct {
 	*handler
 	w     http.ResponseWriter
-	r     *http.Request
+	r     *http.Request // as the service sent it: Pattern and the path values are the service's
 	now   time.Time
 	root  string          // the relative URL of the list
 	id    string          // of the token that the path names, if it does
 	whose tokenauth.Query // whose tokens may be seen
 }
 
+// exchangeKey finds the exchange in the context of a routed request.
+type exchangeKey struct{}
+
+// route registers the endpoints of a path; post may be nil. Other methods get 405.
+func (h *handler) route(path string, get, post endpoint) {
+	h.handle("GET "+path, func(x *exchange) {
+		if x.identify() {
+			get(x)
+		}
+	})
+	allow := "GET, HEAD"
+	if post != nil {
+		allow += ", POST"
+		h.handle("POST "+path, func(x *exchange) {
+			if x.sameOrigin() && x.identify() && x.parseForm() {
+				post(x)
+			}
+		})
+	}
+	h.handle(path, func(x *exchange) { x.notAllowed(allow) })
+}
+
+// asset registers a file that is the same for everybody.
+func (h *handler) asset(name, contentType string, content []byte) {
+	h.handle("GET /"+name, func(x *exchange) {
+		x.w.Header().Set("Content-Type", contentType)
+		x.w.Header().Set("Cache-Control", "public, max-age=86400")
+		_, _ = x.w.Write(content)
+	})
+	h.handle("/"+name, func(x *exchange) { x.notAllowed("GET, HEAD") })
+}
+
+// handle registers an endpoint for a pattern of the mux.
+func (h *handler) handle(pattern string, serve endpoint) {
+	h.mux.HandleFunc(pattern, func(_ http.ResponseWriter, routed *http.Request) {
+		x := routed.Context().Value(exchangeKey{}).(*exchange)
+		x.id = routed.PathValue("id")
+		serve(x)
+	})
+}
+
+// ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.setHeaders(w.Header())
-	// IDs and names of pages are never escaped, and what is escaped must not look like them.
-	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	if len(segments) == 1 && h.assets.serve(w, r, segments[0]) {
-		return
-	}
-	w.Header().Add("Vary", "Cookie")
-	if to := withSlash(r); to != "" {
-		redirect(w, to, http.StatusPermanentRedirect)
-		return
-	}
-	x := &exchange{handler: h, w: w, r: r, now: h.options.Now(), root: rootOf(segments)}
-	var at methods
-	switch len(segments) {
-	case 1:
-		at = h.pages[segments[0]]
-	case 2:
-		if syntax.IsWord(segments[0]) { // an empty ID would select any token
-			x.id, at = segments[0], h.actions[segments[1]]
-		}
-	}
-	switch {
-	case at.get == nil:
-		x.problem(http.StatusNotFound, x.texts.NotFound)
-	case r.Method == http.MethodGet, r.Method == http.MethodHead:
-		if x.identify() {
-			at.get(x)
-		}
-	case at.post == nil:
-		x.notAllowed("GET, HEAD")
-	case r.Method != http.MethodPost:
-		x.notAllowed("GET, HEAD, POST")
-	case h.options.CrossOrigin.Check(r) != nil:
-		x.problem(http.StatusForbidden, x.texts.CrossSite)
+	at := "/" + strings.TrimPrefix(r.URL.EscapedPath(), "/") // StripPrefix may leave no slash
+	x := &exchange{handler: h, w: w, r: r, now: h.options.Now(), root: rootOf(at)}
+	switch to := withSlash(r); {
+	case to != "":
+		x.redirect(to, http.StatusPermanentRedirect)
+	case path.Clean(at) != at, strings.Contains(at, "%"):
+		// ServeMux would redirect the first and unescape the second. No path here is escaped.
+		x.notFound()
 	default:
-		if x.identify() && x.parseForm() {
-			at.post(x)
-		}
+		// The mux sets Pattern and path values, so it gets a request of its own.
+		routed := &http.Request{Method: r.Method, URL: &url.URL{Path: at}}
+		h.mux.ServeHTTP(w, routed.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 	}
 }
 
@@ -119,21 +132,33 @@ func withSlash(r *http.Request) string {
 	return "./" + path.Base(asked.EscapedPath()) + "/"
 }
 
-func rootOf(segments []string) string {
-	if len(segments) == 1 {
+// rootOf returns the relative URL of the list from a path.
+func rootOf(path string) string {
+	up := strings.Count(path, "/") - 1
+	if up == 0 {
 		return "./"
 	}
-	return strings.Repeat("../", len(segments)-1)
+	return strings.Repeat("../", up)
 }
 
-// redirect leaves a relative URL as it is; http.Redirect would resolve it against a
-// path that has lost its prefix.
-func redirect(w http.ResponseWriter, to string, status int) {
-	w.Header().Set("Location", to)
-	w.WriteHeader(status)
+// redirect sends a relative URL as it is. http.Redirect would resolve it against a path that has
+// lost its prefix.
+func (x *exchange) redirect(to string, status int) {
+	x.w.Header().Add("Vary", "Cookie")
+	x.w.Header().Set("Location", to)
+	x.w.WriteHeader(status)
 }
 
-// identify finds out whose tokens the request is about. If it returns false it has answered.
+// sameOrigin refuses a form of another origin. If it returns false, it has answered.
+func (x *exchange) sameOrigin() bool {
+	if x.options.CrossOrigin.Check(x.r) != nil {
+		x.problem(http.StatusForbidden, x.texts.CrossSite)
+		return false
+	}
+	return true
+}
+
+// identify finds out whose tokens the request is about. If it returns false, it has answered.
 func (x *exchange) identify() bool {
 	// A key must not make others that may do more, whatever the service's function says.
 	if _, ok := tokenauth.TokenFrom(x.r.Context()); ok {
@@ -143,14 +168,14 @@ func (x *exchange) identify() bool {
 	whose, err := x.handler.whose(x.r)
 	switch {
 	case err != nil:
-		x.fail(err, x.texts.Unavailable)
+		x.unavailable(err, x.texts.Unavailable)
 	case whose.UserID != "" || whose.AllUsers:
 		x.whose = whose
 		return true
 	case x.staff:
 		x.problem(http.StatusForbidden, x.texts.NotStaff)
 	case x.options.SignInURL != "" && x.r.Method != http.MethodPost:
-		redirect(x.w, x.options.SignInURL, http.StatusSeeOther)
+		x.redirect(x.options.SignInURL, http.StatusSeeOther)
 	default:
 		// A form is not sent on: form-action would forbid a sign-in at another origin.
 		x.problem(http.StatusUnauthorized, x.texts.SignedOut)
@@ -172,21 +197,28 @@ func (x *exchange) parseForm() bool {
 	return err == nil
 }
 
+func (x *exchange) notFound() { x.problem(http.StatusNotFound, x.texts.NotFound) }
+
 func (x *exchange) notAllowed(allow string) {
 	x.w.Header().Set("Allow", allow)
 	x.problem(http.StatusMethodNotAllowed, x.texts.NotAllowed)
 }
 
-// fail answers an error that is about no field of a form. Where the store did not
-// answer, unavailable says what that means.
+// fail answers an error of the Manager that is about no field of a form. If the store failed,
+// the page shows unavailable.
 func (x *exchange) fail(err error, unavailable Problem) {
-	if errors.Is(err, tokenauth.ErrNotFound) {
-		x.problem(http.StatusNotFound, x.texts.NotFound)
+	if tokenauth.StatusCode(err) == http.StatusNotFound {
+		x.notFound()
 		return
 	}
+	x.unavailable(err, unavailable)
+}
+
+// unavailable answers a failure of the store or of a function of the service.
+func (x *exchange) unavailable(err error, p Problem) {
 	x.tell(err)
 	x.w.Header().Set("Retry-After", retryAfter)
-	x.problem(http.StatusServiceUnavailable, unavailable)
+	x.problem(http.StatusServiceUnavailable, p)
 }
 
 func (x *exchange) tell(err error) {
@@ -214,7 +246,7 @@ func (x *exchange) token() (tokenauth.Token, bool) {
 func (x *exchange) liveToken() (tokenauth.Token, bool) {
 	t, ok := x.token()
 	if ok && !t.RevokedAt.IsZero() {
-		x.problem(http.StatusNotFound, x.texts.NotFound)
+		x.notFound()
 		return t, false
 	}
 	return t, ok

@@ -6,12 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
 const (
@@ -111,15 +109,14 @@ func (x *exchange) list(view, intro string) {
 	after := query.Get("after")
 	q := x.whose
 	q.IncludeRevoked, q.Limit = view == viewHistory, pageSize+1
-	var ok bool
-	if q.After, ok = parseCursor(after); !ok {
+	if q.After.UnmarshalText([]byte(after)) != nil {
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)
 		return
 	}
 	name, value := x.search(query) // staff's
 	tokens, err := x.find(q, name, value)
 	if err != nil {
-		x.fail(err, x.texts.Unavailable)
+		x.unavailable(err, x.texts.Unavailable)
 		return
 	}
 	v := listView{
@@ -136,7 +133,8 @@ func (x *exchange) list(view, intro string) {
 	}
 	if len(tokens) > pageSize {
 		tokens = tokens[:pageSize]
-		v.Next = x.listURL(view, name, value, "after", formatCursor(tokens[pageSize-1].Cursor()))
+		next, _ := tokens[pageSize-1].Cursor().MarshalText() // never fails
+		v.Next = x.listURL(view, name, value, "after", string(next))
 	}
 	for _, t := range tokens {
 		v.Tokens = append(v.Tokens, x.tokenView(t))
@@ -162,21 +160,27 @@ func (x *exchange) search(query url.Values) (name, value string) {
 	return byUser, query.Get(byUser)
 }
 
-// find returns the tokens that q selects, and of these the ones of the user for whom
-// staff looks, if any.
-func (x *exchange) find(q tokenauth.Query, name, value string) (tokens []tokenauth.Token, err error) {
-	if value != "" {
-		if name == bySearch && x.options.FindUser != nil {
-			if value, err = x.options.FindUser(x.r, value); errors.Is(err, tokenauth.ErrNoUser) {
-				return nil, nil
-			}
+// find returns the tokens that q selects. If staff look for a user, it returns those of the user.
+func (x *exchange) find(q tokenauth.Query, name, value string) ([]tokenauth.Token, error) {
+	if value == "" {
+		return x.manager.List(x.r.Context(), q)
+	}
+	if name == bySearch && x.options.FindUser != nil {
+		userID, err := x.options.FindUser(x.r, value)
+		if errors.Is(err, tokenauth.ErrNoUser) {
+			return nil, nil
 		}
-		if err != nil || syntax.UserID(value) != nil { // such a user there can't be
+		if err != nil {
 			return nil, err
 		}
-		q.UserID, q.AllUsers = value, false
+		value = userID
 	}
-	return x.manager.List(x.r.Context(), q)
+	q.UserID, q.AllUsers = value, false
+	tokens, err := x.manager.List(x.r.Context(), q)
+	if invalidField(err) == "user_id" { // no user can have this ID
+		return nil, nil
+	}
+	return tokens, err
 }
 
 // done says what was done, if it is the redirect after a form that asks: a link that
@@ -192,22 +196,4 @@ func (x *exchange) done(what string) string {
 		return x.texts.RevokeDone
 	}
 	return ""
-}
-
-func formatCursor(c tokenauth.Cursor) string {
-	return strconv.FormatInt(c.CreatedAt.UnixMicro(), 10) + "." + c.ID
-}
-
-// parseCursor takes any cursor of the right form: whose tokens it leads to, it does not say.
-func parseCursor(s string) (tokenauth.Cursor, bool) {
-	if s == "" {
-		return tokenauth.Cursor{}, true
-	}
-	text, id, _ := strings.Cut(s, ".")
-	micros, err := strconv.ParseInt(text, 10, 64)
-	at := time.UnixMicro(micros).UTC()
-	if err != nil || !syntax.IsWord(id) || at.Year() < 1 || at.Year() > 9999 {
-		return tokenauth.Cursor{}, false
-	}
-	return tokenauth.Cursor{CreatedAt: at, ID: id}, true
 }

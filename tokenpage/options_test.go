@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -120,7 +121,7 @@ func visitForms(s *site, look func(page)) {
 
 func visitLists(s *site, look func(page)) {
 	s.user = "8"
-	for _, path := range []string{"", "history", "?done=revoke", "?done=rename", "?after=1.1"} {
+	for _, path := range []string{"", "history", "?done=revoke", "?done=rename", "?after=" + cursorAt(s.t, s.Clock.Now(), "1")} {
 		look(s.get(path))
 	}
 	many := make([]tokenauth.ImportSpec, 101)
@@ -153,7 +154,7 @@ func visitProblems(s *site, look func(page)) {
 	look(s.create(url.Values{"name": {"9"}}))
 	s.Store.Fail(nil)
 	byKey := s.request(http.MethodGet, "", nil)
-	look(s.send(byKey.WithContext(tokenauth.NewContext(byKey.Context(), "7", tokenauth.Token{}))))
+	look(s.send(byKey.WithContext(newAuth(s.Manager).NewContext(byKey.Context(), "7", tokenauth.Token{}))))
 	s.user = ""
 	look(s.post("new", nil))
 }
@@ -261,18 +262,30 @@ func TestKeyIsShownWhereTheLayoutFails(t *testing.T) {
 	require.Equal(t, []string{"no such template", "no such template"}, s.logged)
 }
 
-func TestNewPanicsOnProgrammingMistakes(t *testing.T) {
+func TestNewPanicsOnNil(t *testing.T) {
 	t.Parallel()
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}})
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	userID := func(*http.Request) (string, error) { return "", nil }
 	isStaff := func(*http.Request) (bool, error) { return false, nil }
-	require.Panics(t, func() { tokenpage.New(nil, userID, nil) })
-	require.Panics(t, func() { tokenpage.New(m, nil, nil) })
-	require.Panics(t, func() { tokenpage.New(m, userID, &tokenpage.Options{Scopes: map[string]string{"b": "x"}}) })
-	anyScope := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	require.Panics(t, func() {
-		tokenpage.New(anyScope, userID, &tokenpage.Options{Scopes: map[string]string{"two words": "x"}})
-	})
-	require.Panics(t, func() { tokenpage.NewStaff(nil, isStaff, nil) })
-	require.Panics(t, func() { tokenpage.NewStaff(m, nil, nil) })
+	for name, call := range map[string]func() (http.Handler, error){
+		"New, Manager":      func() (http.Handler, error) { return tokenpage.New(nil, userID, nil) },
+		"New, userID":       func() (http.Handler, error) { return tokenpage.New(m, nil, nil) },
+		"NewStaff, Manager": func() (http.Handler, error) { return tokenpage.NewStaff(nil, isStaff, nil) },
+		"NewStaff, isStaff": func() (http.Handler, error) { return tokenpage.NewStaff(m, nil, nil) },
+	} {
+		require.Panics(t, func() { _, _ = call() }, name)
+	}
+}
+
+func TestNewReturnsErrorForBadScopes(t *testing.T) {
+	t.Parallel()
+	someScopes := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}}))
+	anyScope := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	for described, m := range map[string]*tokenauth.Manager{"b": someScopes, "two words": anyScope, "": anyScope} {
+		opts := &tokenpage.Options{Scopes: map[string]string{described: "x"}}
+		_, err := tokenpage.New(m, func(*http.Request) (string, error) { return "", nil }, opts)
+		require.ErrorContains(t, err, "tokenpage: New: Options.Scopes", described)
+		_, err = tokenpage.NewStaff(m, func(*http.Request) (bool, error) { return false, nil }, opts)
+		require.ErrorContains(t, err, "tokenpage: NewStaff: Options.Scopes", described)
+	}
 }

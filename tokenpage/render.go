@@ -68,6 +68,7 @@ func (x *exchange) problem(status int, p Problem) {
 }
 
 func (x *exchange) write(status int, name string, v view, prefix string) {
+	x.w.Header().Add("Vary", "Cookie")
 	page := Page{Lang: x.texts.Lang, RightToLeft: x.texts.RightToLeft, Title: prefix + v.Title}
 	if v.Title != x.title {
 		page.Title += " – " + x.title
@@ -128,41 +129,24 @@ var style []byte
 //go:embed assets/copy.js
 var script []byte
 
-// assets are the files that the pages load. They are the same for everybody.
-type assets struct {
-	style, script string // URLs, relative to the list, that change with the content
-	css           []byte
-}
+// assets are the URLs of the files that the pages load, relative to the list. A URL changes with
+// the content.
+type assets struct{ style, script string }
 
 const (
 	styleName  = "tokens.css"
 	scriptName = "copy.js"
 )
 
-func newAssets(css string) assets {
-	a := assets{css: append(bytes.Clone(style), css...)}
-	a.style, a.script = styleName+version(a.css), scriptName+version(script)
-	return a
+// routeAssets registers the stylesheet, with the service's own CSS at its end, and the script.
+func (h *handler) routeAssets() {
+	css := append(bytes.Clone(style), h.options.CSS...)
+	h.asset(styleName, "text/css; charset=utf-8", css)
+	h.asset(scriptName, "text/javascript; charset=utf-8", script)
+	h.assets = assets{style: styleName + version(css), script: scriptName + version(script)}
 }
 
 func version(content []byte) string {
 	sum := sha256.Sum256(content)
 	return "?v=" + hex.EncodeToString(sum[:6])
-}
-
-// serve answers a request for an asset, if it is one.
-func (a assets) serve(w http.ResponseWriter, r *http.Request, name string) bool {
-	content, contentType := a.css, "text/css; charset=utf-8"
-	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return false
-	case name == scriptName:
-		content, contentType = script, "text/javascript; charset=utf-8"
-	case name != styleName:
-		return false
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "public, max-age=86400")
-	_, _ = w.Write(content)
-	return true
 }

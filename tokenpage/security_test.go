@@ -1,17 +1,17 @@
 package tokenpage_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -194,6 +194,7 @@ func TestW4LookingChangesNothing(t *testing.T) {
 	}
 	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
 	require.Equal(t, http.StatusMethodNotAllowed, s.post("", nil).Code)
+	require.Equal(t, "GET, HEAD", s.post("tokens.css", nil).Header().Get("Allow"))
 }
 
 func TestW5KeyIsShownOnce(t *testing.T) {
@@ -282,9 +283,9 @@ func TestW7KeyIsNoSignIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	key, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop", Scopes: []string{"read"}})
-	auth := tokenauth.NewAuthenticator(s.Manager, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
+	auth := newAuth(s.Manager)
 	userID := func(r *http.Request) (string, error) {
-		user, _ := tokenauth.UserFrom[string](r.Context())
+		user, _ := auth.User(r.Context())
 		return user, nil
 	}
 	isStaff := func(r *http.Request) (bool, error) {
@@ -292,8 +293,8 @@ func TestW7KeyIsNoSignIn(t *testing.T) {
 		return user == "anna", err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(prefix, auth.Optional(http.StripPrefix("/account/tokens", tokenpage.New(s.Manager, userID, nil))))
-	mux.Handle("/staff/", auth.Optional(http.StripPrefix("/staff", tokenpage.NewStaff(s.Manager, isStaff, nil))))
+	mux.Handle(prefix, auth.Optional(http.StripPrefix("/account/tokens", must.Get(tokenpage.New(s.Manager, userID, nil)))))
+	mux.Handle("/staff/", auth.Optional(http.StripPrefix("/staff", must.Get(tokenpage.NewStaff(s.Manager, isStaff, nil)))))
 	s.Handler = mux
 	for _, path := range []string{"", "history", "new", token.ID + "/rename", token.ID + "/rotate", token.ID + "/revoke", "/staff/", "/staff/" + token.ID + "/revoke"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
@@ -319,12 +320,12 @@ func TestW7PathWithoutToken(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
-	s.Handler = http.StripPrefix("/account/tokens", tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil))
+	s.Handler = http.StripPrefix("/account/tokens", must.Get(tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil)))
 	for action, form := range map[string]url.Values{"rename": {"name": {"phone"}}, "rotate": {"generation": {"1"}, "grace": {"0"}}, "revoke": nil} {
 		require.Equal(t, http.StatusNotFound, s.get("/account/tokens//"+action).Code, action)
 		require.Equal(t, http.StatusNotFound, s.post("/account/tokens//"+action, form).Code, action)
 	}
-	s.Handler = http.StripPrefix("/staff", tokenpage.NewStaff(s.Manager, func(*http.Request) (bool, error) { return true, nil }, nil))
+	s.Handler = http.StripPrefix("/staff", must.Get(tokenpage.NewStaff(s.Manager, func(*http.Request) (bool, error) { return true, nil }, nil)))
 	require.Equal(t, http.StatusNotFound, s.post("/staff//revoke", nil).Code)
 	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
 }
@@ -349,6 +350,6 @@ func TestW7TokensOfOthers(t *testing.T) {
 	}
 	require.True(t, s.works(key))
 	require.NotContains(t, s.get("?user=ben").body, "laptop", "only staff searches")
-	forged := strconv.FormatInt(token.CreatedAt.UnixMicro()-1, 10) + "." + token.ID
+	forged := cursorAt(t, token.CreatedAt.Add(-time.Microsecond), token.ID)
 	require.NotContains(t, s.get("?after="+forged).body, "laptop")
 }

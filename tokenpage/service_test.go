@@ -2,7 +2,9 @@ package tokenpage_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -42,8 +45,7 @@ func TestW8ManyTokens(t *testing.T) {
 		}
 		if i == 300 {
 			i = many - 100 // the pages between are like the others
-			cursor := strconv.FormatInt(specs[i-1].CreatedAt.UnixMicro(), 10) + ".ZZZZ"
-			at = prefix + "?after=" + cursor
+			at = prefix + "?after=" + cursorAt(t, specs[i-1].CreatedAt, "ZZZZ")
 			continue
 		}
 		at = p.link(t, at, "Next page")
@@ -53,10 +55,23 @@ func TestW8ManyTokens(t *testing.T) {
 func TestW8MalformedCursor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
-	for _, after := range []string{"x", "1", "1.", ".A", "1.%00", "1.a%20b", "99999999999999999999.A", "9223372036854775807.A", "-9223372036854775808.A", "1.A.B"} {
+	for _, text := range []string{
+		"1", "1.", ".A", "1.\x00", "1.a b", "99999999999999999999.A", "9223372036854775807.A", "-9223372036854775808.A", "1.A.B",
+	} {
+		require.Equal(t, http.StatusBadRequest, s.get("?after="+base64.RawURLEncoding.EncodeToString([]byte(text))).Code, text)
+	}
+	for _, after := range []string{"x", "1.A", "%00", "MS5B%3D"} {
 		require.Equal(t, http.StatusBadRequest, s.get("?after="+after).Code, after)
 	}
-	require.Contains(t, s.get("?after=1800000000000000.A").text(), "There are no tokens here.")
+	require.Contains(t, s.get("?after="+cursorAt(t, time.UnixMicro(1800000000000000), "A")).text(), "There are no tokens here.")
+}
+
+// cursorAt returns the text of a cursor.
+func cursorAt(t *testing.T, at time.Time, id string) string {
+	t.Helper()
+	text, err := tokenauth.Cursor{CreatedAt: at, ID: id}.MarshalText()
+	require.NoError(t, err)
+	return string(text)
 }
 
 var errDown = errors.New("dial tcp 10.0.0.7:5432: connection refused")
@@ -92,7 +107,7 @@ func TestW9ChangeMayHaveBeenMade(t *testing.T) {
 	opts := &tokenpage.Options{}
 	s := newSite(t, nil, opts)
 	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
-	s.mount(s.Manager.WithStore(readOnly{s.Store}), opts)
+	s.mount(s.Manager.WithStore(newReadOnlyStore(s.Store)), opts)
 	uncertain := func(p page) {
 		t.Helper()
 		require.Equal(t, http.StatusServiceUnavailable, p.Code)
@@ -156,7 +171,7 @@ func TestW10UnderAPrefixBehindAProxy(t *testing.T) {
 	t.Run("redirects to the slash", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil, nil)
-		page := tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil)
+		page := must.Get(tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil))
 		for target, location := range map[string]string{"/account/tokens": "./tokens/", "/account/tokens?x=y": "./tokens/"} {
 			w := httptest.NewRecorder()
 			http.StripPrefix("/account/tokens", page).ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
@@ -209,11 +224,66 @@ func TestCreatedAfterNow(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
-	page := tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, &tokenpage.Options{
+	page := must.Get(tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, &tokenpage.Options{
 		Now: func() time.Time { return s.Clock.Now().Add(-time.Millisecond) },
-	})
+	}))
 	w := httptest.NewRecorder()
 	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	require.Contains(t, w.Body.String(), "just now")
 	require.NotContains(t, w.Body.String(), "in a moment")
+}
+
+// ServeMux redirects to the clean path and unescapes segments. The page does neither, so that a
+// path means the same here and to a proxy.
+func TestOddPathsAreNotFound(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	page := must.Get(tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, nil))
+	for _, strip := range []string{"/account/tokens", "/account/tokens/"} { // without a mux, which would redirect
+		s.Handler = http.StripPrefix(strip, page)
+		for _, path := range []string{
+			token.ID + "%2Frotate", token.ID + "/%72otate", token.ID + "/rotate/", token.ID + "//rotate", "//" + token.ID + "/rotate",
+			token.ID + "/./rotate", "x/../" + token.ID + "/rotate", "../rotate", "..", ".", "//", "new/", "history/", token.ID, token.ID + "/",
+			"%2e%2e/rotate", "tokens.css/", "./tokens.css",
+		} {
+			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodConnect} {
+				p := s.send(s.request(method, prefix+path, url.Values{"generation": {"1"}, "grace": {"0"}}))
+				require.Equal(t, http.StatusNotFound, p.Code, "%s %s", method, path)
+				require.Equal(t, "Not found – API tokens", p.title)
+			}
+		}
+		require.Equal(t, http.StatusOK, s.get(token.ID+"/rotate").Code)
+	}
+	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+}
+
+// The service's functions get the request as the service routed it.
+func TestRequestKeepsRouteOfTheService(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	routes := map[string]bool{}
+	note := func(r *http.Request) { routes[r.Pattern+" "+r.PathValue("org")+" "+r.PathValue("id")] = true }
+	page := must.Get(tokenpage.New(s.Manager, func(r *http.Request) (string, error) {
+		note(r)
+		return "anna", nil
+	}, &tokenpage.Options{Layout: func(w io.Writer, r *http.Request, p tokenpage.Page) error {
+		note(r)
+		return frame.Execute(w, struct {
+			tokenpage.Page
+			User string
+		}{p, "Anna"})
+	}}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("/orgs/{org}/tokens/", func(w http.ResponseWriter, r *http.Request) {
+		r.SetPathValue("id", "of the service")
+		http.StripPrefix("/orgs/7/tokens", page).ServeHTTP(w, r)
+		note(r)
+	})
+	s.Handler = mux
+	for path, want := range map[string]int{"": 200, "new": 200, "history": 200, token.ID + "/rotate": 200, "nothing": 404} {
+		require.Equal(t, want, s.get("/orgs/7/tokens/"+path).Code, path)
+	}
+	require.Equal(t, map[string]bool{"/orgs/{org}/tokens/ 7 of the service": true}, routes)
 }

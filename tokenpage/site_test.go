@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
@@ -68,9 +69,14 @@ func (s *site) mount(m *tokenauth.Manager, opts *tokenpage.Options) {
 		return id == "root", err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(prefix, http.StripPrefix("/account/tokens", tokenpage.New(m, userID, opts)))
-	mux.Handle("/staff/", http.StripPrefix("/staff", tokenpage.NewStaff(m, isStaff, opts)))
+	mux.Handle(prefix, http.StripPrefix("/account/tokens", must.Get(tokenpage.New(m, userID, opts))))
+	mux.Handle("/staff/", http.StripPrefix("/staff", must.Get(tokenpage.NewStaff(m, isStaff, opts))))
 	s.Handler = mux
+}
+
+// newAuth returns an Authenticator whose user is the user ID of the token.
+func newAuth(m *tokenauth.Manager) *tokenauth.Authenticator[string] {
+	return must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))
 }
 
 // issue makes a token and returns it as it is listed.
@@ -223,19 +229,16 @@ func (s *site) works(key string) bool {
 	return err == nil
 }
 
-// readOnly is a store that answers questions and fails on changes.
-type readOnly struct{ tokenauth.Store }
-
-func (readOnly) Create(context.Context, ...tokenauth.Record) error { return errDown }
-
-func (readOnly) Update(context.Context, string, string, tokenauth.Patch, time.Time) error {
-	return errDown
+// newReadOnlyStore returns a store that reads from inner and fails all other calls.
+func newReadOnlyStore(inner tokenauth.Store) *tokenauthtest.Store {
+	store := tokenauthtest.NewStore(inner)
+	store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Find" || method == "List" {
+			return next()
+		}
+		return errDown
+	})
+	return store
 }
-
-func (readOnly) Rotate(context.Context, string, string, tokenauth.Rotation, time.Time) error {
-	return errDown
-}
-
-func (readOnly) Revoke(context.Context, string, string, time.Time) error { return errDown }
 
 func oversized() *bytes.Reader { return bytes.NewReader(bytes.Repeat([]byte("name=a&"), 100<<10)) }

@@ -2,7 +2,7 @@
 // they see them, make new ones, and rename, rotate and revoke them. A second page
 // shows staff the tokens of all users.
 //
-//	page := tokenpage.New(tokens, signedInUser, nil)
+//	page, err := tokenpage.New(tokens, signedInUser, nil)
 //	mux.Handle("/account/tokens/", http.StripPrefix("/account/tokens", page))
 //
 // The pages are rendered on the server and work without JavaScript. All links are
@@ -31,6 +31,8 @@ package tokenpage
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -81,85 +83,69 @@ type Options struct {
 	Now func() time.Time
 }
 
-// New returns the account page, for each user's own tokens. It calls userID on each
-// request to learn who is signed in: an empty ID means nobody (see
-// [Options].SignInURL), an error that it can't be told (503). userID must go by the
-// session alone, never by a key.
+// New returns the account page, for each user's own tokens. It calls userID on each request to
+// learn who is signed in. If userID returns "", nobody is signed in (see [Options].SignInURL); an
+// error means that it failed (503). It must decide by the session alone and never by a key.
 //
-// Options may be nil; they are copied. New panics on a programming mistake: a nil
-// Manager or userID, or a description of a scope that does not or cannot exist.
-func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts *Options) http.Handler {
+// New copies opts, which may be nil. It returns an error if opts describes a scope that is
+// malformed or unknown to the Manager, and panics if m or userID is nil.
+func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts *Options) (http.Handler, error) {
 	if m == nil || userID == nil {
 		panic("tokenpage: New: nil Manager or userID")
 	}
-	h := newHandler(m, opts)
+	h, err := newHandler(m, opts)
+	if err != nil {
+		return nil, fmt.Errorf("tokenpage: New: %w", err)
+	}
 	h.whose = func(r *http.Request) (tokenauth.Query, error) {
 		id, err := userID(r)
 		if err == nil && id != "" {
-			err = syntax.UserID(id) // here, where it is not taken for a mistake in a form
+			err = syntax.UserID(id) // a malformed ID is the service's mistake, not the form's
 		}
 		return tokenauth.Query{UserID: id}, err
 	}
-	h.pages = map[string]methods{
-		viewLive:    {get: (*exchange).live},
-		viewHistory: {get: (*exchange).history},
-		"new":       {get: (*exchange).newToken, post: (*exchange).create},
-	}
-	h.actions = map[string]methods{
-		"rename": {get: (*exchange).askName, post: (*exchange).rename},
-		"rotate": {get: (*exchange).askGrace, post: (*exchange).rotate},
-		"revoke": {get: (*exchange).askRevoke, post: (*exchange).revoke},
-	}
-	return h
+	h.route("/new", (*exchange).newToken, (*exchange).create)
+	h.route("/{id}/rename", (*exchange).askName, (*exchange).rename)
+	h.route("/{id}/rotate", (*exchange).askGrace, (*exchange).rotate)
+	return h, nil
 }
 
-// NewStaff returns a page on which staff see the tokens of all users, search them by
-// user, and revoke them. For whom isStaff is false it is 403; an error means that it
-// can't be told (503). isStaff must go by the session alone, never by a key.
+// NewStaff returns a page on which staff see the tokens of all users, search them by user, and
+// revoke them. It calls isStaff on each request: false is 403, an error is 503. Like the userID
+// of [New], isStaff must decide by the session alone.
 //
-// Of the options, Scopes means nothing here, FindUser only here, and SignInURL is a link on the page that
-// refuses: staff whose session has ended is told no more than others. NewStaff panics as
-// [New] does.
-func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), opts *Options) http.Handler {
+// [Options].SignInURL is a link on the page that refuses, because the session of staff may have
+// ended. NewStaff ignores the descriptions of [Options].Scopes.
+//
+// NewStaff copies opts, which may be nil. It returns the same errors as New, and panics if m or
+// isStaff is nil.
+func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), opts *Options) (http.Handler, error) {
 	if m == nil || isStaff == nil {
 		panic("tokenpage: NewStaff: nil Manager or isStaff")
 	}
-	h := newHandler(m, opts)
+	h, err := newHandler(m, opts)
+	if err != nil {
+		return nil, fmt.Errorf("tokenpage: NewStaff: %w", err)
+	}
 	h.staff = true
 	h.title, h.intro = h.texts.StaffTitle, h.texts.StaffIntro
 	h.whose = func(r *http.Request) (tokenauth.Query, error) {
 		ok, err := isStaff(r)
 		return tokenauth.Query{AllUsers: ok}, err
 	}
-	h.pages = map[string]methods{
-		viewLive:    {get: (*exchange).live},
-		viewHistory: {get: (*exchange).history},
-	}
-	h.actions = map[string]methods{
-		"revoke": {get: (*exchange).askRevoke, post: (*exchange).revoke},
-	}
-	return h
+	return h, nil
 }
 
-func newHandler(m *tokenauth.Manager, opts *Options) *handler {
-	h := &handler{manager: m}
+// newHandler returns a handler with the routes that both pages have.
+func newHandler(m *tokenauth.Manager, opts *Options) (*handler, error) {
+	h := &handler{manager: m, mux: http.NewServeMux()}
 	if opts != nil {
 		h.options = *opts
 	}
 	o := &h.options
 	o.Scopes = maps.Clone(o.Scopes)
-	described := slices.Sorted(maps.Keys(o.Scopes))
-	h.scopes = m.Scopes()
-	if len(h.scopes) == 0 {
-		h.scopes = described
-	}
-	for _, scope := range described {
-		if err := syntax.Scope(scope); err != nil {
-			panic("tokenpage: Options.Scopes: " + err.Error())
-		}
-		if !slices.Contains(h.scopes, scope) {
-			panic("tokenpage: Options.Scopes: unknown scope")
-		}
+	if err := h.offerScopes(); err != nil {
+		return nil, err
 	}
 	o.CrossOrigin = cmp.Or(o.CrossOrigin, http.NewCrossOriginProtection())
 	if o.Now == nil {
@@ -173,6 +159,29 @@ func newHandler(m *tokenauth.Manager, opts *Options) *handler {
 	}
 	h.texts = o.Texts.orEnglish()
 	h.title, h.intro = h.texts.Title, h.texts.Intro
-	h.assets = newAssets(o.CSS)
-	return h
+	h.routeAssets()
+	h.route("/{$}", (*exchange).live, nil)
+	h.route("/history", (*exchange).history, nil)
+	h.route("/{id}/revoke", (*exchange).askRevoke, (*exchange).revoke)
+	h.handle("/", (*exchange).notFound)
+	return h, nil
+}
+
+// offerScopes sets the scopes on offer: the Manager's, or those that the options describe if the
+// Manager allows any.
+func (h *handler) offerScopes() error {
+	described := slices.Sorted(maps.Keys(h.options.Scopes))
+	h.scopes = h.manager.Scopes()
+	if len(h.scopes) == 0 {
+		h.scopes = described
+	}
+	for _, scope := range described {
+		if err := syntax.Scope(scope); err != nil {
+			return fmt.Errorf("Options.Scopes: scope %w", err)
+		}
+		if !slices.Contains(h.scopes, scope) {
+			return errors.New("Options.Scopes must not contain an unknown scope")
+		}
+	}
+	return nil
 }

@@ -18,27 +18,24 @@ const root = "github.com/go-tokenauth/tokenauth"
 // that it may import outside its tests. The name "." stands for the root package.
 var allowed = map[string][]string{
 	".": {
-		"internal/bearer", "internal/keyform", "internal/syntax", "internal/challenge", "internal/body", "internal/sqldb", "internal/lastuse",
-		"internal/problem", "internal/uses", // the previous names of challenge and lastuse
+		"internal/bearer", "internal/challenge", "internal/keyform", "internal/lastuse", "internal/sqldb", "internal/syntax",
 	},
 
 	"internal/bearer":    {},
-	"internal/body":      {},
+	"internal/body":      {"internal/challenge", "internal/syntax"},
 	"internal/challenge": {},
 	"internal/keyform":   {},
 	"internal/lastuse":   {},
 	"internal/sqldb":     {},
 	"internal/syntax":    {},
-	"internal/problem":   {},
-	"internal/uses":      {},
 
 	"storecache":    {"."},
 	"storetest":     {"."},
-	"tokenapi":      {".", "internal/bearer", "internal/body", "internal/challenge", "internal/syntax"},
+	"tokenapi":      {".", "internal/body", "internal/challenge", "internal/syntax"},
 	"tokenauthtest": {"."},
 	"tokenimport":   {".", "internal/syntax"},
-	"tokenlogin":    {".", "internal/bearer", "internal/body", "internal/challenge", "internal/syntax"},
-	"tokenpage":     {".", "internal/body", "internal/syntax"},
+	"tokenlogin":    {".", "internal/body", "internal/challenge", "internal/syntax"},
+	"tokenpage":     {".", "internal/syntax"},
 
 	"examples":            {},
 	"examples/quickstart": {"."},
@@ -58,7 +55,7 @@ var modules = []string{".", "tokencli", "cmd/tokenauth"}
 func isTestSupport(name string) bool {
 	switch name {
 	case "internal/systemtest",
-		"internal/calltest", "internal/importtest", "internal/killtest", "internal/leaktest", "internal/limit", "internal/loadtest": // before internal/testing
+		"internal/importtest", "internal/killtest", "internal/leaktest", "internal/limit", "internal/loadtest": // before internal/testing
 		return true
 	}
 	return strings.HasPrefix(name, "internal/testing/")

@@ -13,6 +13,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
 	"github.com/go-tokenauth/tokenauth/internal/limit"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // A Chain is a handler, and requests that it answers.
@@ -154,14 +155,14 @@ func findUser(_ context.Context, id string) (*User, error) {
 
 // Authenticator returns this library's, with its default options.
 func Authenticator(s tokenauth.Store) *tokenauth.Authenticator[*User] {
-	return tokenauth.NewAuthenticator(tokenauth.New(s, prefix, nil), findUser, nil)
+	return must.Get(tokenauth.NewAuthenticator(must.Get(tokenauth.New(s, prefix, nil)), findUser, nil))
 }
 
 // Tokenauth returns this library on a store that holds the tokens.
 func (p *Population) Tokenauth(name string, s tokenauth.Store, opts *tokenauth.Options) *Chain {
-	auth := tokenauth.NewAuthenticator(tokenauth.New(s, prefix, opts), findUser, nil)
+	auth := must.Get(tokenauth.NewAuthenticator(must.Get(tokenauth.New(s, prefix, opts)), findUser, nil))
 	return p.chain(name, auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if u, ok := tokenauth.UserFrom[*User](r.Context()); !ok || u == nil {
+		if u, ok := auth.User(r.Context()); !ok || u == nil {
 			panic("no user")
 		}
 	})))

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -18,7 +19,7 @@ func TestChains(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, 6)
 	all = append(all, p.Limit(), p.Bare(), p.Tokenauth("memory", p.Memory(), nil),
-		p.Tokenauth("storecache", storecache.New(p.Memory(), nil), nil), p.Tokenauth("otter", chains.NewOtter(p.Memory()), nil))
+		p.Tokenauth("storecache", must.Get(storecache.New(p.Memory(), nil)), nil), p.Tokenauth("otter", chains.NewOtter(p.Memory()), nil))
 	for _, c := range all {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()

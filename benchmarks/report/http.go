@@ -11,6 +11,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
 	"github.com/go-tokenauth/tokenauth/internal/limit"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
@@ -21,19 +22,25 @@ func (r *report) measureHits(context.Context) error {
 	results, err := r.compare(cpuClock, []*chains.Chain{
 		p.Limit(), p.Bare(),
 		p.Tokenauth("tokenauth, memory store", p.Memory(), nil),
-		p.Tokenauth("tokenauth, storecache over memory", storecache.New(p.Memory(), nil), nil),
+		p.Tokenauth("tokenauth, storecache over memory", must.Get(storecache.New(p.Memory(), nil)), nil),
 		p.Tokenauth("tokenauth, otter over memory", chains.NewOtter(p.Memory()), nil),
 		p.Tokenauth("tokenauth, memory store, a clock that costs nothing", p.Memory(), &tokenauth.Options{Now: standing(time.Now())}),
 	})
 	if err != nil {
 		return err
 	}
-	memory, cache := results[2], results[3]
+	memory, cache, noClock := results[2], results[3], results[5]
 	r.set(lineHit, memory.times)
 	r.set(lineHitAllocs, memory.cost.allocs)
+	r.set(lineHitNoClock, noClock.times)
 	r.set(lineCacheHit, cache.times)
 	r.addChains(true, results[2:]...)
 	r.chains = append(results[:2:2], r.chains...)
+	beside, err := r.compare(cpuClock, []*chains.Chain{p.EchoKeyAuth(), p.Tokenauth("tokenauth, memory store", p.Memory(), nil)})
+	if err != nil {
+		return err
+	}
+	r.set(lineHitEcho, beside[1].times)
 	return nil
 }
 
@@ -81,9 +88,10 @@ func (r *report) measurePeers(context.Context) error {
 // measureList asks the API for a page of tokens, beside what no page can do without.
 func (r *report) measureList(ctx context.Context) error {
 	p := chains.NewPopulation(100, 100)
-	m := tokenauth.New(p.Memory(), "acme", nil)
+	auth := chains.Authenticator(p.Memory())
+	m := auth.Manager()
 	user := p.Records[0].Token.UserID
-	api := tokenapi.New(m, func(*http.Request) (string, error) { return user, nil }, nil)
+	api := must.Get(tokenapi.New(auth, func(*http.Request) (string, error) { return user, nil }, nil))
 	request, w := httptest.NewRequest(http.MethodGet, "/tokens?limit=100", nil), limit.Nobody{Headers: http.Header{}}
 	least := func() {
 		tokens, err := m.List(ctx, tokenauth.Query{UserID: user, Limit: 100})
@@ -141,7 +149,7 @@ func (r *report) measureRejects(ctx context.Context) error {
 			h["Authorization"] = values
 		}
 		decide := func() {
-			if _, _, err := auth.Authenticate(ctx, h); err == nil {
+			if _, _, err := auth.Authenticate(ctx, h, tokenauth.Need{}); err == nil {
 				panic("not rejected")
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -96,7 +97,7 @@ func (r *report) measureGrid(context.Context) error {
 		p := chains.NewPopulation(n, 10)
 		all := []*chains.Chain{
 			p.Tokenauth("tokenauth, memory store", p.Memory(), nil),
-			p.Tokenauth("tokenauth, storecache", storecache.New(p.Memory(), &storecache.Options{MaxEntries: n}), nil),
+			p.Tokenauth("tokenauth, storecache", must.Get(storecache.New(p.Memory(), &storecache.Options{MaxEntries: n})), nil),
 			p.K8sCache(),
 		}
 		for _, c := range all {
@@ -155,7 +156,7 @@ func (r *report) measurePrune(ctx context.Context, name string, s tokenauth.Stor
 		pruned, pruneErr := 0, error(nil)
 		go func() {
 			defer close(done)
-			pruned, pruneErr = tokenauth.New(s, "acme", nil).Prune(ctx, time.Now())
+			pruned, pruneErr = must.Get(tokenauth.New(s, "acme", nil)).Prune(ctx, time.Now())
 		}()
 		result.beside, err = percentiles(ctx, s, live, done)
 		<-done

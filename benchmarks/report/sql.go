@@ -13,6 +13,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
 	"github.com/go-tokenauth/tokenauth/benchmarks/databases"
 	"github.com/go-tokenauth/tokenauth/internal/limit"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -199,7 +200,7 @@ func fronts(database string) []front {
 	all := []front{{"tokenauth, " + database, func(s tokenauth.Store) tokenauth.Store { return s }}}
 	if database == databases.Modernc {
 		all = append(all,
-			front{"tokenauth, storecache over SQLite", func(s tokenauth.Store) tokenauth.Store { return storecache.New(s, nil) }},
+			front{"tokenauth, storecache over SQLite", func(s tokenauth.Store) tokenauth.Store { return must.Get(storecache.New(s, nil)) }},
 			front{"tokenauth, otter over SQLite", func(s tokenauth.Store) tokenauth.Store { return chains.NewOtter(s) }})
 	}
 	return all
@@ -217,7 +218,7 @@ func (r *report) measureTouch(ctx context.Context, t *table) error {
 	if err != nil {
 		return err
 	}
-	manager := tokenauth.New(store, "acme", nil)
+	manager := must.Get(tokenauth.New(store, "acme", nil))
 	for _, key := range t.Keys {
 		if _, err := manager.Authenticate(ctx, key); err != nil {
 			return err

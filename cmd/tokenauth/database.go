@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 	_ "time/tzdata" // for --timezone, on any machine
@@ -40,14 +39,19 @@ type app struct {
 
 	opened []*sql.DB
 	store  *tokenauth.SQLStore
+	tokens *tokenauth.Manager
 }
 
+// close closes what is open. Its errors do not matter: every command has its answer.
 func (a *app) close() {
+	if a.tokens != nil {
+		_ = a.tokens.Close(context.Background()) // the commands record no uses, so nothing is written
+	}
 	if a.store != nil {
 		_ = a.store.Close()
 	}
 	for _, db := range a.opened {
-		_ = db.Close() // all that matters has been answered
+		_ = db.Close()
 	}
 }
 
@@ -63,18 +67,17 @@ const (
 // answerTime is long: no request waits, and on a busy server a batch takes its time.
 const answerTime = 30 * time.Second
 
-var prefixForm = regexp.MustCompile(`^[a-z]([a-z0-9_]{0,18}[a-z0-9])?$`)
-
 func (a *app) manager(context.Context) (*tokenauth.Manager, error) {
-	prefix := orEnv(a.prefix, "TOKENAUTH_PREFIX")
-	if !prefixForm.MatchString(prefix) {
-		return nil, usage("--prefix or TOKENAUTH_PREFIX must be the prefix of the service's keys: 1 to 20 of a-z, 0-9 and _, " +
-			"starting with a letter and not ending in _")
-	}
 	if err := a.openStore(use); err != nil {
 		return nil, err
 	}
-	return tokenauth.New(a.store, prefix, nil), nil
+	m, err := tokenauth.New(a.store, orEnv(a.prefix, "TOKENAUTH_PREFIX"), nil)
+	if err != nil { // without options, only the prefix can be wrong; err repeats it, and it may be a key
+		return nil, usage("--prefix or TOKENAUTH_PREFIX must be the prefix of the service's keys: 1 to 20 of a-z, 0-9 and _, " +
+			"starting with a letter and not ending in _")
+	}
+	a.tokens = m
+	return m, nil
 }
 
 func (a *app) schema(context.Context) (*tokenauth.SQLStore, error) {

@@ -1,9 +1,9 @@
-// Command tokenauth administers the tokens in a database: it creates, lists, renames,
-// rotates, revokes, prunes and imports them, prints the schema, and checks keys. Package
-// tokencli has the commands, for a service to mount over its own Manager, and tells
-// the exit codes; docs/command-line.md shows how to use them.
+// Command tokenauth administers the tokens in a database: it creates, lists, renames, rotates,
+// revokes, prunes and imports them, prints the schema, and checks keys. Its commands, and the exit
+// codes, are those of package tokencli, with which a service can offer them in its own program.
+// docs/command-line.md shows how to use them.
 //
-//	go install github.com/go-tokenauth/tokenauth/cmd/tokenauth@latest
+//	go install -C cmd/tokenauth .
 //	export TOKENAUTH_DSN=sqlite:/var/lib/acme/acme.db TOKENAUTH_PREFIX=acme
 //	tokenauth schema --create
 //	tokenauth create --user 42 laptop

@@ -6,27 +6,23 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// currentUser returns who sent a request, or nil.
-func currentUser(r *http.Request) *user {
-	u, _ := tokenauth.UserFrom[*user](r.Context())
-	return u
-}
-
 func (s service) me(w http.ResponseWriter, r *http.Request) {
 	type tokenView struct {
-		Name   string   `json:"name"`
-		Scopes []string `json:"scopes"`
-		Hint   string   `json:"hint"`
+		Name   string           `json:"name"`
+		Scopes tokenauth.Scopes `json:"scopes"`
+		Hint   string           `json:"hint"`
 	}
-	token, _ := tokenauth.TokenFrom(r.Context())
+	u, _ := s.auth.User(r.Context())
+	token, _ := s.auth.Token(r.Context())
 	writeJSON(w, http.StatusOK, "application/json", struct {
 		User  *user     `json:"user"`
 		Token tokenView `json:"token"`
-	}{currentUser(r), tokenView{token.Name, append([]string{}, token.Scopes...), token.Hint}})
+	}{u, tokenView{token.Name, token.Scopes, token.Hint}})
 }
 
 func (s service) listNotes(w http.ResponseWriter, r *http.Request) {
-	list, err := s.notes.list(r.Context(), currentUser(r).ID)
+	u, _ := s.auth.User(r.Context())
+	list, err := s.notes.list(r.Context(), u.ID)
 	if err != nil {
 		s.failed(w, r, err)
 		return
@@ -48,7 +44,8 @@ func (s service) addNote(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusBadRequest, "A note needs a text.")
 		return
 	}
-	added, err := s.notes.add(r.Context(), currentUser(r).ID, body.Text)
+	u, _ := s.auth.User(r.Context())
+	added, err := s.notes.add(r.Context(), u.ID, body.Text)
 	if err != nil {
 		s.failed(w, r, err)
 		return
@@ -56,7 +53,7 @@ func (s service) addNote(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, "application/json", added)
 }
 
-// failed tells the log why, and the client only that.
+// failed logs the error and answers the client without it.
 func (s service) failed(w http.ResponseWriter, r *http.Request, err error) {
 	s.logError(r, err)
 	writeProblem(w, http.StatusInternalServerError, "The service failed. Try again.")

@@ -13,8 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// The service's own tables stand beside those of the tokens and of the sessions,
-// which have a schema of their own: SQLStore.CreateSchema.
+// schema has the service's own tables. SQLStore.CreateSchema creates the tables of the tokens and of
+// the sessions.
 const schema = `
 CREATE TABLE IF NOT EXISTS users (
 	id       INTEGER PRIMARY KEY,
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE INDEX IF NOT EXISTS notes_user ON notes (user_id, id);
 `
 
-// openDatabase opens the file, and creates it and its tables where they are missing.
+// openDatabase opens the database file. It creates the file and its tables if they are missing.
 func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 	name, err := dataSource(path)
 	if err != nil {
@@ -47,12 +47,15 @@ func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 	return db, nil
 }
 
-// dataSource names the file in a URI, in which a path may hold any character.
+// dataSource returns the DSN of a database file: a URI, in which the path may contain any
+// character. Its settings are:
 //
-// Readers and a writer don't wait for each other (WAL), writers wait their turn
-// (busy_timeout, and immediate, since a transaction that becomes a writer halfway
-// can't wait), and what is acknowledged outlives a power cut (FULL): without that a
-// revoked key might come back.
+//   - journal_mode(WAL): readers and a writer do not block each other.
+//   - busy_timeout(5000): a writer waits for another writer.
+//   - _txlock=immediate: a transaction takes the write lock at its start. SQLite cannot wait for the
+//     lock in a transaction that has read before.
+//   - synchronous(FULL): a committed change survives a power cut. Otherwise a revoked key could be
+//     accepted again.
 func dataSource(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -63,8 +66,8 @@ func dataSource(path string) (string, error) {
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate", nil
 }
 
-// openStores creates the tables of tokens and sessions if they are missing, and
-// checks them: an earlier version may have made them.
+// openStores creates the tables of the tokens and of the sessions if they are missing. It also
+// checks them, because an earlier version of the program may have created them.
 func openStores(ctx context.Context, db *sql.DB) (tokens, sessions *tokenauth.SQLStore, err error) {
 	if tokens, err = openStore(ctx, db, "tokenauth_tokens"); err != nil {
 		return nil, nil, err

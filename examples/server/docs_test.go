@@ -14,13 +14,14 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
-	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenlogin"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 
-// What docs/manage-tokens.md shows must be code that is compiled and tested here.
+// The Go code in docs/manage-tokens.md must be code that is compiled and tested here.
 func TestDocs(t *testing.T) {
 	page, err := os.ReadFile("../../docs/manage-tokens.md")
 	require.NoError(t, err)
@@ -45,15 +46,17 @@ func withoutIndent(code string) string {
 
 func TestDocsAppearanceAndLanguage(t *testing.T) {
 	store := tokenauth.NewMemoryStore()
-	tokens := tokenauth.New(store, "notes", nil)
+	tokens := must.Get(tokenauth.New(store, "notes", nil))
 	signedIn := func(*http.Request) (string, error) { return "1", nil }
 
-	page := tokenpage.New(tokens, signedIn, &tokenpage.Options{
+	page, err := tokenpage.New(tokens, signedIn, &tokenpage.Options{
 		CSS: ":root { --tp-brand: #7a1f5c; --tp-radius: 0.25rem; --tp-font: Georgia, serif; }",
 	})
-	german := tokenpage.New(tokens, signedIn, &tokenpage.Options{
-		Texts: tokenpage.Texts{Lang: "de", Title: "API-Tokens", New: "Neues Token"}, // and all the others
+	require.NoError(t, err)
+	german, err := tokenpage.New(tokens, signedIn, &tokenpage.Options{
+		Texts: tokenpage.Texts{Lang: "de", Title: "API-Tokens", New: "Neues Token"}, // and all other fields
 	})
+	require.NoError(t, err)
 	byLanguage := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept-Language")
 		if strings.HasPrefix(r.Header.Get("Accept-Language"), "de") {
@@ -75,12 +78,13 @@ func TestDocsAppearanceAndLanguage(t *testing.T) {
 	require.Contains(t, get("/tokens.css", "fr"), "Georgia")
 }
 
-// Behind a proxy, the address that counts must be the one that the proxy saw.
+// Behind a reverse proxy, failures must count against the address that the proxy saw.
 func TestDocsLoginBehindProxy(t *testing.T) {
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)
 	beside(t, path, func(s service) {
-		login := tokenapi.NewLogin(s.tokens, s.users.checkPassword, &tokenapi.LoginOptions{Address: clientAddress})
+		login, err := tokenlogin.New(s.auth, s.users.checkPassword, &tokenlogin.Options{Address: clientAddress})
+		require.NoError(t, err)
 		post := func(username, password, client string) *httptest.ResponseRecorder {
 			r, w := httptest.NewRequest("POST", "/api/login", strings.NewReader("username="+username+"&password="+password)), httptest.NewRecorder()
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -95,11 +99,11 @@ func TestDocsLoginBehindProxy(t *testing.T) {
 	r := httptest.NewRequest("POST", "/api/login", nil)
 	r.Header.Add("X-Forwarded-For", "198.51.100.7")
 	r.Header.Add("X-Forwarded-For", "198.51.100.8, 192.0.2.1")
-	require.Equal(t, "192.0.2.1", clientAddress(r), "what the client itself says does not count")
+	require.Equal(t, "192.0.2.1", clientAddress(r), "the client sent the other addresses itself")
 }
 
-// clientAddress is for a service that only its own proxy can reach, which adds the
-// address of its client at the end. All before it the client may have made up.
+// clientAddress is for a service that only its own reverse proxy can reach. The proxy appends the
+// address of its client to X-Forwarded-For. A client can forge all addresses before that one.
 func clientAddress(r *http.Request) string {
 	forwarded := r.Header.Values("X-Forwarded-For")
 	if len(forwarded) == 0 {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"database/sql"
+	"errors"
 	"log/slog"
 	"net/http"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenlogin"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -15,59 +17,92 @@ type service struct {
 	users    users
 	notes    notes
 	tokens   *tokenauth.Manager
+	auth     *tokenauth.Authenticator[*user]
 	sessions sessions
-	signIn   http.Handler // the form's
-	login    http.Handler // the API's
+	signIn   http.Handler // checks the form of the sign-in page, and issues sessions
+	login    http.Handler // of the API, issues tokens
 	logger   *slog.Logger
 }
 
-func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.Store, logger *slog.Logger) service {
-	s := service{users: users{db}, notes: notes{db}, tokens: tokens, logger: logger}
-	s.sessions = newSessions(sessionStore, s.users, logger)
-	// One throttle for both: else who guesses had twice the attempts.
-	options := &tokenapi.LoginOptions{Throttle: tokenapi.NewThrottle(), OnError: s.logError}
-	s.signIn = tokenapi.NewLogin(s.sessions.manager, s.users.checkPassword, options)
-	s.login = tokenapi.NewLogin(s.tokens, s.users.checkPassword, options)
-	return s
+func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.Store, logger *slog.Logger) (s service, err error) {
+	s = service{users: users{db}, notes: notes{db}, tokens: tokens, logger: logger}
+	s.auth, err = tokenauth.NewAuthenticator(tokens, s.users.byID, &tokenauth.AuthenticatorOptions{Realm: "notes"})
+	if err != nil {
+		return s, err
+	}
+	if s.sessions, err = newSessions(sessionStore, s.users, logger); err != nil {
+		return s, err
+	}
+	// Both handlers share one Throttle; otherwise an attacker could guess twice as often.
+	options := &tokenlogin.Options{Throttle: tokenlogin.NewThrottle(), OnError: s.logError}
+	s.signIn, err = tokenlogin.New(s.sessions.auth, s.users.checkPassword, options)
+	if err != nil {
+		return s, err
+	}
+	s.login, err = tokenlogin.New(s.auth, s.users.checkPassword, options)
+	return s, err
 }
 
-// newHandler says on one screen who may do what.
-func (s service) newHandler() http.Handler {
+// newHandler returns the routes of the service, with who may use each.
+func (s service) newHandler() (http.Handler, error) {
 	mux := http.NewServeMux()
-
-	// For programs, which present a key.
-	auth := tokenauth.NewAuthenticator(s.tokens, s.users.byID, &tokenauth.AuthenticatorOptions{Realm: "notes"})
-	handle := func(pattern string, guard func(http.Handler) http.Handler, h http.Handler) {
-		mux.Handle(pattern, guard(logToken(h)))
+	s.addRoutes(mux)
+	if err := errors.Join(s.addAPI(mux), s.addPages(mux)); err != nil {
+		return nil, err
 	}
-	handle("GET /me", auth.Require, http.HandlerFunc(s.me))
-	handle("GET /notes", auth.RequireScopes(scopeRead), http.HandlerFunc(s.listNotes))
-	handle("POST /notes", auth.RequireScopes(scopeWrite), http.HandlerFunc(s.addNote))
+	return logRequests(s.logger, mux), nil
+}
 
-	// For both: a key, or the session of a browser.
-	api := tokenapi.New(s.tokens, signedIn, &tokenapi.Options{ManageScope: scopeManage, OnError: s.logError})
-	handle("/api/", auth.Optional, s.sessions.load(http.StripPrefix("/api", api)))
-	staffAPI := tokenapi.NewStaff(s.tokens, isStaff, &tokenapi.Options{OnError: s.logError})
-	handle("/api/staff/", auth.Optional, s.sessions.load(http.StripPrefix("/api/staff", staffAPI)))
+// addRoutes adds the routes for programs, which present a key.
+func (s service) addRoutes(mux *http.ServeMux) {
+	mux.Handle("GET /me", s.auth.Require(logToken(s.me)))
+	mux.Handle("GET /notes", s.auth.RequireScopes(scopeRead)(logToken(s.listNotes)))
+	mux.Handle("POST /notes", s.auth.RequireScopes(scopeWrite)(logToken(s.addNote)))
 	mux.Handle("/api/login", s.login)
+}
 
-	// For people, in a browser.
-	pages := func(pattern string, h http.Handler) { mux.Handle(pattern, s.sessions.load(h)) }
+// addAPI adds the API to manage tokens. A request presents a key, or the cookie of a session.
+func (s service) addAPI(mux *http.ServeMux) error {
+	api, err := tokenapi.New(s.auth, signedIn, &tokenapi.Options{ManageScope: scopeManage, OnError: s.logError})
+	if err != nil {
+		return err
+	}
+	staffAPI, err := tokenapi.NewStaff(s.auth, isStaff, &tokenapi.Options{OnError: s.logError})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/api/", s.sessions.load(http.StripPrefix("/api", api)))
+	mux.Handle("/api/staff/", s.sessions.load(http.StripPrefix("/api/staff", staffAPI)))
+	return nil
+}
+
+// addPages adds the pages for people, who sign in with a browser.
+func (s service) addPages(mux *http.ServeMux) error {
 	options := tokenpage.Options{Scopes: scopes, SignInURL: signInPath, FindUser: s.users.find, Layout: layout, OnError: s.logError}
-	pages(accountPath, http.StripPrefix("/account/tokens", tokenpage.New(s.tokens, signedIn, &options)))
-	pages(staffPath, http.StripPrefix("/staff/tokens", tokenpage.NewStaff(s.tokens, isStaff, &options)))
+	page, err := tokenpage.New(s.tokens, signedIn, &options)
+	if err != nil {
+		return err
+	}
+	staffPage, err := tokenpage.NewStaff(s.tokens, isStaff, &options)
+	if err != nil {
+		return err
+	}
+	mux.Handle(accountPath, s.sessions.load(http.StripPrefix("/account/tokens", page)))
+	mux.Handle(staffPath, s.sessions.load(http.StripPrefix("/staff/tokens", staffPage)))
+
 	forms := http.NewCrossOriginProtection()
-	own := func(pattern string, h http.HandlerFunc) { pages(pattern, secure(forms.Handler(h))) }
+	own := func(pattern string, h http.HandlerFunc) {
+		mux.Handle(pattern, s.sessions.load(secure(forms.Handler(h))))
+	}
 	own("GET /{$}", s.home)
 	own("GET "+signInPath, s.showSignIn)
 	own("POST "+signInPath, s.doSignIn)
 	own("POST /sign-out", s.doSignOut)
 	mux.HandleFunc("GET /site.css", serveCSS)
-
-	return logRequests(s.logger, mux)
+	return nil
 }
 
-// signedIn tells tokenapi and tokenpage whose session it is: "" is nobody's.
+// signedIn returns the ID of the user of the session, and "" without a session.
 func signedIn(r *http.Request) (string, error) {
 	v := visitorOf(r)
 	if v.user == nil {

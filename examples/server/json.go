@@ -10,8 +10,8 @@ import (
 
 const maxBody = 64 << 10 // bytes
 
-// readJSON reads the one JSON value that a request's body must be into v. What
-// is wrong with the body, it says in words for the client.
+// readJSON reads the body of a request, which must be one JSON value, into v. If the body is
+// invalid, readJSON returns the status and the text of the response.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) (status int, problem string) {
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return http.StatusUnsupportedMediaType, "The body must be application/json."
@@ -28,20 +28,20 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) (status int, proble
 	if errors.As(err, &tooLarge) {
 		return http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB."
 	}
-	return http.StatusBadRequest, "The body must be one JSON object with the members that are known here."
+	return http.StatusBadRequest, "The body must be one JSON object without unknown members."
 }
 
 func writeJSON(w http.ResponseWriter, status int, mediaType string, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		panic("server: " + err.Error()) // all types written are our own
+		panic("server: " + err.Error()) // does not happen with the types of this program
 	}
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the client is gone: there is nobody to tell
+	_, _ = w.Write(append(body, '\n')) // fails if the client disconnected
 }
 
-// writeProblem answers in the form that tokenauth uses for its refusals (RFC 9457).
+// writeProblem writes an error as problem+json (RFC 9457), as tokenauth does.
 func writeProblem(w http.ResponseWriter, status int, detail string) {
 	writeJSON(w, status, "application/problem+json", struct {
 		Title  string `json:"title"`

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // A countedListener counts what the server reads of all its connections.
@@ -173,7 +174,7 @@ func TestA6_SlowBody(t *testing.T) {
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)
 	beside(t, path, func(s service) {
-		ln := startHandler(t, s.newHandler(), func(s *http.Server) { s.ReadTimeout = 2 * time.Second })
+		ln := startHandler(t, must.Get(s.newHandler()), func(s *http.Server) { s.ReadTimeout = 2 * time.Second })
 		conn, err := net.Dial("tcp", ln.Addr().String())
 		require.NoError(t, err)
 		defer func() { _ = conn.Close() }()

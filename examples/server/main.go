@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/go-tokenauth/tokenauth"
 )
 
 func main() {
@@ -27,7 +30,7 @@ func main() {
 	}
 }
 
-// A config is what the flags say.
+// A config holds the values of the flags.
 type config struct {
 	addr, path      string
 	maxStale, touch time.Duration
@@ -40,10 +43,10 @@ func parseFlags(args []string, stderr io.Writer) (c config, err error) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
 	flags.StringVar(&c.path, "db", "tokens.db", "`file` of the database; it is created if it is missing")
-	flags.DurationVar(&c.maxStale, "cache", 0, "`time` for which what was found of a key is kept: how long a revocation by another process may stay unseen; 0: not at all")
-	flags.DurationVar(&c.touch, "touch", time.Minute, "`time` by which the last use of a token may be shown too late; 0: a minute; negative: it is not shown at all")
-	flags.DurationVar(&c.prune, "prune", 0, "delete tokens that ended longer ago than this `time`, now and each hour; 0: never")
-	flags.BoolVar(&c.seed, "seed-demo", false, "make the user "+demoName+", who is staff, or give her a new password, and print it")
+	flags.DurationVar(&c.maxStale, "cache", 0, "cache tokens for this `time`, during which a revocation by another process may go unnoticed; 0: no cache")
+	flags.DurationVar(&c.touch, "touch", time.Minute, "`time` by which the last-used time of a token may lag behind; 0: a minute; negative: not recorded")
+	flags.DurationVar(&c.prune, "prune", 0, "delete tokens that expired or were revoked longer ago than this `time`, now and every hour; 0: never")
+	flags.BoolVar(&c.seed, "seed-demo", false, "create the user "+demoName+", who is staff, or set a new password for her, and print the password")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
@@ -53,7 +56,7 @@ func parseFlags(args []string, stderr io.Writer) (c config, err error) {
 	return c, nil
 }
 
-// run is the program: it serves until ctx is done.
+// run runs the program until ctx is done.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	c, err := parseFlags(args, stderr)
 	switch {
@@ -77,8 +80,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	s := newService(db, newManager(cached(tokenStore, c.maxStale), c.touch, logger), sessionStore, logger)
-	if err := s.announce(ctx, stdout, ln.Addr(), c.seed); err != nil {
+	s, handler, err := build(db, tokenStore, sessionStore, c, logger)
+	if err == nil {
+		err = s.announce(ctx, stdout, ln.Addr(), c.seed)
+	}
+	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 
@@ -90,12 +96,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	pruning.Go(func() { pruneEachHour(untilStop, s.sessions.manager, 0, logger) })
 	defer pruning.Wait() // before the database is closed
 	defer stop()
-	err = serve(ctx, ln, newServer(s.newHandler(), logger), logger)
-	return errors.Join(err, flush(ctx, s.tokens))
+	err = serve(ctx, ln, newServer(handler, logger), logger)
+	return errors.Join(err, closeManager(ctx, s.tokens))
 }
 
-// announce says which page to open, and with seed how to sign in: it is the only
-// time that the password is seen.
+// build returns the service and its routes.
+func build(db *sql.DB, tokenStore, sessionStore tokenauth.Store, c config, logger *slog.Logger) (service, http.Handler, error) {
+	store, err := cached(tokenStore, c.maxStale)
+	if err != nil {
+		return service{}, nil, err
+	}
+	tokens, err := newManager(store, c.touch, logger)
+	if err != nil {
+		return service{}, nil, err
+	}
+	s, err := newService(db, tokens, sessionStore, logger)
+	if err != nil {
+		return service{}, nil, err
+	}
+	handler, err := s.newHandler()
+	return s, handler, err
+}
+
+// announce prints the address of the page. With seed, it also creates the demo user and prints
+// her password, which cannot be read again later.
 func (s service) announce(ctx context.Context, stdout io.Writer, addr net.Addr, seed bool) error {
 	if !seed {
 		_, _ = fmt.Fprintf(stdout, "Open http://%s/\n", addr)
@@ -111,7 +135,7 @@ func (s service) announce(ctx context.Context, stdout io.Writer, addr net.Addr, 
 
 const shutdownTimeout = 10 * time.Second
 
-// newServer bounds what a client can take of time and memory.
+// newServer returns a server that limits the time and the memory that a client can use.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -124,7 +148,7 @@ func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// serve answers requests until ctx is done, and then those that are under way.
+// serve handles requests until ctx is done. Then it waits for the running ones.
 func serve(ctx context.Context, ln net.Listener, server *http.Server, logger *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()

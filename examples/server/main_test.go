@@ -111,7 +111,9 @@ func beside(t *testing.T, path string, do func(service)) {
 	tokenStore, sessionStore, err := openStores(t.Context(), db)
 	require.NoError(t, err)
 	logger := slog.New(slog.DiscardHandler)
-	do(newService(db, newManager(tokenStore, 0, logger), sessionStore, logger))
+	s, _, err := build(db, tokenStore, sessionStore, config{}, logger)
+	require.NoError(t, err)
+	do(s)
 	require.NoError(t, errors.Join(tokenStore.Close(), sessionStore.Close()))
 }
 

@@ -13,7 +13,7 @@ type note struct {
 
 type notes struct{ db *sql.DB }
 
-const maxNotes = 100 // in one answer
+const maxNotes = 100 // per response
 
 // list returns the newest notes of a user, newest first.
 func (n notes) list(ctx context.Context, userID int64) ([]note, error) {
@@ -22,7 +22,7 @@ func (n notes) list(ctx context.Context, userID int64) ([]note, error) {
 		return nil, fmt.Errorf("list notes: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	list := []note{} // in JSON a list, also without notes
+	list := []note{} // not nil, so that JSON has an empty list
 	for rows.Next() {
 		var one note
 		if err := rows.Scan(&one.ID, &one.Text); err != nil {

@@ -28,11 +28,11 @@ const (
 // A frame is the document around every page.
 type frame struct {
 	tokenpage.Page
-	User *user  // nil: nobody is signed in
+	User *user  // nil if nobody is signed in
 	At   string // the route, to mark it in the navigation
 }
 
-// layout puts the pages of tokenpage into the frame of the service.
+// layout writes a page of tokenpage in the frame of the service.
 func layout(w io.Writer, r *http.Request, p tokenpage.Page) error {
 	return templates.ExecuteTemplate(w, "frame", frame{p, visitorOf(r).user, r.Pattern})
 }
@@ -40,7 +40,7 @@ func layout(w io.Writer, r *http.Request, p tokenpage.Page) error {
 // ownHead loads the custom properties of tokenpage for the service's own pages.
 const ownHead = template.HTML(`<link rel="stylesheet" href="` + accountPath + `tokens.css">`)
 
-// show answers with a page of the service's own.
+// show responds with a page of the service's own.
 func (s service) show(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
 	var content strings.Builder
 	var document bytes.Buffer
@@ -49,14 +49,14 @@ func (s service) show(w http.ResponseWriter, r *http.Request, status int, name, 
 		err = layout(&document, r, tokenpage.Page{Lang: "en", Title: title, Head: ownHead, Main: template.HTML(content.String())})
 	}
 	if err != nil {
-		panic("server: " + err.Error()) // tests execute them all
+		panic("server: " + err.Error()) // does not happen: the tests execute all templates
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = document.WriteTo(w) // the client is gone: there is nobody to tell
+	_, _ = document.WriteTo(w) // fails if the client disconnected
 }
 
-// pageFailed is failed for people.
+// pageFailed logs the error and shows a page without it.
 func (s service) pageFailed(w http.ResponseWriter, r *http.Request, err error) {
 	s.logError(r, err)
 	s.show(w, r, http.StatusServiceUnavailable, "problem", "Not available at the moment", notNow)
@@ -95,7 +95,7 @@ func serveCSS(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(siteCSS)
 }
 
-// secure sets what tokenpage sets on its own pages.
+// secure sets the same security headers as tokenpage.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()

@@ -97,10 +97,10 @@ func (p *program) login(t *testing.T, body string) (key string) {
 	require.NoError(t, err)
 	defer func() { _ = response.Body.Close() }()
 	require.Equal(t, http.StatusOK, response.StatusCode)
-	var got struct{ Token string }
+	var got struct{ Key string }
 	require.NoError(t, json.NewDecoder(response.Body).Decode(&got))
-	leaktest.Default.Secret(got.Token)
-	return got.Token
+	leaktest.Default.Secret(got.Key)
+	return got.Key
 }
 
 func TestLogin(t *testing.T) {

@@ -12,16 +12,16 @@ import (
 	"strings"
 )
 
-// A password is stored as its algorithm, iterations, salt and hash, with $ between
-// them, so that the iterations can be raised for the passwords to come.
+// A password is stored as algorithm, iterations, salt and hash, separated by $. The iterations can
+// therefore be raised for new passwords.
 const (
 	algorithm = "pbkdf2-sha256"
 	saltSize  = 16
 )
 
-var iterations = 600_000 // what OWASP advises for this algorithm; tests take fewer
+var iterations = 600_000 // as OWASP recommends for this algorithm; tests use fewer
 
-// nobodysPassword is compared with where there is no user.
+// nobodysPassword returns a stored password that is compared if the user does not exist.
 func nobodysPassword() string {
 	return encodePassword(iterations, make([]byte, saltSize), make([]byte, sha256.Size))
 }
@@ -33,7 +33,7 @@ func encodePassword(iterations int, salt, hash []byte) string {
 
 func hashPassword(password string) (string, error) {
 	salt := make([]byte, saltSize)
-	_, _ = rand.Read(salt) // it never fails
+	_, _ = rand.Read(salt) // never fails
 	hash, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
@@ -44,13 +44,13 @@ func hashPassword(password string) (string, error) {
 func passwordMatches(stored, password string) (bool, error) {
 	fields := strings.Split(stored, "$")
 	if len(fields) != 4 || fields[0] != algorithm {
-		return false, errors.New("the stored password is of an unknown form")
+		return false, errors.New("the stored password has an unknown format")
 	}
 	iterations, err := strconv.Atoi(fields[1])
 	salt, badSalt := base64.RawStdEncoding.DecodeString(fields[2])
 	want, badHash := base64.RawStdEncoding.DecodeString(fields[3])
 	if err := errors.Join(err, badSalt, badHash); err != nil {
-		return false, errors.New("the stored password is malformed") // no word of what it holds
+		return false, errors.New("the stored password is malformed") // the error must not contain the stored password
 	}
 	got, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 func TestRoutes(t *testing.T) {
@@ -82,7 +83,8 @@ func TestChallenges(t *testing.T) {
 // otherKey returns a well-formed key that the program does not know.
 func (p *program) otherKey(t *testing.T) string {
 	t.Helper()
-	key, _, err := newManager(tokenauth.NewMemoryStore(), 0, slog.New(slog.DiscardHandler)).Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
+	other := must.Get(newManager(tokenauth.NewMemoryStore(), 0, slog.New(slog.DiscardHandler)))
+	key, _, err := other.Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
 	require.NoError(t, err)
 	leaktest.Default.Secret(key.Reveal())
 	return key.Reveal()

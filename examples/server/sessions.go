@@ -14,28 +14,32 @@ const (
 	sessionTime   = 12 * time.Hour
 )
 
-// Sessions of browsers are tokens too, of a Manager of their own: the key is in a
-// cookie, its digest in a table beside that of the API tokens, and they expire. A
-// key of one never counts as one of the other.
+// sessions are the sessions of browsers: tokens of a second Manager, with a prefix and a table of
+// their own. The key of a session is the value of a cookie. It is never accepted as the key of an
+// API token, nor the reverse.
 type sessions struct {
 	manager *tokenauth.Manager
 	auth    *tokenauth.Authenticator[*user]
 }
 
-func newSessions(store tokenauth.Store, u users, logger *slog.Logger) sessions {
-	manager := tokenauth.New(store, "session", &tokenauth.Options{
+func newSessions(store tokenauth.Store, u users, logger *slog.Logger) (sessions, error) {
+	manager, err := tokenauth.New(store, "session", &tokenauth.Options{
 		OnEvent:    tokenauth.LogEvents(logger.With("of", "sessions")),
 		MaxTTL:     sessionTime,
-		TouchEvery: -1, // nobody asks for the last use of a session
+		TouchEvery: -1, // last-used times of sessions are not recorded
 	})
-	return sessions{manager, tokenauth.NewAuthenticator(manager, u.byID, nil)}
+	if err != nil {
+		return sessions{}, err
+	}
+	auth, err := tokenauth.NewAuthenticator(manager, u.byID, nil)
+	return sessions{manager, auth}, err
 }
 
-// A visitor is who sent a request, as its session tells.
+// A visitor is the sender of a request with a session.
 type visitor struct {
-	user    *user  // nil: nobody is signed in
-	session string // the ID of the session
-	err     error  // why it can't be told
+	user    *user  // nil if nobody is signed in
+	session string // ID of the session's token
+	err     error  // if not nil, the session could not be read
 }
 
 type visitorKey struct{}
@@ -45,7 +49,7 @@ func visitorOf(r *http.Request) visitor {
 	return v
 }
 
-// load looks the session of a request up, once for all that ask for the visitor.
+// load reads the session of a request once, for all later calls of visitorOf.
 func (s sessions) load(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if cookie, err := r.Cookie(sessionCookie); err == nil {
@@ -57,14 +61,14 @@ func (s sessions) load(next http.Handler) http.Handler {
 }
 
 func (s sessions) visitor(ctx context.Context, key string) visitor {
-	u, token, err := s.auth.Authenticate(ctx, http.Header{"Authorization": {"Bearer " + key}})
+	u, token, err := s.auth.Authenticate(ctx, http.Header{"Authorization": {"Bearer " + key}}, tokenauth.Need{})
 	switch {
 	case err == nil:
 		return visitor{user: u, session: token.ID}
 	case tokenauth.StatusCode(err) == http.StatusServiceUnavailable:
 		return visitor{err: err}
 	}
-	return visitor{} // expired, signed out, or never one
+	return visitor{} // the session expired or was revoked, or the cookie holds no session
 }
 
 func (s sessions) end(ctx context.Context, v visitor) error {
@@ -74,7 +78,7 @@ func (s sessions) end(ctx context.Context, v visitor) error {
 	return s.manager.Revoke(ctx, v.user.tokenID(), v.session)
 }
 
-// setCookie gives the key of a session to the browser; "" takes it away.
+// setCookie sets the cookie to the key of a session. If key is "", it deletes the cookie.
 func setCookie(w http.ResponseWriter, r *http.Request, key string) {
 	age := int(sessionTime.Seconds())
 	if key == "" {
@@ -87,8 +91,8 @@ func setCookie(w http.ResponseWriter, r *http.Request, key string) {
 	})
 }
 
-// isSecure reports whether the browser came by TLS. A proxy in front, which has it,
-// says so. Whoever lies harms only himself.
+// isSecure reports whether the browser uses TLS, to the service or to a reverse proxy, which sets
+// X-Forwarded-Proto. A client that forges the header harms only itself.
 func isSecure(r *http.Request) bool {
 	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }

@@ -15,7 +15,7 @@ const (
 	notNow       = "The service can't answer at the moment. Try again."
 )
 
-// A reply is kept instead of sent.
+// A reply is an [http.ResponseWriter] that keeps the response in memory.
 type reply struct {
 	header http.Header
 	status int
@@ -34,8 +34,8 @@ func (s service) showSignIn(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "sign-in", "Sign in", "")
 }
 
-// doSignIn lets tokenapi check the form: throttled, in constant time, not from another
-// origin. What it issues is a session.
+// doSignIn passes the form to tokenlogin, which throttles attempts, checks the password and issues
+// a session.
 func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
 	answer := &reply{header: http.Header{}}
 	s.signIn.ServeHTTP(answer, r)
@@ -43,19 +43,19 @@ func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
 		if wait := answer.header.Get("Retry-After"); wait != "" {
 			w.Header().Set("Retry-After", wait)
 		}
-		// Not who: some write their password into the field of the name.
+		// The username is not logged: some people type their password into that field.
 		s.logger.WarnContext(r.Context(), "sign-in refused", "status", answer.status)
 		s.show(w, r, answer.status, "sign-in", "Error: Sign in", whySignInFailed(answer.status))
 		return
 	}
-	var session struct{ Token string }
+	var session struct{ Key string }
 	if err := json.Unmarshal(answer.body.Bytes(), &session); err != nil {
-		panic("server: " + err.Error()) // tokenapi writes it
+		panic("server: " + err.Error()) // tokenlogin writes JSON
 	}
-	if err := s.sessions.end(r.Context(), visitorOf(r)); err != nil { // the one before
+	if err := s.sessions.end(r.Context(), visitorOf(r)); err != nil { // the previous session
 		s.logger.WarnContext(r.Context(), "end session", "error", err)
 	}
-	setCookie(w, r, session.Token)
+	setCookie(w, r, session.Key)
 	http.Redirect(w, r, afterSignIn, http.StatusSeeOther)
 }
 

@@ -15,14 +15,14 @@ const (
 	scopeManage = "tokens:manage"
 )
 
-// scopes are what a token may be allowed to do, in words for its user.
+// scopes describes each scope to people.
 var scopes = map[string]string{
 	scopeRead:   "See your notes",
 	scopeWrite:  "Add notes",
 	scopeManage: "Manage your tokens by the API",
 }
 
-func newManager(store tokenauth.Store, touchEvery time.Duration, logger *slog.Logger) *tokenauth.Manager {
+func newManager(store tokenauth.Store, touchEvery time.Duration, logger *slog.Logger) (*tokenauth.Manager, error) {
 	return tokenauth.New(store, "notes", &tokenauth.Options{
 		OnEvent:    tokenauth.LogEvents(logger),
 		Scopes:     []string{scopeRead, scopeWrite, scopeManage},
@@ -30,21 +30,22 @@ func newManager(store tokenauth.Store, touchEvery time.Duration, logger *slog.Lo
 	})
 }
 
-// cached puts a cache in front of a store if what it keeps may be stale at all.
-func cached(store tokenauth.Store, maxStale time.Duration) tokenauth.Store {
+// cached returns a cache for store, or store itself if maxStale is zero.
+func cached(store tokenauth.Store, maxStale time.Duration) (tokenauth.Store, error) {
 	if maxStale <= 0 {
-		return store
+		return store, nil
 	}
 	return storecache.New(store, &storecache.Options{MaxStale: maxStale})
 }
 
-// pruneEachHour deletes what ended longer ago than age, until ctx is done.
+// pruneEachHour deletes, now and every hour until ctx is done, the tokens that expired or were
+// revoked longer ago than age.
 func pruneEachHour(ctx context.Context, tokens *tokenauth.Manager, age time.Duration, logger *slog.Logger) {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
 	for {
 		if _, err := tokens.Prune(ctx, time.Now().Add(-age)); err != nil && ctx.Err() == nil {
-			logger.Error("prune", "error", err) // and again in an hour
+			logger.Error("prune", "error", err) // retried in an hour
 		}
 		select {
 		case <-hourly.C:
@@ -54,9 +55,9 @@ func pruneEachHour(ctx context.Context, tokens *tokenauth.Manager, age time.Dura
 	}
 }
 
-// flush writes the last uses that are still to be written.
-func flush(ctx context.Context, tokens *tokenauth.Manager) error {
+// closeManager writes the last-used times that are not written yet, even if ctx is done.
+func closeManager(ctx context.Context, tokens *tokenauth.Manager) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	return tokens.Flush(ctx)
+	return tokens.Close(ctx)
 }

@@ -19,13 +19,13 @@ type user struct {
 	Staff bool   `json:"-"`
 }
 
-// tokenID is what tokenauth calls the user.
+// tokenID returns the user ID that tokenauth stores.
 func (u *user) tokenID() string { return strconv.FormatInt(u.ID, 10) }
 
 type users struct{ db *sql.DB }
 
-// byID finds the user of a token. It must tell one who is not there (401) from a
-// database that is not (503).
+// byID finds the user of a token. It returns ErrNoUser, which is answered with 401, if the user does
+// not exist or is switched off. Any other error is answered with 503.
 func (u users) byID(ctx context.Context, id string) (*user, error) {
 	number, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
@@ -43,8 +43,8 @@ func (u users) byID(ctx context.Context, id string) (*user, error) {
 	return &found, nil
 }
 
-// find returns the ID of the user whom staff means: a name, or an ID. It finds those too
-// who are switched off, and have tokens still.
+// find returns the ID of the user whose name or ID staff typed. It also finds users who are switched
+// off, because they may still have tokens.
 func (u users) find(r *http.Request, typed string) (string, error) {
 	var id int64
 	err := u.db.QueryRowContext(r.Context(), "SELECT id FROM users WHERE name = ? OR id = ? ORDER BY name = ? DESC", typed, typed, typed).Scan(&id)
@@ -57,8 +57,9 @@ func (u users) find(r *http.Request, typed string) (string, error) {
 	return strconv.FormatInt(id, 10), nil
 }
 
-// checkPassword returns the ID of the user who has this name and password, or "".
-// A user who is not there costs the same work as one who is.
+// checkPassword returns the ID of the user with this name and password, and "" if there is none. It
+// hashes the password also if the user does not exist, so that the response time does not reveal
+// which users exist.
 func (u users) checkPassword(ctx context.Context, name, password string) (string, error) {
 	var id int64
 	stored := nobodysPassword()
@@ -74,7 +75,7 @@ func (u users) checkPassword(ctx context.Context, name, password string) (string
 	return strconv.FormatInt(id, 10), nil
 }
 
-// save adds a user, or changes the one of that name.
+// save adds a user or changes the user with that name.
 func (u users) save(ctx context.Context, name, passwordHash string, staff bool) (*user, error) {
 	saved := user{Name: name, Staff: staff}
 	err := u.db.QueryRowContext(ctx, `INSERT INTO users (name, password, staff) VALUES (?, ?, ?)
@@ -88,8 +89,8 @@ func (u users) save(ctx context.Context, name, passwordHash string, staff bool) 
 
 const demoName = "ada"
 
-// seedDemo makes the demonstration user, or gives her a new password: the one
-// before is not known, since only its hash is stored. Her sessions end with it.
+// seedDemo creates the demo user and returns her password. If she exists, she gets a new password,
+// because only the hash of the previous one is stored, and her sessions are revoked.
 func seedDemo(ctx context.Context, u users, s sessions) (password string, err error) {
 	password = strings.ToLower(rand.Text()[:16])
 	hash, err := hashPassword(password)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -58,7 +59,7 @@ func TestPagesOfOtherServices(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			server := httptest.NewServer(tokenpage.New(tt.manager, func(*http.Request) (string, error) { return "42", nil }, tt.options))
+			server := httptest.NewServer(must.Get(tokenpage.New(tt.manager, func(*http.Request) (string, error) { return "42", nil }, tt.options)))
 			defer server.Close()
 			b := newTab(t, &site{url: server.URL}, desk, true)
 			b.withAxe()
@@ -77,5 +78,5 @@ func TestPagesOfOtherServices(t *testing.T) {
 
 // memoryManager returns one whose tokens are in memory.
 func memoryManager(maxPerUser int, maxTTL time.Duration) *tokenauth.Manager {
-	return tokenauth.New(tokenauth.NewMemoryStore(), "notes", &tokenauth.Options{MaxPerUser: maxPerUser, MaxTTL: maxTTL})
+	return must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "notes", &tokenauth.Options{MaxPerUser: maxPerUser, MaxTTL: maxTTL}))
 }

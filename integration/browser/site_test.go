@@ -25,6 +25,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // A site is a running examples/server.
@@ -138,10 +139,10 @@ func (u user) issue(t *testing.T, ago time.Duration, spec tokenauth.Spec) tokena
 
 // manager returns one of the server's tokens whose clock is behind.
 func (s *site) manager(behind time.Duration) *tokenauth.Manager {
-	return tokenauth.New(s.store, "notes", &tokenauth.Options{
+	return must.Get(tokenauth.New(s.store, "notes", &tokenauth.Options{
 		TouchEvery: -1,
 		Now:        func() time.Time { return time.Now().Add(-behind) },
-	})
+	}))
 }
 
 // session signs the user in without a browser, and returns the value of the cookie.

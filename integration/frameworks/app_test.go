@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -35,10 +36,13 @@ type app struct {
 	streams bool         // whether an RPC service answers by streams
 }
 
-func newApp(t *testing.T) *app {
+func newApp(t *testing.T) *app { return newAppWith(t, "orders:write") }
+
+// newAppWith returns an app that has only the given scopes.
+func newAppWith(t *testing.T, scopes ...string) *app {
 	t.Helper()
-	a := &app{kit: tokenauthtest.New(t, &tokenauth.Options{Scopes: []string{"orders:write"}})}
-	a.auth = tokenauth.NewAuthenticator(a.kit.Manager, a.findUser, nil)
+	a := &app{kit: tokenauthtest.New(t, &tokenauth.Options{Scopes: scopes})}
+	a.auth = must.Get(tokenauth.NewAuthenticator(a.kit.Manager, a.findUser, nil))
 	return a
 }
 

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // An answer is what a client sees, in the words of HTTP.
@@ -43,6 +45,9 @@ func check(t *testing.T, start func(t *testing.T, a *app) ask) {
 			authorization: mayWrite, write: true, status: 200, text: "Ada by ci"},
 		{name: "no credentials are 401 without an error code", status: 401},
 		{name: "another scheme is no credentials", authorization: values("Basic QWRhOng="), status: 401},
+		{name: "an empty header is no credentials", authorization: values(""), status: 401},
+		{name: "a key after another scheme is malformed", authorization: values("Basic QWRhOng=, Bearer test_wrong"),
+			status: 400, challenge: `, error="invalid_request"`},
 		{name: "a wrong key is 401", authorization: values("Bearer test_wrong"),
 			status: 401, challenge: `, error="invalid_token"`},
 		{name: "a wrong key is 401 where a scope is needed too", authorization: values("Bearer test_wrong"), write: true,
@@ -154,6 +159,30 @@ func checkRecovery(t *testing.T, router func(*app) http.Handler) {
 		require.Equal(t, 500, send(t, server, "GET", "/crash", a.bearer(t, "laptop")).status)
 		require.Equal(t, 401, send(t, server, "GET", "/crash").status)
 	})
+}
+
+// A service that requires a scope that does not exist serves nobody, and says that it is at fault.
+func TestRPCRequiresUnknownScope(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(*testing.T, *app) ask{
+		"Connect by middleware": func(t *testing.T, a *app) ask {
+			return connectClient(t, must.Get(connectMux(a)), false, connect.WithGRPC())
+		},
+		"Connect by interceptor": func(t *testing.T, a *app) ask {
+			return connectClient(t, connectIntercepted(a), false, connect.WithGRPC())
+		},
+		"gRPC": grpcClient,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAppWith(t, "orders:read")
+			call := start(t, a)
+			authorization := a.bearer(t, "laptop")
+			require.Equal(t, http.StatusInternalServerError, call(t, true, authorization).status)
+			require.Zero(t, a.calls.Load(), "the handler ran")
+			require.Equal(t, http.StatusOK, call(t, false, authorization).status)
+		})
+	}
 }
 
 // Where the middleware of a router runs before its routes are looked at, a

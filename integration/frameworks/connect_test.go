@@ -14,16 +14,23 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // docs: connect
 
 var connectCodes = map[int]connect.Code{
-	http.StatusBadRequest:         connect.CodeInvalidArgument,
-	http.StatusUnauthorized:       connect.CodeUnauthenticated,
-	http.StatusForbidden:          connect.CodePermissionDenied,
-	http.StatusServiceUnavailable: connect.CodeUnavailable,
+	http.StatusBadRequest:          connect.CodeInvalidArgument,
+	http.StatusUnauthorized:        connect.CodeUnauthenticated,
+	http.StatusForbidden:           connect.CodePermissionDenied,
+	http.StatusInternalServerError: connect.CodeInternal,
+	http.StatusServiceUnavailable:  connect.CodeUnavailable,
 }
+
+// procedureNeeds are the scopes that procedures require. Other procedures require only a key.
+var procedureNeeds = map[string]tokenauth.Need{OrdersCreateProcedure: {Scopes: []string{"orders:write"}}}
+
+func needOf(r *http.Request) (tokenauth.Need, error) { return procedureNeeds[r.URL.Path], nil }
 
 // connectError is what a client may know of err.
 func connectError(err error) *connect.Error {
@@ -37,39 +44,41 @@ func connectError(err error) *connect.Error {
 
 // docs: end
 
-func connectMux(a *app) http.Handler {
+func connectMux(a *app) (http.Handler, error) {
 	tokens, findUser := a.kit.Manager, a.findUser
-	path, service := connectService(a)
-	// docs: connect's routes
+	// docs: connect's Authenticator
 	errorWriter := connect.NewErrorWriter()
-	auth := tokenauth.NewAuthenticator(tokens, findUser, &tokenauth.AuthenticatorOptions{
+	auth, err := tokenauth.NewAuthenticator(tokens, findUser, &tokenauth.AuthenticatorOptions{
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			_ = errorWriter.Write(w, r, connectError(err)) // fails if the client is gone
 		},
 	})
-	mux := http.NewServeMux()
-	mux.Handle(path, auth.Require(service)) // path, service := ordersv1connect.NewOrdersHandler(…)
-	mux.Handle(OrdersCreateProcedure, auth.RequireScopes("orders:write")(service))
+	if err != nil {
+		return nil, err
+	}
 	// docs: end
-	return mux
+	path, service := connectService(a, auth)
+	// docs: connect's routes
+	mux := http.NewServeMux()
+	mux.Handle(path, auth.RequireFunc(needOf)(service)) // path, service := ordersv1connect.NewOrdersHandler(…)
+	// docs: end
+	return mux, nil
 }
 
 // docs: connect's interceptor
-
-var procedureScopes = map[string][]string{OrdersCreateProcedure: {"orders:write"}}
 
 type connectAuth struct {
 	auth *tokenauth.Authenticator[*User]
 }
 
 func (a connectAuth) identify(ctx context.Context, procedure string, h http.Header) (context.Context, error) {
-	user, token, err := a.auth.Authenticate(ctx, h, procedureScopes[procedure]...)
+	user, token, err := a.auth.Authenticate(ctx, h, procedureNeeds[procedure])
 	if err != nil {
 		refusal := connectError(err)
 		a.auth.WriteError(headersTo{refusal}, &http.Request{}, err) // for WWW-Authenticate and Retry-After
 		return nil, refusal
 	}
-	return tokenauth.NewContext(ctx, user, token), nil
+	return a.auth.NewContext(ctx, user, token), nil
 }
 
 func (a connectAuth) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
@@ -115,10 +124,10 @@ const (
 
 // connectService stands for what protoc-gen-connect-go makes: one handler of
 // all the service's procedures, which stream their answers if a.streams.
-func connectService(a *app, options ...connect.HandlerOption) (path string, service http.Handler) {
+func connectService(a *app, auth *tokenauth.Authenticator[*User], options ...connect.HandlerOption) (path string, service http.Handler) {
 	hello := func(ctx context.Context) *wrapperspb.StringValue {
-		user, _ := tokenauth.UserFrom[*User](ctx)
-		token, _ := tokenauth.TokenFrom(ctx)
+		user, _ := auth.User(ctx)
+		token, _ := auth.Token(ctx)
 		return wrapperspb.String(a.greet(user, token))
 	}
 	unary := func(ctx context.Context, _ *connect.Request[emptypb.Empty]) (*connect.Response[wrapperspb.StringValue], error) {
@@ -139,13 +148,16 @@ func connectService(a *app, options ...connect.HandlerOption) (path string, serv
 }
 
 func connectIntercepted(a *app) http.Handler {
-	path, service := connectService(a, connect.WithInterceptors(connectAuth{a.auth}))
+	path, service := connectService(a, a.auth, connect.WithInterceptors(connectAuth{a.auth}))
 	mux := http.NewServeMux()
 	mux.Handle(path, service)
 	return mux
 }
 
-var connectServers = map[string]func(*app) http.Handler{"middleware": connectMux, "interceptor": connectIntercepted}
+var connectServers = map[string]func(*app) http.Handler{
+	"middleware":  func(a *app) http.Handler { return must.Get(connectMux(a)) },
+	"interceptor": connectIntercepted,
+}
 
 func TestConnect(t *testing.T) {
 	t.Parallel()
@@ -253,7 +265,7 @@ func TestConnectOverPlainHTTP(t *testing.T) {
 func TestConnectReadsMessagesOfStrangers(t *testing.T) {
 	t.Parallel()
 	const malformed = "no message"
-	require.Equal(t, 401, post(t, connectMux(newApp(t)), malformed).Code)
+	require.Equal(t, 401, post(t, must.Get(connectMux(newApp(t))), malformed).Code)
 	late := post(t, connectIntercepted(newApp(t)), malformed)
 	require.Equal(t, 400, late.Code, "the middleware's advantage is gone: say so in the docs")
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 )
 
@@ -18,8 +17,8 @@ func echoRouter(a *app) http.Handler {
 	auth, greet := a.auth, a.greet
 	// docs: echo
 	hello := func(c echo.Context) error {
-		user, _ := tokenauth.UserFrom[*User](c.Request().Context())
-		token, _ := tokenauth.TokenFrom(c.Request().Context())
+		user, _ := auth.User(c.Request().Context())
+		token, _ := auth.Token(c.Request().Context())
 		return c.String(http.StatusOK, greet(user, token))
 	}
 	e := echo.New()

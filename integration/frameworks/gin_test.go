@@ -8,8 +8,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
-
-	"github.com/go-tokenauth/tokenauth"
 )
 
 // docs: gin
@@ -36,8 +34,8 @@ func ginRouter(a *app) http.Handler {
 	auth, greet := a.auth, a.greet
 	// docs: gin's routes
 	hello := func(c *gin.Context) {
-		user, _ := tokenauth.UserFrom[*User](c.Request.Context())
-		token, _ := tokenauth.TokenFrom(c.Request.Context())
+		user, _ := auth.User(c.Request.Context())
+		token, _ := auth.Token(c.Request.Context())
 		c.String(http.StatusOK, "%s", greet(user, token))
 	}
 	r := gin.New()
@@ -80,7 +78,7 @@ func TestGinMiddlewareAround(t *testing.T) {
 	require.EqualValues(t, 1, after.Load(), "middleware after authentication runs once")
 }
 
-// A handler of a public route that calls UserFrom(c) would take everybody for a
+// A handler of a public route that calls auth.User(c) would take everybody for a
 // stranger: gin's own context doesn't look into the request's.
 func TestGinContextIsNotTheRequests(t *testing.T) {
 	t.Parallel()
@@ -90,7 +88,7 @@ func TestGinContextIsNotTheRequests(t *testing.T) {
 		r := gin.New()
 		r.ContextWithFallback = fallback
 		r.GET("/me", use(a.auth.Optional), func(c *gin.Context) {
-			_, ok := tokenauth.UserFrom[*User](c)
+			_, ok := a.auth.User(c)
 			found.Store(ok)
 		})
 		server := httptest.NewServer(r)

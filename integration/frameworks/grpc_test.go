@@ -20,7 +20,7 @@ import (
 
 // docs: grpc
 
-var methodScopes = map[string][]string{Orders_Create_FullMethodName: {"orders:write"}}
+var methodNeeds = map[string]tokenauth.Need{Orders_Create_FullMethodName: {Scopes: []string{"orders:write"}}}
 
 type grpcAuth struct {
 	auth *tokenauth.Authenticator[*User]
@@ -29,16 +29,18 @@ type grpcAuth struct {
 func (a grpcAuth) identify(ctx context.Context, method string) (context.Context, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	header := http.Header{"Authorization": md.Get("authorization")} // all values: of two none is taken
-	user, token, err := a.auth.Authenticate(ctx, header, methodScopes[method]...)
+	user, token, err := a.auth.Authenticate(ctx, header, methodNeeds[method])
 	switch tokenauth.StatusCode(err) {
 	case http.StatusOK:
-		return tokenauth.NewContext(ctx, user, token), nil
+		return a.auth.NewContext(ctx, user, token), nil
 	case http.StatusBadRequest:
 		return nil, status.Error(codes.InvalidArgument, "malformed or repeated credentials")
 	case http.StatusUnauthorized:
 		return nil, status.Error(codes.Unauthenticated, "no valid key")
 	case http.StatusForbidden:
 		return nil, status.Error(codes.PermissionDenied, err.Error()) // a *ScopeError: the scopes that are needed
+	case http.StatusInternalServerError:
+		return nil, status.Error(codes.Internal, "misconfigured") // methodNeeds has a scope that does not exist
 	}
 	return nil, status.Error(codes.Unavailable, "authentication is not available")
 }
@@ -113,8 +115,8 @@ func unaryHandler(method string) grpc.MethodHandler {
 }
 
 func grpcHello(ctx context.Context, a *app) *wrapperspb.StringValue {
-	user, _ := tokenauth.UserFrom[*User](ctx)
-	token, _ := tokenauth.TokenFrom(ctx)
+	user, _ := a.auth.User(ctx)
+	token, _ := a.auth.Token(ctx)
 	return wrapperspb.String(a.greet(user, token))
 }
 
@@ -173,6 +175,7 @@ var grpcStatuses = map[codes.Code]int{
 	codes.InvalidArgument:  http.StatusBadRequest,
 	codes.Unauthenticated:  http.StatusUnauthorized,
 	codes.PermissionDenied: http.StatusForbidden,
+	codes.Internal:         http.StatusInternalServerError,
 	codes.Unavailable:      http.StatusServiceUnavailable,
 }
 

@@ -4,17 +4,15 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-
-	"github.com/go-tokenauth/tokenauth"
 )
 
 // httpHello is the handler of all routers that take net/http's.
 func httpHello(a *app) http.HandlerFunc {
-	greet := a.greet
+	auth, greet := a.auth, a.greet
 	// docs: net/http's handler
 	hello := func(w http.ResponseWriter, r *http.Request) {
-		user, _ := tokenauth.UserFrom[*User](r.Context())
-		token, _ := tokenauth.TokenFrom(r.Context())
+		user, _ := auth.User(r.Context())
+		token, _ := auth.Token(r.Context())
 		fmt.Fprint(w, greet(user, token))
 	}
 	// docs: end

@@ -1,4 +1,5 @@
-// Package bearer takes a key from the headers of a request (RFC 6750 section 2.1).
+// Package bearer reads a key from the headers of a request (RFC 6750 section 2.1, RFC 9110
+// section 11.6.2).
 package bearer
 
 import (
@@ -7,82 +8,115 @@ import (
 	"strings"
 )
 
-// Schemes are those accepted in the Authorization header: Bearer of RFC 6750, and
-// the one that clients of Django REST Framework and knox send.
-var Schemes = []string{"Bearer", "Token"}
-
-// Why there is no key to look at.
+// The reasons why a request has no key to look up.
 var (
-	ErrNone      = errors.New("no credentials of ours")
-	ErrMalformed = errors.New("malformed, or more than one")
-	ErrTooLong   = errors.New("too long for any key")
+	ErrNone      = errors.New("no credentials with an accepted scheme")
+	ErrMalformed = errors.New("malformed or repeated credentials")
+	ErrTooLong   = errors.New("the key is longer than 1024 bytes")
 )
 
-const maxLength = 1024 // bytes of a key that are looked at
+// maxLength is the maximum length of a key in bytes. Key refuses longer keys.
+const maxLength = 1024
 
-// Key returns the key in h: in Authorization under one of the schemes, in any
-// letter case, or alone in the header named keyHeader, if it is not empty. Both
-// names must be in canonical form. What it returns is not yet known to be one
-// key: see IsKey.
-func Key(h http.Header, keyHeader string) (string, error) {
-	key, err := fromAuthorization(h["Authorization"])
-	if keyHeader == "" {
-		return key, err
-	}
-	values := h[keyHeader]
-	switch {
-	case len(values) == 0:
-		return key, err
-	case len(values) > 1 || err != ErrNone: // twice, or in two places
-		return "", ErrMalformed
-	}
-	return trim(values[0])
+// A Reader reads the key of a request. Its fields say which headers may hold the key.
+type Reader struct {
+	// Schemes are the accepted schemes of the Authorization header.
+	// If it is empty, the Authorization header is ignored.
+	Schemes []string
+
+	// KeyHeader is the canonical name of a header that holds a key without a scheme. If KeyHeader
+	// is empty, only the Authorization header is read.
+	KeyHeader string
 }
 
-func fromAuthorization(values []string) (string, error) {
-	if len(values) == 0 {
-		return "", ErrNone
+// Key returns the key in the headers h, whose names must be in canonical form. A header with an
+// empty value counts as absent. Key does not check the characters of the key: see [IsKey].
+func (r *Reader) Key(h http.Header) (string, error) {
+	key, err := "", ErrNone
+	if len(r.Schemes) > 0 {
+		key, err = r.authorization(h["Authorization"])
 	}
-	if len(values) > 1 { // Header.Get would hide the second
+	if r.KeyHeader == "" {
+		return key, err
+	}
+	value, single := only(h[r.KeyHeader])
+	switch {
+	case single && value == "":
+		return key, err
+	case !single || err != ErrNone: // KeyHeader is repeated, or Authorization also has credentials
 		return "", ErrMalformed
 	}
-	value := values[0]
-	if value != "" && value[0] == ' ' {
-		value = strings.TrimLeft(value, " ")
+	return limited(value)
+}
+
+// only returns the value of a header, without the spaces around the value. If the header is absent,
+// the value is empty. If the header is repeated, single is false. [http.Header.Get] would hide the
+// repetition.
+func only(values []string) (value string, single bool) {
+	if len(values) == 0 {
+		return "", true
 	}
-	for _, scheme := range Schemes {
-		n := len(scheme)
-		if len(value) < n || value[:n] != scheme && !strings.EqualFold(value[:n], scheme) {
-			continue
-		}
+	return strings.Trim(values[0], " "), len(values) == 1
+}
+
+func (r *Reader) authorization(values []string) (string, error) {
+	value, single := only(values)
+	if !single {
+		return "", ErrMalformed
+	}
+	for _, scheme := range r.Schemes {
+		rest, ok := cutScheme(value, scheme)
 		switch {
-		case len(value) == n:
-			return "", ErrMalformed
-		case value[n] == ' ':
-			return trim(value[n+1:])
-		case value[n] < ' ' || value[n] >= 0x7f: // a tab, a control or non-ASCII byte
+		case !ok:
+			continue
+		case rest == "" || rest[0] != ' ':
 			return "", ErrMalformed
 		}
+		return limited(strings.TrimLeft(rest, " "))
+	}
+	if r.isList(value) {
+		return "", ErrMalformed
 	}
 	return "", ErrNone
 }
 
-// trim returns what is left of value without the spaces around it.
-func trim(value string) (string, error) {
-	if value != "" && (value[0] == ' ' || value[len(value)-1] == ' ') {
-		value = strings.Trim(value, " ")
+// cutScheme returns the part of value after the scheme. ok is false if value starts with another
+// scheme. For example, "Bearers" is another scheme than "Bearer". Schemes are compared
+// case-insensitively (RFC 9110 section 11.1).
+func cutScheme(value, scheme string) (rest string, ok bool) {
+	n := len(scheme)
+	if len(value) < n || value[:n] != scheme && !strings.EqualFold(value[:n], scheme) {
+		return "", false
 	}
-	if len(value) > maxLength {
-		return "", ErrTooLong
-	}
-	if value == "" {
-		return "", ErrMalformed
-	}
-	return value, nil
+	return value[n:], len(value) == n || value[n] <= ' ' || value[n] >= 0x7f
 }
 
-// IsKey reports whether value is one key and can be one of any system: visible
-// ASCII, no space, and no comma, which would be between two.
+// isList reports whether value has an accepted scheme after a comma. The caller has checked that
+// value does not start with an accepted scheme. A header with two sets of credentials is ambiguous.
+func (r *Reader) isList(value string) bool {
+	for {
+		_, rest, found := strings.Cut(value, ",")
+		if !found {
+			return false
+		}
+		value = rest
+		for _, scheme := range r.Schemes {
+			if rest, ok := cutScheme(strings.TrimLeft(value, " \t"), scheme); ok && strings.HasPrefix(rest, " ") {
+				return true
+			}
+		}
+	}
+}
+
+func limited(key string) (string, error) {
+	if len(key) > maxLength {
+		return "", ErrTooLong
+	}
+	return key, nil
+}
+
+// IsKey reports whether value can be a single key of any system: visible ASCII without spaces and
+// commas.
 func IsKey(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c <= ' ' || c >= 0x7f || c == ',' {

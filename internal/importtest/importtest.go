@@ -1,5 +1,5 @@
-// Package importtest imports a great many tokens of Django REST Framework, and
-// measures that beside bare INSERTs of the same rows.
+// Package importtest imports up to one million tokens of Django REST Framework. It compares the
+// duration of the import with the duration of plain INSERT statements for the same rows.
 package importtest
 
 import (
@@ -15,11 +15,13 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/killtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// Rows is how many rows are imported: a million in a long run, few with the race
-// detector, which makes SQLite in Go twenty times as slow.
+// Rows returns the number of rows to import. The number is one million if TOKENAUTH_LONG is set,
+// and 20,000 otherwise. With the race detector, it is 2,000, because the race detector makes the
+// SQLite driver twenty times slower.
 func Rows() int {
 	info, _ := debug.ReadBuildInfo()
 	switch {
@@ -31,10 +33,10 @@ func Rows() int {
 	return 20_000
 }
 
-var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) // user 0's token was made then
+var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) // creation time of the token of user 0
 
-// fills are the statements, for a number of rows, that make Django's tables with as many
-// active users, and a token for each.
+// fills contains SQL statements for each dialect. They create the tables of Django, the given
+// number of active users, and one token for each user.
 var fills = map[tokenauth.Dialect][]string{
 	tokenauth.SQLite: {
 		"CREATE TABLE auth_user (id integer PRIMARY KEY, is_active bool NOT NULL)",
@@ -51,7 +53,7 @@ var fills = map[tokenauth.Dialect][]string{
 	},
 }
 
-// Fill makes the source.
+// Fill creates the tables of Django in db, with the given number of users and tokens.
 func Fill(ctx context.Context, db *sql.DB, d tokenauth.Dialect, rows int) error {
 	for _, statement := range fills[d] {
 		if strings.Contains(statement, "%d") {
@@ -64,17 +66,18 @@ func Fill(ctx context.Context, db *sql.DB, d tokenauth.Dialect, rows int) error 
 	return nil
 }
 
-// PageSize is how many rows are imported at a time.
+// PageSize is the number of rows that the import stores with one statement.
 const PageSize = 500
 
-// specs returns a page of the source, as it is to be imported, and its last key.
+// specs reads the page of source rows whose keys follow after. It returns an ImportSpec for each
+// row, and the last key of the page.
 func specs(ctx context.Context, db *sql.DB, d tokenauth.Dialect, after string) (page []tokenauth.ImportSpec, last string, err error) {
 	query := "SELECT key, user_id FROM authtoken_token WHERE key > " + placeholder(d, 1) + " ORDER BY key LIMIT " + fmt.Sprint(PageSize)
 	rows, err := db.QueryContext(ctx, query, after)
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() { _ = rows.Close() }() // Err tells what went wrong
+	defer func() { _ = rows.Close() }() // rows.Err reports read errors
 	for rows.Next() {
 		var user int
 		if err := rows.Scan(&last, &user); err != nil {
@@ -95,32 +98,34 @@ func placeholder(d tokenauth.Dialect, n int) string {
 	return "?"
 }
 
-// Figures are how long it took to store the same rows, page by page in turn.
+// Figures holds the times that tokenimport.Run and plain INSERT statements take to store the same
+// rows. Measure runs them alternately, one page at a time.
 type Figures struct {
 	Rows int
-	Run  time.Duration // tokenimport.Run: reads the source, looks for earlier imports, stores
-	Bare time.Duration // an INSERT of many rows
+	Run  time.Duration // time of tokenimport.Run, which also reads the source and detects tokens that are already imported
+	Bare time.Duration // time of the plain INSERT statements, one per page
 }
 
 func (f Figures) String() string {
 	rate := func(d time.Duration) float64 { return float64(f.Rows) / d.Seconds() }
-	return fmt.Sprintf("%d rows: Run %.0f a second, bare INSERT %.0f: %.2f of it", f.Rows, rate(f.Run), rate(f.Bare), rate(f.Run)/rate(f.Bare))
+	return fmt.Sprintf("%d rows: Run stores %.0f per second, plain INSERT %.0f; ratio %.2f", f.Rows, rate(f.Run), rate(f.Bare), rate(f.Run)/rate(f.Bare))
 }
 
-// A Target is a table to import into, with the schema of a store.
+// A Target is a table to import into. The table has the schema that Store requires.
 type Target struct {
 	DB    *sql.DB
 	Table string
 	Store tokenauth.Store
 }
 
-// Measure imports a source into run, and inserts the same rows into bare.
+// Measure imports the tokens of source into run, and inserts the same rows into bare with plain
+// INSERT statements. It returns the times that both take.
 func Measure(ctx context.Context, source *sql.DB, d tokenauth.Dialect, run, bare Target) (Figures, error) {
 	var f Figures
 	var last string
 	var failure error
 	begin := time.Now()
-	report, err := tokenimport.Run(ctx, tokenauth.New(run.Store, "acme", nil), tokenimport.DRF(source, d, nil), &tokenimport.Options{
+	report, err := tokenimport.Run(ctx, must.Get(tokenauth.New(run.Store, "acme", nil)), tokenimport.DRF(source, d, nil), &tokenimport.Options{
 		Progress: func(tokenimport.Report) {
 			f.Run += time.Since(begin)
 			failure = errors.Join(failure, func() (err error) {
@@ -141,7 +146,8 @@ func Measure(ctx context.Context, source *sql.DB, d tokenauth.Dialect, run, bare
 	return f, errors.Join(err, failure)
 }
 
-// insert returns a bare INSERT of what a store would write.
+// insert returns an INSERT statement and its arguments. The statement inserts the rows that a store
+// would write for page.
 func insert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (query string, args []any) {
 	const columns = "id, user_id, name, live_name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until, created_at, expires_at, last_used_at, revoked_at"
 	var b strings.Builder
@@ -161,14 +167,14 @@ func insert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (que
 	return b.String(), args
 }
 
-// Child imports a source, again and again, until it is killed. It acknowledges each page
-// with something new, and each end: see [killtest.Steps].
+// Child imports the tokens of source repeatedly until the process is killed. It uses
+// [killtest.Steps] to acknowledge each page with new tokens and each completed import.
 func Child(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) error {
 	steps := make(chan error)
 	go func() {
 		for {
 			imported := 0
-			_, err := tokenimport.Run(ctx, tokenauth.New(store, "acme", nil), tokenimport.DRF(source, d, nil), &tokenimport.Options{
+			_, err := tokenimport.Run(ctx, must.Get(tokenauth.New(store, "acme", nil)), tokenimport.DRF(source, d, nil), &tokenimport.Options{
 				Progress: func(r tokenimport.Report) {
 					if r.Imported > imported {
 						steps <- nil
@@ -182,7 +188,8 @@ func Child(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 	return killtest.Steps(func(int) error { return <-steps })
 }
 
-// Whole returns an error unless a store has each token of the source once, and no other.
+// Whole returns an error unless store contains exactly the tokens of source, and none of them is
+// revoked.
 func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) error {
 	missing := map[tokenauth.Digest]string{}
 	for last := ""; ; {
@@ -198,7 +205,7 @@ func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 		}
 		last = key
 	}
-	const pageSize = 50_000 // a store may look at all its rows for each
+	const pageSize = 50_000 // large, because a store may scan all rows for each page
 	q := tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: pageSize}
 	for {
 		records, err := store.List(ctx, q)
@@ -207,7 +214,7 @@ func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 		}
 		for _, r := range records {
 			if user, ok := missing[r.Digest]; !ok || user != r.Token.UserID || !r.Token.RevokedAt.IsZero() {
-				return fmt.Errorf("user %s has a token that is not the source's, or twice", r.Token.UserID)
+				return fmt.Errorf("user %s has a token that is duplicate, revoked, or not in the source", r.Token.UserID)
 			}
 			delete(missing, r.Digest)
 		}
@@ -217,15 +224,15 @@ func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 		q.After = records[len(records)-1].Token.Cursor()
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%d tokens are missing", len(missing))
+		return fmt.Errorf("%d tokens of the source are missing in the store", len(missing))
 	}
 	return nil
 }
 
-// Peak returns the most memory that this process had at once, in MiB; 0 where the
-// system does not tell.
+// Peak returns the peak resident memory of this process in MiB, which it reads from /proc on Linux.
+// On other systems, Peak returns 0.
 func Peak() int {
-	status, _ := os.ReadFile("/proc/self/status") // Linux
+	status, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.SplitSeq(string(status), "\n") {
 		var kib int
 		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// checksumOf is the checksum as docs/key-format.md defines it, computed with hash/crc32.
+// checksumOf returns the checksum of text as docs/key-format.md defines it. It uses hash/crc32.
 func checksumOf(text string) string {
 	var check [checkLength]byte
 	sum := crc32.ChecksumIEEE([]byte(text))
@@ -19,7 +19,8 @@ func checksumOf(text string) string {
 	return string(check[:])
 }
 
-// plainMatches is Matches as docs/key-format.md defines it, byte by byte.
+// plainMatches reports whether key has the form that docs/key-format.md defines for prefix. It is a
+// simple, slow version of Matches.
 func plainMatches(prefix, key string) bool {
 	tail, ok := strings.CutPrefix(key, prefix+"_")
 	if !ok || len(tail) != randomLength+checkLength || strings.Trim(tail, digits) != "" {
@@ -29,12 +30,12 @@ func plainMatches(prefix, key string) bool {
 	return check == checksumOf(text)
 }
 
-// Matches must agree with hash/crc32 on every text: with the right checksum, with a wrong one, and
-// with one byte changed.
+// Matches must agree with plainMatches, which uses hash/crc32. The test passes keys with the right
+// checksum, with an arbitrary checksum, and with one changed byte.
 func FuzzMatches(f *testing.F) {
 	f.Add("acme", "0123456789ABCDEFGHIJKLMNOPQRSTUV", "WXYZab", uint8(0), byte(0))
-	f.Add("a__b", strings.Repeat("z", randomLength), "4gfFC3", uint8(7), byte(0x80)) // 4gfFC3 is 1<<32 - 1
-	f.Add("a", strings.Repeat("0", randomLength), "4gfFC4", uint8(31), byte('0'-1))  // 1<<32
+	f.Add("a__b", strings.Repeat("z", randomLength), "4gfFC3", uint8(7), byte(0x80)) // 4gfFC3 is 1<<32 - 1, the largest checksum, in base 62
+	f.Add("a", strings.Repeat("0", randomLength), "4gfFC4", uint8(31), byte('0'-1))  // 4gfFC4 is 1<<32, which exceeds 32 bits
 	f.Add("tokenauth_test", "cdefghijklmnopqrstuvwxyz_-.\x00\xff/:@", "[`{zzz", uint8(35), byte('z'+1))
 	f.Add("", "", "", uint8(255), byte('A'))
 	f.Fuzz(func(t *testing.T, prefix, random, check string, at uint8, changed byte) {
@@ -50,7 +51,8 @@ func FuzzMatches(f *testing.F) {
 	})
 }
 
-// areDigits must judge each byte independently of its neighbors.
+// areDigits must report for each of the eight bytes whether that byte is a digit. The other seven
+// bytes must not change the result.
 func TestAreDigits(t *testing.T) {
 	t.Parallel()
 	for _, others := range []byte{0, '0', '9', 'A', 'Z', 'a', 'z', 0x7f, 0x80, 0xff} {
@@ -70,7 +72,8 @@ func TestAreDigits(t *testing.T) {
 	}
 }
 
-// A generated key must have the form of its prefix and of no other.
+// A key that Generate returns must match the form with the same prefix, and must not match the form
+// with a longer prefix.
 func TestGenerate(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"a", "acme", "acme_test", strings.Repeat("p", maxPrefixLength)} {

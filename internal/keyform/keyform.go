@@ -13,17 +13,18 @@ import (
 )
 
 const (
-	randomLength = 32 // 190 bits
-	checkLength  = 6  // 62^6 is more than 2^32
+	randomLength = 32 // 32 base-62 digits have 190 bits
+	checkLength  = 6  // six base-62 digits can hold a CRC-32, because 62^6 is more than 2^32
 
-	tailLength = 1 + randomLength + checkLength // of the underscore and what follows
+	tailLength = 1 + randomLength + checkLength // length of the underscore, the random characters and the checksum
 
 	maxPrefixLength = 20
 
 	digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// CheckPrefix returns an error if prefix is not allowed as the prefix of keys.
+// CheckPrefix returns an error if prefix is not allowed as the prefix of keys. The error does not
+// contain prefix, which may be a key pasted by mistake.
 func CheckPrefix(prefix string) error {
 	valid := len(prefix) >= 1 && len(prefix) <= maxPrefixLength
 	for i := range len(prefix) {
@@ -33,22 +34,22 @@ func CheckPrefix(prefix string) error {
 		valid = valid && (letter || inside)
 	}
 	if !valid {
-		return fmt.Errorf("prefix %q must be 1 to %d of a-z, 0-9 and _, starting with a letter, not ending in _", prefix, maxPrefixLength)
+		return fmt.Errorf("a prefix must have 1 to %d characters a-z, 0-9 and _, start with a letter, and not end in _", maxPrefixLength)
 	}
 	return nil
 }
 
-// Generate returns a new random key. The caller must have checked the prefix with CheckPrefix.
-// If the system has no randomness, crypto/rand ends the program.
+// Generate returns a new random key. The caller must have checked the prefix with CheckPrefix. If
+// the system provides no random bytes, crypto/rand ends the program.
 func Generate(prefix string) string {
 	b := append(make([]byte, 0, len(prefix)+tailLength), prefix...)
 	b = append(b, '_')
 	var random [2 * randomLength]byte
 	for n := 0; n < randomLength; {
-		_, _ = rand.Read(random[:]) // never returns an error
+		_, _ = rand.Read(random[:]) // rand.Read never returns an error
 		for _, r := range random {
-			// 248 is the largest multiple of 62 in a byte. Larger values would make
-			// some digits more likely than others.
+			// 248 is the largest multiple of 62 that fits in a byte. Random bytes from 248 on would
+			// make some digits more likely than other digits.
 			if r < 248 && n < randomLength {
 				b = append(b, digits[r%62])
 				n++
@@ -64,7 +65,7 @@ func Generate(prefix string) string {
 	return string(append(b, check[:]...))
 }
 
-// Prefix returns the prefix of a well-formed key. ok is false if the key is malformed.
+// Prefix returns the prefix of a well-formed key. If the key is malformed, ok is false.
 func Prefix(key string) (prefix string, ok bool) {
 	n := len(key) - tailLength
 	if n < 1 || CheckPrefix(key[:n]) != nil {
@@ -74,10 +75,10 @@ func Prefix(key string) (prefix string, ok bool) {
 	return key[:n], form.Matches(key)
 }
 
-// A Form recognises the keys of one prefix.
+// A Form recognizes the keys with one prefix.
 type Form struct {
 	start string // the prefix and the underscore
-	sum   uint32 // state of the CRC-32 after start, for Matches
+	sum   uint32 // state of the CRC-32 after the bytes of start; Matches continues from this state
 }
 
 // New returns the Form of the keys with the given prefix.

@@ -1,5 +1,5 @@
-// Package killtest kills a process, by SIGKILL, in the middle of its changes to a
-// store, and compares what is left with what the changes that were answered make.
+// Package killtest kills a process with SIGKILL while the process changes a store. Then it checks
+// that the store contains every acknowledged change, and no incomplete change.
 package killtest
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A step is the i-th change of a user's tokens. What it writes follows from user and i.
+// A step makes change number i to the tokens of user. The change depends only on user and i.
 type step func(ctx context.Context, s tokenauth.Store, user string, i int) error
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -39,7 +39,7 @@ func digest(user string, i int) tokenauth.Digest {
 
 func hint(i int) string { return fmt.Sprintf("%04d", i) }
 
-const imported = 10 // in one step
+const imported = 10 // records per import step
 
 var steps = map[string]step{
 	"create": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
@@ -54,7 +54,7 @@ var steps = map[string]step{
 		}
 		return s.Create(ctx, records...)
 	},
-	// One token, again and again.
+	// Step 0 creates a token. Each later step rotates this token.
 	"rotate": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
 		if i == 0 {
 			return s.Create(ctx, record(user, 0))
@@ -64,7 +64,8 @@ var steps = map[string]step{
 			Replaces: i, Digest: digest(user, i), Hint: hint(i), GraceUntil: at.Add(time.Hour),
 		}, at)
 	},
-	// Tokens of one name and one slot, which are free again when one is revoked.
+	// All tokens have the same name and the same slot. Even steps create a token, and odd steps
+	// revoke it.
 	"revoke": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
 		r := record(user, i/2)
 		if i%2 == 1 {
@@ -75,36 +76,39 @@ var steps = map[string]step{
 	},
 }
 
-// Kinds returns the changes that Child makes.
+// Kinds returns the kinds of changes that Child supports.
 func Kinds() []string { return slices.Sorted(maps.Keys(steps)) }
 
-// Child makes changes of one kind to a user's tokens until it is killed.
+// Child makes changes of the given kind to the tokens of user until the process is killed.
 func Child(s tokenauth.Store, kind, user string) error {
 	return Steps(func(i int) error { return steps[kind](context.Background(), s, user, i) })
 }
 
-// Steps calls step with 0, 1, 2 and so on until the process is killed, or a step
-// fails. It acknowledges each step before the next.
+// Steps calls step with 0, 1, 2 and so on, until the process is killed or step returns an error.
+// After each successful step, Steps writes its number to standard output. The parent process reads
+// this number as the acknowledgment of the step.
 func Steps(step func(i int) error) error {
-	acks := os.NewFile(uintptr(syscall.Stdout), "acks") // os.Stdout may be a pipe of our own, which dies with us
+	acks := os.NewFile(uintptr(syscall.Stdout), "acks") // not os.Stdout, which leaktest.Main redirects
 	for i := 0; ; i++ {
 		if err := step(i); err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintln(acks, i); err != nil {
-			return err // nobody is there any more to kill us
+			return err // the parent process has ended
 		}
 	}
 }
 
-// Kill runs a test of this binary, which calls Child or Steps, as a process of its
-// own, kills that at random, and returns how many steps were acknowledged.
+// Kill runs the given test of this binary in a child process. The test must call Child or Steps.
+// Kill kills the child process at a random moment, and returns the number of steps that the child
+// process acknowledged.
 func Kill(t testing.TB, test string, env ...string) (acked int) {
 	t.Helper()
 	return KillAfter(t, 1, test, env...)
 }
 
-// KillAfter is Kill once so many steps were acknowledged.
+// KillAfter is like Kill, but waits until the child process has acknowledged the given number of
+// steps before it kills the child process.
 func KillAfter(t testing.TB, steps int, test string, env ...string) (acked int) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run", "^"+test+"$")
@@ -121,7 +125,7 @@ func KillAfter(t testing.TB, steps int, test string, env ...string) (acked int) 
 	out := bufio.NewScanner(stdout)
 	for ; out.Scan(); acked++ {
 		if out.Text() != strconv.Itoa(acked) {
-			t.Errorf("the child says %q after %d steps", out.Text(), acked)
+			t.Errorf("the child process wrote %q after %d acknowledged steps, want the number of the next step", out.Text(), acked)
 			break
 		}
 		if kill == nil && acked+1 >= steps {
@@ -131,13 +135,14 @@ func KillAfter(t testing.TB, steps int, test string, env ...string) (acked int) 
 	_ = child.Process.Kill()
 	var exit *exec.ExitError
 	if err := child.Wait(); acked == 0 || !errors.As(err, &exit) || exit.Exited() {
-		t.Fatalf("the child was not killed, after %d steps: %v", acked, err)
+		t.Fatalf("the child process acknowledged no step or was not killed; %d acknowledged steps, error %v", acked, err)
 	}
 	return acked
 }
 
-// Require requires that a store shows a user's tokens as so many steps of a kind leave
-// them, or one more: the one that was not acknowledged. Each step is whole or not there.
+// Require requires that s contains exactly the tokens of user that the acknowledged steps produce.
+// The store may also contain the change of the next step, which was not acknowledged, but only if
+// this change is complete.
 func Require(t testing.TB, s tokenauth.Store, kind, user string, acked int) {
 	t.Helper()
 	ctx := t.Context()
@@ -158,7 +163,7 @@ func Require(t testing.TB, s tokenauth.Store, kind, user string, acked int) {
 		}
 	}
 	if !reflect.DeepEqual(got, want[0]) && !reflect.DeepEqual(got, want[1]) {
-		t.Fatalf("%s: after %d acknowledged steps\n%+v\nis neither\n%+v\nnor, one step later,\n%+v", kind, acked, got, want[0], want[1])
+		t.Fatalf("%s: after %d acknowledged steps, the store contains\n%+v\nwant\n%+v\nor, one step later,\n%+v", kind, acked, got, want[0], want[1])
 	}
 	for i := range got {
 		digests := []tokenauth.Digest{got[i].Digest}
@@ -167,7 +172,7 @@ func Require(t testing.TB, s tokenauth.Store, kind, user string, acked int) {
 		}
 		for _, d := range digests {
 			if found, err := s.Find(ctx, d); err != nil || !reflect.DeepEqual(*found, got[i]) {
-				t.Fatalf("%s: by its key the token is %+v, %v; in the list %+v", kind, found, err, got[i])
+				t.Fatalf("%s: Find returns %+v, %v; List returns %+v", kind, found, err, got[i])
 			}
 		}
 	}

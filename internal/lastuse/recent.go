@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// This file is the lock-free part of the package. A budget requires it: recording a use may add at
-// most 5 % to the CPU time of a request with a valid key, even if many goroutines use the same key.
-// Locking a mutex on each request exceeds that.
+// This file records last-used times without a lock, to meet a performance budget. Recording a
+// last-used time may add at most 5 % to the CPU time of a request with a valid key, even if many
+// goroutines use the same key. Locking a mutex on each request would exceed this budget.
 
 const (
-	buckets = 1024 // enough for the 500 tokens of a batch to rarely fill a bucket
-	places  = 4    // entries per bucket
+	buckets = 1024 // enough buckets that the 500 tokens of a batch rarely fill one
+	places  = 4    // number of entries per bucket
 )
 
-// recent is a hash table of pending uses. While a token has an entry, Note records its further uses
-// without a lock. Only the holder of Tracker.mu adds and removes entries. Every token with an entry
-// is in Tracker.pending, too.
+// recent is a hash table of last-used times that are not written yet. While a token has an entry,
+// Note records further uses of the token without a lock. Only the holder of Tracker.mu adds and
+// removes entries. Every token with an entry is in Tracker.pending, too.
 type recent [buckets][places]atomic.Pointer[entry]
 
 type entry struct {
 	id string
-	at atomic.Int64 // Unix microseconds
+	at atomic.Int64 // last-used time in Unix microseconds
 }
 
 func (e *entry) time() time.Time { return time.UnixMicro(e.at.Load()) }
@@ -37,7 +37,8 @@ func (r *recent) find(id string) *entry {
 	return nil
 }
 
-// bucket returns the bucket of a token. IDs are random, so three characters make a good hash.
+// bucket returns the bucket of a token. Token IDs are random, so a hash of the last three
+// characters suffices.
 func (r *recent) bucket(id string) *[places]atomic.Pointer[entry] {
 	hash := uint(0)
 	for _, c := range []byte(id[max(0, len(id)-3):]) {
@@ -46,20 +47,21 @@ func (r *recent) bucket(id string) *[places]atomic.Pointer[entry] {
 	return &r[hash%buckets]
 }
 
-// update records a use in the token's entry, if there is one, and reports whether it did. It skips
-// a use less than one second after the entry's time, because each write to shared memory slows the
-// other processors.
+// update sets the last-used time in the entry of a token, and reports whether the time is recorded.
+// It returns false if the token has no entry. If at is less than one second after the time in the
+// entry, update leaves the entry unchanged and returns true. This saves writes to shared memory,
+// which slow down other processors.
 func (r *recent) update(id string, at time.Time) bool {
 	e := r.find(id)
 	if e == nil || at.UnixMicro()-e.at.Load() < time.Second.Microseconds() {
 		return e != nil
 	}
 	e.at.Store(at.UnixMicro())
-	return r.find(id) == e // if not, removeAll may have read the time before it was set
+	return r.find(id) == e // if false, removeAll may have read the old time
 }
 
-// add adds an entry for a token that has none. If the bucket is full, add does nothing, and Note
-// locks for each use of the token until the next flush.
+// add adds an entry for a token that has none. If the bucket is full, add does nothing. Note then
+// locks the mutex for each use of the token until the next flush.
 func (r *recent) add(id string, at time.Time) {
 	b := r.bucket(id)
 	for i := range b {
@@ -75,7 +77,8 @@ func (r *recent) add(id string, at time.Time) {
 	}
 }
 
-// removeAll removes all entries and passes each one to f.
+// removeAll removes all entries, and calls f with the token ID and the last-used time of each
+// entry.
 func (r *recent) removeAll(f func(id string, at time.Time)) {
 	for i := range r {
 		for j := range r[i] {

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	batch   = 500       // maximum number of tokens per call of write
-	most    = 32 * 1024 // maximum number of tokens in memory; uses of further tokens are dropped
-	timeout = 30 * time.Second
+	batch   = 500              // maximum number of tokens per call of write
+	most    = 32 * 1024        // maximum number of tokens in memory; the times of further tokens are not recorded
+	timeout = 30 * time.Second // maximum duration of a call of write
 )
 
 // A Tracker collects the last-used times of tokens. It is safe for concurrent use. It runs no
@@ -27,22 +27,23 @@ type Tracker struct {
 
 	mu      sync.Mutex
 	pending map[string]time.Time // last-used times to write, by token ID
-	writing map[string]time.Time // those that the running flush has taken and not yet written
-	timer   *time.Timer          // calls Flush; nil if nothing is pending
+	writing map[string]time.Time // last-used times that the running flush has taken but not yet written
+	timer   *time.Timer          // calls Flush; nil if no last-used time is pending
 	closed  bool
 }
 
-// New returns a Tracker that calls write when delay has passed since the first use, and earlier if
-// the uses of 500 tokens are pending. If write returns an error or panics, the Tracker calls
-// failed, keeps the uses, and retries after delay.
+// New returns a Tracker that passes last-used times to write. The Tracker calls write when delay
+// has passed since the first pending time, or earlier if 500 tokens have pending times. If write
+// returns an error or panics, the Tracker calls failed, keeps the times, and retries after delay.
 func New(delay time.Duration, write func(ctx context.Context, latest map[string]time.Time) error, failed func(error)) *Tracker {
 	return &Tracker{delay: delay, write: write, failed: failed, flushing: make(chan struct{}, 1),
 		pending: map[string]time.Time{}, writing: map[string]time.Time{}}
 }
 
 // Note records that a token was used at the time at. The parameter last is the token's last-used
-// time in the store. Note ignores the use if last is less than the delay before at, if the ID is
-// empty, or if the Tracker is closed. It may record uses within one second as one.
+// time in the store. Note ignores the use if last is less than the Tracker's delay before at, if
+// the ID is empty, or if the Tracker is closed. Note may ignore a use that is less than one second
+// after another use of the token.
 func (t *Tracker) Note(id string, last, at time.Time) {
 	if id == "" || t.recent.update(id, at) || last.After(at.Add(-t.delay)) { // at.Sub(last) is slow if it overflows
 		return
@@ -56,23 +57,24 @@ func (t *Tracker) Note(id string, last, at time.Time) {
 	t.merge(id, at)
 	t.recent.add(id, at)
 	if !known && len(t.pending) == batch {
-		go t.flush(context.Background(), batch) // the timer writes the rest
+		go t.flush(context.Background(), batch) // the timer later writes the times that do not fill a batch
 	}
 }
 
-// merge makes a use pending and sets the timer, unless a later use of the token is pending.
+// merge adds the last-used time of a token to pending, unless pending has a later time for the
+// token. merge starts the timer if necessary.
 func (t *Tracker) merge(id string, at time.Time) {
 	if last, ok := t.pending[id]; ok && !at.After(last) {
 		return
 	}
 	t.pending[id] = at
 	if t.timer == nil && !t.closed {
-		t.timer = time.AfterFunc(t.delay, func() { _ = t.Flush(context.Background()) }) // Flush calls failed
+		t.timer = time.AfterFunc(t.delay, func() { _ = t.Flush(context.Background()) }) // Flush passes its error to failed
 	}
 }
 
-// Latest returns the latest recorded use of a token that is not written yet. It returns the zero
-// time if there is none.
+// Latest returns the latest recorded last-used time of a token that is not written yet. If there is
+// none, Latest returns the zero time.
 func (t *Tracker) Latest(id string) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,11 +87,12 @@ func (t *Tracker) Latest(id string) time.Time {
 	return t.pending[id]
 }
 
-// Flush writes all uses that were recorded before the call. It waits for a running flush.
+// Flush writes all last-used times that were recorded before the call. If another flush is running,
+// Flush waits until the other flush ends.
 func (t *Tracker) Flush(ctx context.Context) error { return t.flush(ctx, 1) }
 
-// Close makes Note ignore all later uses, stops the timer, and writes the pending uses. If the
-// write fails, Flush retries it. A second Close does nothing and returns nil.
+// Close makes Note ignore all later uses, stops the timer, and writes the pending last-used times.
+// If the write fails, Flush can retry it. A second call of Close does nothing and returns nil.
 func (t *Tracker) Close(ctx context.Context) error {
 	t.mu.Lock()
 	if t.closed {
@@ -104,16 +107,17 @@ func (t *Tracker) Close(ctx context.Context) error {
 	return t.Flush(ctx)
 }
 
-// flush writes uses that are pending when it starts: all if unit is 1, full batches if unit is
-// batch. It leaves uses noted during the flush: on a busy service there are always a few more, and
-// each write would be small.
+// flush writes the last-used times that are pending when it starts. If unit is 1, it writes all of
+// them. If unit is the constant batch, it writes only whole batches, and the rest stays pending.
+// flush does not write times that are recorded while it runs. A busy service records such times
+// continually, and flush would write each few of them with a call of its own.
 func (t *Tracker) flush(ctx context.Context, unit int) error {
 	select {
 	case t.flushing <- struct{}{}:
 		defer func() { <-t.flushing }()
 	case <-ctx.Done():
 	}
-	err := ctx.Err() // checked even if the semaphore was free
+	err := ctx.Err() // checked again, because select may choose the semaphore although ctx has ended
 	if err != nil {
 		return err
 	}
@@ -129,8 +133,8 @@ func (t *Tracker) flush(ctx context.Context, unit int) error {
 	return err
 }
 
-// take moves pending uses to writing: the largest possible multiple of unit. It returns them in
-// parts, one for each call of write.
+// take moves last-used times from pending to writing. It moves the largest possible multiple of
+// unit. take returns the times in parts, one part for each call of write.
 func (t *Tracker) take(unit int) (parts []map[string]time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -154,7 +158,8 @@ func (t *Tracker) take(unit int) (parts []map[string]time.Time) {
 	return parts
 }
 
-// done removes a part from writing. If the part was not written, done makes its uses pending again.
+// done removes a part from writing. If the part was not written, done adds its times to pending
+// again.
 func (t *Tracker) done(part map[string]time.Time, written bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,8 +171,8 @@ func (t *Tracker) done(part map[string]time.Time, written bool) {
 	}
 }
 
-// safely calls write and turns a panic into an error. No caller would recover a panic in a
-// background flush, so it would end the process.
+// safely calls write and turns a panic of write into an error. No caller recovers a panic in a
+// background flush, so the panic would end the process.
 func (t *Tracker) safely(ctx context.Context, part map[string]time.Time) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

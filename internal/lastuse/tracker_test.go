@@ -18,13 +18,13 @@ import (
 
 var ctx = context.Background()
 
-// A table stands for the database table with the last-used times.
+// A table is a fake of the database table that stores the last-used time of each token.
 type table struct {
 	mu    sync.Mutex
 	rows  map[string]time.Time
-	calls []int // number of tokens in each call of write
-	err   error // returned by write
-	told  int   // number of calls of failed
+	calls []int // number of tokens in each call of the method write
+	err   error // error that the method write returns
+	told  int   // number of calls of the method failed
 }
 
 func (t *table) write(_ context.Context, latest map[string]time.Time) error {
@@ -34,7 +34,7 @@ func (t *table) write(_ context.Context, latest map[string]time.Time) error {
 	if t.err != nil {
 		return t.err
 	}
-	for id, at := range latest { // a Store never moves a last-used time backwards
+	for id, at := range latest { // like a Store, keep the later time
 		if at.After(t.rows[id]) {
 			t.rows[id] = at
 		}
@@ -54,7 +54,7 @@ func (t *table) fail(err error) {
 	t.err = err
 }
 
-// seen returns copies of the fields of t.
+// seen returns copies of the fields rows, calls and told.
 func (t *table) seen() (rows map[string]time.Time, calls []int, told int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,7 +66,8 @@ func newTracker(delay time.Duration) (*Tracker, *table) {
 	return New(delay, rows.write, rows.failed), rows
 }
 
-// neighbors returns four other IDs of id's bucket, so that all five do not fit in it.
+// neighbors returns four IDs that belong to the same bucket as id. A bucket holds only four
+// entries, so id and the four IDs do not all fit.
 func neighbors(uses *Tracker, id string) (others []string) {
 	for range 100_000 {
 		if other := rand.Text(); len(others) < places && uses.recent.bucket(other) == uses.recent.bucket(id) {
@@ -76,7 +77,7 @@ func neighbors(uses *Tracker, id string) (others []string) {
 	return others
 }
 
-// Many uses of a token are written as one row when the delay has passed.
+// Many last-used times of one token must be written as one row when the delay has passed.
 func TestCoalesced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -100,11 +101,12 @@ func TestCoalesced(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		_, calls, _ = rows.seen()
-		require.Len(t, calls, 1, "a timer runs though nothing is pending")
+		require.Len(t, calls, 1, "the Tracker must not call write if nothing is pending")
 	})
 }
 
-// A use less than the delay after the stored last-used time is not written.
+// Note must ignore a request if it comes less than delay after the stored last-used time of the
+// token.
 func TestNotDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -119,8 +121,8 @@ func TestNotDue(t *testing.T) {
 	})
 }
 
-// Uses that are recorded without the lock must be written, too. Tokens that do not fit in their
-// bucket must not be lost.
+// Last-used times that Note stores without the lock must also be written. Last-used times of tokens
+// that do not fit into their bucket must not be lost.
 func TestSameRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -146,14 +148,15 @@ func TestSameRow(t *testing.T) {
 				require.True(t, at.Add(time.Second).Equal(written[id]), "%s: %v", id, written[id])
 			}
 		}
-		uses.Note("", time.Time{}, time.Now()) // a broken store may return a token without an ID
+		uses.Note("", time.Time{}, time.Now()) // a faulty store may return a token without an ID
 		time.Sleep(time.Hour)
 		_, calls, _ := rows.seen()
 		require.Equal(t, []int{2 + places, 2 + places, 2 + places}, calls)
 	})
 }
 
-// With many tokens, memory must stay bounded, and a call of write has at most 500 tokens.
+// The Tracker must write full batches before the delay has passed, so that its memory use stays
+// bounded. Each call of write must contain at most 500 tokens.
 func TestManyTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -163,23 +166,23 @@ func TestManyTokens(t *testing.T) {
 		}
 		synctest.Wait()
 		written, calls, _ := rows.seen()
-		require.GreaterOrEqual(t, len(written), 1000, "full batches are written before the delay has passed")
+		require.GreaterOrEqual(t, len(written), 1000, "the Tracker must write full batches before the delay has passed")
 		for _, n := range calls {
 			require.LessOrEqual(t, n, 500)
 		}
 	})
 }
 
-// While new tokens keep coming, each call of write must have a full batch.
+// While requests with new tokens keep arriving, each call of write must contain a full batch.
 func TestFullBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		rows := &table{rows: map[string]time.Time{}}
 		uses := New(time.Minute, func(ctx context.Context, latest map[string]time.Time) error {
-			time.Sleep(5 * time.Millisecond) // other tokens are used meanwhile
+			time.Sleep(5 * time.Millisecond) // Note is called for other tokens during this time
 			return rows.write(ctx, latest)
 		}, rows.failed)
-		const tokens = 20_000 // used within 80 seconds
+		const tokens = 20_000 // one request with each token, in 80 seconds
 		for i := range tokens {
 			uses.Note(fmt.Sprint(i), time.Time{}, time.Now())
 			time.Sleep(4 * time.Millisecond)
@@ -188,11 +191,11 @@ func TestFullBatches(t *testing.T) {
 		written, calls, told := rows.seen()
 		require.Len(t, written, tokens)
 		require.Zero(t, told)
-		require.LessOrEqual(t, len(calls), tokens/500+3, "at most three calls without a full batch")
+		require.LessOrEqual(t, len(calls), tokens/500+3, "at most three calls of write may have less than a full batch")
 	})
 }
 
-// Calls of write must also be full if the same tokens are used again and again.
+// Calls of write must contain full batches even if requests use the same tokens repeatedly.
 func TestFullBatchesOfBusyTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -203,7 +206,7 @@ func TestFullBatchesOfBusyTokens(t *testing.T) {
 		}, rows.failed)
 		const tokens = 60_000
 		due := 0
-		for i := range 120 * 2000 { // 2,000 per second
+		for i := range 120 * 2000 { // 2,000 requests per second
 			id := fmt.Sprint(i % tokens)
 			rows.mu.Lock()
 			last := rows.rows[id]
@@ -221,22 +224,22 @@ func TestFullBatchesOfBusyTokens(t *testing.T) {
 	})
 }
 
-// The Tracker must drop no use, and write none late, if many batches become pending during one slow
-// write.
+// If many batches become pending during one slow write, the Tracker must not drop any last-used
+// time. It must write each last-used time within twice the delay.
 func TestSlowWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const delay, tokens = 30 * time.Second, 600_000 // 10,000 per second
+		const delay, tokens = 10 * time.Second, 200_000 // 10,000 requests per second
 		begin := time.Now()
 		written, slow := 0, false
 		uses := New(delay, func(_ context.Context, latest map[string]time.Time) error {
-			if !slow && time.Since(begin) > 20*time.Second {
+			if !slow && time.Since(begin) > 2*time.Second {
 				slow = true
 				time.Sleep(300 * time.Millisecond)
 			}
 			for id, at := range latest {
 				if time.Since(at) > 2*delay {
-					t.Errorf("the use of token %s is written %v late", id, time.Since(at))
+					t.Errorf("the last-used time of token %s was %v old when it was written", id, time.Since(at))
 				}
 			}
 			written += len(latest)
@@ -244,8 +247,8 @@ func TestSlowWrite(t *testing.T) {
 		}, func(err error) { t.Error(err) })
 		for i := range tokens {
 			uses.Note(strconv.Itoa(i), time.Time{}, time.Now())
-			if i%10 == 9 {
-				time.Sleep(time.Millisecond)
+			if i%100 == 99 {
+				time.Sleep(10 * time.Millisecond)
 			}
 		}
 		require.NoError(t, uses.Flush(t.Context()))
@@ -254,8 +257,8 @@ func TestSlowWrite(t *testing.T) {
 	})
 }
 
-// Latest must know the uses that were recorded without the lock. Otherwise a token in constant use
-// looks idle while the table hangs.
+// Latest must include last-used times that Note stores without the lock. Otherwise a token in
+// constant use would expire as idle while the database does not respond.
 func TestLatestOfSameRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -268,18 +271,19 @@ func TestLatestOfSameRow(t *testing.T) {
 		require.Zero(t, uses.Latest(""))
 		require.NoError(t, uses.Flush(t.Context()))
 		require.Zero(t, uses.Latest(id))
-		time.Sleep(time.Hour) // a timer would run now
+		time.Sleep(time.Hour) // a timer that still runs would fire now
 	})
 }
 
-// While a call of write hangs, goroutines must not pile up. When it returns, all uses are written.
+// While a call of write does not return, the Tracker must not start more goroutines. When write
+// returns, all pending last-used times must be written.
 func TestHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		rows := &table{rows: map[string]time.Time{}}
 		answer := make(chan struct{})
 		uses := New(time.Minute, func(_ context.Context, latest map[string]time.Time) error {
-			<-answer // ignores the context
+			<-answer // write ignores its context
 			return rows.write(ctx, latest)
 		}, rows.failed)
 		uses.Note("a", time.Time{}, time.Now())
@@ -294,8 +298,9 @@ func TestHangs(t *testing.T) {
 	})
 }
 
-// While write fails, the Tracker keeps uses, up to a bound, and retries. Latest returns them, so that
-// a token in use does not look idle.
+// While write fails, the Tracker must keep pending last-used times and retry. It must keep at most
+// the number of tokens in the constant most. Latest must return the pending times, so that a token
+// in use does not expire as idle.
 func TestFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -309,7 +314,7 @@ func TestFailure(t *testing.T) {
 		synctest.Wait()
 		_, _, told := rows.seen()
 		require.Greater(t, told, 2)
-		require.Less(t, told, 10, "too many retries while the table is down")
+		require.Less(t, told, 10, "number of retries while every write fails")
 		require.Equal(t, begin, uses.Latest("0"))
 
 		uses.Note("0", time.Time{}, begin.Add(time.Hour))
@@ -317,13 +322,13 @@ func TestFailure(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		written, _, _ := rows.seen()
-		require.InDelta(t, most, len(written), 500, "the bound")
-		require.Equal(t, begin.Add(time.Hour), written["0"], "an earlier use replaced a later one")
+		require.InDelta(t, most, len(written), 500, "number of tokens that the Tracker kept")
+		require.Equal(t, begin.Add(time.Hour), written["0"], "an earlier last-used time must not replace a later one")
 		require.Zero(t, uses.Latest("0"))
 	})
 }
 
-// A panic in write must not end the process, and the uses must be written later.
+// A panic in write must not end the process. The pending last-used times must be written later.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	broken := true
@@ -342,7 +347,8 @@ func TestPanic(t *testing.T) {
 	require.Contains(t, written, "a")
 }
 
-// Flush writes all uses, waits for a running flush, and returns when its context ends.
+// Flush must write all pending last-used times, and must wait for a running flush. It must return
+// when its context ends.
 func TestFlush(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -357,7 +363,7 @@ func TestFlush(t *testing.T) {
 		first := make(chan error, 1)
 		go func() { first <- uses.Flush(ctx) }()
 		synctest.Wait()
-		require.Equal(t, begin, uses.Latest("a"), "during the write")
+		require.Equal(t, begin, uses.Latest("a"), "Latest must include last-used times that are being written")
 		uses.Note("b", time.Time{}, begin)
 
 		impatient, cancel := context.WithTimeout(ctx, time.Second)
@@ -371,18 +377,19 @@ func TestFlush(t *testing.T) {
 		written, _, _ := rows.seen()
 		require.Len(t, written, 2)
 		require.NoError(t, uses.Flush(ctx))
-		time.Sleep(time.Hour) // a timer would run now
+		time.Sleep(time.Hour) // a timer that still runs would fire now
 	})
 }
 
-// Close writes every earlier use. After Close, no timer runs and no use is recorded.
+// Close must write all pending last-used times. After Close, no timer may run, and Note must record
+// nothing.
 func TestClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		uses, rows := newTracker(time.Minute)
 		begin := time.Now()
 		uses.Note("a", time.Time{}, begin)
-		uses.Note("a", time.Time{}, begin.Add(time.Second)) // recorded without the lock
+		uses.Note("a", time.Time{}, begin.Add(time.Second)) // Note stores this time without the lock
 		require.NoError(t, uses.Close(ctx))
 		want := map[string]time.Time{"a": begin.Add(time.Second)}
 		for _, id := range []string{"a", "b"} {
@@ -390,7 +397,7 @@ func TestClose(t *testing.T) {
 			require.Zero(t, uses.Latest(id))
 		}
 		time.Sleep(time.Hour)
-		require.NoError(t, uses.Close(ctx), "a second Close")
+		require.NoError(t, uses.Close(ctx), "a second Close must succeed")
 		require.NoError(t, uses.Flush(ctx))
 		written, calls, _ := rows.seen()
 		require.Len(t, calls, 1)
@@ -398,7 +405,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A Close that fails must stop the timer, too. A later Flush writes the uses.
+// Close must stop the timer even if it returns an error. A later Flush must write the pending
+// last-used times.
 func TestCloseFails(t *testing.T) {
 	t.Parallel()
 	canceled, cancel := context.WithCancel(ctx)
@@ -406,11 +414,11 @@ func TestCloseFails(t *testing.T) {
 	failure := errors.New("read-only")
 	for name, tt := range map[string]struct {
 		ctx  context.Context
-		err  error // returned by write
+		err  error // error that the method write returns
 		want error
 	}{
 		"context":  {canceled, nil, context.Canceled},
-		"deadline": {nil, nil, context.DeadlineExceeded}, // another flush runs
+		"deadline": {nil, nil, context.DeadlineExceeded}, // another flush is running
 		"table":    {ctx, failure, failure},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -432,12 +440,12 @@ func TestCloseFails(t *testing.T) {
 					<-uses.flushing
 				}
 				rows.fail(nil)
-				require.NoError(t, uses.Close(ctx), "a second Close")
+				require.NoError(t, uses.Close(ctx), "a second Close must succeed")
 				uses.Note("b", time.Time{}, begin)
 				time.Sleep(time.Hour)
 				require.True(t, begin.Equal(uses.Latest("a")))
 				written, _, _ := rows.seen()
-				require.Empty(t, written, "the timer runs after Close")
+				require.Empty(t, written, "no timer may run after Close")
 				require.NoError(t, uses.Flush(ctx))
 				written, _, _ = rows.seen()
 				require.Len(t, written, 1)
@@ -446,7 +454,8 @@ func TestCloseFails(t *testing.T) {
 	}
 }
 
-// For the race detector: uses are recorded while others are written.
+// The race detector must find no data race when 64 goroutines call Note and Latest while the
+// Tracker writes.
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
 	uses, rows := newTracker(time.Millisecond)
@@ -466,8 +475,8 @@ func TestConcurrent(t *testing.T) {
 	require.NotContains(t, calls, 0)
 }
 
-// A use that is recorded without the lock during a flush must not be lost: it may be the token's
-// last one.
+// If Note stores a last-used time without the lock during a flush, the time must not be lost. The
+// token may never be used again.
 func TestUseDuringFlush(t *testing.T) {
 	t.Parallel()
 	uses, rows := newTracker(time.Hour)
@@ -481,6 +490,6 @@ func TestUseDuringFlush(t *testing.T) {
 		flush.Wait()
 		require.NoError(t, uses.Flush(ctx))
 		written, _, _ := rows.seen()
-		require.True(t, at.Equal(written[id]), "%v, not %v", written[id], at)
+		require.True(t, at.Equal(written[id]), "written time %v, want %v", written[id], at)
 	}
 }

@@ -1,5 +1,5 @@
-// Package leaktest looks for what a test run must not leave behind: keys and digests
-// in all that it puts out, goroutines that run, and files and connections that are open.
+// Package leaktest makes a test run fail if its output contains keys or digests. The test run also
+// fails if it leaves running goroutines, open files or open connections.
 package leaktest
 
 import (
@@ -13,10 +13,12 @@ import (
 	"sync"
 )
 
-// Main runs the tests of a package and fails if a key that Default was told of
-// is found in what they wrote: to standard output and error, to the loggers of
-// log and log/slog, and to Default itself; and if something is left of them. Call
-// it from TestMain.
+// Main runs the tests of a package and exits the process. TestMain must call Main. The exit code is
+// 1 if a test fails or if the output of the tests contains a secret of Default. It is also 1 if the
+// tests leave a goroutine, a file or a connection behind.
+//
+// The output is all text that tests write to standard output, standard error, the default loggers
+// of packages log and log/slog, and Default.
 func Main(m interface{ Run() int }) {
 	before := TakeStock()
 	stop := capture(&Default)
@@ -27,7 +29,7 @@ func Main(m interface{ Run() int }) {
 		fmt.Fprintln(os.Stderr, "leaktest: FAIL: found", leak)
 		code = 1
 	}
-	if code == 0 { // a test that fails may leave something
+	if code == 0 { // a failed test may have skipped its cleanup
 		http.DefaultClient.CloseIdleConnections()
 		for _, thing := range before.Left() {
 			fmt.Fprintln(os.Stderr, "leaktest: FAIL: left", thing)
@@ -37,7 +39,8 @@ func Main(m interface{ Run() int }) {
 	os.Exit(code)
 }
 
-// capture sends standard output and error to s too, when stop is called.
+// capture starts to copy standard output and standard error. The returned function stops the
+// copying and writes the copies to s.
 func capture(s *Search) (stop func()) {
 	stdout, stderr := os.Stdout, os.Stderr
 	var readers sync.WaitGroup
@@ -47,14 +50,14 @@ func capture(s *Search) (stop func()) {
 			panic(err)
 		}
 		readers.Go(func() {
-			var text bytes.Buffer // in one piece: a key may come in two
+			var text bytes.Buffer // collects all reads, because a key may be split between two
 			_, _ = io.Copy(io.MultiWriter(to, &text), r)
 			_ = r.Close()
 			_, _ = s.Write(text.Bytes())
 		})
 		return w
 	}
-	out, errors := redirect(stdout), redirect(stderr) // go test -json makes one variable the other
+	out, errors := redirect(stdout), redirect(stderr) // go test -json makes os.Stderr the same file as os.Stdout
 	os.Stdout, os.Stderr = out, errors
 	log.SetOutput(os.Stderr)
 	return func() {

@@ -21,25 +21,26 @@ import (
 )
 
 const (
-	plantOf = "LEAKTEST_PLANT" // set in the process that a test starts
+	plantOf = "LEAKTEST_PLANT" // environment variable that names the plant of the child process
 	secret  = "planted_secret"
 )
 
 var (
 	digest = sha256.Sum256([]byte(secret))
-	kept   any // so that nothing is collected
+	kept   any // keeps files reachable, because the garbage collector closes unreachable files
 )
 
-// plants are all that a run may leave, and what is said of it.
+// plants are the leaks that the test causes in a child process. want is a part of the message that
+// Main must print.
 var plants = map[string]struct {
 	plant func()
-	want  string // empty: nothing is wrong
+	want  string // empty if Main must report no leak
 }{
 	"nothing":               {func() {}, ""},
 	"a key that is unknown": {func() { fmt.Println("another_secret") }, ""},
 	"X1 on stdout":          {func() { fmt.Println("x", secret, "y") }, "found a key in clear, ending in cret"},
 	"X1 on stderr":          {func() { fmt.Fprintln(os.Stderr, "x", secret, "y") }, "found a key in clear"},
-	"X1 in two reads":       {func() { fmt.Print(strings.Repeat(" ", 32<<10-4), secret) }, "found a key in clear"}, // of io.Copy
+	"X1 in two reads":       {func() { fmt.Print(strings.Repeat(" ", 32<<10-4), secret) }, "found a key in clear"}, // io.Copy reads 32 KiB at a time
 	"X1 in the log":         {func() { log.Print(secret) }, "found a key in clear"},
 	"X1 in a debug line":    {func() { slog.Debug("x", "key", secret) }, "found a key in clear"},
 	"X1 in a response":      {func() { _, _ = fmt.Fprint(&Default, secret) }, "found a key in clear"},
@@ -48,7 +49,7 @@ var plants = map[string]struct {
 	"X2 in base64":          {func() { fmt.Print(base64.StdEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
 	"X2 in base64 for URLs": {func() { fmt.Print(base64.RawURLEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
 	"X2 as numbers":         {func() { fmt.Print(struct{ D [32]byte }{digest}) }, "found a digest as numbers"},
-	"X2 as it is":           {func() { fmt.Printf("%s", digest[:]) }, "found a digest as it is"},
+	"X2 as it is":           {func() { fmt.Printf("%s", digest[:]) }, "found a digest as raw bytes"},
 	"X3 a goroutine":        {func() { go func() { select {} }() }, "left goroutine "},
 	"X3 an open file":       {func() { kept, _ = os.Open(os.DevNull) }, ": " + os.DevNull},
 	"X3 an open listener":   {func() { kept, _ = net.Listen("tcp", "127.0.0.1:0") }, ": socket:["},
@@ -71,7 +72,8 @@ func TestMain(m *testing.M) {
 	Main(m)
 }
 
-// A check that finds nothing would let every leak pass.
+// Main must report each leak in plants. If Main missed leaks, the tests of all packages would pass
+// with such leaks.
 func TestMainFindsWhatIsPlanted(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
@@ -94,16 +96,16 @@ func TestMainFindsWhatIsPlanted(t *testing.T) {
 	}
 }
 
-// A package whose tests are not checked may leak what no other shows.
+// Every package with tests must have a TestMain that calls Main.
 func TestEveryPackageIsChecked(t *testing.T) {
 	t.Parallel()
-	checked := map[string]bool{} // by folder
+	checked := map[string]bool{} // for each folder, whether a TestMain calls Main
 	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && d.Name() == "benchmarks" {
-			return fs.SkipDir // the peers that run there leave what they leave
+			return fs.SkipDir // the other libraries in benchmarks leave goroutines behind
 		}
 		if d != nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
-			return fs.SkipDir // not ours: git's, or a cache of modules that a CI keeps here
+			return fs.SkipDir // .git, or the module cache of a CI system
 		}
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err

@@ -12,17 +12,17 @@ import (
 	"sync"
 )
 
-// A Search knows secrets and texts. It is safe for concurrent use.
+// A Search searches texts for secrets. It is safe for concurrent use.
 type Search struct {
 	mu      sync.Mutex
 	secrets map[string]bool
 	texts   bytes.Buffer
 }
 
-// Default is the Search of the running test binary.
+// Default is the Search that Main uses for the output of the test binary.
 var Default Search
 
-// Secret remembers a key that must be seen nowhere. It must have 8 bytes or more.
+// Secret adds a key to search for. The key must have at least 8 bytes.
 func (s *Search) Secret(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,7 +32,7 @@ func (s *Search) Secret(key string) {
 	s.secrets[key] = true
 }
 
-// Write remembers a text: a response, an error, a log line. It never fails.
+// Write adds a text to search, such as a response, an error or a log line. It never fails.
 func (s *Search) Write(text []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,7 +40,8 @@ func (s *Search) Write(text []byte) (int, error) {
 	return s.texts.Write(text)
 }
 
-// Leaks returns what of the secrets is found in the texts, redacted.
+// Leaks returns a description of each secret that a text contains, either in clear or as a digest.
+// A description contains only the last four characters of the secret.
 func (s *Search) Leaks() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +52,7 @@ func (s *Search) Leaks() []string {
 		exact.add(base64.RawStdEncoding.EncodeToString(sum[:]), "a digest in base64", secret)
 		exact.add(base64.RawURLEncoding.EncodeToString(sum[:]), "a digest in base64", secret)
 		exact.add(strings.Trim(fmt.Sprint(sum), "[]"), "a digest as numbers", secret)
-		exact.add(string(sum[:]), "a digest as it is", secret)
+		exact.add(string(sum[:]), "a digest as raw bytes", secret)
 		anyCase.add(hex.EncodeToString(sum[:]), "a digest in hex", secret)
 	}
 	leaks := map[string]bool{}
@@ -60,13 +61,13 @@ func (s *Search) Leaks() []string {
 	return slices.Sorted(maps.Keys(leaks))
 }
 
-// An index has what is searched for by its last bytes, so that a text is read once
-// and not once for each secret.
+// An index maps the last bytes of each wanted text to that text. Therefore find reads each searched
+// text only once, and not once per secret.
 type index map[[ending]byte][]form
 
 const ending = 8
 
-// A form is how a secret may show, and what is then said.
+// A form is a text that reveals a secret, and the description of this leak.
 type form struct{ text, leak string }
 
 func (x index) add(text, found, secret string) {

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// patience is how long something that is about to end is waited for.
+// patience is the longest time that Left waits for goroutines to end and for files to be closed.
 var patience = 10 * time.Second
 
-// A Stock is what a process has running and open at some time: how each thing looks,
-// by what tells it from others.
+// A Stock holds the goroutines, files and connections that the process had when TakeStock was
+// called. It maps the identity of each one to its description.
 type Stock map[string]string
 
-// TakeStock returns what there is now beside the calling goroutine: all goroutines and,
-// where the system shows them in /proc, the open files and connections.
+// TakeStock returns a Stock of all goroutines except the calling one. On Linux, the Stock also
+// contains the open files and connections, which TakeStock reads from /proc.
 func TakeStock() Stock {
 	s := Stock{}
 	stacks := make([]byte, 1<<20)
@@ -30,9 +30,9 @@ func TakeStock() Stock {
 		}
 		stacks = make([]byte, 2*len(stacks))
 	}
-	for _, stack := range strings.Split(string(stacks), "\n\n")[1:] { // the first is the caller's
+	for _, stack := range strings.Split(string(stacks), "\n\n")[1:] { // the first stack belongs to the calling goroutine
 		if strings.Contains(stack, "os/signal.signal_recv") || strings.Contains(stack, ", locked to thread]") {
-			continue // nothing ends the first, and with the second a thread would end, which is kept on purpose
+			continue // skip a goroutine of the runtime that runs until the process ends
 		}
 		id, _, _ := strings.Cut(stack, " [")
 		s[id] = stack
@@ -41,7 +41,7 @@ func TakeStock() Stock {
 	files, _ := os.ReadDir(dir)
 	for _, file := range files {
 		target, err := os.Readlink(filepath.Join(dir, file.Name()))
-		if err == nil && !strings.HasPrefix(target, "anon_inode:") { // which are the runtime's
+		if err == nil && !strings.HasPrefix(target, "anon_inode:") { // the Go runtime opens anon_inode files
 			thing := "file " + file.Name() + ": " + target
 			s[thing] = thing
 		}
@@ -49,8 +49,9 @@ func TakeStock() Stock {
 	return s
 }
 
-// Left returns what there is now and was not then. What is about to end has a while:
-// nothing tells when a goroutine has ended.
+// Left returns descriptions of the goroutines, files and connections that the process has now but
+// that s does not contain. If there are any, Left waits up to ten seconds for them to disappear,
+// because goroutines may be about to end.
 func (s Stock) Left() []string {
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		var left []string
@@ -66,17 +67,18 @@ func (s Stock) Left() []string {
 	}
 }
 
-// NothingLeft fails t if something is left of it when all else is cleaned up. It must be
-// called first, in a test that runs alone.
+// NothingLeft makes t fail if t leaves a goroutine, a file or a connection behind. t must call
+// NothingLeft first, so that the check runs after all other cleanup functions. No other test may
+// run at the same time.
 func NothingLeft(t testing.TB) {
 	t.Helper()
 	before := TakeStock()
 	t.Cleanup(func() {
 		if t.Failed() {
-			return // it may leave something
+			return // a failed test may have skipped its cleanup
 		}
 		for _, thing := range before.Left() {
-			t.Error("left", thing)
+			t.Error("the test left behind:", thing)
 		}
 	})
 }

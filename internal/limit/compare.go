@@ -8,18 +8,18 @@ import (
 
 const roundTime = 5 * time.Millisecond
 
-// Compare reports how many times as long as limit subject takes. They run in turns, in
-// rounds of some milliseconds, and the fastest round of each counts: noise that slows one
-// round down does not.
+// Compare measures the times of limit and subject, and reports their ratio as the metric x-limit.
+// It runs the two functions alternately, in rounds of five milliseconds. Compare uses only the
+// fastest round of each function, so noise that slows down some rounds does not change the result.
 func Compare(b *testing.B, limit, subject func()) {
 	b.Helper()
-	var fastest [2]float64 // nanoseconds a call
+	var fastest [2]float64 // nanoseconds per call in the fastest round
 	calls := [2]int{1, 1}
 	for b.Loop() {
 		for i, f := range []func(){limit, subject} {
 			begin, n := time.Now(), 0
 			for time.Since(begin) < roundTime {
-				for range calls[i] { // the clock is read seldom
+				for range calls[i] { // several calls per reading of the clock, which is slow
 					f()
 				}
 				n += calls[i]
@@ -31,13 +31,13 @@ func Compare(b *testing.B, limit, subject func()) {
 			calls[i] = max(1, int(float64(roundTime)/took/20))
 		}
 	}
-	b.ReportMetric(0, "ns/op") // a round's time says nothing
+	b.ReportMetric(0, "ns/op") // hides ns/op, which would be the time of a round
 	b.ReportMetric(fastest[0], "limit-ns")
 	b.ReportMetric(fastest[1], "ns")
 	b.ReportMetric(fastest[1]/fastest[0], "x-limit")
 }
 
-// Nobody is a ResponseWriter that costs nothing.
+// Nobody is a ResponseWriter that keeps the headers and discards the status and the body.
 type Nobody struct{ Headers http.Header }
 
 // Header implements [http.ResponseWriter].

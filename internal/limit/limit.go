@@ -1,5 +1,5 @@
-// Package limit holds the least that the work of this library can cost: what every
-// measured path is compared with.
+// Package limit contains the baselines of the benchmarks. A baseline does the least work that can
+// authenticate a request. The benchmarks compare the library with the baselines.
 package limit
 
 import (
@@ -17,9 +17,10 @@ var Bare http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request
 
 type contextKey struct{}
 
-// Handler is the least that authentication by key can do: the bearer key, its
-// SHA-256, a map under a lock, one context value, one copy of the request. It has no
-// checksum, no expiry, no second look at the header, and finds no user.
+// Handler returns a handler that does the least work that authentication by key needs. It reads the
+// bearer key, computes the SHA-256 digest of the key, and looks up the token in a map under a lock.
+// Then it copies the request with one context value. It does not check the checksum of the key, the
+// expiry or the syntax of the header, and does not look up the user.
 func Handler(tokens map[tokenauth.Digest]*tokenauth.Token) http.Handler {
 	var mu sync.RWMutex
 	next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

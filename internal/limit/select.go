@@ -9,7 +9,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Select is a prepared SELECT of one row by its digest.
+// A Select is a prepared statement that reads one token by the digest of its key.
 type Select struct {
 	stmt   *sql.Stmt
 	probes int
@@ -18,8 +18,9 @@ type Select struct {
 const columns = `id, user_id, name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until,
 	created_at, expires_at, last_used_at, revoked_at`
 
-// NewSelect prepares a SELECT that asks for the current digest alone or, with two
-// probes, for the retired one too.
+// NewSelect prepares a Select. If probes is 1, the statement compares the given digest only with
+// the column digest. If probes is 2, it also compares the given digest with the column
+// retired_digest.
 func NewSelect(ctx context.Context, db *sql.DB, d tokenauth.Dialect, table string, probes int) (*Select, error) {
 	var parts []string
 	for i, column := range []string{"digest", "retired_digest"}[:probes] {
@@ -33,10 +34,11 @@ func NewSelect(ctx context.Context, db *sql.DB, d tokenauth.Dialect, table strin
 	return &Select{stmt, probes}, err
 }
 
-// Close frees the statement.
+// Close closes the prepared statement.
 func (s *Select) Close() error { return s.stmt.Close() }
 
-// Find reads the row with the current digest d, into as many values as a token has.
+// Find reads the row that matches digest d and scans all columns of the token. It discards the
+// values.
 func (s *Select) Find(ctx context.Context, d *tokenauth.Digest) error {
 	rows, err := s.stmt.QueryContext(ctx, []any{d[:], d[:]}[:s.probes]...)
 	if err != nil {
@@ -57,7 +59,7 @@ func (s *Select) Find(ctx context.Context, d *tokenauth.Digest) error {
 		return err
 	}
 	if found != 1 {
-		return fmt.Errorf("%d rows", found)
+		return fmt.Errorf("the query returned %d rows, want 1", found)
 	}
 	return nil
 }

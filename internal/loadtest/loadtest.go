@@ -1,6 +1,6 @@
-// Package loadtest sends requests with keys to a service, as fast as it answers, and
-// reports the statuses and times of the responses. It judges memory only in a long run,
-// and times never.
+// Package loadtest sends requests with keys to a handler, as fast as the handler responds, and
+// checks the responses. It checks memory use only in long runs. It never checks response times,
+// because response times depend on the machine.
 package loadtest
 
 import (
@@ -17,20 +17,21 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// Long reports whether TOKENAUTH_LONG is set, as it is by .ci/run -long. Tests judge memory only
-// in a long run, because other tests and a busy machine change it.
+// Long reports whether TOKENAUTH_LONG is set. The command .ci/run -long sets it. Tests check memory
+// use only if Long returns true, because concurrent tests and a busy machine change memory use.
 func Long() bool { return os.Getenv("TOKENAUTH_LONG") != "" }
 
-// StatusOnly is a ResponseWriter that keeps no more of a response, so that what grows
-// is the library's.
+// StatusOnly is a ResponseWriter that keeps the status and discards the body. It uses little
+// memory, so that tests can measure the memory of the library.
 type StatusOnly struct {
 	header http.Header
 	Status int
 }
 
-// NewStatusOnly returns one for a response.
+// NewStatusOnly returns a StatusOnly for one response.
 func NewStatusOnly() *StatusOnly { return &StatusOnly{http.Header{}, http.StatusOK} }
 
 // Header implements [http.ResponseWriter].
@@ -42,23 +43,24 @@ func (w *StatusOnly) Write(b []byte) (int, error) { return len(b), nil }
 // WriteHeader implements [http.ResponseWriter].
 func (w *StatusOnly) WriteHeader(status int) { w.Status = status }
 
-// A Tally is how requests were answered.
+// A Tally counts the responses to requests.
 type Tally struct {
-	Statuses map[int]int
-	Soonest  map[int]time.Duration // the least time that an answer took, by its status
+	Statuses map[int]int           // number of responses with each status
+	Soonest  map[int]time.Duration // shortest response time with each status
 	mu       sync.Mutex
-	took     []time.Duration // of the last of each client
+	took     []time.Duration // response times of the latest requests of each client
 }
 
-// String tells what no test judges.
+// String returns the number of responses with each status, and the median and 99th percentile of
+// the response times.
 func (a *Tally) String() string {
 	slices.Sort(a.took)
 	n := len(a.took)
-	return fmt.Sprintf("%v; half took %v or less, 99 of 100 %v", a.Statuses, a.took[n/2], a.took[n*99/100])
+	return fmt.Sprintf("%v; median %v, 99th percentile %v", a.Statuses, a.took[n/2], a.took[n*99/100])
 }
 
-// Bombard has clients send requests with the keys in turns, each at least one, until
-// done is closed.
+// Bombard sends requests from the given number of concurrent clients to h until done is closed. The
+// clients use the keys in turn. Each client sends at least one request.
 func Bombard(h http.Handler, clients int, keys []string, done <-chan struct{}) *Tally {
 	all := &Tally{Statuses: map[int]int{}, Soonest: map[int]time.Duration{}}
 	var workers sync.WaitGroup
@@ -98,16 +100,16 @@ func Bombard(h http.Handler, clients int, keys []string, done <-chan struct{}) *
 	return all
 }
 
-// BombardFor is Bombard for some time.
+// BombardFor is like Bombard, but stops after the duration d.
 func BombardFor(d time.Duration, h http.Handler, clients int, keys []string) *Tally {
 	done := make(chan struct{})
 	time.AfterFunc(d, func() { close(done) })
 	return Bombard(h, clients, keys, done)
 }
 
-// Spike bombards a service, whose store waits for its database as long as deadline, with
-// fifty times as many clients as before and after. Each answer must be 200 or, past the
-// deadline, 503; and when they are gone, 200.
+// Spike sends requests from 20 concurrent clients, then from 1,000, and then from 20 again. With 20
+// clients, all responses must have status 200. With 1,000 clients, a response may also have status
+// 503. Such a response must take at least deadline, which is the timeout of the service's store.
 func Spike(t *testing.T, h http.Handler, keys []string, d, deadline time.Duration) {
 	t.Helper()
 	const usual = 20
@@ -122,7 +124,7 @@ func Spike(t *testing.T, h http.Handler, keys []string, d, deadline time.Duratio
 			refused = got.Statuses[http.StatusServiceUnavailable]
 		}
 		if all := got.Statuses[http.StatusOK] + refused; all == 0 || all != sum(got.Statuses) {
-			t.Errorf("%d clients were answered %v, the soonest after %v", clients, got.Statuses, got.Soonest)
+			t.Errorf("%d clients: number of responses by status %v, shortest response times %v", clients, got.Statuses, got.Soonest)
 		}
 		t.Logf("%d clients: %v", clients, got)
 	}
@@ -135,14 +137,17 @@ func sum(counts map[int]int) (n int) {
 	return n
 }
 
-// Sustain bombards a service over a store with good keys for some time, after a quarter of
-// it in which pools and maps get their size. Each response must be 200. In a long run the
-// service must also keep no more than a few bytes per request.
+// Sustain sends requests with valid keys to a service with the given store for the duration d. All
+// responses must have status 200. In a long run, the heap may grow by at most 1 MiB or 16 bytes per
+// request, whichever is more.
+//
+// Before Sustain measures the heap, it sends requests for a quarter of d, so that pools and maps
+// reach their final size.
 func Sustain(t *testing.T, store tokenauth.Store, keys []string, d time.Duration) {
 	t.Helper()
-	m := tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: 100 * time.Millisecond})
+	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: 100 * time.Millisecond}))
 	user := func(_ context.Context, id string) (string, error) { return id, nil }
-	h := tokenauth.NewAuthenticator(m, user, nil).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h := must.Get(tokenauth.NewAuthenticator(m, user, nil)).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	run := func(d time.Duration) *Tally {
 		tally := BombardFor(d, h, 8, keys)
 		if err := m.Flush(t.Context()); err != nil {
@@ -159,20 +164,20 @@ func Sustain(t *testing.T, store tokenauth.Store, keys []string, d time.Duration
 	runtime.ReadMemStats(&memory[1])
 	requests := uint64(got.Statuses[http.StatusOK])
 	if len(got.Statuses) != 1 || requests == 0 {
-		t.Fatalf("not all were let in: %v", got.Statuses)
+		t.Fatalf("not all responses have status 200: %v", got.Statuses)
 	}
 	after := Heap()
 	runtime.KeepAlive(h)
 	runtime.KeepAlive(keys)
 	if Long() && after >= before+max(1<<20, 16*requests) {
-		t.Errorf("more than a few bytes a request are kept: heap %d KiB, then %d KiB after %d requests", before>>10, after>>10, requests)
+		t.Errorf("the heap grew from %d KiB to %d KiB during %d requests", before>>10, after>>10, requests)
 	}
-	t.Logf("%v; %d allocations a request, of which the client makes 4; heap %d KiB, then %d KiB; resident %s, then %s",
+	t.Logf("%v; %d allocations per request, 4 of them by the client; heap %d KiB before, %d KiB after; resident set size %s before, %s after",
 		got, (memory[1].Mallocs-memory[0].Mallocs)/requests, before>>10, after>>10, resident, Resident())
 }
 
-// Resident returns what the system says this process holds in memory; empty where it
-// does not say it as Linux does.
+// Resident returns the resident set size of this process, as Linux reports it. On other systems it
+// returns the empty string.
 func Resident() string {
 	status, _ := os.ReadFile("/proc/self/status")
 	_, rest, _ := strings.Cut(string(status), "VmRSS:")
@@ -180,10 +185,10 @@ func Resident() string {
 	return strings.TrimSpace(size)
 }
 
-// Heap returns how many bytes are in use.
+// Heap returns the number of bytes of reachable heap objects.
 func Heap() uint64 {
-	runtime.GC() // after which finalizers run,
-	runtime.GC() // and what they and pools held is gone
+	runtime.GC()
+	runtime.GC() // frees objects that finalizers and pools kept during the first collection
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc

@@ -1,5 +1,5 @@
-// Package sqldb holds what SQLite, PostgreSQL and MySQL do differently: SQL syntax, error codes,
-// and when to retry. It knows nothing about tokens and uses no database connection.
+// Package sqldb holds the differences between SQLite, PostgreSQL and MySQL: SQL syntax, error
+// codes, and when to retry. The package does not depend on tokens and uses no database connection.
 package sqldb
 
 import (
@@ -9,7 +9,7 @@ import (
 
 // An Engine describes how a database differs from the others.
 type Engine struct {
-	// Remote is true for a server, whose connection can break.
+	// Remote is true if the database is a server, so that the connection can break.
 	Remote bool
 
 	// Numbered is true if placeholders are $1, $2 and so on, and error codes are SQLSTATEs.
@@ -20,8 +20,8 @@ type Engine struct {
 	// such a condition finds no row, and two writers that hold gap locks deadlock.
 	Guards bool
 
-	// Latest is a format for a SELECT. Inside a transaction, the result also sees the rows that
-	// other transactions have committed after the transaction took its snapshot.
+	// Latest is a format whose argument is a SELECT. Inside a transaction, the resulting query also
+	// returns rows that other transactions have committed after the transaction took its snapshot.
 	Latest string
 }
 
@@ -32,8 +32,8 @@ var Engines = map[string]*Engine{
 	"mysql":      {Remote: true, Latest: "(%s LOCK IN SHARE MODE)"},
 }
 
-// Complete replaces {table} and {columns} in a query, and numbers the ? placeholders if the
-// engine numbers its placeholders.
+// Complete replaces {table} and {columns} in a query. If the engine numbers its placeholders,
+// Complete also replaces each ? by $1, $2 and so on.
 func (e *Engine) Complete(query, table, columns string) string {
 	query = strings.NewReplacer("{table}", table, "{columns}", columns).Replace(query)
 	if !e.Numbered {
@@ -46,11 +46,13 @@ func (e *Engine) Complete(query, table, columns string) string {
 	return strings.Join(parts, "")
 }
 
-// WhereIn returns the text after FROM that selects the rows of {table} whose column has one of
-// n values of a PostgreSQL type. The query may go on with AND and another condition.
+// WhereIn returns the text after FROM that selects the rows of {table} whose column has one of n
+// values. kind is the PostgreSQL type of the values. The caller may append AND and another
+// condition.
 //
-// PostgreSQL gets a subquery per value. With IN it would scan a table that has no statistics yet,
-// and drivers would keep that plan while the table grows.
+// For PostgreSQL, the text has one subquery per value. With IN, PostgreSQL would scan a table that
+// has no statistics yet. Drivers that cache the query plan would keep the slow plan while the table
+// grows.
 func (e *Engine) WhereIn(column, kind string, n int) string {
 	if !e.Numbered {
 		return "{table} WHERE " + column + " IN (" + Repeat("?", ", ", n) + ")"
@@ -60,5 +62,5 @@ func (e *Engine) WhereIn(column, kind string, n int) string {
 		WHERE true`
 }
 
-// Repeat returns item n times, with a separator between two items.
+// Repeat returns n copies of item, with separator between two copies.
 func Repeat(item, separator string, n int) string { return strings.Repeat(item+separator, n-1) + item }

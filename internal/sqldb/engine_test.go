@@ -6,7 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A wrong number would store the value of one column in another.
+// Complete must number the placeholders of PostgreSQL in order. With a wrong number, an INSERT
+// would store a value in the wrong column.
 func TestCompleteNumbersPlaceholders(t *testing.T) {
 	t.Parallel()
 	const query = "INSERT INTO {table} ({columns}) VALUES (?, ?, ?)"

@@ -12,7 +12,8 @@ import (
 // The functions in this file classify the errors of database drivers without importing a driver.
 
 var (
-	// The database rolled the statement back because of a concurrent statement. A retry can succeed.
+	// The database rolled the statement back because of a concurrent statement. A retry can
+	// succeed.
 	rolledBackCodes = []string{
 		"40001", "40P01", // PostgreSQL: serialization failure, deadlock
 		"1213", "1205", // MySQL: deadlock (also a conflict in Galera), lock wait timeout
@@ -20,12 +21,12 @@ var (
 		"3101", // MySQL: a conflict with another member of a replication group
 		"locked",
 	}
-	// A unique key would have been violated.
+	// The statement would have violated a unique key.
 	duplicateCodes = []string{
 		"23505", "1062", "unique",
 		"42P07", "42710", // PostgreSQL: concurrent CREATE TABLE IF NOT EXISTS
 	}
-	// The server stopped, or closed the connection, during the statement.
+	// The server stopped or closed the connection while it executed the statement.
 	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180", "1317", "1927"}
 )
 
@@ -33,7 +34,7 @@ var (
 // statement, so that a retry can succeed.
 func IsRolledBack(err error) bool { return slices.Contains(rolledBackCodes, code(err)) }
 
-// IsDuplicate reports whether a statement would have violated a unique key.
+// IsDuplicate reports whether a statement failed because it would have violated a unique key.
 func IsDuplicate(err error) bool { return slices.Contains(duplicateCodes, code(err)) }
 
 // IsLost reports whether the connection failed, so that the outcome of a statement is unknown.
@@ -43,15 +44,16 @@ func (e *Engine) IsLost(err error) bool {
 		e.Numbered && strings.HasPrefix(c, "08")) // SQLSTATE class 08: connection exception
 }
 
-// IsRejected reports whether the database says that it did not execute a statement, for another
-// reason than a unique key: it rolled the statement back, is read-only, or its disk is full.
+// IsRejected reports whether the error proves that the database did not execute a statement. For
+// example, the database rolled the statement back, is read-only, or has no free disk space. If a
+// unique key would have been violated, IsRejected returns false.
 func (e *Engine) IsRejected(err error) bool {
 	return err != nil && !IsDuplicate(err) && !e.IsLost(err)
 }
 
-// HideValues replaces the text of an error about a unique key, because MySQL writes the values
-// of the row into that text. The driver's error stays in the chain. Other errors are returned as
-// they are.
+// HideValues replaces the text of an error about a violated unique key, because MySQL writes the
+// values of the row into that text. The error of the driver stays in the chain. HideValues returns
+// other errors unchanged.
 func HideValues(err error) error {
 	if IsDuplicate(err) {
 		return duplicateError{err}
@@ -64,8 +66,9 @@ type duplicateError struct{ cause error }
 func (duplicateError) Error() string   { return "a unique key was violated" }
 func (e duplicateError) Unwrap() error { return e.cause }
 
-// code returns the code of a database error: PostgreSQL's SQLSTATE, MySQL's number, or a word for
-// SQLite, whose drivers have only the text in common. It is empty for any other error.
+// code returns the code of a database error: the SQLSTATE for PostgreSQL, the error number for
+// MySQL, or a word for SQLite. SQLite drivers have only the text of the error in common, so code
+// derives the word from the text. For any other error, the code is empty.
 func code(err error) string {
 	var state interface{ SQLState() string } // pgx, lib/pq
 	if errors.As(err, &state) {
@@ -78,7 +81,7 @@ func code(err error) string {
 		}
 		switch {
 		case strings.Contains(text, "database is locked"), strings.Contains(text, "database table is locked"):
-			return "locked" // the latter if connections share a cache
+			return "locked" // the second text occurs if connections share a cache
 		case strings.Contains(text, "UNIQUE constraint failed"):
 			return "unique"
 		}
@@ -86,11 +89,12 @@ func code(err error) string {
 	return ""
 }
 
-// MaxAttempts is how often a call executes its statement at most.
+// MaxAttempts is the maximum number of times that a call executes its statement.
 const MaxAttempts = 5
 
-// Pause waits before the next attempt: a random time of up to 10 ms after the first attempt, up to
-// 20 ms after the second, and so on. It returns false if ctx ended.
+// Pause waits for a random time before the next attempt. The maximum is 10 ms after the first
+// attempt, and doubles after each further attempt. If ctx ends during the wait, Pause returns
+// false.
 func Pause(ctx context.Context, attempt int) bool {
 	select {
 	case <-time.After(rand.N(10 * time.Millisecond << (attempt - 1))):

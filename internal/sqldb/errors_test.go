@@ -10,17 +10,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The errors in this file have the form of the drivers' errors. The tests in integration/ produce
-// errors on real servers.
+// The errors in this file have the same form as the errors of database drivers. The tests in
+// integration/ cause such errors on real servers.
 
-// A stateError has the form of an error of pgx or lib/pq.
+// A stateError has a method SQLState, like the errors of pgx and lib/pq.
 type stateError string
 
 func (e stateError) Error() string    { return "ERROR: something (SQLSTATE " + string(e) + ")" }
 func (e stateError) SQLState() string { return string(e) }
 
-// If a rolled-back statement is not retried, requests fail under load. If a statement with an
-// unknown outcome is retried, it may be executed twice.
+// The store retries a statement only if IsRolledBack reports true. Without retries, requests would
+// fail under load. A retry of a statement whose outcome is unknown could execute the statement
+// twice.
 func TestClassesOfErrors(t *testing.T) {
 	t.Parallel()
 	const rolledBack, duplicate, lost, rejected = "rolled back", "duplicate", "lost", "rejected"
@@ -46,29 +47,30 @@ func TestClassesOfErrors(t *testing.T) {
 		{"postgresql", stateError("08006"), lost},
 		{"postgresql", driver.ErrBadConn, lost},
 		{"postgresql", errors.New("read: connection reset by peer"), lost},
-		{"mysql", errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), lost}, // Galera
+		{"mysql", errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), lost}, // sent by Galera
 		{"mysql", errors.New("Error 1317 (70100): Query execution was interrupted"), lost},
-		{"mysql", errors.New("Error 1927 (70100): Connection was killed"), lost}, // MariaDB
+		{"mysql", errors.New("Error 1927 (70100): Connection was killed"), lost}, // sent by MariaDB
 		{"mysql", errors.New("invalid connection"), lost},
 		{"mysql", driver.ErrBadConn, lost},
 		{"mysql", errors.New("Error 1"), lost},
-		{"postgresql", stateError("25006"), rejected}, // read-only
-		{"postgresql", stateError("53100"), rejected}, // disk full
-		{"postgresql", stateError("42P01"), rejected}, // no such table
+		{"postgresql", stateError("25006"), rejected}, // the database is read-only
+		{"postgresql", stateError("53100"), rejected}, // the disk is full
+		{"postgresql", stateError("42P01"), rejected}, // the table does not exist
 		{"mysql", errors.New("Error 1146 (42S02): Table 't' doesn't exist"), rejected},
-		{"mysql", errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), rejected}, // Galera without quorum
+		{"mysql", errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), rejected}, // sent by a Galera node without quorum
 		{"mysql", errors.New("Error 1290 (HY000): read-only"), rejected},
 		{"sqlite", errors.New("attempt to write a readonly database (8)"), rejected},
 	} {
 		e := Engines[c.engine]
-		require.Equal(t, c.want == rolledBack, IsRolledBack(c.err), "rolled back: %v", c.err)
-		require.Equal(t, c.want == duplicate, IsDuplicate(c.err), "duplicate: %v", c.err)
-		require.Equal(t, c.want == lost, e.IsLost(c.err), "lost: %v", c.err)
-		require.Equal(t, c.want == rejected || c.want == rolledBack, e.IsRejected(c.err), "rejected: %v", c.err)
+		require.Equal(t, c.want == rolledBack, IsRolledBack(c.err), "IsRolledBack of the error %v", c.err)
+		require.Equal(t, c.want == duplicate, IsDuplicate(c.err), "IsDuplicate of the error %v", c.err)
+		require.Equal(t, c.want == lost, e.IsLost(c.err), "IsLost of the error %v", c.err)
+		require.Equal(t, c.want == rejected || c.want == rolledBack, e.IsRejected(c.err), "IsRejected of the error %v", c.err)
 	}
 }
 
-// MySQL writes the digest of a key into the text of the error.
+// HideValues must remove the text of a duplicate-key error, because MySQL includes the digest of
+// the key in that text.
 func TestHideValues(t *testing.T) {
 	t.Parallel()
 	err := errors.New("Error 1062 (23000): Duplicate entry 'secret' for key 'digest'")

@@ -1,5 +1,6 @@
-// Package syntax says what texts a token may be made of. Its errors are for
-// people, and never repeat what they refuse.
+// Package syntax checks the texts of a token: user IDs, names, IDs and scopes. An error text is the
+// rest of a sentence that begins with the name of the field, such as "must not be empty". An error
+// never contains the refused text.
 package syntax
 
 import (
@@ -19,44 +20,44 @@ const (
 	maxScopeBytes  = 128
 )
 
-// UserID checks the opaque ID of a user: 1 to 255 bytes of UTF-8 without
-// control characters.
+// UserID returns an error if id is not 1 to 255 bytes of valid UTF-8 without control characters.
 func UserID(id string) error {
 	switch {
 	case id == "":
-		return errors.New("empty user ID")
+		return errors.New("must not be empty")
 	case len(id) > maxUserIDBytes:
-		return fmt.Errorf("user ID of more than %d bytes", maxUserIDBytes)
+		return fmt.Errorf("must not be longer than %d bytes", maxUserIDBytes)
 	case !utf8.ValidString(id):
-		return errors.New("user ID is not valid UTF-8")
+		return errors.New("must be valid UTF-8")
 	case strings.ContainsFunc(id, unicode.IsControl):
-		return errors.New("user ID with a control character")
+		return errors.New("must not contain a control character")
 	}
 	return nil
 }
 
-// Name trims a name and checks it. What is refused could not be seen or typed
-// again in a list of tokens, or would bend the line it stands in.
+// Name trims a name and checks it. The trimmed name must have 1 to 64 characters. Name refuses
+// invisible names, because nobody could read or type them. Name also refuses characters that change
+// the layout of the line around the name.
 func Name(name string) (string, error) {
 	if !utf8.ValidString(name) {
-		return "", errors.New("name is not valid UTF-8")
+		return "", errors.New("must be valid UTF-8")
 	}
 	name = strings.TrimSpace(name)
 	switch {
 	case name == "":
-		return "", errors.New("empty name")
+		return "", errors.New("must not be empty")
 	case utf8.RuneCountInString(name) > maxNameRunes:
-		return "", fmt.Errorf("name of more than %d characters", maxNameRunes)
+		return "", fmt.Errorf("must not be longer than %d characters", maxNameRunes)
 	case strings.ContainsFunc(name, UnsafeInName):
-		return "", errors.New("name with a control or invisible character")
+		return "", errors.New("must not contain a control or invisible character")
 	case !strings.ContainsFunc(name, isVisible):
-		return "", errors.New("name of nothing that can be seen")
+		return "", errors.New("must contain a visible character")
 	}
 	return name, nil
 }
 
-// isVisible reports whether a character alone is seen. Some that count as letters and
-// symbols are blank: fillers of Hangul, and a pattern of Braille without dots.
+// isVisible reports whether a character is visible by itself. The Hangul fillers and the Braille
+// pattern without dots are blank, although Unicode counts them as letters and symbols.
 func isVisible(r rune) bool {
 	switch r {
 	case '\u115f', '\u1160', '\u3164', '\uffa0', '\u2800':
@@ -65,8 +66,8 @@ func isVisible(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S)
 }
 
-// UnsafeInName reports whether a name must not hold a character. U+200C and U+200D it
-// may: several scripts, and emoji made of several characters, are not spelt without them.
+// UnsafeInName reports whether a name must not contain the character r. The joiners U+200C and
+// U+200D are allowed, because several scripts and many emoji need them.
 func UnsafeInName(r rune) bool {
 	switch r {
 	case '\u200b', '\u2028', '\u2029', '\u2060', '\ufeff':
@@ -75,9 +76,9 @@ func UnsafeInName(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }
 
-// IsWord reports whether s is 1 to 64 letters, digits, - and _ of ASCII, as the
-// IDs of tokens are. What is no word is not looked up: some databases answer odd
-// bytes with an error instead of no row.
+// IsWord reports whether s consists of 1 to 64 ASCII letters, digits, hyphens and underscores, like
+// a token ID. Callers pass no other ID to a database. For an ID with invalid bytes, some databases
+// return an error instead of no row.
 func IsWord(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -88,7 +89,8 @@ func IsWord(s string) bool {
 	return s != "" && len(s) <= maxWordBytes
 }
 
-// ScopeSet returns the scopes that exist as a set; nil, which means any, if there are none.
+// ScopeSet returns the set of known scopes. If scopes is empty, ScopeSet returns nil, which means
+// that all scopes are known.
 func ScopeSet(scopes []string) map[string]bool {
 	if len(scopes) == 0 {
 		return nil
@@ -100,9 +102,8 @@ func ScopeSet(scopes []string) map[string]bool {
 	return set
 }
 
-// Scopes returns scopes sorted and without duplicates, in a slice of its own: at
-// most 100 of the scope-tokens of RFC 6749 section 3.3. A non-nil known holds
-// the scopes that exist.
+// Scopes checks scopes and returns a sorted copy without duplicates. Scopes refuses more than 100
+// scopes. If known is not nil, Scopes also refuses scopes that are not in known.
 func Scopes(scopes []string, known map[string]bool) ([]string, error) {
 	if len(scopes) == 0 {
 		return nil, nil
@@ -112,29 +113,30 @@ func Scopes(scopes []string, known map[string]bool) ([]string, error) {
 			return nil, err
 		}
 		if known != nil && !known[s] {
-			return nil, errors.New("unknown scope")
+			return nil, errors.New("must not contain an unknown scope")
 		}
 	}
 	sorted := slices.Compact(slices.Sorted(slices.Values(scopes)))
 	if len(sorted) > maxScopes {
-		return nil, fmt.Errorf("more than %d scopes", maxScopes)
+		return nil, fmt.Errorf("must not be more than %d", maxScopes)
 	}
 	return sorted, nil
 }
 
-// Scope checks a scope-token of RFC 6749 section 3.3, of at most 128 characters.
+// Scope returns an error if scope is not a scope-token of RFC 6749 section 3.3 or is longer than
+// 128 characters.
 func Scope(scope string) error {
 	if scope == "" || len(scope) > maxScopeBytes {
-		return fmt.Errorf("scope must be 1 to %d characters long", maxScopeBytes)
+		return fmt.Errorf("must be 1 to %d characters long", maxScopeBytes)
 	}
 	if !IsQuotable(scope) || strings.Contains(scope, " ") {
-		return errors.New("scope with a character that RFC 6749 section 3.3 does not allow")
+		return errors.New("must not contain a character that RFC 6749 section 3.3 forbids")
 	}
 	return nil
 }
 
-// IsQuotable reports whether s may stand in a quoted-string as it is (RFC 9110
-// section 5.6.4): printable ASCII without quote and backslash.
+// IsQuotable reports whether s can be part of a quoted-string of RFC 9110 section 5.6.4 without
+// escaping: it must be printable ASCII without quotation marks and backslashes.
 func IsQuotable(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {

@@ -11,7 +11,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-var goodNames = map[string]string{ // what is given and what is kept
+var goodNames = map[string]string{ // names that Name must accept, by description
 	"plain":                    "ci",
 	"one character":            "x",
 	"64 letters":               strings.Repeat("a", 64),
@@ -32,12 +32,12 @@ var goodNames = map[string]string{ // what is given and what is kept
 	"S22 SQL":                  "'; DROP TABLE tokens;--",
 }
 
-// What people call their tokens must be kept as it is: a name that comes back
-// changed is one that can't be found again.
+// Name must remove the space around an accepted name and change nothing else. Otherwise users would
+// not find their token by its name.
 func TestGoodNames(t *testing.T) {
 	t.Parallel()
 	for what, name := range goodNames {
-		for _, space := range []string{"", " ", "\t", "\n", "\u00a0", "\u3000", " \r\n"} { // S3: trimmed on both sides
+		for _, space := range []string{"", " ", "\t", "\n", "\u00a0", "\u3000", " \r\n"} { // Name removes space on both sides. Case S3.
 			got, err := syntax.Name(space + name + space)
 			require.NoError(t, err, what)
 			require.Equal(t, name, got, what)
@@ -76,19 +76,19 @@ var badNames = map[string]string{
 	"S4 surrogate":                "a\xed\xa0\x80",
 }
 
-// What can't be seen in a list of tokens, or bends the line it stands in, makes
-// somebody revoke the wrong one.
+// Name must refuse a name that is invisible or changes how the text around it is displayed.
+// Otherwise users could revoke the wrong token.
 func TestBadNames(t *testing.T) {
 	t.Parallel()
 	for what, name := range badNames {
 		got, err := syntax.Name(name)
 		require.Error(t, err, what)
 		require.Empty(t, got, what)
-		require.True(t, name == "" || !strings.Contains(err.Error(), name), "%s: the error repeats it", what)
+		require.True(t, name == "" || !strings.Contains(err.Error(), name), "%s: the error must not contain the refused text", what)
 	}
 }
 
-// S22: a user is whatever the service says, as long as every database keeps it.
+// UserID must accept every ID that all supported databases store unchanged. Case S22.
 func TestUserID(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{
@@ -103,7 +103,7 @@ func TestUserID(t *testing.T) {
 	} {
 		err := syntax.UserID(id)
 		require.Error(t, err, what)
-		require.True(t, id == "" || !strings.Contains(err.Error(), id), "%s: the error repeats it", what)
+		require.True(t, id == "" || !strings.Contains(err.Error(), id), "%s: the error must not contain the refused text", what)
 	}
 }
 
@@ -111,13 +111,13 @@ var goodScopes = []string{
 	"a", "read", "Read", "read:all", "repo:*", "*", "https://x/y?z=1", "!", "~", "[", "]", "#", strings.Repeat("a", 128),
 }
 
-var badScopes = map[string]string{ // RFC 6749 section 3.3
+var badScopes = map[string]string{ // scopes that RFC 6749 section 3.3 or the length limit forbids
 	"empty": "", "space": "a b", "leading space": " a", "only a space": " ", "quote": `a"b`, "backslash": `a\b`, "tab": "a\tb",
 	"NUL": "a\x00", "line feed": "a\n", "DEL": "a\x7f", "not ASCII": "é", "invalid UTF-8": "\xff", "129 characters": strings.Repeat("a", 129),
 }
 
-// P4: a scope stands in a header, in a column with a space between two, and in
-// the service's own code: what does not survive one of these is refused.
+// Scopes are written to response headers. In the database, a column holds the scopes of a token,
+// separated by spaces. Scopes must refuse a scope that cannot be stored in these formats. Case P4.
 func TestScopes(t *testing.T) {
 	t.Parallel()
 	got, err := syntax.Scopes(goodScopes, nil)
@@ -131,14 +131,15 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// Two lists of the same scopes are one token's rights: they must be one value.
+// Scopes must return the same result for two lists of the same scopes, even if the lists have
+// another order or duplicates.
 func TestScopesAreASet(t *testing.T) {
 	t.Parallel()
 	given := []string{"b", "a", "b", "a", "B"}
 	got, err := syntax.Scopes(given, nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"B", "a", "b"}, got)
-	require.Equal(t, []string{"b", "a", "b", "a", "B"}, given, "the caller's slice was changed")
+	require.Equal(t, []string{"b", "a", "b", "a", "B"}, given, "Scopes must not change the caller's slice")
 	for _, none := range [][]string{nil, {}} {
 		got, err := syntax.Scopes(none, map[string]bool{})
 		require.NoError(t, err)
@@ -152,12 +153,13 @@ func TestScopesAreASet(t *testing.T) {
 	_, err = syntax.Scopes(many[:100], nil)
 	require.NoError(t, err)
 	_, err = syntax.Scopes(many[:101], nil)
-	require.Error(t, err, "101 scopes")
+	require.Error(t, err, "Scopes must refuse 101 scopes")
 	_, err = syntax.Scopes(many, nil)
-	require.Error(t, err, "10 000 scopes")
+	require.Error(t, err, "Scopes must refuse 10,000 scopes")
 }
 
-// A mistyped scope would make a token that is refused where it is needed.
+// Scopes must refuse an unknown scope when a token is created. Otherwise a token with a mistyped
+// scope would be issued, and requests with its key would get status 403.
 func TestUnknownScopes(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{"read": true, "write": true}
@@ -180,7 +182,8 @@ func TestIsWord(t *testing.T) {
 	}
 }
 
-// Every byte: what a quoted-string holds without escaping, by RFC 9110 section 5.6.4.
+// IsQuotable must accept printable ASCII except the quotation mark and the backslash. It must
+// refuse every other byte.
 func TestIsQuotable(t *testing.T) {
 	t.Parallel()
 	require.True(t, syntax.IsQuotable(""))
@@ -191,7 +194,8 @@ func TestIsQuotable(t *testing.T) {
 	}
 }
 
-// FuzzName: what is accepted is kept, so accepting it again must change nothing.
+// FuzzName checks that Name accepts each name that it has returned, and returns that name
+// unchanged.
 func FuzzName(f *testing.F) {
 	for _, names := range []map[string]string{goodNames, badNames} {
 		for _, name := range names {
@@ -215,8 +219,8 @@ func FuzzName(f *testing.F) {
 	})
 }
 
-// FuzzScopes: what is accepted survives the column it is kept in, and being
-// accepted again.
+// FuzzScopes checks that accepted scopes are unchanged after they are joined with spaces and split
+// again. It also checks that Scopes accepts its own results and returns them unchanged.
 func FuzzScopes(f *testing.F) {
 	f.Add(strings.Join(goodScopes, " "))
 	for _, scope := range badScopes {

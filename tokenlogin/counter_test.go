@@ -1,22 +1,22 @@
-package tokenapi_test
+package tokenlogin_test
 
 import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
 )
 
-// Who tries from an address that must wait does not make the account wait anew at
-// addresses that need not.
+// An attempt from an address that must wait does not count as a failure of the account. The user
+// can still sign in from another address. Case L3.
 func TestL3_RefusalsOfAnAddressDelayNoAccount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -28,7 +28,7 @@ func TestL3_RefusalsOfAnAddressDelayNoAccount(t *testing.T) {
 			fail(home, fmt.Sprint("user", i))
 			time.Sleep(10 * time.Minute)
 		}
-		fail(home, "user30") // the address waits for minutes
+		fail(home, "user30") // after this failure, the address must wait for minutes
 		for range 7 {
 			fail(elsewhere, "bob")
 			time.Sleep(4 * time.Second)
@@ -38,9 +38,8 @@ func TestL3_RefusalsOfAnAddressDelayNoAccount(t *testing.T) {
 	})
 }
 
-// What was no failure must leave no wait: else one who signs in at an address where some
-// failed would make all others there wait again, and keep those failures from being
-// forgotten.
+// A success must not extend the wait of its address. Otherwise the successes of one user would make
+// all other users at that address wait, and old failures would never be forgotten. Case L7.
 func TestL7_SuccessDelaysNobodyElse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -54,12 +53,12 @@ func TestL7_SuccessDelaysNobodyElse(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 		}
 		require.Equal(t, http.StatusBadRequest, s.post(t, home, "user30", "wrong").Code)
-		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code, "the failures of an hour ago are forgotten")
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code, "failures older than an hour no longer count")
 	})
 }
 
-// postAtOnce sends n attempts on an account at once, each from another address if that is
-// empty, and returns how often each status was answered.
+// postAtOnce sends n concurrent login attempts on an account. It returns the number of responses by
+// status. If address is empty, each attempt comes from a different address.
 func (s *loginService) postAtOnce(t testing.TB, n int, address, username, password string) map[int]int {
 	var mu sync.Mutex
 	statuses := map[int]int{}
@@ -80,9 +79,8 @@ func (s *loginService) postAtOnce(t testing.TB, n int, address, username, passwo
 	return statuses
 }
 
-// Whoever starts twelve programs with the right password must get in with each: attempts
-// that still run are no failures. Neither at one address nor at many, nor after a few
-// failures.
+// Twelve concurrent logins on one account with the right password must all succeed. This holds for
+// one address, for many addresses, and after a few failures. Case L7.
 func TestL7_RightPasswordsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -92,13 +90,13 @@ func TestL7_RightPasswordsAtOnce(t *testing.T) {
 		for range 5 {
 			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "ada", "wrong").Code)
 		}
-		require.Equal(t, map[int]int{429: 3}, s.postAtOnce(t, 3, elsewhere, "ada", "right"), "in the wait")
+		require.Equal(t, map[int]int{429: 3}, s.postAtOnce(t, 3, elsewhere, "ada", "right"), "attempts during the wait get 429")
 		time.Sleep(time.Second)
-		require.Equal(t, map[int]int{200: 12}, s.postAtOnce(t, 12, elsewhere, "ada", "right"), "after it")
+		require.Equal(t, map[int]int{200: 12}, s.postAtOnce(t, 12, elsewhere, "ada", "right"), "all concurrent logins after the wait succeed")
 	})
 }
 
-// An address that many share is no reason to refuse them either.
+// Many users can sign in concurrently from one address. Case L7.
 func TestL7_ManyUsersOfOneAddressAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -113,8 +111,9 @@ func TestL7_ManyUsersOfOneAddressAtOnce(t *testing.T) {
 	})
 }
 
-// Guesses at once must gain nothing: no more are checked than one after the other, on a
-// new row, on one with failures, and on one whose wait is over.
+// The endpoint must check no more concurrent guesses than sequential guesses. Otherwise an attacker
+// could try more passwords. This holds without failures, after some failures, and after a wait.
+// Case L8.
 func TestL8_NoMoreGuessesAtOnceThanInTurn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -133,7 +132,8 @@ func TestL8_NoMoreGuessesAtOnceThanInTurn(t *testing.T) {
 	})
 }
 
-// The wait for others is short, and ends for a client that is gone; neither counts.
+// An attempt waits at most five seconds for other attempts, and only until its client disconnects.
+// An attempt that ends while it waits does not count as a failure. Case L8.
 func TestL8_NobodyWaitsForOthersForLong(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -145,13 +145,13 @@ func TestL8_NobodyWaitsForOthersForLong(t *testing.T) {
 		}
 		synctest.Wait()
 		begin := time.Now()
-		ctx, hangUp := context.WithCancel(t.Context())
+		ctx, disconnect := context.WithCancel(t.Context())
 		all.Go(func() {
 			s.postWithin(ctx, t)
 			require.Zero(t, time.Since(begin))
 		})
 		synctest.Wait()
-		hangUp()
+		disconnect()
 		synctest.Wait()
 		w := s.post(t, home, "ada", "right")
 		require.Equal(t, http.StatusServiceUnavailable, w.Code)
@@ -159,12 +159,12 @@ func TestL8_NobodyWaitsForOthersForLong(t *testing.T) {
 		require.Equal(t, 5*time.Second, time.Since(begin))
 		close(release)
 		all.Wait()
-		require.Equal(t, map[int]int{400: 5, 429: 5}, s.postAtOnce(t, 10, elsewhere, "ada", "wrong"), "the row is as at first")
+		require.Equal(t, map[int]int{400: 5, 429: 5}, s.postAtOnce(t, 10, elsewhere, "ada", "wrong"), "attempts that ended while they waited are not failures")
 	})
 }
 
-// Who hangs up while others' passwords are looked at has not failed: a client that is
-// in a hurry must lock nobody out.
+// If a client disconnects before the check of its password begins, the attempt is not a failure.
+// Otherwise a client with a short timeout would lock its user out. Case L8.
 func TestL8_HangingUpBeforeTheCheckIsNoFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -175,14 +175,14 @@ func TestL8_HangingUpBeforeTheCheckIsNoFailure(t *testing.T) {
 			all.Go(func() { s.post(t, elsewhere, fmt.Sprint("user", i), "wrong") })
 		}
 		synctest.Wait()
-		ctx, hangUp := context.WithCancel(t.Context())
+		ctx, disconnect := context.WithCancel(t.Context())
 		for range 5 {
 			all.Go(func() {
 				s.postWithin(ctx, t)
 			})
 		}
 		synctest.Wait()
-		hangUp()
+		disconnect()
 		synctest.Wait()
 		close(release)
 		all.Wait()
@@ -192,10 +192,9 @@ func TestL8_HangingUpBeforeTheCheckIsNoFailure(t *testing.T) {
 	})
 }
 
-// postWithin signs ada in, by a client that may hang up.
+// postWithin sends a login of ada with the right password. The client disconnects when ctx is
+// canceled.
 func (s *loginService) postWithin(ctx context.Context, t *testing.T) {
 	t.Helper()
-	r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"right"}`)).WithContext(ctx)
-	r.Header.Set("Content-Type", "application/json")
-	sendRequest(t, s.mux, r)
+	apitest.Do(t, s.mux, loginRequest(home, "ada", "right").WithContext(ctx))
 }

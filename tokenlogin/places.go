@@ -1,4 +1,4 @@
-package tokenapi
+package tokenlogin
 
 import (
 	"crypto/sha256"
@@ -6,16 +6,19 @@ import (
 	"sync"
 )
 
-// places are the addresses from which accounts signed in last. Failures from there
-// count apart, so that strangers can't lock a user out of them.
+// places are the addresses from which each account has signed in most recently. Failures from these
+// addresses are counted separately. Therefore strangers cannot lock the user out at these
+// addresses.
 type places struct {
-	max int // accounts
+	max int // maximum number of accounts
 
 	mu   sync.Mutex
 	last map[[sha256.Size]byte][][sha256.Size]byte
 }
 
-const maxPlaces = 8 // of an account: whoever has one can't push out those of others
+// maxPlaces is the maximum number of addresses per account. Therefore one account cannot displace
+// the addresses of other accounts.
+const maxPlaces = 8
 
 func newPlaces() *places {
 	return &places{max: maxEntries, last: map[[sha256.Size]byte][][sha256.Size]byte{}}
@@ -33,7 +36,7 @@ func (p *places) add(account, address string) {
 	key, place := sha256.Sum256([]byte(account)), sha256.Sum256([]byte(address))
 	last, known := p.last[key]
 	if !known && len(p.last) >= p.max {
-		for other := range p.last { // any
+		for other := range p.last { // delete one arbitrary account
 			delete(p.last, other)
 			break
 		}

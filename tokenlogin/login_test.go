@@ -1,82 +1,22 @@
-package tokenapi_test
+package tokenlogin_test
 
 import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/tokenapi"
-	"github.com/go-tokenauth/tokenauth/tokenauthtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
 
-// A loginService knows ada and bob, whose password is "right", and oscar, who may
-// not sign in. Time is that of synctest's bubble: nothing waits.
-type loginService struct {
-	*tokenauthtest.Kit
-	mux    *http.ServeMux
-	login  http.Handler
-	checks atomic.Int64
-	slow   time.Duration // how long it takes to hash
-	check  func() error
-}
-
-func newLoginService(t testing.TB, managerOpts *tokenauth.Options, opts *tokenapi.LoginOptions) *loginService {
-	t.Helper()
-	s := &loginService{Kit: tokenauthtest.New(t, managerOpts), mux: http.NewServeMux(), check: func() error { return nil }}
-	s.login = tokenapi.NewLogin(s.Manager, func(_ context.Context, username, password string) (string, error) {
-		s.checks.Add(1)
-		if err := s.check(); err != nil {
-			return "", err
-		}
-		switch username {
-		case "oscar":
-			return "", tokenauth.ErrNoUser
-		case "ada", "bob":
-		default:
-			if !strings.HasPrefix(username, "user") {
-				return "", nil // and without hashing anything
-			}
-		}
-		time.Sleep(s.slow)
-		if password != "right" {
-			return "", nil
-		}
-		return username + "'s ID", nil
-	}, opts)
-	s.mux.Handle("/api/login", s.login)
-	return s
-}
-
-// post logs in from an address.
-func (s *loginService) post(t testing.TB, address, username, password string, headers ...header) *httptest.ResponseRecorder {
-	t.Helper()
-	r := httptest.NewRequest("POST", "/api/login", strings.NewReader(fmt.Sprintf(`{"username":%q,"password":%q}`, username, password)))
-	r.Header.Set("Content-Type", "application/json")
-	r.RemoteAddr = address
-	for _, line := range headers {
-		r.Header.Set(line.name, line.value)
-	}
-	return sendRequest(t, s.mux, r)
-}
-
-// bubble runs f where time passes only when everybody waits for it.
-func bubble(t *testing.T, f func(t *testing.T)) {
-	t.Parallel()
-	synctest.Test(t, f)
-}
-
-const home, elsewhere = "192.0.2.1:1234", "198.51.100.7:1234"
-
+// The response has the members that clients of Django REST Framework and of knox read.
 func TestLoginAnswersAsDRFAndKnoxDo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{DefaultTTL: time.Hour}, nil)
@@ -84,21 +24,36 @@ func TestLoginAnswersAsDRFAndKnoxDo(t *testing.T) {
 		require.Equal(t, http.StatusOK, w.Code, w.Body)
 		got := decode[struct {
 			token
-			Token string
+			Token  string
+			Expiry *string
 		}](t, w)
+		require.Equal(t, got.Key, got.Token)
 		require.Equal(t, "2026-03-01T13:00:00Z", *got.Expiry)
 		require.Equal(t, *got.Expiry, *got.ExpiresAt)
 		require.Equal(t, "curl/8.5.0", got.Name)
 		made, err := s.Manager.Authenticate(context.Background(), got.Token)
 		require.NoError(t, err)
 		require.Equal(t, "ada's ID", made.UserID)
+		require.Equal(t, "ada's ID", got.UserID)
 		require.Equal(t, got.ID, made.ID)
-		require.NotContains(t, w.Body.String(), "ada", "the service's own ID of the user")
 	})
 }
 
-// Whoever tries usernames learns nothing from an answer nor from its time, even
-// where the service forgets to hash for a user who does not exist.
+// For a token that never expires, the response omits "expires_at" and has "expiry": null, which is
+// what knox sends.
+func TestLoginWithoutExpiry(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newLoginService(t, nil, nil).post(t, home, "ada", "right")
+		require.Equal(t, http.StatusOK, w.Code)
+		members := decode[map[string]any](t, w)
+		require.NotContains(t, members, "expires_at")
+		require.Contains(t, members, "expiry")
+		require.Nil(t, members["expiry"])
+	})
+}
+
+// Neither the response nor its duration reveals which usernames exist. This holds even if the
+// service does not hash the password for an unknown username. Case L1.
 func TestL1_OneAnswerInOneTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -118,52 +73,53 @@ func TestL1_OneAnswerInOneTime(t *testing.T) {
 	})
 }
 
+// A login with a malformed body is refused before the password is checked. The tests of package
+// body have more refused bodies. Case L8.
 func TestL8_HostileBodies(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
-		form := header{"Content-Type", "application/x-www-form-urlencoded"}
+		form := []header{{"Content-Type", "application/x-www-form-urlencoded"}}
 		for _, c := range []struct {
 			name, body string
-			header     header
+			headers    []header
 			status     int
 			field      string
 		}{
-			{"10 MiB password", `{"username":"ada","password":"` + strings.Repeat("x", 10<<20) + `"}`, header{}, 413, ""},
+			{"10 MiB password", `{"username":"ada","password":"` + strings.Repeat("x", 10<<20) + `"}`, nil, 413, ""},
 			{"10 MiB form", "username=ada&password=" + strings.Repeat("x", 10<<20), form, 413, ""},
-			{"NUL", `{"username":"ada","password":"right\u0000"}`, header{}, 400, "#/password"},
+			{"NUL", `{"username":"ada","password":"right\u0000"}`, nil, 400, "#/password"},
 			{"NUL, form", "username=ada%00&password=right", form, 400, "#/username"},
-			{"invalid UTF-8", "{\"username\":\"ada\",\"password\":\"right\xff\"}", header{}, 400, ""},
+			{"invalid UTF-8", "{\"username\":\"ada\",\"password\":\"right\xff\"}", nil, 400, ""},
 			{"invalid UTF-8, form", "username=ada&password=right%ff", form, 400, "#/password"},
 			{"malformed form", "username=ada&password=%zz", form, 400, ""},
 			{"semicolons", "username=ada;password=right", form, 400, ""},
-			{"empty", `{}`, header{}, 400, "#/username"},
+			{"empty object", `{}`, nil, 400, "#/username"},
 			{"empty form", "", form, 400, "#/username"},
-			{"no password", `{"username":"ada"}`, header{}, 400, "#/password"},
-			{"blank", `{"username":" ","password":"right"}`, header{}, 400, "#/username"},
-			{"null", `{"username":"ada","password":null}`, header{}, 400, "#/password"},
-			{"number", `{"username":"ada","password":1}`, header{}, 400, "#/password"},
-			{"twice", `{"username":"ada","password":"wrong","password":"right"}`, header{}, 400, "#/password"},
-			{"twice, form", "username=ada&password=wrong&password=right", form, 400, "#/password"},
-			{"unknown", `{"username":"ada","password":"right","user_id":"eve"}`, header{}, 400, "#/user_id"},
-			{"unknown, form", "username=ada&password=right&admin=1", form, 400, "#/admin"},
-			{"bad expiry, form", "username=ada&password=right&expires_at=soon", form, 400, "#/expires_at"},
+			{"no password", `{"username":"ada"}`, nil, 400, "#/password"},
+			{"blank username", `{"username":" ","password":"right"}`, nil, 400, "#/username"},
+			{"null as password", `{"username":"ada","password":null}`, nil, 400, "#/password"},
+			{"number as password", `{"username":"ada","password":1}`, nil, 400, "#/password"},
+			{"duplicate", `{"username":"ada","password":"wrong","password":"right"}`, nil, 400, "#/password"},
+			{"duplicate, form", "username=ada&password=wrong&password=right", form, 400, "#/password"},
+			{"unknown member", `{"username":"ada","password":"right","user_id":"eve"}`, nil, 400, "#/user_id"},
+			{"unknown member, form", "username=ada&password=right&admin=1", form, 400, "#/admin"},
+			{"malformed expiry, form", "username=ada&password=right&expires_at=soon", form, 400, "#/expires_at"},
 			{"invalid UTF-8 in scopes, form", "username=ada&password=right&scopes=%ff", form, 400, "#/scopes"},
-			{"past expiry", `{"username":"ada","password":"right","expires_at":"2020-01-01T00:00:00Z"}`, header{}, 400, "#/expires_at"},
-			{"bad name", `{"username":"ada","password":"right","name":"a\nb"}`, header{}, 400, "#/name"},
-			{"text", "username=ada&password=right", header{"Content-Type", "text/plain"}, 415, ""},
-			{"multipart", "", header{"Content-Type", "multipart/form-data; boundary=x"}, 415, ""},
+			{"expiry in the past", `{"username":"ada","password":"right","expires_at":"2020-01-01T00:00:00Z"}`, nil, 400, "#/expires_at"},
+			{"line feed in name", `{"username":"ada","password":"right","name":"a\nb"}`, nil, 400, "#/name"},
+			{"text", "username=ada&password=right", []header{{"Content-Type", "text/plain"}}, 415, ""},
+			{"multipart", "", []header{{"Content-Type", "multipart/form-data; boundary=x"}}, 415, ""},
 		} {
-			w := send(t, s.mux, "POST", "/api/login", c.body, append([]header{}, c.header)[:min(1, len(c.header.name))]...)
+			w := send(t, s.mux, "POST", "/api/login", c.body, c.headers...)
 			require.Equal(t, c.status, w.Code, "%s: %.300s", c.name, w.Body)
 			require.Equal(t, c.field, field(t, w), c.name)
-			if c.header == form {
-				require.NotContains(t, w.Body.String(), "null", "which no form can say")
-			}
+			require.NotContains(t, w.Body.String(), "null", "the response to a refused form must not mention null, which a form cannot have")
 		}
-		require.Equal(t, int64(2), s.checks.Load(), "only where username and password were there")
+		require.Equal(t, int64(2), s.checks.Load(), "the password of a refused body is not checked")
 	})
 }
 
+// Each login creates a new token and leaves the other tokens of the user unchanged. Case L9.
 func TestL9_EachLoginMakesANamedToken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{MaxPerUser: 4}, nil)
@@ -181,18 +137,20 @@ func TestL9_EachLoginMakesANamedToken(t *testing.T) {
 		keys = append(keys, keyIn(w))
 
 		w = send(t, s.mux, "POST", "/api/login", `{"username":"ada","password":"right","name":"phone"}`)
-		require.Equal(t, http.StatusConflict, w.Code, "a given name gets no number")
+		require.Equal(t, http.StatusConflict, w.Code, "no number is added to a name that the request gives")
 		require.Equal(t, "#/name", field(t, w))
 		w = s.post(t, home, "ada", "right", agent)
-		require.Equal(t, http.StatusConflict, w.Code, "the limit")
+		require.Equal(t, http.StatusConflict, w.Code, "the user already has MaxPerUser tokens")
 		require.Empty(t, keyIn(w))
 		for _, key := range keys {
 			_, err := s.Manager.Authenticate(context.Background(), key)
-			require.NoError(t, err, "no other token is touched")
+			require.NoError(t, err, "a login must leave the other tokens of the user live")
 		}
 	})
 }
 
+// If the request has no name, the endpoint makes the name of the token from the User-Agent. Case
+// L9.
 func TestL9_DefaultNames(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -216,7 +174,7 @@ func TestL9_DefaultNames(t *testing.T) {
 	})
 }
 
-// Logins of one device at once each get a number of their own.
+// Tokens from concurrent logins with the same User-Agent get names with different numbers. Case L9.
 func TestL9_SameNameAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newLoginService(t, nil, nil)
@@ -238,6 +196,7 @@ func TestL9_SameNameAtOnce(t *testing.T) {
 	require.ElementsMatch(t, want, names)
 }
 
+// Servers and proxies log URLs, so the endpoint must refuse a password in the query. Case L10.
 func TestL10_PostAndBodyOnly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -260,18 +219,20 @@ func TestL10_PostAndBodyOnly(t *testing.T) {
 		got := decode[token](t, w)
 		require.Equal(t, "my phone", got.Name)
 		require.Equal(t, []string{"a", "b"}, got.Scopes)
-		require.Equal(t, "2026-04-01T00:00:00Z", *got.Expiry)
+		require.Equal(t, "2026-04-01T00:00:00Z", *got.ExpiresAt)
 	})
 }
 
-// A service that names a user in a way that no store takes is broken; its client is not told.
+// If check returns a malformed user ID, OnError receives an error that says so. The response must
+// not contain this error.
 func TestLoginOfAnImpossibleUserID(t *testing.T) {
 	t.Parallel()
-	m := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
-	var told error
-	h := tokenapi.NewLogin(m, func(context.Context, string, string) (string, error) { return "a\x00b", nil },
-		&tokenapi.LoginOptions{OnError: func(_ *http.Request, err error) { told = err }})
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	var logged error
+	h := newLogin(m, func(context.Context, string, string) (string, error) { return "a\x00b", nil },
+		&tokenlogin.Options{OnError: func(_ *http.Request, err error) { logged = err }})
 	w := send(t, h, "POST", "/api/login", `{"username":"ada","password":"x"}`)
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
-	require.Error(t, told)
+	require.ErrorContains(t, logged, "user ID must not contain a control character")
+	require.NotContains(t, w.Body.String(), "user ID")
 }

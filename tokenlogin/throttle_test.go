@@ -1,4 +1,4 @@
-package tokenapi_test
+package tokenlogin_test
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/tokenapi"
+	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
 
 func retryAfter(t testing.TB, w *httptest.ResponseRecorder) time.Duration {
@@ -27,7 +27,8 @@ func retryAfter(t testing.TB, w *httptest.ResponseRecorder) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// NIST SP 800-63B-4 allows 100 failures in a row.
+// An account is locked after 100 failures in a row, the maximum of NIST SP 800-63B-4 section 3.2.2.
+// Case L2.
 func TestL2_FailuresOnOneAccount(t *testing.T) {
 	for _, username := range []string{"ada", "nobody"} {
 		t.Run(username, func(t *testing.T) {
@@ -35,7 +36,7 @@ func TestL2_FailuresOnOneAccount(t *testing.T) {
 				s := newLoginService(t, nil, nil)
 				failures, begin := 0, time.Now()
 				var waits []time.Duration
-				for failures < 100 { // by an attacker of a new address each time, who waits as told
+				for failures < 100 { // each attempt comes from a new address, after the wait in Retry-After
 					w := s.post(t, fmt.Sprintf("203.0.%d.%d:1", len(waits), failures), username, "wrong")
 					if w.Code == http.StatusTooManyRequests {
 						waits = append(waits, retryAfter(t, w))
@@ -45,30 +46,32 @@ func TestL2_FailuresOnOneAccount(t *testing.T) {
 					require.Equal(t, http.StatusBadRequest, w.Code)
 					failures++
 				}
-				require.Equal(t, 95, len(waits), "five are free")
+				require.Equal(t, 95, len(waits), "only the first five failures cause no wait")
 				require.IsNonDecreasing(t, waits)
 				require.Equal(t, time.Second, waits[0])
 				require.Equal(t, time.Hour, waits[94])
 				require.Greater(t, time.Since(begin), 3*24*time.Hour)
-				require.EqualValues(t, 100, s.checks.Load(), "a refusal checks nothing")
+				require.EqualValues(t, 100, s.checks.Load(), "the password of an attempt that must wait is not checked")
 
 				w := s.post(t, home, username, "wrong")
 				require.Equal(t, http.StatusTooManyRequests, w.Code)
 				w = s.post(t, home, strings.ToUpper(" "+username+" "), "wrong")
-				require.Equal(t, http.StatusTooManyRequests, w.Code, "the same account in another spelling")
+				require.Equal(t, http.StatusTooManyRequests, w.Code, "another spelling of the username is the same account")
 				for range 29 {
 					time.Sleep(24 * time.Hour)
-					require.Equal(t, http.StatusTooManyRequests, s.post(t, home, username, "wrong").Code, "a 101st in a row")
+					require.Equal(t, http.StatusTooManyRequests, s.post(t, home, username, "wrong").Code, "there is no 101st attempt within 30 days")
 				}
 				w = s.post(t, home, username, "wrong")
 				time.Sleep(retryAfter(t, w))
-				require.Equal(t, http.StatusBadRequest, s.post(t, home, username, "wrong").Code, "after a month the row begins anew")
+				require.Equal(t, http.StatusBadRequest, s.post(t, home, username, "wrong").Code, "after 30 days, the count of failures starts at zero")
 				require.Equal(t, http.StatusBadRequest, s.post(t, home, username, "wrong").Code)
 			})
 		})
 	}
 }
 
+// Each failure counts both for its account and for its address. The two counts are separate. Case
+// L3.
 func TestL3_AccountsAndAddressesCountApart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -76,9 +79,9 @@ func TestL3_AccountsAndAddressesCountApart(t *testing.T) {
 			require.Equal(t, http.StatusBadRequest, s.post(t, home, fmt.Sprint("user", i), "wrong").Code)
 		}
 		w := s.post(t, home, "ada", "right")
-		require.Equal(t, http.StatusTooManyRequests, w.Code, "one address, many accounts")
+		require.Equal(t, http.StatusTooManyRequests, w.Code, "failures on many accounts make their address wait")
 		require.Equal(t, http.StatusOK, s.post(t, elsewhere, "ada", "right").Code)
-		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user1", "wrong").Code, "one failure is nothing")
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "user1", "wrong").Code, "one failure on the account causes no wait")
 
 		time.Sleep(time.Second)
 		for range 4 {
@@ -87,11 +90,12 @@ func TestL3_AccountsAndAddressesCountApart(t *testing.T) {
 			require.Equal(t, http.StatusTooManyRequests, w.Code)
 			time.Sleep(retryAfter(t, w))
 		}
-		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "bob", "wrong").Code, "refusals of an address do not count on the account")
+		require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "bob", "wrong").Code, "an attempt that must wait because of its address is no failure of the account")
 	})
 }
 
-// An hour of quiet, or a month on an account, and the past is forgotten.
+// Failures of an address no longer count after an hour. Failures of an account no longer count
+// after 30 days. Case L3.
 func TestL3_FailuresAreForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -112,8 +116,11 @@ func TestL3_FailuresAreForgotten(t *testing.T) {
 	})
 }
 
+// Clients can forge headers such as X-Forwarded-For. The endpoint uses an address in a header only
+// if Options.Address returns it. Case L4.
 func TestL4_ForwardedAddressesNeedATrustedProxy(t *testing.T) {
-	// Each attempt claims another address; its proxy, if any, adds the true one.
+	// Each attempt has another forged address in its headers. A proxy appends the real address,
+	// 198.51.100.7.
 	attack := func(t *testing.T, s *loginService, peer string) int {
 		for i := range 20 {
 			s.post(t, peer, fmt.Sprint("user", i), "wrong", header{"X-Forwarded-For", fmt.Sprintf("203.0.113.%d, 198.51.100.7", i)},
@@ -121,13 +128,13 @@ func TestL4_ForwardedAddressesNeedATrustedProxy(t *testing.T) {
 		}
 		return s.post(t, peer, "ada", "right", header{"X-Forwarded-For", "198.51.100.7"}).Code
 	}
-	lastHop := &tokenapi.LoginOptions{Address: func(r *http.Request) string {
+	lastHop := &tokenlogin.Options{Address: func(r *http.Request) string {
 		hops := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
 		return strings.TrimSpace(hops[len(hops)-1])
 	}}
-	unknown := &tokenapi.LoginOptions{Address: func(*http.Request) string { return "" }}
+	unknown := &tokenlogin.Options{Address: func(*http.Request) string { return "" }}
 	for name, c := range map[string]struct {
-		opts   *tokenapi.LoginOptions
+		opts   *tokenlogin.Options
 		peer   string
 		status int
 	}{
@@ -135,7 +142,7 @@ func TestL4_ForwardedAddressesNeedATrustedProxy(t *testing.T) {
 		"direct, IPv6":         {nil, "[2001:db8::1]:1234", 429},
 		"behind a proxy":       {lastHop, "10.1.2.3:1234", 429},
 		"address not known":    {unknown, home, 200},
-		"proxy on loopback":    {nil, "127.0.0.1:1234", 200}, // or one attacker would lock out everybody
+		"proxy on loopback":    {nil, "127.0.0.1:1234", 200}, // if loopback counted, one attacker could lock out all users
 		"proxy on loopback, 6": {nil, "[::1]:1234", 200},
 		"private proxy":        {nil, "10.1.2.3:1234", 200},
 		"private proxy, 4in6":  {nil, "[::ffff:192.168.0.1]:1234", 200},
@@ -150,6 +157,8 @@ func TestL4_ForwardedAddressesNeedATrustedProxy(t *testing.T) {
 	}
 }
 
+// AddressOf removes the port and the zone of an address, and keeps only the /64 of an IPv6 address.
+// Case L4.
 func TestL4_WhatOfAnAddressCounts(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
@@ -157,18 +166,18 @@ func TestL4_WhatOfAnAddressCounts(t *testing.T) {
 		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64", "2001:db8:1:2::ffff": "2001:db8:1:2::/64",
 		"[fe80::1%eth0]:80": "fe80::/64", "@": "@", "": "", "unknown": "unknown",
 	} {
-		require.Equal(t, want, tokenapi.AddressOf(given), given)
+		require.Equal(t, want, tokenlogin.AddressOf(given), given)
 	}
 }
 
-// Through the mux that the service serves, and over a real connection.
+// The Throttle limits attempts that arrive over a real network connection. Case L5.
 func TestL5_TheThrottleIsMounted(t *testing.T) {
 	t.Parallel()
 	s := newLoginService(t, nil, nil)
 	server := httptest.NewServer(s.mux)
 	defer server.Close()
 	var status int
-	for i := 0; i < 20 && status != http.StatusTooManyRequests; i++ { // the first wait may be over before the next attempt
+	for i := 0; i < 20 && status != http.StatusTooManyRequests; i++ { // on a slow machine, the first wait may end before the next attempt
 		response, err := http.PostForm(server.URL+"/api/login", url.Values{"username": {"ada"}, "password": {"wrong"}})
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
@@ -177,10 +186,10 @@ func TestL5_TheThrottleIsMounted(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, status)
 }
 
-// Whoever guesses must not have the attempts of two handlers, where both let in the same users.
+// Two handlers that share a Throttle allow no more guesses than one handler. Case L5.
 func TestL5_OneThrottleOfTwoHandlers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		opts := &tokenapi.LoginOptions{Throttle: tokenapi.NewThrottle()}
+		opts := &tokenlogin.Options{Throttle: tokenlogin.NewThrottle()}
 		form, api := newLoginService(t, nil, opts), newLoginService(t, nil, opts)
 		for i := range 5 {
 			s := []*loginService{form, api}[i%2]
@@ -191,11 +200,11 @@ func TestL5_OneThrottleOfTwoHandlers(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		require.Equal(t, http.StatusOK, form.post(t, elsewhere, "ada", "right").Code)
-		require.Equal(t, http.StatusOK, api.post(t, elsewhere, "ada", "right").Code, "a success at one ends the row of both")
+		require.Equal(t, http.StatusOK, api.post(t, elsewhere, "ada", "right").Code, "a success at one handler resets the failures of the account at both handlers")
 	})
 }
 
-// A success must not end the wait that others at its address have earned meanwhile.
+// A success must not end the wait that concurrent failures from its address have caused. Case L7.
 func TestL7_SuccessTakesBackItsOwnAttemptOnly(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -204,17 +213,18 @@ func TestL7_SuccessTakesBackItsOwnAttemptOnly(t *testing.T) {
 		}
 		s.check = func() error { time.Sleep(3 * time.Second); return nil }
 		var all sync.WaitGroup
-		all.Go(func() { s.post(t, home, "ada", "right") }) // counts as the 20th until it succeeds
+		all.Go(func() { s.post(t, home, "ada", "right") }) // a running attempt that may become the 20th failure
 		synctest.Wait()
 		s.check = func() error { return nil }
 		time.Sleep(1500 * time.Millisecond)
-		all.Go(func() { s.post(t, home, "user20", "wrong") }) // another 20th, or 21st
+		all.Go(func() { s.post(t, home, "user20", "wrong") }) // the 20th failure, because ada's attempt succeeds later
 		time.Sleep(1501 * time.Millisecond)
 		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "user21", "wrong").Code)
 		all.Wait()
 	})
 }
 
+// A success resets the failures of the account, but not the failures of the address. Case L7.
 func TestL7_SuccessResetsTheAccount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -224,7 +234,8 @@ func TestL7_SuccessResetsTheAccount(t *testing.T) {
 			}
 			require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
 		}
-		// But the address: else an attacker's own account would reset it.
+		// If it did, an attacker could reset the failures of an address by signing in to an account
+		// of the attacker's own.
 		for range 2 {
 			for range 4 {
 				require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
@@ -235,24 +246,24 @@ func TestL7_SuccessResetsTheAccount(t *testing.T) {
 			}
 			require.Equal(t, http.StatusOK, w.Code)
 		}
-		t.Fatal("20 failures of one address, and no wait")
+		t.Fatal("no wait after 20 failures from one address")
 	})
 }
 
-// A password that could not be checked is no failure, so an outage locks nobody
-// out; a client that hangs up does not escape the count.
+// If the service could not check a password, the attempt is not a failure. Therefore an outage
+// locks no user out. If the client disconnects during the check, the attempt is a failure. Case L7.
 func TestL7_WhatCouldNotBeCheckedDoesNotCount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var told []error
-		s := newLoginService(t, nil, &tokenapi.LoginOptions{OnError: func(_ *http.Request, err error) { told = append(told, err) }})
+		var logged []error
+		s := newLoginService(t, nil, &tokenlogin.Options{OnError: func(_ *http.Request, err error) { logged = append(logged, err) }})
 		s.check = func() error { return errInternal }
 		for range 30 {
 			w := s.post(t, home, "ada", "right")
 			require.Equal(t, http.StatusServiceUnavailable, w.Code)
 			retryAfter(t, w)
 		}
-		require.Len(t, told, 30)
-		require.ErrorIs(t, told[0], errInternal)
+		require.Len(t, logged, 30)
+		require.ErrorIs(t, logged[0], errInternal)
 		s.check = func() error { return nil }
 		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
 
@@ -261,19 +272,17 @@ func TestL7_WhatCouldNotBeCheckedDoesNotCount(t *testing.T) {
 		s.Store.Fail(nil)
 
 		for range 5 {
-			ctx, hangUp := context.WithCancel(t.Context())
-			s.check = func() error { hangUp(); return ctx.Err() }
-			r := httptest.NewRequest("POST", "/api/login", strings.NewReader(`{"username":"ada","password":"guess"}`)).WithContext(ctx)
-			r.Header.Set("Content-Type", "application/json")
-			s.mux.ServeHTTP(httptest.NewRecorder(), r)
+			ctx, disconnect := context.WithCancel(t.Context())
+			s.check = func() error { disconnect(); return ctx.Err() }
+			s.mux.ServeHTTP(httptest.NewRecorder(), loginRequest(home, "ada", "guess").WithContext(ctx))
 		}
 		s.check = func() error { return nil }
 		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "right").Code)
-		require.Len(t, told, 31, "a client that gave up is no news")
+		require.Len(t, logged, 31, "OnError receives no error if a client disconnects")
 	})
 }
 
-// A panic of the service's check reaches net/http, and is not the end of all logins.
+// If check panics, net/http receives the panic, and later logins still work. Case L7.
 func TestL7_PanicInCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -286,11 +295,12 @@ func TestL7_PanicInCheck(t *testing.T) {
 	})
 }
 
-// Hashing takes a processor: few do so at once, at all handlers together, and nobody
-// waits for long.
+// Hashing a password occupies a processor, so only a few checks run concurrently. Handlers that
+// share a Throttle share this limit. No attempt waits longer than five seconds for other attempts.
+// Case L8.
 func TestL8_ManyLoginsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		opts := &tokenapi.LoginOptions{Throttle: tokenapi.NewThrottle()}
+		opts := &tokenlogin.Options{Throttle: tokenlogin.NewThrottle()}
 		both := []*loginService{newLoginService(t, nil, opts), newLoginService(t, nil, opts)}
 		begin := time.Now()
 		var mu sync.Mutex
@@ -328,7 +338,8 @@ func TestL8_ManyLoginsAtOnce(t *testing.T) {
 	})
 }
 
-// Guesses that come at once are counted as they come, not when they are answered.
+// The endpoint counts concurrent guesses when they arrive. If it counted them when it responds, an
+// attacker could send many guesses during one check. Case L8.
 func TestL8_ManyGuessesAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -342,11 +353,12 @@ func TestL8_ManyGuessesAtOnce(t *testing.T) {
 	})
 }
 
-// What is remembered is bounded, and junk does not push out who is under attack.
+// A Throttle stores a limited number of accounts and addresses. Attempts on many other accounts do
+// not displace the failures of an account under attack. Case L8.
 func TestL8_MemoryIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
-		tokenapi.KeepAttempts(s.login, 50)
+		tokenlogin.KeepAttempts(s.login, 50)
 		for range 5 {
 			s.post(t, elsewhere, "ada", "wrong")
 		}
@@ -359,8 +371,8 @@ func TestL8_MemoryIsBounded(t *testing.T) {
 		for i := range 50 {
 			s.post(t, fmt.Sprintf("203.2.0.%d:1", i), fmt.Sprint("nobody", i), "wrong")
 		}
-		require.Equal(t, []int{50, 50, 50}, tokenapi.Attempts(s.login))
+		require.Equal(t, []int{50, 50, 50}, tokenlogin.Attempts(s.login))
 		s.post(t, home, "ada", "wrong")
-		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "wrong").Code, "the sixth failure")
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "wrong").Code, "the Throttle still has five failures of the account under attack")
 	})
 }

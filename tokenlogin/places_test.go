@@ -1,4 +1,4 @@
-package tokenapi_test
+package tokenlogin_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// An attacker makes the victim wait, but not for long, and not for ever.
+// An attacker who fails on purpose can make the user wait, but for at most an hour. Case L6.
 func TestL6_AVictimCanSignInAfterTheWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -25,12 +25,12 @@ func TestL6_AVictimCanSignInAfterTheWait(t *testing.T) {
 		require.LessOrEqual(t, retryAfter(t, w), time.Hour)
 		time.Sleep(retryAfter(t, w))
 		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
-		require.Equal(t, http.StatusOK, s.post(t, home, "bob", "right").Code, "others never noticed")
+		require.Equal(t, http.StatusOK, s.post(t, home, "bob", "right").Code, "other users need not wait")
 	})
 }
 
-// An attacker who never stops, from everywhere, keeps nobody out of where they
-// signed in before.
+// An attacker who fails from many addresses cannot lock a user out of the addresses from which the
+// user has signed in. Case L6.
 func TestL6_AVictimCanSignInFromAKnownPlace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{MaxPerUser: -1}, nil)
@@ -42,16 +42,17 @@ func TestL6_AVictimCanSignInFromAKnownPlace(t *testing.T) {
 				failures++
 				continue
 			}
-			require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code, "at once, after %d failures", failures)
+			require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code, "the user need not wait at a known address after %d failures at other addresses", failures)
 			if failures == 100 {
 				break
 			}
 			time.Sleep(retryAfter(t, w))
 		}
-		require.Equal(t, 100, failures, "a success at home is no proof for the attacker")
+		require.Equal(t, 100, failures, "a success at a known address must not reset the attacker's failures")
 		require.Equal(t, http.StatusTooManyRequests, s.post(t, elsewhere, "ada", "right").Code)
 
-		// Who knows the place may not guess for ever either, and it is one account's.
+		// Guesses from a known address are limited too. The address is known only for the account
+		// that signed in from it.
 		for range 5 {
 			require.Equal(t, http.StatusBadRequest, s.post(t, home, "ada", "wrong").Code)
 		}
@@ -63,7 +64,8 @@ func TestL6_AVictimCanSignInFromAKnownPlace(t *testing.T) {
 	})
 }
 
-// Without an address a stranger can't be told from the user, and gets no row apart.
+// If requests have no address, the endpoint cannot distinguish the user from strangers. The user
+// and strangers then share one count of failures. Case L6.
 func TestL6_NoAddressIsNoPlace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
@@ -76,10 +78,11 @@ func TestL6_NoAddressIsNoPlace(t *testing.T) {
 	})
 }
 
+// The endpoint knows the last eight addresses from which an account signed in. Case L6.
 func TestL6_TheLastPlacesAreKnown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{MaxPerUser: -1}, nil)
-		for _, place := range []int{0, 1, 2, 3, 4, 5, 6, 7, 0, 8} { // 1 is the one that is forgotten
+		for _, place := range []int{0, 1, 2, 3, 4, 5, 6, 7, 0, 8} { // the ninth different address displaces address 1, the oldest
 			require.Equal(t, http.StatusOK, s.post(t, fmt.Sprintf("203.0.113.%d:1", place), "ada", "right").Code)
 		}
 		for range 5 {

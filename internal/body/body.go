@@ -1,0 +1,158 @@
+// Package body reads request bodies strictly. A body is a JSON object or a form. It may have only
+// known members, and each member at most once.
+package body
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-tokenauth/tokenauth/internal/challenge"
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
+)
+
+const maxBytes = 64 << 10
+
+// Members are the members that a body may have, by name. The value for a name is a pointer to the
+// variable that receives the member's value. The variable has the type string, []string, int64,
+// Expiry, *string, *[]string or *int. If the body does not have the member, the variable stays
+// unchanged.
+type Members map[string]any
+
+// An Expiry is the value of a member: a time, or never. In JSON, never is null.
+type Expiry struct {
+	Given bool      // true if the body has the member
+	At    time.Time // zero means never
+}
+
+// Never reports whether the body has the member and its value means never.
+func (e *Expiry) Never() bool { return e.Given && e.At.IsZero() }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (e *Expiry) UnmarshalJSON(text []byte) error {
+	e.Given = true
+	err := json.Unmarshal(text, &e.At) // null leaves At unchanged
+	if err == nil && e.At.IsZero() && string(text) != "null" {
+		err = errors.New("the zero time would mean never")
+	}
+	return err
+}
+
+// ReadJSON reads a JSON object into m. Every error is a [*challenge.Problem].
+func ReadJSON(w http.ResponseWriter, r *http.Request, m Members) error {
+	return m.read(w, r, "application/json")
+}
+
+// ReadJSONOrForm is like ReadJSON, but also reads a form. In a form, the value of a list is one
+// text whose elements are separated by spaces, like scopes in RFC 6749 section 3.3.
+func ReadJSONOrForm(w http.ResponseWriter, r *http.Request, m Members) error {
+	return m.read(w, r, "application/json", "application/x-www-form-urlencoded")
+}
+
+func (m Members) read(w http.ResponseWriter, r *http.Request, accepted ...string) error {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(accepted, mediaType) || r.Header.Get("Content-Encoding") != "" {
+		return challenge.New(http.StatusUnsupportedMediaType, "The body must be "+strings.Join(accepted, " or ")+", not compressed.")
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBytes))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return challenge.New(http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB.")
+	case err != nil:
+		return bad("The body did not arrive whole.")
+	case mediaType == accepted[0]:
+		return m.decodeJSON(text)
+	}
+	return m.decodeForm(text)
+}
+
+func bad(detail string) error { return challenge.New(http.StatusBadRequest, detail) }
+
+// decodeJSON is stricter than encoding/json, which ignores letter case in names. If several members
+// have the same name, encoding/json uses the last one. A filter in front of the service might check
+// only the first one.
+func (m Members) decodeJSON(text []byte) error {
+	if !utf8.Valid(text) || !json.Valid(text) {
+		return bad("The body is not valid JSON.")
+	}
+	d := json.NewDecoder(bytes.NewReader(text)) // d returns no error, because the text is valid
+	if begin, _ := d.Token(); begin != json.Delim('{') {
+		return bad("The body must be a JSON object.")
+	}
+	given := map[string]bool{}
+	for d.More() {
+		token, _ := d.Token()
+		name, _ := token.(string)
+		var value json.RawMessage
+		_ = d.Decode(&value)
+		if err := m.set(name, value, given[name]); err != nil {
+			return err
+		}
+		given[name] = true
+	}
+	return nil
+}
+
+func (m Members) decodeForm(text []byte) error {
+	form, err := url.ParseQuery(string(text))
+	if err != nil {
+		return bad("The body is not a valid form.")
+	}
+	for name, values := range form {
+		var value any = values[0]
+		if _, list := m[name].(*[]string); list {
+			value = strings.Fields(values[0])
+		}
+		if m[name] != nil && !utf8.ValidString(values[0]) {
+			return challenge.Member(http.StatusBadRequest, name, "must be valid UTF-8")
+		}
+		text, _ := json.Marshal(value) // Marshal returns no error for strings
+		if err := m.set(name, text, len(values) > 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set decodes the value of a member into its variable. If repeated is true, the body has the member
+// twice, and set returns an error.
+func (m Members) set(name string, value json.RawMessage, repeated bool) error {
+	to, problem := m[name], ""
+	_, nullable := to.(*Expiry)
+	switch {
+	case to == nil && !syntax.IsWord(name): // the client chose the name, so the error omits it
+		return bad("The body has an unknown member.")
+	case to == nil:
+		problem = "is unknown"
+	case repeated:
+		problem = "must be given only once"
+	case string(value) == "null" && !nullable || json.Unmarshal(value, to) != nil:
+		problem = "must be " + wanted(to)
+	default:
+		return nil
+	}
+	return challenge.Member(http.StatusBadRequest, name, problem)
+}
+
+// wanted describes the JSON values that the variable of a member accepts. The description is part
+// of an error text.
+func wanted(to any) string {
+	switch to.(type) {
+	case *[]string, **[]string:
+		return "an array of strings"
+	case *Expiry:
+		return "a time as in RFC 3339"
+	case *int64, **int:
+		return "a whole number"
+	}
+	return "a string"
+}

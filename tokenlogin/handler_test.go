@@ -1,0 +1,185 @@
+package tokenlogin_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
+	"github.com/go-tokenauth/tokenauth/tokenlogin"
+)
+
+// right is a check that accepts every password.
+func right(context.Context, string, string) (string, error) { return "ada", nil }
+
+// The OpenAPI document must list exactly the members that the login endpoint reads, so that a
+// generated client can send each of them.
+func TestDocumentHasEveryMember(t *testing.T) {
+	t.Parallel()
+	read := apitest.ReadSource(t).Members
+	require.Len(t, read, 1, "this test must check each function that reads a body")
+	operation := apitest.Paths()["/login"].(apitest.Object)["post"].(apitest.Object)
+	for _, contentType := range []string{"application/json", "application/x-www-form-urlencoded"} {
+		require.NotEmpty(t, read["read"])
+		require.Equal(t, read["read"], apitest.Properties(t, operation, contentType), contentType)
+	}
+}
+
+// A nil argument is a mistake in the program, so New panics.
+func TestNewPanicsOnMistakes(t *testing.T) {
+	t.Parallel()
+	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)), nil)
+	var none *tokenauth.Authenticator[string]
+	require.Panics(t, func() { _, _ = tokenlogin.New(none, right, nil) }, "no Authenticator")
+	require.Panics(t, func() { _, _ = tokenlogin.New(auth, nil, nil) }, "no check")
+}
+
+// New must refuse a zero Throttle, because it would make each request panic.
+func TestNewReturnsErrorForZeroThrottle(t *testing.T) {
+	t.Parallel()
+	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)), nil)
+	h, err := tokenlogin.New(auth, right, &tokenlogin.Options{Throttle: &tokenlogin.Throttle{}})
+	require.ErrorContains(t, err, "Options.Throttle must be made by NewThrottle")
+	require.Nil(t, h)
+	_, err = tokenlogin.New(auth, right, &tokenlogin.Options{Throttle: tokenlogin.NewThrottle()})
+	require.NoError(t, err)
+}
+
+// If a caller changes its Options after New, the handler must not change.
+func TestNewCopiesOptions(t *testing.T) {
+	t.Parallel()
+	opts := &tokenlogin.Options{}
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	h := newLogin(m, func(context.Context, string, string) (string, error) { return "", errInternal }, opts)
+	require.Equal(t, tokenlogin.Options{}, *opts)
+	opts.OnError = func(*http.Request, error) { t.Error("the handler called an OnError that was set after New") }
+	require.Equal(t, http.StatusServiceUnavailable, send(t, h, "POST", "/api/login", `{"username":"ada","password":"x"}`).Code)
+}
+
+// A login causes only the store calls of Manager.Issue. If the name is taken, the endpoint calls
+// List to find a free number for the name, and then calls Issue again.
+func TestStoreCalls(t *testing.T) {
+	t.Parallel()
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	h := newLogin(must.Get(tokenauth.New(store, "acme", nil)), right, nil)
+	for _, c := range []struct {
+		body  string
+		calls []string
+	}{
+		{`{"username":"ada","password":"x","name":"z"}`, []string{"List", "Create"}},
+		{`{"username":"ada","password":"x"}`, []string{"List", "Create"}},
+		{`{"username":"ada","password":"x"}`, []string{"List", "List", "List", "Create"}}, // the name is taken
+	} {
+		store.ResetCalls()
+		w := send(t, h, "POST", "/api/login", c.body)
+		require.Equal(t, http.StatusOK, w.Code, w.Body)
+		require.Equal(t, c.calls, store.Calls(), c.body)
+	}
+}
+
+// newCrowdedStore returns a store whose Create always returns ErrSlotTaken, as if a concurrent
+// request had always taken the slot first.
+func newCrowdedStore() *tokenauthtest.Store {
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Create" {
+			return tokenauth.ErrSlotTaken
+		}
+		return next()
+	})
+	return store
+}
+
+// If Create always conflicts with other requests, the response to a login must name other changes
+// as a possible cause, not only an expired token.
+func TestOtherChangesCameFirst(t *testing.T) {
+	t.Parallel()
+	h := newLogin(must.Get(tokenauth.New(newCrowdedStore(), "acme", nil)), right, nil)
+	w := send(t, h, "POST", "/api/login", `{"username":"ada","password":"right"}`)
+	require.Equal(t, http.StatusConflict, w.Code)
+	require.Contains(t, w.Body.String(), "other changes came first")
+}
+
+// If the store does not respond, a login may have created a token. The response must have no
+// Retry-After, so that clients do not repeat the login automatically.
+func TestStoreFailureHasNoRetryAfter(t *testing.T) {
+	t.Parallel()
+	s := newLoginService(t, nil, nil)
+	s.Store.Fail(errInternal)
+	w := s.post(t, home, "ada", "right")
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Empty(t, w.Header().Get("Retry-After"))
+	require.Contains(t, w.Body.String(), "may have been made")
+}
+
+// The endpoint ignores a key in the request, because a client may log in while it still has an old
+// key.
+func TestLoginIgnoresKeys(t *testing.T) {
+	t.Parallel()
+	s := newLoginService(t, nil, nil)
+	for _, line := range []header{apitest.With("wrong"), apitest.With(s.Issue("bob").Reveal()), {"Authorization", "Bearer a, Bearer b"}} {
+		w := s.post(t, home, "ada", "right", line)
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, "ada's ID", decode[token](t, w).UserID)
+	}
+}
+
+// AuthenticatorOptions.ErrorHandler writes the status and the body of every error response of the
+// login endpoint. No error response of the endpoint has a challenge that asks for a key.
+func TestErrorHandlerOfTheAuthenticatorWritesAllErrors(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		kit := tokenauthtest.New(t, nil)
+		auth := newAuth(kit.Manager, &tokenauth.AuthenticatorOptions{
+			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+				w.WriteHeader(tokenauth.StatusCode(err))
+				_, _ = fmt.Fprint(w, "handled")
+			},
+		})
+		h := must.Get(tokenlogin.New(auth, func(_ context.Context, _, password string) (string, error) {
+			switch password {
+			case "right":
+				return "ada", nil
+			case "down":
+				return "", errInternal
+			}
+			return "", nil
+		}, nil))
+		for _, c := range []struct {
+			method, body string
+			status       int
+		}{
+			{"GET", "", 405},
+			{"POST", `[]`, 400},
+			{"POST", `{"username":"ada"}`, 400},
+			{"POST", `{"username":"ada","password":"right","scopes":["a b"]}`, 400},
+			{"POST", strings.Repeat(" ", 64<<10+1), 413},
+			{"POST", `{"username":"ada","password":"down"}`, 503},
+			{"POST", `{"username":"ada","password":"wrong"}`, 400},
+		} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, apitest.NewRequest(c.method, "/login", c.body))
+			require.Equal(t, c.status, w.Code, c.body)
+			require.Equal(t, "handled", w.Body.String(), c.body)
+			require.Equal(t, []string{"no-store"}, w.Header()["Cache-Control"], c.body)
+			require.Empty(t, w.Header()["Www-Authenticate"], c.body)
+		}
+	})
+}
+
+// If the Manager returns a SpecError, the body has a JSON Pointer to the invalid member.
+func TestSpecErrorStandsInTheBody(t *testing.T) {
+	t.Parallel()
+	s := newLoginService(t, &tokenauth.Options{Scopes: []string{"a"}}, nil)
+	w := send(t, s.mux, "POST", "/api/login", `{"username":"ada","password":"right","scopes":["b"]}`)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), `"errors":[{"detail":"must not contain an unknown scope","pointer":"#/scopes"}]`)
+	require.NotContains(t, w.Body.String(), "non_field_errors")
+}
