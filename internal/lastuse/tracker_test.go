@@ -112,7 +112,7 @@ func TestNotDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		uses, rows := newTracker(time.Minute)
 		now := time.Now()
-		uses.Note("fresh", now.Add(1-time.Minute), now)
+		uses.Note("fresh", now.Add(time.Microsecond-time.Minute), now)
 		uses.Note("ahead", now.Add(time.Hour), now)
 		uses.Note("due", now.Add(-time.Minute), now)
 		require.NoError(t, uses.Flush(t.Context()))
