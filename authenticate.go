@@ -55,7 +55,7 @@ func (m *Manager) find(ctx context.Context, presented string, p *presentation) (
 	switch {
 	case err == nil && r == nil:
 		err = errors.New("the store returned neither a record nor an error")
-	case err == nil && !r.has(p.digest):
+	case err == nil && !p.isKeyOf(r):
 		err = errors.New("the store returned the record of another key")
 	case err == nil:
 		return r, nil
@@ -74,7 +74,7 @@ func (m *Manager) findFresh(ctx context.Context, t *Token, p *presentation) (*Re
 		return nil, errUnknownKey
 	case err != nil:
 		return nil, &unavailableError{ReasonStoreFailed, err}
-	case !r.has(p.digest):
+	case !p.isKeyOf(&r):
 		return nil, errRetiredKey
 	}
 	return &r, nil
@@ -101,19 +101,18 @@ func (m *Manager) recognize(presented string, p *presentation) bool {
 	return false
 }
 
-// has reports whether d is the current or the retired digest of r. The comparison need not take
-// constant time. A client cannot learn a digest from response times, because d is a SHA-256 hash
-// that the client cannot choose byte by byte.
-func (r *Record) has(d Digest) bool {
-	return r.Digest == d || r.Retired != nil && r.Retired.Digest == d
+// isKeyOf reports whether the presented key is the current or the retired key of r, and sets
+// p.retired. The comparison need not take constant time. A client cannot learn a digest from
+// response times, because p.digest is a SHA-256 hash that the client cannot choose byte by byte.
+func (p *presentation) isKeyOf(r *Record) bool {
+	p.retired = r.Digest != p.digest
+	return !p.retired || r.Retired != nil && r.Retired.Digest == p.digest
 }
 
-// match sets p.record to r and sets p.retired. The presented key must be the current or the retired
-// key of r. match returns an error if the form of the presented key contradicts the record. An
-// imported key must have the legacy form of its Origin, and every other key must have the Manager's
-// own form.
+// match sets p.record to r, whose key was presented. match returns an error if the form of the
+// presented key contradicts the record. An imported key must have the legacy form of its Origin,
+// and every other key must have the Manager's own form.
 func (p *presentation) match(r *Record) error {
-	p.retired = r.Digest != p.digest
 	generation := r.Token.Generation
 	if p.retired {
 		generation--

@@ -233,14 +233,12 @@ func (a *Authenticator[U]) authenticate(ctx context.Context, h http.Header, p *p
 func (a *Authenticator[U]) findUser(ctx context.Context, id *identity[U]) (err error) {
 	id.user, err = a.find(ctx, id.record.Token.UserID)
 	switch {
-	case errors.Is(err, ErrNoUser):
-		return err
-	case err != nil:
-		return &unavailableError{ReasonUserLookupFailed, err}
-	case isNobody(reflect.ValueOf(&id.user).Elem()):
+	case err == nil && isNobody(reflect.ValueOf(&id.user).Elem()):
 		return ErrNoUser
+	case err != nil && !errors.Is(err, ErrNoUser):
+		return &unavailableError{ReasonUserLookupFailed, err}
 	}
-	return nil
+	return err
 }
 
 // WriteError writes the error response for err, which may be any error of this package. The status

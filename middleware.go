@@ -3,6 +3,7 @@ package tokenauth
 import (
 	"errors"
 	"fmt"
+	"mime/multipart"
 	"net/http"
 	"slices"
 	"strings"
@@ -93,14 +94,15 @@ func (a *Authenticator[U]) wrap(next http.Handler, allow func(*http.Request, *To
 		if optional && err == ErrNoKey {
 			inner, err = a.anonymous(r), nil
 		}
-		handBack(r, inner, func() {
-			if err == nil && allow != nil {
-				err = allow(inner, &p.record.Token)
-			}
-			if a.accept(w, r, inner, &p, err) {
-				next.ServeHTTP(w, inner)
-			}
-		})
+		pattern, form, returned := r.Pattern, r.MultipartForm, false
+		defer func() { handBack(r, inner, pattern, form, returned) }()
+		if err == nil && allow != nil {
+			err = allow(inner, &p.record.Token)
+		}
+		if a.accept(w, r, inner, &p, err) {
+			next.ServeHTTP(w, inner)
+		}
+		returned = true
 	})
 }
 
@@ -148,33 +150,27 @@ func (a *Authenticator[U]) anonymous(r *http.Request) *http.Request {
 	return r.WithContext(&identity[U]{Context: ctx, by: a})
 }
 
-// handBack calls f, which passes inner to a handler. If the handler sets Pattern or MultipartForm on
-// inner, handBack sets them on r too, because code around the middleware reads them from r. Logs and
-// metrics read Pattern and its path values. When a handler returns, net/http removes the files of
-// MultipartForm. If f panics, handBack removes these files itself. If inner is nil or r itself,
-// handBack only calls f.
-func handBack(r, inner *http.Request, f func()) {
+// handBack sets Pattern and MultipartForm on r if a handler set them on inner, because code around
+// the middleware reads them from r. Logs and metrics read Pattern and its path values. When a
+// handler returns, net/http removes the files of MultipartForm. If returned is false, the handler
+// panicked, and handBack removes these files itself. pattern and form are the values that inner had
+// before the handler ran. If inner is nil or r itself, handBack does nothing.
+func handBack(r, inner *http.Request, pattern string, form *multipart.Form, returned bool) {
 	if inner == nil || inner == r {
-		f()
 		return
 	}
-	pattern, form, returned := inner.Pattern, inner.MultipartForm, false
-	defer func() {
-		if inner.MultipartForm != form {
-			r.MultipartForm = inner.MultipartForm
-			if !returned && r.MultipartForm != nil {
-				_ = r.MultipartForm.RemoveAll()
-			}
+	if inner.MultipartForm != form {
+		r.MultipartForm = inner.MultipartForm
+		if !returned && r.MultipartForm != nil {
+			_ = r.MultipartForm.RemoveAll()
 		}
-		if inner.Pattern != pattern {
-			r.Pattern = inner.Pattern
-			for _, name := range pathNames(inner.Pattern) {
-				r.SetPathValue(name, inner.PathValue(name))
-			}
+	}
+	if inner.Pattern != pattern {
+		r.Pattern = inner.Pattern
+		for _, name := range pathNames(inner.Pattern) {
+			r.SetPathValue(name, inner.PathValue(name))
 		}
-	}()
-	f()
-	returned = true
+	}
 }
 
 // pathNames returns the names of the wildcards in a pattern, such as id in "GET /tokens/{id}".
