@@ -218,7 +218,7 @@ func TestF13StrangeScopes(t *testing.T) {
 	store, db := newLooseStore(t)
 	m := newManager(store, &tokenauth.Options{MaxPerUser: -1})
 	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
-	for i, scopes := range []any{"admin,read", `["admin"]`, " ", "  read", "admin\x00", "\xff\xfe admi", []byte{0}, "ADMIN", "*"} {
+	for i, scopes := range []any{"admin,read", `["admin"]`, " ", "  read", "admin\x00", "\xff\xfe admi", []byte{0}, "ADMIN", "*", 1} {
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), Scopes: []string{"read"}})
 		_, err := db.Exec("UPDATE tokenauth_tokens SET scopes = ? WHERE id = ?", scopes, token.ID)
 		require.NoError(t, err)
