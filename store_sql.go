@@ -163,9 +163,8 @@ func (s *SQLStore) CheckSchema(ctx context.Context) error {
 	return err
 }
 
-// What an error says if the database did not respond to a call.
+// These texts are part of an error if the database did not respond to a call.
 const (
-	// These texts are part of an error if the database did not respond to a call.
 	noResponse     = "no response"
 	outcomeUnknown = "no response, outcome unknown" // for a call that changes rows
 )

@@ -27,8 +27,8 @@ type SQLConn interface {
 	// before that, Exec must return an error.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
 
-	// Query executes a SELECT. Without an error, the rows are not nil. SQLStore closes the rows before it uses the SQLConn again in the
-	// same call.
+	// Query executes a SELECT. If Query returns no error, the rows are not nil. SQLStore closes the
+	// rows before it uses the SQLConn again in the same call.
 	Query(ctx context.Context, query string, args ...any) (SQLRows, error)
 
 	// InTransaction reports whether the statements are part of a transaction of the caller. In a
