@@ -60,11 +60,8 @@ type Event struct {
 
 // isFailure reports whether e means that the store or a function of the service failed.
 func (e *Event) isFailure() bool {
-	switch e.Reason {
-	case ReasonStoreFailed, ReasonUserLookupFailed, ReasonNeedFailed:
-		return true
-	}
-	return e.Kind == EventFlushFailed
+	return e.Kind == EventFlushFailed ||
+		e.Reason == ReasonStoreFailed || e.Reason == ReasonUserLookupFailed || e.Reason == ReasonNeedFailed
 }
 
 // emit calls OnEvent, if it is set.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -24,8 +23,8 @@ type Manager struct {
 	store   Store
 	options Options
 	prefix  string
-	forms   []keyform.Form  // form of keys with prefix, then one form for each former prefix
-	scopes  map[string]bool // allowed scopes; nil if every well-formed scope is allowed
+	forms   []keyform.Form // form of keys with prefix, then one form for each former prefix
+	scopes  []string       // allowed scopes; empty if every well-formed scope is allowed
 	newKey  func(prefix string) Key
 	lastUse *lastuse.Tracker // nil if last-used times are not recorded
 }
@@ -51,7 +50,7 @@ func New(store Store, prefix string, opts *Options) (*Manager, error) {
 	for _, p := range append([]string{prefix}, m.options.FormerPrefixes...) {
 		m.forms = append(m.forms, keyform.New(p))
 	}
-	m.scopes = syntax.ScopeSet(m.options.Scopes)
+	m.scopes = slices.Compact(slices.Sorted(slices.Values(m.options.Scopes)))
 	if m.options.TouchEvery > 0 {
 		m.lastUse = lastuse.New(m.options.TouchEvery/2, m.touch, m.flushFailed)
 	}
@@ -72,7 +71,7 @@ func (m *Manager) WithStore(store Store) *Manager {
 
 // Scopes returns the scopes of [Options].Scopes, sorted and without duplicates. If every
 // well-formed scope is allowed, Scopes returns none.
-func (m *Manager) Scopes() []string { return slices.Sorted(maps.Keys(m.scopes)) }
+func (m *Manager) Scopes() []string { return slices.Clone(m.scopes) }
 
 // MaxTTL returns [Options].MaxTTL, the longest allowed time from now to an expiry. Zero means no
 // limit.

@@ -56,7 +56,7 @@ func New[U any](auth *tokenauth.Authenticator[U], userID func(*http.Request) (st
 	}
 	h := newHandler(auth, opts)
 	if scope := h.options.ManageScope; scope != "" {
-		if _, err := syntax.Scopes([]string{scope}, syntax.ScopeSet(h.manager.Scopes())); err != nil {
+		if _, err := syntax.Scopes([]string{scope}, h.manager.Scopes()); err != nil {
 			return nil, fmt.Errorf("tokenapi: New: Options.ManageScope %w", err)
 		}
 	}

@@ -75,7 +75,7 @@ func Run(ctx context.Context, m *tokenauth.Manager, s *Source, opts *Options) (R
 	if r.options.Now == nil {
 		r.options.Now = time.Now
 	}
-	r.scopes = syntax.ScopeSet(m.Scopes())
+	r.scopes = m.Scopes()
 	var last any
 	for {
 		page, key, err := s.page(ctx, last)
@@ -101,7 +101,7 @@ type run struct {
 	manager *tokenauth.Manager
 	origin  string
 	options Options
-	scopes  map[string]bool // those that exist; nil: any
+	scopes  []string // the scopes that exist; empty: any
 	report  Report
 }
 

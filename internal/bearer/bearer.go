@@ -118,10 +118,5 @@ func limited(key string) (string, error) {
 // IsKey reports whether value can be a single key of any system: visible ASCII without spaces and
 // commas.
 func IsKey(value string) bool {
-	for i := range len(value) {
-		if c := value[i]; c <= ' ' || c >= 0x7f || c == ',' {
-			return false
-		}
-	}
-	return value != ""
+	return value != "" && !strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == ',' })
 }

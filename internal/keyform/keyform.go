@@ -8,8 +8,9 @@ package keyform
 
 import (
 	"crypto/rand"
-	"fmt"
+	"errors"
 	"hash/crc32"
+	"regexp"
 )
 
 const (
@@ -18,23 +19,16 @@ const (
 
 	tailLength = 1 + randomLength + checkLength // length of the underscore, the random characters and the checksum
 
-	maxPrefixLength = 20
-
 	digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
+
+var prefixForm = regexp.MustCompile(`^[a-z]([a-z0-9_]{0,18}[a-z0-9])?$`)
 
 // CheckPrefix returns an error if prefix is not allowed as the prefix of keys. The error does not
 // contain prefix, which may be a key pasted by mistake.
 func CheckPrefix(prefix string) error {
-	valid := len(prefix) >= 1 && len(prefix) <= maxPrefixLength
-	for i := range len(prefix) {
-		c := prefix[i]
-		letter := c >= 'a' && c <= 'z'
-		inside := i > 0 && (c >= '0' && c <= '9' || c == '_' && i < len(prefix)-1)
-		valid = valid && (letter || inside)
-	}
-	if !valid {
-		return fmt.Errorf("a prefix must have 1 to %d characters a-z, 0-9 and _, start with a letter, and not end in _", maxPrefixLength)
+	if !prefixForm.MatchString(prefix) {
+		return errors.New("a prefix must have 1 to 20 characters a-z, 0-9 and _, start with a letter, and not end in _")
 	}
 	return nil
 }

@@ -80,31 +80,14 @@ func UnsafeInName(r rune) bool {
 // a token ID. Callers pass no other ID to a database. For an ID with invalid bytes, some databases
 // return an error instead of no row.
 func IsWord(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxWordBytes
-}
-
-// ScopeSet returns the set of known scopes. If scopes is empty, ScopeSet returns nil, which means
-// that all scopes are known.
-func ScopeSet(scopes []string) map[string]bool {
-	if len(scopes) == 0 {
-		return nil
-	}
-	set := make(map[string]bool, len(scopes))
-	for _, s := range scopes {
-		set[s] = true
-	}
-	return set
+	return s != "" && len(s) <= maxWordBytes && !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '-' && c != '_'
+	})
 }
 
 // Scopes checks scopes and returns a sorted copy without duplicates. Scopes refuses more than 100
-// scopes. If known is not nil, Scopes also refuses scopes that are not in known.
-func Scopes(scopes []string, known map[string]bool) ([]string, error) {
+// scopes. If known is not empty, Scopes also refuses scopes that are not in known.
+func Scopes(scopes, known []string) ([]string, error) {
 	if len(scopes) == 0 {
 		return nil, nil
 	}
@@ -112,7 +95,7 @@ func Scopes(scopes []string, known map[string]bool) ([]string, error) {
 		if err := Scope(s); err != nil {
 			return nil, err
 		}
-		if known != nil && !known[s] {
+		if len(known) > 0 && !slices.Contains(known, s) {
 			return nil, errors.New("must not contain an unknown scope")
 		}
 	}
@@ -138,10 +121,5 @@ func Scope(scope string) error {
 // IsQuotable reports whether s can be part of a quoted-string of RFC 9110 section 5.6.4 without
 // escaping: it must be printable ASCII without quotation marks and backslashes.
 func IsQuotable(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c >= 0x7f || c == '"' || c == '\\' })
 }

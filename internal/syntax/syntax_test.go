@@ -141,7 +141,7 @@ func TestScopesAreASet(t *testing.T) {
 	require.Equal(t, []string{"B", "a", "b"}, got)
 	require.Equal(t, []string{"b", "a", "b", "a", "B"}, given, "Scopes must not change the caller's slice")
 	for _, none := range [][]string{nil, {}} {
-		got, err := syntax.Scopes(none, map[string]bool{})
+		got, err := syntax.Scopes(none, []string{})
 		require.NoError(t, err)
 		require.Nil(t, got)
 	}
@@ -162,7 +162,7 @@ func TestScopesAreASet(t *testing.T) {
 // scope would be issued, and requests with its key would get status 403.
 func TestUnknownScopes(t *testing.T) {
 	t.Parallel()
-	known := map[string]bool{"read": true, "write": true}
+	known := []string{"read", "write"}
 	got, err := syntax.Scopes([]string{"write", "read"}, known)
 	require.NoError(t, err)
 	require.Equal(t, []string{"read", "write"}, got)
