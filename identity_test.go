@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -393,7 +394,8 @@ func TestHandlerSetsOnCallersRequest(t *testing.T) {
 }
 
 // A function given to RequireFunc may read the form to find what the request is about. Its files
-// must not stay on the disk if the request is refused, or if the function panics.
+// must not stay on the disk if the request is refused, or if the function panics or ends its
+// goroutine.
 func TestRequireFuncLeavesNoFiles(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
@@ -419,6 +421,17 @@ func TestRequireFuncLeavesNoFiles(t *testing.T) {
 	r = upload(key)
 	h := auth.RequireFunc(needAfterForm(func() error { panic("boom") }))(forbidden(t))
 	require.PanicsWithValue(t, "boom", func() { serve(h, r) })
+	require.NoFileExists(t, path)
+
+	h = auth.RequireFunc(needAfterForm(func() error { runtime.Goexit(); return nil }))(forbidden(t))
+	path = ""
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		serve(h, upload(key))
+	}()
+	<-ended
+	require.NotEmpty(t, path)
 	require.NoFileExists(t, path)
 }
 

@@ -24,7 +24,7 @@ type Manager struct {
 	options Options
 	prefix  string
 	forms   []keyform.Form // form of keys with prefix, then one form for each former prefix
-	scopes  []string       // allowed scopes; empty if every well-formed scope is allowed
+	scopes  []string       // allowed scopes, sorted, without duplicates; empty if every well-formed scope is allowed
 	newKey  func(prefix string) Key
 	lastUse *lastuse.Tracker // nil if last-used times are not recorded
 }

@@ -22,6 +22,7 @@ const (
 	digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
+// prefixForm matches the prefixes of 1 to 20 characters that CheckPrefix allows.
 var prefixForm = regexp.MustCompile(`^[a-z]([a-z0-9_]{0,18}[a-z0-9])?$`)
 
 // CheckPrefix returns an error if prefix is not allowed as the prefix of keys. The error does not
