@@ -126,8 +126,8 @@ func (p *presentation) match(r *Record) error {
 }
 
 // judge returns an error unless the presented key is accepted at the time p.at. Before, isKeyOf must
-// have returned true for r. It checks revocation, expiry, grace and idle time itself, and does not rely on the store
-// for these checks.
+// have returned true for r. judge checks revocation, expiry, grace and idle time itself, and does not
+// rely on the store for these checks.
 func (m *Manager) judge(r *Record, p *presentation) error {
 	if err := p.match(r); err != nil {
 		return err

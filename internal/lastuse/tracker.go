@@ -45,7 +45,7 @@ func New(delay time.Duration, write func(ctx context.Context, latest map[string]
 // the ID is empty, or if the Tracker is closed. Note may ignore a use that is less than one second
 // after another use of the token.
 func (t *Tracker) Note(id string, last, at time.Time) {
-	// The first condition comes first because it reads only the arguments.
+	// The times are compared first, because the comparison is cheaper than the lookup in recent.
 	if at.UnixMicro()-last.UnixMicro() < t.delay.Microseconds() || t.recent.update(id, at) || id == "" {
 		return
 	}
