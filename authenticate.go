@@ -109,9 +109,9 @@ func (p *presentation) isKeyOf(r *Record) bool {
 	return !p.retired || r.Retired != nil && r.Retired.Digest == p.digest
 }
 
-// match sets p.record to r. Before, isKeyOf must have returned true for r. match returns an error if
-// the form of the presented key contradicts the record. An imported key must have the legacy form of
-// its Origin, and every other key must have the Manager's own form.
+// match sets p.record to r. It requires that isKeyOf has returned true for r. match returns an error
+// if the form of the presented key contradicts the record. An imported key must have the legacy form
+// of its Origin, and every other key must have the Manager's own form.
 func (p *presentation) match(r *Record) error {
 	generation := r.Token.Generation
 	if p.retired {
@@ -125,9 +125,9 @@ func (p *presentation) match(r *Record) error {
 	return nil
 }
 
-// judge returns an error unless the presented key is accepted at the time p.at. Before, isKeyOf must
-// have returned true for r. judge checks revocation, expiry, grace and idle time itself, and does not
-// rely on the store for these checks.
+// judge returns an error unless the presented key is accepted at the time p.at. It requires that
+// isKeyOf has returned true for r. judge checks revocation, expiry, grace and idle time itself, and
+// does not rely on the store for these checks.
 func (m *Manager) judge(r *Record, p *presentation) error {
 	if err := p.match(r); err != nil {
 		return err
