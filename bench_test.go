@@ -15,14 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/limit"
-	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/limit"
+	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // A population holds n tokens, ten tokens per user, and their keys. The field auth is the library
 // under test. The field limit is the baseline, a handler with the same tokens. The baseline does
-// only the work that every authentication needs; see package internal/limit.
+// only the work that every authentication needs; see package internal/testing/limit.
 type population struct {
 	keys    []string
 	limit   http.Handler
@@ -131,8 +132,8 @@ func BenchmarkReject(b *testing.B) {
 // baseline is a prepared SELECT of the same columns by one digest, with a cancelable context. Find
 // may take at most 1.15 times as long as this SELECT.
 func BenchmarkSQLiteFind(b *testing.B) {
-	db := openSQLite(b)
-	store := newSQLiteStore(b, db, nil)
+	db := sqlite.New(b)
+	store := sqlite.NewStore(b, db, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	const rows = 1000
@@ -222,13 +223,13 @@ func BenchmarkMemory(b *testing.B) {
 				}}
 			}
 			store := tokenauth.NewMemoryStore()
-			before := loadtest.Heap()
+			before := load.Heap()
 			for i := range records {
 				require.NoError(b, store.Create(context.Background(), records[i]))
 			}
 			// The metric ns/op is hidden, because the benchmark fills the store only once.
 			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(float64(loadtest.Heap()-before)/float64(n), "bytes/token")
+			b.ReportMetric(float64(load.Heap()-before)/float64(n), "bytes/token")
 			runtime.KeepAlive(records)
 			runtime.KeepAlive(store)
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // An answering is a Store whose Find always returns the same record and no error.
@@ -299,8 +300,8 @@ func TestStoreFails(t *testing.T) {
 // back the token together with the row of the service.
 func TestWithStoreInTransaction(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
-	store := newSQLiteStore(t, db, nil)
+	db := sqlite.New(t)
+	store := sqlite.NewStore(t, db, nil)
 	m := newManager(store, &tokenauth.Options{MaxPerUser: 2})
 	_, err := db.Exec("CREATE TABLE devices (token_id TEXT)")
 	require.NoError(t, err)

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
@@ -32,7 +32,7 @@ type recorder struct {
 func (r *recorder) tell(_ context.Context, e tokenauth.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, _ = fmt.Fprintf(&leaktest.Default, "%+v %v\n", e, e.Err)
+	_, _ = fmt.Fprintf(&leak.Default, "%+v %v\n", e, e.Err)
 	r.all = append(r.all, e)
 }
 
@@ -257,7 +257,7 @@ func TestLogEvents(t *testing.T) {
 		m := newManager(store, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(slog.NewJSONHandler(&out, nil)))})
 		lines := func() (all []map[string]any) {
 			defer out.Reset()
-			_, _ = leaktest.Default.Write(out.Bytes())
+			_, _ = leak.Default.Write(out.Bytes())
 			for line := range strings.SplitSeq(strings.TrimSpace(out.String()), "\n") {
 				var fields map[string]any
 				if line != "" {

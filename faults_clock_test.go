@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // The tests in this file cover three faults: a clock that jumps, a clock that stands still, and
@@ -189,9 +190,9 @@ func TestF16Flush(t *testing.T) {
 // tests. Case F16.
 func TestF16Close(t *testing.T) {
 	for name, databaseFirst := range map[string]bool{"store first": false, "database first": true} {
-		before := leaktest.TakeStock()
-		db := openSQLite(t)
-		store := newSQLiteStore(t, db, nil)
+		before := leak.TakeStock()
+		db := sqlite.New(t)
+		store := sqlite.NewStore(t, db, nil)
 		var events recorder
 		m := newManager(store, &tokenauth.Options{OnEvent: events.tell})
 		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})

@@ -14,8 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
@@ -60,14 +61,14 @@ type heldFile struct {
 func newHeldFile(t *testing.T, busy string, timeout time.Duration) *heldFile {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	settings := strings.NewReplacer("WAL", "DELETE", "5000", busy).Replace(sqliteSettings)
-	newSQLiteStore(t, openSQLiteWith(t, path, settings), nil)
-	f := &heldFile{db: openSQLiteWith(t, path, settings)}
+	settings := strings.NewReplacer("WAL", "DELETE", "5000", busy).Replace(sqlite.Settings)
+	sqlite.NewStore(t, sqlite.OpenWith(t, path, settings), nil)
+	f := &heldFile{db: sqlite.OpenWith(t, path, settings)}
 	var err error
 	f.store, err = tokenauth.NewSQLStore(f.db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: timeout})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = f.store.Close() })
-	f.other, err = openSQLiteWith(t, path, settings).Conn(ctx)
+	f.other, err = sqlite.OpenWith(t, path, settings).Conn(ctx)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = f.other.Close() })
 	return f
@@ -89,7 +90,7 @@ func (f *heldFile) release(t *testing.T) {
 // status 401, clients would discard valid keys. After the lock is released, requests must succeed
 // again, and no goroutine or connection may be left. Case F2.
 func TestF2FileLocked(t *testing.T) {
-	leaktest.NothingLeft(t)
+	leak.NothingLeft(t)
 	f := newHeldFile(t, "10", time.Minute)
 	f.db.SetMaxOpenConns(8)
 	f.db.SetMaxIdleConns(8)
@@ -191,8 +192,8 @@ func TestF4ClientGoesAway(t *testing.T) {
 // soon as a connection is free, calls must succeed again. Case F5.
 func TestF5PoolExhausted(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
-	patient := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+	db := sqlite.New(t)
+	patient := sqlite.NewStore(t, db, nil)
 	db.SetMaxOpenConns(1)
 	m := newManager(patient, nil)
 	key, token := issue(t, m, tokenauth.Spec{UserID: "v", Name: "laptop"})
@@ -238,8 +239,8 @@ func TestF5PoolExhausted(t *testing.T) {
 // must still record the last-used time of the token. Case F15.
 func TestF15HandlerPanics(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
-	store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+	db := sqlite.New(t)
+	store := sqlite.NewStore(t, db, nil)
 	db.SetMaxOpenConns(1)
 	clock := newClock()
 	m := newManager(must.Get(storecache.New(store, nil)), &tokenauth.Options{Now: clock.Now})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // The tests in this file cover databases that refuse writes, tables with a wrong schema, and rows
@@ -22,9 +23,9 @@ import (
 // space again, Flush must write the pending last-used times. Case F9.
 func TestF9DiskFull(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.OpenDurable(t, filepath.Join(t.TempDir(), "tokens.db"))
 	db.SetMaxOpenConns(1) // SQLite applies max_page_count only to one connection
-	store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+	store := sqlite.NewStore(t, db, nil)
 	clock := newClock()
 	var events recorder
 	m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell})
@@ -129,8 +130,8 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 func TestF9ReadOnlyFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	key, token := issue(t, newManager(newSQLiteStore(t, openSQLiteFile(t, path), nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
-	store, err := tokenauth.NewSQLStore(openSQLiteWith(t, path, "?mode=ro"), tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+	key, token := issue(t, newManager(sqlite.NewStore(t, sqlite.Open(t, path), nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
+	store, err := tokenauth.NewSQLStore(sqlite.OpenWith(t, path, "?mode=ro"), tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
 	requireNoWrites(t, store, key, token)
@@ -161,9 +162,9 @@ func TestF9ErrorsOfServers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := openSQLite(t)
-			key, token := issue(t, newManager(newSQLiteStore(t, db, nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
-			store, err := tokenauth.NewSQLStore(&failingHandle{DB: db, err: failure}, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+			db := sqlite.New(t)
+			key, token := issue(t, newManager(sqlite.NewStore(t, db, nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
+			store, err := tokenauth.NewSQLStore(&failingHandle{DB: db, err: failure}, tokenauth.SQLite, sqlite.Patient())
 			require.NoError(t, err)
 			requireNoWrites(t, store, key, token)
 		})
@@ -241,8 +242,8 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := openSQLite(t)
-			store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+			db := sqlite.New(t)
+			store := sqlite.NewStore(t, db, nil)
 			m := newManager(store, nil)
 			key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 			h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
@@ -270,8 +271,8 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 // Authenticate must fail with status 503. Case F14.
 func TestF14NoDatabase(t *testing.T) {
 	t.Parallel()
-	db := openSQLiteFile(t, filepath.Join(t.TempDir(), "missing", "tokens.db"))
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
+	db := sqlite.Open(t, filepath.Join(t.TempDir(), "missing", "tokens.db"))
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	requireUnavailable(t, store.CheckSchema(ctx), "check")
 	requireUnavailable(t, store.CreateSchema(ctx), "create")

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -40,7 +40,7 @@ func raw(t testing.TB, address, request string) (*http.Response, string) {
 	require.NoError(t, err)
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	_, _ = fmt.Fprint(&leaktest.Default, resp.Header, string(body))
+	_, _ = fmt.Fprint(&leak.Default, resp.Header, string(body))
 	return resp, string(body)
 }
 

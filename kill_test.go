@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/killtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // The tests in this file kill a process while it changes tokens. The kernel kills a process in this
@@ -40,13 +41,13 @@ func TestKilledChild(t *testing.T) {
 	if path == "" {
 		t.Skip("runs only in the child processes of the tests whose names start with TestF10")
 	}
-	db := openSQLiteFile(t, path)
+	db := sqlite.OpenDurable(t, path)
 	if os.Getenv(killedKind) == migration {
-		require.NoError(t, killtest.Steps(func(i int) error { return migrated(t, db, i).CreateSchema(ctx) }))
+		require.NoError(t, kill.Steps(func(i int) error { return migrated(t, db, i).CreateSchema(ctx) }))
 	}
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
-	require.NoError(t, killtest.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
+	require.NoError(t, kill.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
 }
 
 // If a process is killed during a change, the database must hold the state before or after the
@@ -54,24 +55,24 @@ func TestKilledChild(t *testing.T) {
 // database file that the previous, killed process left. Case F10.
 func TestF10Killed(t *testing.T) {
 	t.Parallel()
-	for _, kind := range killtest.Kinds() {
+	for _, kind := range kill.Kinds() {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "tokens.db")
-			db := openSQLiteFile(t, path)
-			newSQLiteStore(t, db, nil)
+			db := sqlite.OpenDurable(t, path)
+			sqlite.NewStore(t, db, nil)
 			// If this process kept a connection open, the next process would not have to recover the
 			// file after a kill.
 			require.NoError(t, db.Close())
 			steps := 0
 			for n := range kills() {
 				user := fmt.Sprint("user", n)
-				acked := killtest.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+kind, killedUser+"="+user)
+				acked := kill.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+kind, killedUser+"="+user)
 				steps += acked
 				requireWhole(t, path, func(db *sql.DB) {
-					store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+					store := sqlite.NewStore(t, db, nil)
 					require.NoError(t, store.CheckSchema(ctx))
-					killtest.Require(t, store, kind, user, acked)
+					kill.Require(t, store, kind, user, acked)
 				})
 			}
 			t.Logf("%s: killed %d processes, which had completed %d steps in total", kind, kills(), steps)
@@ -83,7 +84,7 @@ func TestF10Killed(t *testing.T) {
 // finds no damage in the file, and that no row contains only a part of a change.
 func requireWhole(t *testing.T, path string, f func(*sql.DB)) {
 	t.Helper()
-	db := openSQLiteFile(t, path)
+	db := sqlite.OpenDurable(t, path)
 	defer func() { require.NoError(t, db.Close()) }()
 	f(db)
 	var integrity string
@@ -111,8 +112,8 @@ func TestF10KilledMigration(t *testing.T) {
 	t.Parallel()
 	for range kills() {
 		path := filepath.Join(t.TempDir(), "tokens.db")
-		acked := killtest.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+migration)
-		db := openSQLiteFile(t, path)
+		acked := kill.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+migration)
+		db := sqlite.OpenDurable(t, path)
 		require.NoError(t, migrated(t, db, acked-1).CheckSchema(ctx))
 		store := migrated(t, db, acked)
 		require.NoError(t, store.CreateSchema(ctx))

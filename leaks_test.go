@@ -23,8 +23,9 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
@@ -33,7 +34,7 @@ import (
 // and the handler logs the context, the user and the token. Cases X1, X2.
 func TestX1EveryRouteAndFault(t *testing.T) {
 	t.Parallel()
-	var out leaktest.Search
+	var out leak.Search
 	broken := errors.New("broken")
 	var store, user, handler func() error
 	none := func() error { return nil }
@@ -114,9 +115,9 @@ func recovering(next http.Handler, log io.Writer) http.Handler {
 // After a service has closed its stores and databases, no goroutine and no connection may remain.
 // Case X3.
 func TestX3NothingIsLeftAfterClose(t *testing.T) {
-	before := leaktest.TakeStock()
-	db := openSQLite(t)
-	sqlStore := newSQLiteStore(t, db, nil)
+	before := leak.TakeStock()
+	db := sqlite.New(t)
+	sqlStore := sqlite.NewStore(t, db, nil)
 	for _, store := range []tokenauth.Store{tokenauth.NewMemoryStore(), sqlStore, must.Get(storecache.New(sqlStore, nil))} {
 		m := newManager(store, &tokenauth.Options{TouchEvery: time.Millisecond})
 		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprintf("%T", store)})
@@ -177,7 +178,7 @@ func TestX6RequestBehindTheMiddleware(t *testing.T) {
 	t.Parallel()
 	m := newManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
-	var out leaktest.Search
+	var out leak.Search
 	out.Secret(key)
 	served := false
 	serve(must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

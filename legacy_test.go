@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -31,7 +31,7 @@ func newLegacyManager(store tokenauth.Store, formats ...tokenauth.LegacyFormat) 
 func hexKey(name string) string {
 	d := tokenauth.DigestOf(name)
 	key := hex.EncodeToString(d[:20])
-	leaktest.Default.Secret(key)
+	leak.Default.Secret(key)
 	return key
 }
 

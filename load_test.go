@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
-	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
@@ -28,7 +28,7 @@ import (
 
 // shortOrLong returns inLong if TOKENAUTH_LONG is set, and short otherwise.
 func shortOrLong[T any](short, inLong T) T {
-	if loadtest.Long() {
+	if load.Long() {
 		return inLong
 	}
 	return short
@@ -54,7 +54,7 @@ func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tok
 			batch[i] = tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: token}
 			keys = append(keys, key)
 			if len(keys) <= searched {
-				leaktest.Default.Secret(key)
+				leak.Default.Secret(key)
 			}
 		}
 		require.NoError(t, s.Create(ctx, batch...))
@@ -70,7 +70,7 @@ func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 		"sqlite": func(t *testing.T) tokenauth.Store { return newPatientStore(t, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			leaktest.NothingLeft(t)
+			leak.NothingLeft(t)
 			f(t, open(t))
 		})
 	}
@@ -81,7 +81,7 @@ func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 func TestQ1SustainedLoad(t *testing.T) {
 	eachIdleStore(t, func(t *testing.T, store tokenauth.Store) {
 		keys := fillStore(t, store, shortOrLong(200, 100_000), func(int, *tokenauth.Token) {})
-		loadtest.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
+		load.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
 	})
 }
 
@@ -167,7 +167,7 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 		good, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
 		send := func(key string) int {
-			w := loadtest.NewStatusOnly()
+			w := load.NewStatusOnly()
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header["Authorization"] = []string{"Bearer " + key}
 			h.ServeHTTP(w, r)
@@ -177,7 +177,7 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 		if _, slow := inner.(*tokenauth.SQLStore); slow {
 			n = shortOrLong(500, 1_000_000)
 		}
-		alone := loadtest.BombardFor(shortOrLong(time.Millisecond, time.Second), h, 2, []string{good}) // first, so that the allocations of the first requests do not count
+		alone := load.BombardFor(shortOrLong(time.Millisecond, time.Second), h, 2, []string{good}) // first, so that the allocations of the first requests do not count
 		t.Logf("requests with a valid key, without a flood: %v", alone)
 		for _, c := range []struct {
 			name  string
@@ -190,7 +190,7 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 		} {
 			send(c.key()) // the first request may allocate memory that stays in use
 			store.ResetCalls()
-			before := loadtest.Heap()
+			before := load.Heap()
 			done, wrong := make(chan struct{}), 0
 			go func() {
 				defer close(done)
@@ -200,7 +200,7 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 					}
 				}
 			}()
-			beside := loadtest.Bombard(h, 1, []string{good}, done)
+			beside := load.Bombard(h, 1, []string{good}, done)
 			require.Zero(t, wrong, "requests with an invalid key (%s) that did not get status 401", c.name)
 			require.Len(t, beside.Statuses, 1, "requests with a valid key must get one status only: %v", beside.Statuses)
 			require.Positive(t, beside.Statuses[http.StatusOK])
@@ -208,9 +208,9 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 			require.Zero(t, store.Count("List"), c.name)
 			store.ResetCalls() // frees the memory that the store uses to record calls
 			t.Logf("requests with a valid key, during a flood of %d invalid keys (%s): %v", n, c.name, beside)
-			if loadtest.Long() {
+			if load.Long() {
 				beside = nil
-				require.Less(t, loadtest.Heap(), before+max(uint64(n)*32, 512<<10), "the Manager must not keep digests of invalid keys (%s)", c.name)
+				require.Less(t, load.Heap(), before+max(uint64(n)*32, 512<<10), "the Manager must not keep digests of invalid keys (%s)", c.name)
 			}
 		}
 		runtime.KeepAlive(h)
@@ -256,7 +256,7 @@ func TestQ7LookupsWhilePruning(t *testing.T) {
 			defer close(done)
 			pruned, err = m.Prune(ctx, clock.Now())
 		}()
-		got := loadtest.Bombard(h, 2, keys, done)
+		got := load.Bombard(h, 2, keys, done)
 		require.NoError(t, err)
 		require.Equal(t, n, pruned)
 		require.Len(t, got.Statuses, 1, "requests with a valid key must get one status only: %v", got.Statuses)

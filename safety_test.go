@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // This file tests mistakes of a service or its operator. A mistake must not make a valid token
@@ -106,8 +107,8 @@ func TestE4TokenAsJSON(t *testing.T) {
 // If the database is closed, every request must get 503, and no handler may run. Case F1.
 func TestF1DatabaseClosed(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
-	m := newManager(newSQLiteStore(t, db, nil), nil)
+	db := sqlite.New(t)
+	m := newManager(sqlite.NewStore(t, db, nil), nil)
 	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
 	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
 	require.Equal(t, 200, get(auth.Require(whoami), "Bearer "+key).Code)
@@ -125,8 +126,8 @@ func TestF1DatabaseClosed(t *testing.T) {
 // When the service deletes a user, the database must delete the user's tokens.
 func TestUserIDRefersToUsers(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, patientOptions())
+	db := sqlite.New(t)
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	const text, reference = "user_id        TEXT    NOT NULL", "user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE"
 	require.Contains(t, store.Schema(), text)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // A fakeConn is a [tokenauth.SQLConn] without a database. Each Exec returns err. Each Query
@@ -44,7 +45,7 @@ func (noRows) Close() error      { return nil }
 // newFakeStore returns a store that uses c and has a timeout of one minute.
 func newFakeStore(t *testing.T, c *fakeConn, d tokenauth.Dialect) *tokenauth.SQLStore {
 	t.Helper()
-	store, err := tokenauth.NewSQLStoreOn(c, d, &tokenauth.SQLOptions{Timeout: time.Minute})
+	store, err := tokenauth.NewSQLStoreOn(c, d, nil)
 	require.NoError(t, err)
 	return store
 }
@@ -172,7 +173,7 @@ func TestNilHandles(t *testing.T) {
 	var noDB *sql.DB
 	var noTx *sql.Tx
 	var noConn *fakeConn
-	store := newSQLiteStore(t, openSQLite(t), nil)
+	store := sqlite.NewStore(t, sqlite.New(t), nil)
 	for _, db := range []tokenauth.DB{nil, noDB, noTx} {
 		require.Panics(t, func() { _, _ = tokenauth.NewSQLStore(db, tokenauth.SQLite, nil) })
 		require.Panics(t, func() { store.With(db) })
@@ -199,11 +200,11 @@ func (h *cancelingHandle) ExecContext(ctx context.Context, query string, args ..
 // moment must not lose the key that was issued.
 func TestSQLiteSuccessCountsAfterCancel(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
-	newSQLiteStore(t, db, nil)
+	db := sqlite.New(t)
+	sqlite.NewStore(t, db, nil)
 	canceled, cancel := context.WithCancel(ctx)
 	defer cancel()
-	store, err := tokenauth.NewSQLStore(&cancelingHandle{db, cancel}, tokenauth.SQLite, patientOptions())
+	store, err := tokenauth.NewSQLStore(&cancelingHandle{db, cancel}, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	require.NoError(t, store.Create(canceled, sqlRecord("laptop")))
 	require.Error(t, canceled.Err())

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // lock takes the write lock of a SQLite database. unlock releases it.
@@ -40,14 +41,14 @@ func TestTimeoutWhileLocked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "tokens.db")
-			patient := newSQLiteStore(t, openSQLiteFile(t, path), &tokenauth.SQLOptions{Timeout: time.Minute})
+			patient := sqlite.NewStore(t, sqlite.Open(t, path), nil)
 			r := sqlRecord("laptop")
 			require.NoError(t, patient.Create(ctx, r))
-			db := openSQLiteWith(t, path, strings.Replace(sqliteSettings, "busy_timeout(5000)", "busy_timeout(60000)", 1))
+			db := sqlite.OpenWith(t, path, strings.Replace(sqlite.Settings, "busy_timeout(5000)", "busy_timeout(60000)", 1))
 			store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: c.timeout})
 			require.NoError(t, err)
 			require.NoError(t, db.Ping())
-			unlock := lock(t, openSQLiteFile(t, path))
+			unlock := lock(t, sqlite.Open(t, path))
 
 			for what, call := range map[string]func(context.Context) error{
 				"create": func(ctx context.Context) error { return store.Create(ctx, sqlRecord("phone")) },
@@ -75,9 +76,9 @@ func TestTimeoutWhileLocked(t *testing.T) {
 func TestFindWhileLocked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
 	require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
-	defer lock(t, openSQLiteFile(t, path))()
+	defer lock(t, sqlite.Open(t, path))()
 	_, err := store.Find(ctx, sqlRecord("laptop").Digest)
 	require.NoError(t, err)
 }
@@ -103,16 +104,16 @@ func (h *lockedHandle) ExecContext(ctx context.Context, query string, args ...an
 func newImpatient(t *testing.T) (*tokenauth.SQLStore, *lockedHandle, func()) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	sqlite.NewStore(t, sqlite.Open(t, path), nil)
 	h := &lockedHandle{
-		DB:     openSQLiteWith(t, path, strings.Replace(sqliteSettings, "busy_timeout(5000)", "busy_timeout(0)", 1)),
+		DB:     sqlite.OpenWith(t, path, strings.Replace(sqlite.Settings, "busy_timeout(5000)", "busy_timeout(0)", 1)),
 		locked: func(int) {},
 	}
 	require.NoError(t, h.Ping())
-	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
+	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	return store, h, lock(t, openSQLiteFile(t, path))
+	return store, h, lock(t, sqlite.Open(t, path))
 }
 
 // If another connection releases the write lock soon, Create must retry its statement and succeed.
@@ -181,7 +182,7 @@ func TestTwoProcessesChild(t *testing.T) {
 	if path == "" {
 		t.Skip("run by TestTwoProcesses")
 	}
-	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		var n, step int
 		_, err := fmt.Sscan(in.Text(), &n, &step)
@@ -198,7 +199,7 @@ func TestTwoProcessesChild(t *testing.T) {
 func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	store := newSQLiteStore(t, openSQLiteFile(t, path), nil)
+	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestTwoProcessesChild$")
 	child.Env = append(os.Environ(), sharedFile+"="+path)
 	child.Stderr = os.Stderr
@@ -237,7 +238,7 @@ func TestMemoryDatabase(t *testing.T) {
 	db, err := sql.Open("sqlite", ":memory:")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
-	store := newSQLiteStore(t, db, nil)
+	store := sqlite.NewStore(t, db, nil)
 	r := sqlRecord("laptop")
 	require.NoError(t, store.Create(ctx, r))
 	_, err = store.Find(ctx, r.Digest)
@@ -258,7 +259,7 @@ func TestMemoryDatabase(t *testing.T) {
 // Case S26.
 func TestManyWritersAndReaders(t *testing.T) {
 	t.Parallel()
-	store := newSQLiteStore(t, openSQLite(t), &tokenauth.SQLOptions{Timeout: time.Minute})
+	store := sqlite.NewStore(t, sqlite.New(t), nil)
 	const writers, readers = 32, 32
 	r := sqlRecord("read all the time")
 	require.NoError(t, store.Create(ctx, r))

@@ -11,14 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // newLooseStore returns a store and its database. The table is not STRICT and has no CHECK
 // constraints, like a table that was created by hand or copied from another database.
 func newLooseStore(t *testing.T) (*tokenauth.SQLStore, *sql.DB) {
 	t.Helper()
-	db := openSQLiteWith(t, filepath.Join(t.TempDir(), "tokens.db"), sqliteSettings+"&_pragma=ignore_check_constraints(1)")
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, patientOptions())
+	db := sqlite.OpenWith(t, filepath.Join(t.TempDir(), "tokens.db"), sqlite.Settings+"&_pragma=ignore_check_constraints(1)")
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	_, err = db.Exec(strings.Replace(store.Schema(), ") STRICT", ")", 1))
 	require.NoError(t, err)
@@ -103,7 +104,7 @@ func TestClockChangesAndLeapDay(t *testing.T) {
 	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // its clocks change by half an hour
 	require.NoError(t, err)
 	firstOneThirty := time.Date(2026, 11, 1, 1, 30, 0, 0, newYork)
-	store := newSQLiteStore(t, openSQLite(t), nil)
+	store := sqlite.NewStore(t, sqlite.New(t), nil)
 	for i, expiry := range []time.Time{
 		firstOneThirty,
 		firstOneThirty.Add(time.Hour),                            // the second 1:30 of that night

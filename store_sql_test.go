@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // TestStores tests the contract of Store on every store. This file tests the behavior that only
@@ -53,21 +54,11 @@ func sqlRotation(label string) tokenauth.Rotation {
 	return tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf(label), Hint: "new1", GraceUntil: start.Add(time.Hour)}
 }
 
-// openSQLiteWith opens a database file with the given connection settings instead of
-// sqliteSettings.
-func openSQLiteWith(t testing.TB, path, settings string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+settings)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 // NewSQLStore must return an error for an invalid option, so that the mistake shows when the
 // service starts. No statement may contain a malformed table name.
 func TestNewSQLStoreRefuses(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	for name, opts := range map[string]*tokenauth.SQLOptions{
 		"negative timeout": {Timeout: -1},
 		"digit first":      {Table: "1tokens"},
@@ -88,7 +79,7 @@ func TestNewSQLStoreRefuses(t *testing.T) {
 	}
 
 	for _, table := range []string{"", "t", "_", "Tokens_2", strings.Repeat("t", 40)} {
-		newSQLiteStore(t, db, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute})
+		sqlite.NewStore(t, db, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute})
 	}
 }
 
@@ -101,7 +92,7 @@ func TestCreateSchemaAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	const instances = 8
 	created := together(instances, func(int) bool {
-		store, err := tokenauth.NewSQLStore(openSQLiteFile(t, path), tokenauth.SQLite, patientOptions())
+		store, err := tokenauth.NewSQLStore(sqlite.Open(t, path), tokenauth.SQLite, sqlite.Patient())
 		return err == nil && store.CreateSchema(ctx) == nil && store.CreateSchema(ctx) == nil && store.CheckSchema(ctx) == nil
 	})
 	require.Equal(t, instances, created)
@@ -122,8 +113,8 @@ func TestCheckSchema(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := openSQLite(t)
-			store := newSQLiteStore(t, db, nil)
+			db := sqlite.New(t)
+			store := sqlite.NewStore(t, db, nil)
 			require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
 			_, err := db.Exec(c.change)
 			require.NoError(t, err)
@@ -143,7 +134,7 @@ func TestCheckSchema(t *testing.T) {
 // Create must accept 500 records in one call, because an import of many tokens uses large batches.
 func TestCreateManyRecords(t *testing.T) {
 	t.Parallel()
-	store := newSQLiteStore(t, openSQLite(t), &tokenauth.SQLOptions{Timeout: time.Minute})
+	store := sqlite.NewStore(t, sqlite.New(t), nil)
 	records := make([]tokenauth.Record, 500)
 	for i := range records {
 		records[i] = sqlRecord(fmt.Sprint("token ", i))
@@ -174,8 +165,8 @@ func (h *countingHandle) PrepareContext(ctx context.Context, query string) (*sql
 // migration, a later Find must prepare the statement again.
 func TestFindIsPreparedOnce(t *testing.T) {
 	t.Parallel()
-	h := &countingHandle{DB: openSQLite(t)}
-	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, patientOptions())
+	h := &countingHandle{DB: sqlite.New(t)}
+	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	r := sqlRecord("laptop")
 	for range 3 {
@@ -250,8 +241,8 @@ func (h *explainingHandle) QueryContext(ctx context.Context, query string, args 
 // a table with a million.
 func TestNoStatementScansTheTable(t *testing.T) {
 	t.Parallel()
-	h := &explainingHandle{DB: openSQLite(t), t: t}
-	store := newSQLiteStore(t, h.DB.(*sql.DB), nil).With(h)
+	h := &explainingHandle{DB: sqlite.New(t), t: t}
+	store := sqlite.NewStore(t, h.DB.(*sql.DB), nil).With(h)
 	r := sqlRecord("laptop")
 	for _, call := range callsOf(r) {
 		h.plans = nil
@@ -332,8 +323,8 @@ func TestSQLErrorsHideWhatTheyAreAbout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := openSQLite(t)
-			store := newSQLiteStore(t, db, nil)
+			db := sqlite.New(t)
+			store := sqlite.NewStore(t, db, nil)
 			require.NoError(t, store.Create(ctx, r))
 			_, err := db.Exec(spoiling)
 			require.NoError(t, err)

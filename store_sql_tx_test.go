@@ -4,21 +4,21 @@ import (
 	"context"
 	"database/sql"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // newOrders returns a database and a store in it. The database also has the table orders, like the
 // database of a service.
 func newOrders(t *testing.T) (*sql.DB, *tokenauth.SQLStore) {
 	t.Helper()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	_, err := db.Exec("CREATE TABLE orders (id TEXT NOT NULL PRIMARY KEY)")
 	require.NoError(t, err)
-	return db, newSQLiteStore(t, db, nil)
+	return db, sqlite.NewStore(t, db, nil)
 }
 
 func countOrders(t *testing.T, db *sql.DB) (n int) {
@@ -139,8 +139,8 @@ func (e sqliteError) Code() int     { return e.code }
 // retried only that statement, the service would commit only a part of its changes.
 func TestTransactionRetriesNothing(t *testing.T) {
 	t.Parallel()
-	h := &failingHandle{DB: openSQLite(t), err: sqliteError{5}}
-	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, nil)
+	h := &failingHandle{DB: sqlite.New(t), err: sqliteError{5}}
+	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	err = store.Create(ctx, sqlRecord("laptop"))
 	require.ErrorIs(t, err, h.err)
@@ -151,8 +151,8 @@ func TestTransactionRetriesNothing(t *testing.T) {
 // A *sql.Conn has a method BeginTx. Therefore the store must not treat it as a transaction.
 func TestStoreOnConn(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
-	store := newSQLiteStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+	db := sqlite.New(t)
+	store := sqlite.NewStore(t, db, nil)
 	conn, err := db.Conn(ctx)
 	require.NoError(t, err)
 	on := store.With(conn)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
@@ -26,8 +27,8 @@ func TestStores(t *testing.T) {
 // newPatientStore returns a store on a new database file that also works on a busy machine. Its
 // timeout is one minute, and it opens at most eight connections.
 func newPatientStore(t *testing.T, table string) *tokenauth.SQLStore {
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	db.SetMaxOpenConns(8)
 	db.SetMaxIdleConns(8)
-	return newSQLiteStore(t, db, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute})
+	return sqlite.NewStore(t, db, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute})
 }

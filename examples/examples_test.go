@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 var (
@@ -88,26 +88,26 @@ func (p programs) testCommands(t *testing.T) {
 	demo := p.start(t, "server", "-seed-demo", "-db", filepath.Join(t.TempDir(), "tokens.db"))
 	found := match(t, demo, demoLine)
 	address, password := found[1], found[2]
-	leaktest.Default.Secret(password)
-	go func() { _, _ = io.Copy(&leaktest.Default, demo) }()
+	leak.Default.Secret(password)
+	go func() { _, _ = io.Copy(&leak.Default, demo) }()
 	commands := curls(section(t, "Try it"))
 	require.Len(t, commands, 3)
 	login := run(t, strings.ReplaceAll(commands[2].line, "password=…", "password="+password), address, "")
 	var token struct{ Key string }
 	require.NoError(t, json.Unmarshal([]byte(login), &token))
-	leaktest.Default.Secret(token.Key)
+	leak.Default.Secret(token.Key)
 	require.Contains(t, run(t, commands[0].line, address, token.Key), `"name":"ada"`)
 	require.Contains(t, run(t, commands[1].line, address, token.Key), `"text":"milk"`)
 
 	quickstart := p.start(t, "quickstart")
 	key := match(t, quickstart, keyLine)[1]
-	leaktest.Default.Secret(key)
+	leak.Default.Secret(key)
 	address = match(t, quickstart, addressLine)[1]
 	commands = curls(section(t, "Quick start"))
 	require.Len(t, commands, 4)
 	for _, c := range commands {
 		response := run(t, c.line, address, key)
-		_, _ = leaktest.Default.Write([]byte(response))
+		_, _ = leak.Default.Write([]byte(response))
 		for _, line := range c.response {
 			require.Contains(t, response, line, c.line)
 		}
@@ -153,7 +153,7 @@ func run(t *testing.T, line, address, key string) string {
 func (p programs) start(t *testing.T, name string, args ...string) *bufio.Reader {
 	t.Helper()
 	program := exec.Command(filepath.Join(string(p), name), append([]string{"-addr", "127.0.0.1:0"}, args...)...)
-	program.Stderr = &leaktest.Default
+	program.Stderr = &leak.Default
 	stdout, err := program.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, program.Start())

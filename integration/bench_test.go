@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/limit"
+	"github.com/go-tokenauth/tokenauth/internal/testing/limit"
 )
 
 // Find beside the least it can be on the same connection: a prepared SELECT of

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
@@ -50,7 +50,7 @@ func django(t *testing.T, model string, database []string) (tokens []djangoToken
 	for line := range strings.Lines(string(out)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		require.Len(t, f, 5)
-		leaktest.Default.Secret(f[0])
+		leak.Default.Secret(f[0])
 		created, err := strconv.ParseInt(f[3], 10, 64)
 		require.NoError(t, err)
 		tokens = append(tokens, djangoToken{f[0], f[1], f[2], time.UnixMicro(created).UTC(), f[4]})

@@ -73,7 +73,7 @@ func newCalmStore(inner tokenauth.Store) *calmStore {
 
 // stockUp issues n tokens: so that changes, while all of them fail and nothing new is
 // issued, don't run out of tokens that they could end.
-func (l *load) stockUp(t *testing.T, n int) {
+func (l *underLoad) stockUp(t *testing.T, n int) {
 	t.Helper()
 	const clients = 16
 	var all sync.WaitGroup
@@ -89,7 +89,7 @@ func (l *load) stockUp(t *testing.T, n int) {
 
 // recovers waits until a load on a store has been answered for two seconds without a
 // 503, and returns how long after a moment the last one was.
-func (l *load) recovers(t *testing.T, store *calmStore, since time.Time) time.Duration {
+func (l *underLoad) recovers(t *testing.T, store *calmStore, since time.Time) time.Duration {
 	t.Helper()
 	const quiet = 2 * time.Second
 	done := func() int64 { return l.changes.Load() - l.failed.Load() }

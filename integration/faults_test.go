@@ -19,7 +19,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
@@ -54,7 +54,7 @@ func requireNoAnswer(t *testing.T, err error, what string) {
 	t.Helper()
 	require.Error(t, err, what)
 	require.Equal(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", what, err)
-	_, _ = fmt.Fprint(&leaktest.Default, err)
+	_, _ = fmt.Fprint(&leak.Default, err)
 }
 
 // An outage is something that happens to a server under load.
@@ -95,14 +95,14 @@ func (o outage) test(t *testing.T) {
 // F2: a database that is restarted for an update must not cost the clients more than
 // 503s, and what was given up must not wait for it for ever.
 func TestPostgresStopped(t *testing.T) {
-	leaktest.NothingLeft(t)
+	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
 	outage{"PostgreSQL stopped", "pgx", pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
 }
 
 // F3: a server that hangs keeps its connections open. Nobody may wait for it for ever.
 func TestPostgresFrozen(t *testing.T) {
-	leaktest.NothingLeft(t)
+	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
 	outage{"PostgreSQL frozen", "pgx", pg.DSN("postgres"), pg.Freeze, pg.Thaw, 3 * time.Second}.test(t)
 }
@@ -115,7 +115,7 @@ func throughPgBouncer(t *testing.T) (*servers.PostgresServer, *servers.PgBouncer
 
 // F2: a pooler that is restarted is no worse than a database that is.
 func TestPgBouncerStopped(t *testing.T) {
-	leaktest.NothingLeft(t)
+	leak.NothingLeft(t)
 	_, bouncer := throughPgBouncer(t)
 	outage{"PgBouncer stopped", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
 		bouncer.Stop, bouncer.Start, 2 * time.Second}.test(t)
@@ -124,7 +124,7 @@ func TestPgBouncerStopped(t *testing.T) {
 // F2: a pooler takes calls for a server that is down, and lets them wait: the store's own
 // deadline alone ends them.
 func TestPgBouncerWithoutServer(t *testing.T) {
-	leaktest.NothingLeft(t)
+	leak.NothingLeft(t)
 	pg, bouncer := throughPgBouncer(t)
 	outage{"PostgreSQL stopped behind PgBouncer", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
 		pg.Stop, pg.Start, 3 * time.Second}.test(t)

@@ -13,14 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // F9: a full disk must cost no more than what can't be written on it: keys go on being
 // looked up, nobody waits for a last use, and once there is room all is as before.
 func TestPostgresDiskFull(t *testing.T) {
-	leaktest.NothingLeft(t)
+	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
 	err := pg.CreateTablespace("small", 1<<20)
 	if errors.Is(err, syscall.EPERM) {

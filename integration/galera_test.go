@@ -159,7 +159,7 @@ func await(t *testing.T, since time.Time, what string, done func(context.Context
 }
 
 // answers200 asks a load's server on the node with index i.
-func (l *load) answers200(i int) func(context.Context) error {
+func (l *underLoad) answers200(i int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		status, err := l.send(ctx, l.servers[i].URL, l.steady[0].key)
 		if err == nil && status != http.StatusOK {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/importtest"
-	"github.com/go-tokenauth/tokenauth/internal/killtest"
-	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
+	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
@@ -64,7 +64,7 @@ func TestImportChild(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, importtest.Rows(), figures.Rows)
 	t.Logf("PostgreSQL: %v; %d MiB at most", figures, importtest.Peak())
-	if loadtest.Long() {
+	if load.Long() {
 		require.Less(t, importtest.Peak(), 100, "MiB")
 	}
 }
@@ -89,9 +89,9 @@ func TestK11Killed(t *testing.T) {
 	dsn := newSource(t, "killed", rows)
 	child := []string{importDSN + "=" + dsn, importKilled + "=1"}
 	for range shortOrLong(5, 50) {
-		killtest.Kill(t, "TestImportChild", child...)
+		kill.Kill(t, "TestImportChild", child...)
 	}
-	killtest.KillAfter(t, max(1, rows/importtest.PageSize/4), "TestImportChild", child...)
+	kill.KillAfter(t, max(1, rows/importtest.PageSize/4), "TestImportChild", child...)
 	db := open(t, "pgx", dsn)
 	store := target(t, db, 0).Store
 	report, err := tokenimport.Run(t.Context(), must.Get(tokenauth.New(store, "acme", nil)), tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)

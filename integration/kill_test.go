@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/killtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
 )
 
 const (
@@ -30,7 +30,7 @@ func TestKilledChild(t *testing.T) {
 	opts.Table = os.Getenv(killedTable)
 	store, err := tokenauth.NewSQLStore(open(t, driver, os.Getenv(killedDSN)), tokenauth.Dialect(os.Getenv(killedDialect)), opts)
 	require.NoError(t, err)
-	require.NoError(t, killtest.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
+	require.NoError(t, kill.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
 }
 
 // F10: an instance of a service that is killed in the middle of a change leaves each
@@ -42,7 +42,7 @@ func TestF10Killed(t *testing.T) {
 			continue
 		}
 		tried++
-		for _, kind := range killtest.Kinds() {
+		for _, kind := range kill.Kinds() {
 			t.Run(e.name+", "+kind, func(t *testing.T) {
 				db := open(t, e.driver, e.dsn)
 				db.SetMaxOpenConns(1) // all others are the child's
@@ -51,7 +51,7 @@ func TestF10Killed(t *testing.T) {
 				kills, steps := shortOrLong(5, 200), 0
 				for n := range kills {
 					user := fmt.Sprint("user", n)
-					acked := killtest.Kill(t, "TestKilledChild", killedDriver+"="+e.driver, killedDSN+"="+e.dsn,
+					acked := kill.Kill(t, "TestKilledChild", killedDriver+"="+e.driver, killedDSN+"="+e.dsn,
 						killedDialect+"="+string(e.dialect), killedTable+"="+opts.Table, killedKind+"="+kind, killedUser+"="+user)
 					steps += acked
 					until(t, "the server has done with the child's last statement", func() bool {
@@ -60,7 +60,7 @@ func TestF10Killed(t *testing.T) {
 						require.NoError(t, err)
 						return left == 0
 					})
-					killtest.Require(t, store, kind, user, acked)
+					kill.Require(t, store, kind, user, acked)
 				}
 				t.Logf("%s, %s: killed %d times, after %d steps in all", e.name, kind, kills, steps)
 			})

@@ -20,11 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// A load is a service under load: clients that send requests with keys, and
+// An underLoad is a service under load: clients that send requests with keys, and
 // clients that issue, rotate, rename, revoke and list tokens, all as fast as they are
 // answered. It judges every answer while it runs:
 //
@@ -34,7 +34,7 @@ import (
 //     request was sent is answered 401 or 503;
 //   - a change (touches and prunes too) is answered with success or with an error that is none of the
 //     package's, which a service turns into 503.
-type load struct {
+type underLoad struct {
 	name     string
 	begin    time.Time
 	stores   []tokenauth.Store
@@ -65,9 +65,9 @@ const users = 50
 
 // startLoad starts a load of so many readers and writers over stores, which are
 // ways to one table. The test must call finish.
-func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *load {
+func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *underLoad {
 	t.Helper()
-	l := &load{
+	l := &underLoad{
 		name: t.Name(), begin: time.Now(), stores: stores,
 		live: map[string]liveToken{}, issued: map[string]bool{}, wrong: map[string]int{},
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: readers}},
@@ -106,7 +106,7 @@ func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *l
 }
 
 // read sends one request with a good key, or, one time in four, with an ended one.
-func (l *load) read(ctx context.Context, url string) {
+func (l *underLoad) read(ctx context.Context, url string) {
 	l.mu.Lock()
 	token, isSteady := l.steady[rand.N(len(l.steady))], true
 	if rand.N(2) == 0 {
@@ -140,7 +140,7 @@ func (l *load) read(ctx context.Context, url string) {
 	}
 }
 
-func (l *load) send(ctx context.Context, url, key string) (status int, err error) {
+func (l *underLoad) send(ctx context.Context, url, key string) (status int, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
@@ -157,25 +157,25 @@ func (l *load) send(ctx context.Context, url, key string) (status int, err error
 	}
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(response.Body)
-		_, _ = fmt.Fprint(&leaktest.Default, response.Header, string(body))
+		_, _ = fmt.Fprint(&leak.Default, response.Header, string(body))
 	}
 	return response.StatusCode, response.Body.Close()
 }
 
-func (l *load) isGood(token liveToken) bool {
+func (l *underLoad) isGood(token liveToken) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.live[token.id] == token
 }
 
-func (l *load) violation(what string) {
+func (l *underLoad) violation(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wrong[what]++
 }
 
 // write does one change.
-func (l *load) write(ctx context.Context, m *tokenauth.Manager, store tokenauth.Store) {
+func (l *underLoad) write(ctx context.Context, m *tokenauth.Manager, store tokenauth.Store) {
 	dice := rand.N(12)
 	switch {
 	case dice < 4:
@@ -224,7 +224,7 @@ func (l *load) write(ctx context.Context, m *tokenauth.Manager, store tokenauth.
 }
 
 // uses returns uses of up to n tokens.
-func (l *load) uses(n int) []tokenauth.Use {
+func (l *underLoad) uses(n int) []tokenauth.Use {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []tokenauth.Use
@@ -236,7 +236,7 @@ func (l *load) uses(n int) []tokenauth.Use {
 	return all
 }
 
-func (l *load) issue(ctx context.Context, m *tokenauth.Manager) {
+func (l *underLoad) issue(ctx context.Context, m *tokenauth.Manager) {
 	n := l.seq.Add(1)
 	spec := tokenauth.Spec{UserID: fmt.Sprint("user ", n%users), Name: fmt.Sprint("client ", n)}
 	key, token, err := m.Issue(ctx, spec)
@@ -262,7 +262,7 @@ func ignore(err, target error) error {
 }
 
 // judge counts a change and reports whether it succeeded.
-func (l *load) judge(ctx context.Context, what string, err error) bool {
+func (l *underLoad) judge(ctx context.Context, what string, err error) bool {
 	if ctx.Err() != nil {
 		return err == nil
 	}
@@ -274,12 +274,12 @@ func (l *load) judge(ctx context.Context, what string, err error) bool {
 	if status := tokenauth.StatusCode(err); status != http.StatusServiceUnavailable {
 		l.violation(fmt.Sprintf("%s: %d %v", what, status, err))
 	}
-	_, _ = fmt.Fprint(&leaktest.Default, err)
+	_, _ = fmt.Fprint(&leak.Default, err)
 	return false
 }
 
 // take takes a token out of those that are good.
-func (l *load) take() (liveToken, bool) {
+func (l *underLoad) take() (liveToken, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, token := range l.live {
@@ -289,13 +289,13 @@ func (l *load) take() (liveToken, bool) {
 	return liveToken{}, false
 }
 
-func (l *load) put(token liveToken) {
+func (l *underLoad) put(token liveToken) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.live[token.id] = token
 }
 
-func (l *load) end(key string) {
+func (l *underLoad) end(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = append(l.ended, key)
@@ -320,7 +320,7 @@ func (r result) String() string {
 
 // finish stops the load and counts what is in the table itself, through a handle for
 // each store. It may be called when all stores answer again.
-func (l *load) finish(t *testing.T, table string, dbs ...*sql.DB) result {
+func (l *underLoad) finish(t *testing.T, table string, dbs ...*sql.DB) result {
 	t.Helper()
 	l.cancel()
 	l.workers.Wait()

@@ -23,10 +23,10 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(andStopServers{m}) }
+func TestMain(m *testing.M) { leak.Main(andStopServers{m}) }
 
 type andStopServers struct{ *testing.M }
 
@@ -41,7 +41,7 @@ func (m andStopServers) Run() int {
 
 // revealed returns a key, for which all output is searched at the end.
 func revealed(k tokenauth.Key) string {
-	leaktest.Default.Secret(k.Reveal())
+	leak.Default.Secret(k.Reveal())
 	return k.Reveal()
 }
 

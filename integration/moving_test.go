@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
@@ -57,7 +57,7 @@ func fixture(t *testing.T, path string) (*sql.DB, [][]string) {
 	var lines [][]string
 	for _, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")[1:] {
 		f := strings.Split(line, "\t")
-		leaktest.Default.Secret(f[0])
+		leak.Default.Secret(f[0])
 		lines = append(lines, f)
 	}
 	return db, lines

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -59,7 +59,7 @@ func engines(t *testing.T) []engine {
 // newRecord returns the record of a token.
 func newRecord(userID, name string) tokenauth.Record {
 	secret := rand.Text()
-	leaktest.Default.Secret(secret)
+	leak.Default.Secret(secret)
 	return tokenauth.Record{
 		Token:  tokenauth.Token{ID: rand.Text(), UserID: userID, Name: name, Generation: 1, CreatedAt: time.Now().UTC().Truncate(time.Microsecond)},
 		Digest: tokenauth.DigestOf(secret),

@@ -15,8 +15,8 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
-	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
@@ -101,12 +101,12 @@ func TestQ1SustainedLoad(t *testing.T) {
 						ID: rand.Text(), UserID: fmt.Sprint(len(keys) / 10), Name: fmt.Sprint(len(keys)), Generation: 1, CreatedAt: time.Now(),
 					}}
 					if keys = append(keys, key); len(keys) <= 500 { // to search for all takes too much memory
-						leaktest.Default.Secret(key)
+						leak.Default.Secret(key)
 					}
 				}
 				require.NoError(t, store.Create(t.Context(), batch...))
 			}
-			loadtest.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
+			load.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
 		})
 	}
 }
@@ -125,12 +125,12 @@ func TestQ2Spike(t *testing.T) {
 			for i := range 100 {
 				key, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 				require.NoError(t, err)
-				leaktest.Default.Secret(key.Reveal())
+				leak.Default.Secret(key.Reveal())
 				keys = append(keys, key.Reveal())
 			}
 			user := func(_ context.Context, id string) (string, error) { return id, nil }
 			h := must.Get(tokenauth.NewAuthenticator(m, user, nil)).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-			loadtest.Spike(t, h, keys, shortOrLong(time.Second/2, 10*time.Second), opts.Timeout)
+			load.Spike(t, h, keys, shortOrLong(time.Second/2, 10*time.Second), opts.Timeout)
 		})
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
@@ -27,7 +27,7 @@ func TestC9ClockJumps(t *testing.T) {
 		}))
 		key, token, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci", ExpiresAt: time.Now().Add(time.Minute)})
 		require.NoError(t, err)
-		leaktest.Default.Secret(key.Reveal())
+		leak.Default.Secret(key.Reveal())
 		authenticate := func() error { _, err := m.Authenticate(ctx, key.Reveal()); return err }
 		require.NoError(t, authenticate())
 		offset = time.Hour

@@ -19,9 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
-	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -32,7 +33,7 @@ func newService(t *testing.T, c *storecache.Cache, n int) (h http.Handler, keys 
 	for i := range n {
 		key, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 		require.NoError(t, err)
-		leaktest.Default.Secret(key.Reveal())
+		leak.Default.Secret(key.Reveal())
 		keys = append(keys, key.Reveal())
 	}
 	anyUser := func(_ context.Context, id string) (string, error) { return id, nil }
@@ -44,7 +45,7 @@ func statusOf(ctx context.Context, h http.Handler, key string) int {
 	r.Header.Set("Authorization", "Bearer "+key)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	_, _ = fmt.Fprint(&leaktest.Default, w.Header(), w.Body)
+	_, _ = fmt.Fprint(&leak.Default, w.Header(), w.Body)
 	return w.Code
 }
 
@@ -101,13 +102,13 @@ func TestQ2SpikeOnAColdCache(t *testing.T) {
 // the database often.
 func TestQ2SpikeOnADatabase(t *testing.T) {
 	t.Parallel()
-	c := must.Get(storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "tokens.db")), &storecache.Options{MaxStale: 50 * time.Millisecond}))
+	c := must.Get(storecache.New(sqlite.NewStore(t, sqlite.New(t), nil), &storecache.Options{MaxStale: 50 * time.Millisecond}))
 	h, keys := newService(t, c, 100)
 	d := 300 * time.Millisecond
-	if loadtest.Long() {
+	if load.Long() {
 		d = 10 * time.Second
 	}
-	loadtest.Spike(t, h, keys, d, time.Minute) // the deadline of openSQLite
+	load.Spike(t, h, keys, d, time.Minute) // the timeout of the store
 }
 
 // Cases Q4, C6. A flood of well-formed but unknown keys must not evict valid keys and
@@ -115,7 +116,7 @@ func TestQ2SpikeOnADatabase(t *testing.T) {
 func TestQ4FloodOfUnknownKeys(t *testing.T) {
 	const good = 100
 	n := 20_000
-	if loadtest.Long() {
+	if load.Long() {
 		n = 1_000_000
 	}
 	c, s := newCache(&storecache.Options{MaxEntries: good, MaxStale: 24 * time.Hour})
@@ -142,12 +143,12 @@ func TestQ4FloodOfUnknownKeys(t *testing.T) {
 	flood(0, n/10)
 	require.Equal(t, good+n/10, s.Count("Find"), "queries")
 	s.ResetCalls()
-	before := loadtest.Heap()
+	before := load.Heap()
 	flood(n/10, n)
 	require.Equal(t, n-n/10, s.Count("Find"), "queries")
 	s.ResetCalls() // takes memory
-	if loadtest.Long() {
-		require.Less(t, loadtest.Heap(), before+1<<20)
+	if load.Long() {
+		require.Less(t, load.Heap(), before+1<<20)
 	}
 	require.Equal(t, good, c.Len())
 	serveAll()

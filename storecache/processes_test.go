@@ -13,8 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
@@ -33,7 +34,7 @@ func TestChild(t *testing.T) {
 	}
 	in := bufio.NewScanner(os.Stdin)
 	require.True(t, in.Scan())
-	m := must.Get(tokenauth.New(must.Get(storecache.New(openSQLite(t, path), &storecache.Options{MaxStale: childMaxStale})), "acme", nil))
+	m := must.Get(tokenauth.New(must.Get(storecache.New(sqlite.NewStore(t, sqlite.Open(t, path), nil), &storecache.Options{MaxStale: childMaxStale})), "acme", nil))
 	var last time.Time
 	for accepted := 0; ; accepted++ {
 		begin := time.Now()
@@ -54,10 +55,10 @@ func TestChild(t *testing.T) {
 func TestC2TwoProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	m := must.Get(tokenauth.New(must.Get(storecache.New(openSQLite(t, path), nil)), "acme", nil))
+	m := must.Get(tokenauth.New(must.Get(storecache.New(sqlite.NewStore(t, sqlite.Open(t, path), nil), nil)), "acme", nil))
 	key, token, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci"})
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChild$")
 	child.Env = append(os.Environ(), childFile+"="+path)

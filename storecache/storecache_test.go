@@ -2,28 +2,26 @@ package storecache_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/storetest"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 var (
 	ctx   = context.Background()
@@ -66,20 +64,9 @@ func TestConformance(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
 		storetest.Run(t, func(t *testing.T) tokenauth.Store {
-			return must.Get(storecache.New(openSQLite(t, filepath.Join(t.TempDir(), "t.db")), nil))
+			return must.Get(storecache.New(sqlite.NewStore(t, sqlite.New(t), nil), nil))
 		})
 	})
-}
-
-func openSQLite(t testing.TB, path string) *tokenauth.SQLStore {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
-	require.NoError(t, err)
-	require.NoError(t, store.CreateSchema(ctx))
-	return store
 }
 
 // Case C2. Every change made through the cache is visible immediately.
@@ -330,7 +317,7 @@ func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
 	m := must.Get(tokenauth.New(c, "acme", &tokenauth.Options{Now: func() time.Time { return now }}))
 	key, token, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci", ExpiresAt: start.Add(time.Second)})
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	_, err = m.Authenticate(ctx, key.Reveal())
 	require.NoError(t, err)
 	other, _, err := m.Rotate(ctx, "u", token.ID, 0)
@@ -343,7 +330,7 @@ func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
 	_, err = m.Authenticate(ctx, other.Reveal())
 	require.ErrorIs(t, err, tokenauth.ErrExpired)
 	// Case C10. A printed Cache must not contain a key.
-	_, _ = fmt.Fprintf(&leaktest.Default, "%s", other)
+	_, _ = fmt.Fprintf(&leak.Default, "%s", other)
 	require.NotContains(t, fmt.Sprintf("%+v", c), key.Reveal())
 }
 

@@ -9,14 +9,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // Short names for identifiers of package apitest.
 type (
@@ -77,7 +77,7 @@ func (s *service) issue(t testing.TB, spec tokenauth.Spec) (string, tokenauth.To
 	t.Helper()
 	key, token, err := s.Manager.Issue(context.Background(), spec)
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	return key.Reveal(), token
 }
 

@@ -2,22 +2,20 @@ package tokenapi_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
@@ -93,13 +91,7 @@ func TestA14_Pages(t *testing.T) {
 // a database error. Case A14.
 func TestA14_PagesOnSQLite(t *testing.T) {
 	t.Parallel()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "tokens.db")+"?_pragma=busy_timeout(60000)")
-	require.NoError(t, err)
-	defer db.Close()
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
-	require.NoError(t, err)
-	require.NoError(t, store.CreateSchema(t.Context()))
-	m := must.Get(tokenauth.New(store, "acme", nil))
+	m := must.Get(tokenauth.New(sqlite.NewStore(t, sqlite.New(t), nil), "acme", nil))
 	for i := range 5 {
 		_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: fmt.Sprint(i)})
 		require.NoError(t, err)

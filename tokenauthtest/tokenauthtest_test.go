@@ -14,19 +14,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/storetest"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func authenticate(kit *tokenauthtest.Kit, key tokenauth.Key) (tokenauth.Token, error) {
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	token, err := kit.Manager.Authenticate(context.Background(), key.Reveal())
-	_, _ = fmt.Fprintf(&leaktest.Default, "%+v %v", token, err)
+	_, _ = fmt.Fprintf(&leak.Default, "%+v %v", token, err)
 	return token, err
 }
 
@@ -77,7 +77,7 @@ func TestIssueEndsTheTest(t *testing.T) {
 			kit := tokenauthtest.New(tb, &tokenauth.Options{Scopes: []string{"a"}})
 			kit.Store.Fail(tt.failure)
 			require.Panics(t, func() { kit.Issue(tt.user, tt.scope) })
-			_, _ = fmt.Fprint(&leaktest.Default, tb.message)
+			_, _ = fmt.Fprint(&leak.Default, tb.message)
 			require.Contains(t, tb.message, tt.want)
 		})
 	}
@@ -138,8 +138,8 @@ func TestClock(t *testing.T) {
 func TestSetKey(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	first, second := kit.Issue("42"), kit.Issue("42")
-	leaktest.Default.Secret(first.Reveal())
-	leaktest.Default.Secret(second.Reveal())
+	leak.Default.Secret(first.Reveal())
+	leak.Default.Secret(second.Reveal())
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	tokenauthtest.SetKey(r, first)
 	tokenauthtest.SetKey(r, second)
@@ -305,7 +305,7 @@ func TestConcurrentUse(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	failure := errors.New("down")
 	key := kit.Issue("42")
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	var callers sync.WaitGroup
 	for range 4 {
 		callers.Go(func() {

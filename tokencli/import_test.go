@@ -14,7 +14,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -35,7 +35,7 @@ func django(t testing.TB, n int) *sql.DB {
 	require.NoError(t, err)
 	for i := 1; i <= n; i++ {
 		key := fmt.Sprintf("%040x", i*7919)
-		leaktest.Default.Secret(key)
+		leak.Default.Secret(key)
 		_, err = tx.Exec("INSERT INTO auth_user VALUES (?1, ?1 > 1); ", i)
 		require.NoError(t, err)
 		_, err = tx.Exec("INSERT INTO authtoken_token VALUES (?, '2025-01-31 08:00:00', ?)", key, i)

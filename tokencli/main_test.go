@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -78,11 +78,11 @@ func (p *program) runWith(ctx context.Context, stdin string, args ...string) out
 	rest := stdout.String()
 	if args[0] == "create" || args[0] == "rotate" {
 		if key := keyForm.FindString(rest); key != "" {
-			leaktest.Default.Secret(key)
+			leak.Default.Secret(key)
 			rest = strings.Replace(rest, key, "", 1)
 		}
 	}
-	_, _ = leaktest.Default.Write([]byte(rest + "\n" + stderr.String()))
+	_, _ = leak.Default.Write([]byte(rest + "\n" + stderr.String()))
 	return output{stdout.String(), stderr.String(), err}
 }
 
@@ -91,6 +91,6 @@ func (p *program) issue(spec tokenauth.Spec) tokenauth.Token {
 	p.t.Helper()
 	key, token, err := p.manager.Issue(p.t.Context(), spec)
 	require.NoError(p.t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	return token
 }

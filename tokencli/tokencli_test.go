@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
@@ -282,7 +282,7 @@ func TestRotateWhatWasShown(t *testing.T) {
 			return err
 		}
 		key, _, err := inner.Rotate(ctx, "42", token.ID, time.Hour)
-		leaktest.Default.Secret(key.Reveal())
+		leak.Default.Secret(key.Reveal())
 		return err
 	})
 	p.manager = inner.WithStore(store)

@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -28,7 +29,7 @@ func TestK10DRFKeysGoOnWorking(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachStore(t, func(t *testing.T, store tokenauth.Store) {
-				db := openSQLite(t)
+				db := sqlite.New(t)
 				rows := loadFixture(t, db, name)
 				m := newManager(store)
 				report, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
@@ -45,7 +46,7 @@ func TestK10DRFKeysGoOnWorking(t *testing.T) {
 					r.Header.Set("Authorization", "Token "+row.key)
 					w := httptest.NewRecorder()
 					h.ServeHTTP(w, r)
-					_, _ = fmt.Fprint(&leaktest.Default, w.Header(), w.Body)
+					_, _ = fmt.Fprint(&leak.Default, w.Header(), w.Body)
 					if !row.active {
 						require.Equal(t, http.StatusUnauthorized, w.Code)
 						continue
@@ -71,12 +72,12 @@ func TestK10DRFKeysGoOnWorking(t *testing.T) {
 // wrong token.
 func TestDRFToken(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	addToken(t, db, drfKey("a"), 7, "laptop")
 	opts := *manyTokens
 	opts.Scopes = []string{"write", "read"}
-	m := newManager(newSQLiteStore(t, db))
+	m := newManager(sqlite.NewStore(t, db, nil))
 	source := tokenimport.DRF(db, tokenauth.SQLite, &opts)
 	opts.Scopes[0] = "admin" // is the caller's
 	run(t, m, source, tokenimport.Options{})
@@ -92,7 +93,7 @@ func TestDRFToken(t *testing.T) {
 // A service may have called its tables and columns anything.
 func TestDRFColumns(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	execute(t, db, `CREATE TABLE people ("pk" text PRIMARY KEY, "in" bool)`)
 	execute(t, db, `CREATE TABLE "order" ("select" text UNIQUE, "from" text, "where" text, "on" text, "1st" integer PRIMARY KEY)`)
 	execute(t, db, `INSERT INTO people VALUES ('c0ffee', 1)`)
@@ -115,7 +116,7 @@ func TestDRFColumns(t *testing.T) {
 // Whoever mixes up the columns must not find keys among names, in a log or in a list.
 func TestKeysAreNothingElse(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	addToken(t, db, drfKey("a"), 1, "x")
 	m := newManager(tokenauth.NewMemoryStore())
@@ -134,7 +135,7 @@ func TestKeysAreNothingElse(t *testing.T) {
 // What stands in a configuration must not become a part of a statement.
 func TestBadSources(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	for name, s := range map[string]*tokenimport.Source{
 		"no database":         tokenimport.DRF(nil, tokenauth.SQLite, nil),

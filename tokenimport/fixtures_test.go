@@ -14,8 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -25,7 +26,7 @@ func loaded(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	statements, err := os.ReadFile("testdata/" + path + ".sql")
 	require.NoError(t, err)
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	db.SetMaxOpenConns(1)
 	execute(t, db, string(statements))
 	return db
@@ -43,7 +44,7 @@ func keysOf(t *testing.T, path string) (lines []map[string]string) {
 		for i, value := range strings.Split(one, "\t") {
 			line[names[i]] = value
 		}
-		leaktest.Default.Secret(line["key"])
+		leak.Default.Secret(line["key"])
 		lines = append(lines, line)
 	}
 	require.NotEmpty(t, lines)
@@ -53,7 +54,7 @@ func keysOf(t *testing.T, path string) (lines []map[string]string) {
 // beside returns a Manager on a table in the same database as what it imports.
 func beside(t *testing.T, db *sql.DB, formats ...tokenauth.LegacyFormat) *tokenauth.Manager {
 	t.Helper()
-	return must.Get(tokenauth.New(newSQLiteStore(t, db), "acme", &tokenauth.Options{Legacy: formats, TouchEvery: -1}))
+	return must.Get(tokenauth.New(sqlite.NewStore(t, db, nil), "acme", &tokenauth.Options{Legacy: formats, TouchEvery: -1}))
 }
 
 // imported runs an import, and returns how often each reason was told.

@@ -10,42 +10,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
-
-// openSQLite opens a new database, which is a source, a target, or both.
-func openSQLite(t testing.TB) *sql.DB {
-	t.Helper()
-	return openSQLiteFile(t, filepath.Join(t.TempDir(), "app.db"))
-}
-
-func openSQLiteFile(t testing.TB, path string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
-func newSQLiteStore(t testing.TB, db *sql.DB) *tokenauth.SQLStore {
-	t.Helper()
-	// A busy machine must not look like a database that is down.
-	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: time.Minute})
-	require.NoError(t, err)
-	require.NoError(t, store.CreateSchema(t.Context()))
-	t.Cleanup(func() { _ = store.Close() })
-	return store
-}
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // eachStore runs f on an empty store of each kind.
 func eachStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
@@ -55,7 +30,7 @@ func eachStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 	})
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		f(t, newSQLiteStore(t, openSQLite(t)))
+		f(t, sqlite.NewStore(t, sqlite.New(t), nil))
 	})
 }
 
@@ -67,7 +42,7 @@ func newManager(store tokenauth.Store) *tokenauth.Manager {
 func drfKey(seed any) string {
 	sum := sha1.Sum([]byte(fmt.Sprint(seed)))
 	key := hex.EncodeToString(sum[:])
-	leaktest.Default.Secret(key)
+	leak.Default.Secret(key)
 	return key
 }
 
@@ -78,7 +53,7 @@ func run(t testing.TB, m *tokenauth.Manager, s *tokenimport.Source, opts tokenim
 	opts.OnRefused = func(r tokenimport.Refusal) { refused = append(refused, r) }
 	report, err := tokenimport.Run(t.Context(), m, s, &opts)
 	require.NoError(t, noted(err))
-	_, _ = fmt.Fprintf(&leaktest.Default, "%+v %+v", report, refused)
+	_, _ = fmt.Fprintf(&leak.Default, "%+v %+v", report, refused)
 	require.Equal(t, report.Read, report.Imported+report.Existing+report.Refused)
 	require.Len(t, refused, report.Refused)
 	return report, refused
@@ -86,7 +61,7 @@ func run(t testing.TB, m *tokenauth.Manager, s *tokenimport.Source, opts tokenim
 
 // noted returns err, and has its text searched for keys.
 func noted(err error) error {
-	_, _ = fmt.Fprintf(&leaktest.Default, "%v %+v %#v", err, err, err)
+	_, _ = fmt.Fprintf(&leak.Default, "%v %+v %#v", err, err, err)
 	return err
 }
 
@@ -164,7 +139,7 @@ func loadFixture(t testing.TB, db *sql.DB, name string) (rows []fixtureRow) {
 	require.NoError(t, err)
 	for _, line := range strings.Split(strings.TrimSuffix(string(table), "\n"), "\n")[1:] {
 		f := strings.Split(line, "\t")
-		leaktest.Default.Secret(f[0])
+		leak.Default.Secret(f[0])
 		rows = append(rows, fixtureRow{f[0], f[1], f[3], f[4] == "1"})
 	}
 	return rows

@@ -11,8 +11,9 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/importtest"
-	"github.com/go-tokenauth/tokenauth/internal/killtest"
-	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
+	"github.com/go-tokenauth/tokenauth/internal/testing/load"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -24,14 +25,14 @@ const (
 // openSource opens the source of a folder.
 func openSource(t testing.TB, folder string) *sql.DB {
 	t.Helper()
-	return openSQLiteFile(t, filepath.Join(folder, "django.db"))
+	return sqlite.OpenDurable(t, filepath.Join(folder, "django.db"))
 }
 
 // openTarget opens a database of the name, in a folder, with the store's table.
 func openTarget(t testing.TB, folder, name string) importtest.Target {
 	t.Helper()
-	db := openSQLiteFile(t, filepath.Join(folder, name))
-	return importtest.Target{DB: db, Table: "tokenauth_tokens", Store: newSQLiteStore(t, db)}
+	db := sqlite.OpenDurable(t, filepath.Join(folder, name))
+	return importtest.Target{DB: db, Table: "tokenauth_tokens", Store: sqlite.NewStore(t, db, nil)}
 }
 
 // newSource makes a source of many rows, and returns its folder.
@@ -56,7 +57,7 @@ func TestImportChild(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, importtest.Rows(), figures.Rows)
 	t.Logf("SQLite: %v; %d MiB at most", figures, importtest.Peak())
-	if loadtest.Long() {
+	if load.Long() {
 		require.Less(t, importtest.Peak(), 100, "MiB")
 	}
 }
@@ -85,9 +86,9 @@ func TestK11Killed(t *testing.T) {
 		kills = 30
 	}
 	for range kills {
-		killtest.Kill(t, "TestImportChild", child...)
+		kill.Kill(t, "TestImportChild", child...)
 	}
-	killtest.KillAfter(t, max(1, rows/importtest.PageSize/4), "TestImportChild", child...)
+	kill.KillAfter(t, max(1, rows/importtest.PageSize/4), "TestImportChild", child...)
 	source, target := openSource(t, folder), openTarget(t, folder, "target.db")
 	before, err := target.Store.List(t.Context(), tokenauth.Query{AllUsers: true})
 	require.NoError(t, err)

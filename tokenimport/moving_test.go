@@ -18,8 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -85,7 +86,7 @@ func (m *move) walk(t *testing.T) {
 	ctx, db := t.Context(), m.db
 	stored := "SELECT count(*) FROM tokenauth_tokens"
 	made := &guide{}
-	require.NoError(t, m.service(made, newSQLiteStore(t, db), db))
+	require.NoError(t, m.service(made, sqlite.NewStore(t, db, nil), db))
 	tokens, auth := made.tokens, made.auth
 	clients := auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, _ := auth.User(r.Context())
@@ -94,7 +95,7 @@ func (m *move) walk(t *testing.T) {
 	first := m.accepted()[0]
 	require.Equal(t, 401, statusOf(clients, "Token "+first["key"]), "before the import")
 
-	dry, err := dryRun(ctx, &leaktest.Default, tokens, m.source)
+	dry, err := dryRun(ctx, &leak.Default, tokens, m.source)
 	require.NoError(t, err)
 	require.Equal(t, []string{"0"}, column(t, db, stored))
 	report, err := importAll(ctx, tokens, m.source)
@@ -120,7 +121,7 @@ func (m *move) walk(t *testing.T) {
 	require.NoError(t, err)
 	key, token, err := tokens.Rotate(ctx, token.UserID, token.ID, 7*24*time.Hour)
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	for _, k := range []string{key.Reveal(), rotated["key"]} {
 		require.Equal(t, 200, statusOf(clients, "Token "+k))
 	}
@@ -141,7 +142,7 @@ func (m *move) walk(t *testing.T) {
 	require.Zero(t, left)
 
 	execute(t, db, m.sql[2])
-	tokens = must.Get(tokenauth.New(newSQLiteStore(t, db), "acme", nil)) // without the format
+	tokens = must.Get(tokenauth.New(sqlite.NewStore(t, db, nil), "acme", nil)) // without the format
 	require.Equal(t, []string{"1"}, column(t, db, stored))
 	_, err = tokens.Authenticate(ctx, key.Reveal())
 	require.NoError(t, err)

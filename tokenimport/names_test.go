@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
@@ -18,7 +19,7 @@ import (
 func TestK11NamesTakenHere(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		db := openSQLite(t)
+		db := sqlite.New(t)
 		newDjango(t, db)
 		m := newManager(store)
 		for i := range 20 {
@@ -42,7 +43,7 @@ func TestK11NamesTakenHere(t *testing.T) {
 // have one name, as where a system has none, must not take a statement for each row.
 func TestK11NamesTakenMeanwhile(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	addTokens(t, db, 500, func(int) string { return "laptop" })
 	for taken := range 4 {

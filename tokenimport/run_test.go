@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
@@ -23,7 +24,7 @@ import (
 func TestK11Rows(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		db := openSQLite(t)
+		db := sqlite.New(t)
 		newDjango(t, db)
 		good := []string{}
 		add := func(userID, name any) {
@@ -92,7 +93,7 @@ func TestK11Rows(t *testing.T) {
 func TestK11Again(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		db := openSQLite(t)
+		db := sqlite.New(t)
 		newDjango(t, db)
 		for i := range 5 {
 			addToken(t, db, drfKey(i), 1, fmt.Sprint("token ", i))
@@ -139,7 +140,7 @@ var errDown = errors.New("the database is down")
 // report counts nothing that was not stored, and the next run completes it.
 func TestK11Interrupted(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	addTokens(t, db, 1200, numbered)
 	for name, c := range map[string]struct {
@@ -173,7 +174,7 @@ func TestK11Interrupted(t *testing.T) {
 // K11: the same where the answer is lost: nobody knows whether it was stored.
 func TestK11AnswerLost(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	addTokens(t, db, 700, numbered)
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
@@ -197,7 +198,7 @@ func TestK11AnswerLost(t *testing.T) {
 func TestK11TwoAtOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		db := openSQLite(t)
+		db := sqlite.New(t)
 		newDjango(t, db)
 		const rows = 510
 		addTokens(t, db, rows, func(int) string { return "laptop" }) // so that each needs a number
@@ -224,7 +225,7 @@ func TestK11TwoAtOnce(t *testing.T) {
 // It is there, and must neither be refused nor come back.
 func TestK11RotatedMeanwhile(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	for i := range 3 {
 		addToken(t, db, drfKey(i), 1, fmt.Sprint("token ", i))
@@ -253,7 +254,7 @@ func TestK11RotatedMeanwhile(t *testing.T) {
 func TestK12StoredDigestIsNoKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		db := openSQLite(t)
+		db := sqlite.New(t)
 		newDjango(t, db)
 		m := newManager(store)
 		_, err := m.Import(t.Context(), tokenauth.ImportSpec{UserID: "1", Name: "x", Origin: "other", Digest: tokenauth.DigestOf(drfKey("x"))})
@@ -274,11 +275,11 @@ func TestK12StoredDigestIsNoKey(t *testing.T) {
 // An application with one database and one connection to it can move in, too.
 func TestOneConnection(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	db.SetMaxOpenConns(1)
 	newDjango(t, db)
 	addTokens(t, db, 501, numbered)
-	m := newManager(newSQLiteStore(t, db))
+	m := newManager(sqlite.NewStore(t, db, nil))
 	var progress []tokenimport.Report
 	report, _ := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{
 		Progress: func(r tokenimport.Report) { progress = append(progress, r) },
@@ -291,7 +292,7 @@ func TestOneConnection(t *testing.T) {
 // needs it; a dry run tells before.
 func TestUnknownScope(t *testing.T) {
 	t.Parallel()
-	db := openSQLite(t)
+	db := sqlite.New(t)
 	newDjango(t, db)
 	addToken(t, db, drfKey("a"), 1, "x")
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"read"}}))

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
@@ -123,7 +123,7 @@ func TestK12SanctumPlantedKey(t *testing.T) {
 	require.NoError(t, err)
 	generated := elsewhere.Reveal()
 	for id, key := range map[int]string{1: issued.Reveal(), 2: generated} {
-		leaktest.Default.Secret(key)
+		leak.Default.Secret(key)
 		digest := tokenauth.DigestOf(key)
 		execute(t, db, "UPDATE personal_access_tokens SET token = ? WHERE id = ?", hex.EncodeToString(digest[:]), id)
 	}

@@ -12,14 +12,14 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
 	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // Short names for identifiers of package apitest.
 type (

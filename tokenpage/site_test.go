@@ -16,13 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const (
 	day       = 24 * time.Hour
@@ -83,7 +83,7 @@ func newAuth(m *tokenauth.Manager) *tokenauth.Authenticator[string] {
 func (s *site) issue(spec tokenauth.Spec) (string, tokenauth.Token) {
 	key, token, err := s.Manager.Issue(context.Background(), spec)
 	require.NoError(s.t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	return key.Reveal(), token
 }
 
@@ -145,9 +145,9 @@ func (s *site) send(r *http.Request) page {
 	p := page{ResponseRecorder: w, body: w.Body.String()}
 	if found := keyElement.FindStringSubmatch(p.body); found != nil {
 		p.key = found[2]
-		leaktest.Default.Secret(p.key)
+		leak.Default.Secret(p.key)
 	}
-	_, _ = fmt.Fprint(&leaktest.Default, w.Header(), keyElement.ReplaceAllString(p.body, "$1$3"), s.logged)
+	_, _ = fmt.Fprint(&leak.Default, w.Header(), keyElement.ReplaceAllString(p.body, "$1$3"), s.logged)
 	checkHeaders(s.t, w.Header())
 	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
 		checkHTML(s.t, p.body)

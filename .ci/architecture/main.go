@@ -53,12 +53,7 @@ var modules = []string{".", "tokencli", "cmd/tokenauth"}
 // isTestSupport reports whether only tests, and other test support, may import a package. Test
 // support itself may import every package.
 func isTestSupport(name string) bool {
-	switch name {
-	case "internal/systemtest",
-		"internal/importtest", "internal/killtest", "internal/leaktest", "internal/limit", "internal/loadtest": // before internal/testing
-		return true
-	}
-	return strings.HasPrefix(name, "internal/testing/")
+	return name == "internal/systemtest" || name == "internal/importtest" || strings.HasPrefix(name, "internal/testing/")
 }
 
 func main() {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
-	"github.com/go-tokenauth/tokenauth/internal/limit"
+	"github.com/go-tokenauth/tokenauth/internal/testing/limit"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/benchmarks/chains"
-	"github.com/go-tokenauth/tokenauth/internal/limit"
+	"github.com/go-tokenauth/tokenauth/internal/testing/limit"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/tokenapi"

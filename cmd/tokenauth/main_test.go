@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(withProgram{m}) }
+func TestMain(m *testing.M) { leak.Main(withProgram{m}) }
 
 // programDir has the program that is tested, as it is installed.
 var programDir string
@@ -125,7 +125,7 @@ func tellSecrets(t *testing.T) {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for _, secret := range secretForm.FindAllString(string(text), -1) {
-			leaktest.Default.Secret(secret)
+			leak.Default.Secret(secret)
 			n++
 		}
 	}
@@ -142,7 +142,7 @@ type output struct {
 
 var keyForm = regexp.MustCompile(`[a-z][a-z0-9_]*_[0-9A-Za-z]{38}\b`)
 
-// check requires that each key is there once, and hands the rest to leaktest, which
+// check requires that each key is there once, and hands the rest to package leak, which
 // looks for digests too.
 func (o *output) check(t *testing.T) {
 	seen := map[string]bool{}
@@ -151,11 +151,11 @@ func (o *output) check(t *testing.T) {
 			return key
 		}
 		seen[key] = true
-		leaktest.Default.Secret(key)
+		leak.Default.Secret(key)
 		return ""
 	})
 	require.Greater(t, len(seen), 10)
-	_, _ = leaktest.Default.Write([]byte(rest))
+	_, _ = leak.Default.Write([]byte(rest))
 }
 
 // A scriptT is a testing.T that tells an output everything, and others no key.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 // A browser keeps cookies and sends forms. It does not follow redirects.
@@ -69,14 +69,14 @@ func (b *browser) send(method, path string, form url.Values, header http.Header,
 	require.NoError(b.t, err)
 	for _, cookie := range response.Cookies() {
 		if cookie.Value != "" {
-			leaktest.Default.Secret(cookie.Value)
+			leak.Default.Secret(cookie.Value)
 		}
 	}
 	shown := response.Header.Clone()
 	shown.Del("Set-Cookie") // where the key of a session belongs
-	_, _ = fmt.Fprintf(&leaktest.Default, "%v", shown)
+	_, _ = fmt.Fprintf(&leak.Default, "%v", shown)
 	if !showsKey {
-		_, _ = leaktest.Default.Write(body)
+		_, _ = leak.Default.Write(body)
 	}
 	return answer{response, string(body)}
 }
@@ -90,7 +90,7 @@ func (b *browser) create(name string, scopes ...string) string {
 	require.Equal(b.t, http.StatusOK, got.StatusCode)
 	found := newKey.FindStringSubmatch(got.Text)
 	require.Len(b.t, found, 2, "no key is shown")
-	leaktest.Default.Secret(found[1])
+	leak.Default.Secret(found[1])
 	return found[1]
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
@@ -90,7 +90,7 @@ func TestDocsLoginBehindProxy(t *testing.T) {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Header.Add("X-Forwarded-For", "198.51.100.7, "+client)
 			login.ServeHTTP(w, r)
-			_, _ = leaktest.Default.Write([]byte(w.Header().Get("Retry-After")))
+			_, _ = leak.Default.Write([]byte(w.Header().Get("Retry-After")))
 			return w
 		}
 		require.Equal(t, http.StatusBadRequest, post(demoName, "guess", "192.0.2.1").Code)

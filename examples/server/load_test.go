@@ -17,8 +17,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
-	"github.com/go-tokenauth/tokenauth/internal/loadtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -58,7 +58,7 @@ func startHandler(t *testing.T, handler http.Handler, change func(*http.Server))
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ln = &countedListener{Listener: inner}
-	logger := slog.New(slog.NewTextHandler(&leaktest.Default, nil))
+	logger := slog.New(slog.NewTextHandler(&leak.Default, nil))
 	server := newServer(handler, logger)
 	change(server)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -72,7 +72,7 @@ func startHandler(t *testing.T, handler http.Handler, change func(*http.Server))
 // as the process may hold both ends of.
 func connections(t *testing.T) int {
 	t.Helper()
-	if !loadtest.Long() {
+	if !load.Long() {
 		return 50
 	}
 	var files syscall.Rlimit
@@ -212,7 +212,7 @@ func TestL8_OtherRoutesStayFast(t *testing.T) {
 		require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode)
 	}
 	require.Less(t, len(answered), logins-1, "a login still hashes or waits")
-	if loadtest.Long() {
+	if load.Long() {
 		require.Less(t, len(answered), logins/2, "logins that did not wait")
 	}
 	all.Wait()

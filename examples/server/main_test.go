@@ -20,14 +20,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 // The keys, passwords and sessions of the tests are searched for in all that the
 // program puts out, but for the pages and answers that show a new key.
 func TestMain(m *testing.M) {
 	iterations = 1000
-	leaktest.Main(m)
+	leak.Main(m)
 }
 
 var fullIterations = iterations // before TestMain
@@ -84,7 +84,7 @@ func startEmpty(t *testing.T, db string, flags ...string) (p *program, password 
 	go func() {
 		defer close(ended)
 		args := append([]string{"-addr", "127.0.0.1:0", "-db", db}, flags...)
-		done <- run(ctx, args, stdoutEnd, io.MultiWriter(p.Log, &leaktest.Default))
+		done <- run(ctx, args, stdoutEnd, io.MultiWriter(p.Log, &leak.Default))
 		_ = stdoutEnd.Close()
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -96,9 +96,9 @@ func startEmpty(t *testing.T, db string, flags ...string) (p *program, password 
 	require.Len(t, found, 4, "the first line does not say which page to open") // it is not to be printed
 	p.URL, password = found[1], found[3]
 	if password != "" {
-		leaktest.Default.Secret(password)
+		leak.Default.Secret(password)
 	}
-	go func() { _, _ = io.Copy(&leaktest.Default, printed) }() // it prints no more secrets
+	go func() { _, _ = io.Copy(&leak.Default, printed) }() // it prints no more secrets
 	return p, password
 }
 
@@ -122,7 +122,7 @@ const testPassword = "correct horse battery staple"
 // addUser adds a user whose password is testPassword.
 func addUser(t *testing.T, path, name string, staff bool) (added *user) {
 	t.Helper()
-	leaktest.Default.Secret(testPassword)
+	leak.Default.Secret(testPassword)
 	hash, err := hashPassword(testPassword)
 	require.NoError(t, err)
 	beside(t, path, func(s service) {
@@ -140,7 +140,7 @@ func issue(t *testing.T, path string, spec tokenauth.Spec) (key string, revoke f
 		require.NoError(t, err)
 		key, token = issued.Reveal(), issuedToken
 	})
-	leaktest.Default.Secret(key)
+	leak.Default.Secret(key)
 	return key, func() {
 		beside(t, path, func(s service) { require.NoError(t, s.tokens.Revoke(t.Context(), token.UserID, token.ID)) })
 	}
@@ -173,7 +173,7 @@ func send(t *testing.T, r *http.Request) answer {
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	_, _ = fmt.Fprintf(&leaktest.Default, "%v\n%s", response.Header, body)
+	_, _ = fmt.Fprintf(&leak.Default, "%v\n%s", response.Header, body)
 	return answer{response, string(body)}
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 func TestPagesRequireSignIn(t *testing.T) {
@@ -99,7 +99,7 @@ func (p *program) login(t *testing.T, body string) (key string) {
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	var got struct{ Key string }
 	require.NoError(t, json.NewDecoder(response.Body).Decode(&got))
-	leaktest.Default.Secret(got.Key)
+	leak.Default.Secret(got.Key)
 	return got.Key
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -86,7 +86,7 @@ func (p *program) otherKey(t *testing.T) string {
 	other := must.Get(newManager(tokenauth.NewMemoryStore(), 0, slog.New(slog.DiscardHandler)))
 	key, _, err := other.Issue(t.Context(), tokenauth.Spec{UserID: "1", Name: "other"})
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	return key.Reveal()
 }
 

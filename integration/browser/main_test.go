@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 // patience is how long all that happens in a tab may take on a busy machine.
@@ -33,7 +33,7 @@ var shared struct {
 	axe         string // the source of axe-core
 }
 
-func TestMain(m *testing.M) { leaktest.Main(withShared{m}) }
+func TestMain(m *testing.M) { leak.Main(withShared{m}) }
 
 type withShared struct{ *testing.M }
 

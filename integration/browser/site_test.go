@@ -24,7 +24,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -70,7 +70,7 @@ func startSite(file string, flags ...string) (*site, error) {
 	}
 	s.process, s.ended = cmd.Process, ended
 	if s.password != "" {
-		leaktest.Default.Secret(s.password)
+		leak.Default.Secret(s.password)
 	}
 	if s.url == "" {
 		return nil, errors.Join(errors.New("the server doesn't say where it is"), s.stop())
@@ -94,7 +94,7 @@ func (s *site) stop() error {
 	err = errors.Join(err, s.process.Signal(syscall.SIGTERM))
 	select {
 	case end := <-s.ended:
-		_, _ = leaktest.Default.Write(s.log.Bytes())
+		_, _ = leak.Default.Write(s.log.Bytes())
 		if end != nil {
 			err = errors.Join(err, fmt.Errorf("the server: %w\n%s", end, s.log.Bytes()))
 		}
@@ -133,7 +133,7 @@ func (u user) issue(t *testing.T, ago time.Duration, spec tokenauth.Spec) tokena
 	}
 	key, token, err := manager.Issue(t.Context(), spec)
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	return token
 }
 
@@ -154,7 +154,7 @@ func (u user) session(t *testing.T) string {
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusSeeOther, response.StatusCode)
 	require.Len(t, response.Cookies(), 1)
-	leaktest.Default.Secret(response.Cookies()[0].Value)
+	leak.Default.Secret(response.Cookies()[0].Value)
 	return response.Cookies()[0].Value
 }
 
@@ -170,6 +170,6 @@ func (s *site) call(t *testing.T, method, path, key, body string) (status int, t
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	_, _ = leaktest.Default.Write(content)
+	_, _ = leak.Default.Write(content)
 	return response.StatusCode, string(content)
 }

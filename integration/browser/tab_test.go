@@ -14,7 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 type action = chromedp.Action[chromedp.Void]
@@ -96,7 +96,7 @@ func (b *tab) load(steps ...action) {
 	require.NoError(b.t, err)
 	require.NotNil(b.t, response)
 	b.status = int(response.Status)
-	_, _ = fmt.Fprintln(&leaktest.Default, b.path(), eval[string](b, "document.title")) // where no key may be
+	_, _ = fmt.Fprintln(&leak.Default, b.path(), eval[string](b, "document.title")) // where no key may be
 	b.checkWidth()
 }
 
@@ -151,7 +151,7 @@ func (b *tab) key() string {
 	require.Equal(b.t, http.StatusOK, b.status)
 	key := eval[string](b, "document.querySelector('#tp-key').value")
 	require.Regexp(b.t, `^notes_[0-9A-Za-z]{38}$`, key)
-	leaktest.Default.Secret(key)
+	leak.Default.Secret(key)
 	return key
 }
 

@@ -12,16 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	// gin took os.Stderr before leaktest listens to it.
-	gin.DefaultWriter, gin.DefaultErrorWriter = &leaktest.Default, &leaktest.Default
-	leaktest.Main(m)
+	// gin took os.Stderr before package leak captures it.
+	gin.DefaultWriter, gin.DefaultErrorWriter = &leak.Default, &leak.Default
+	leak.Main(m)
 }
 
 // User is the service's own type of users.
@@ -66,7 +66,7 @@ func (a *app) bearer(t *testing.T, name string, scopes ...string) string {
 	t.Helper()
 	key, _, err := a.kit.Manager.Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: name, Scopes: scopes})
 	require.NoError(t, err)
-	leaktest.Default.Secret(key.Reveal())
+	leak.Default.Secret(key.Reveal())
 	return "Bearer " + key.Reveal()
 }
 

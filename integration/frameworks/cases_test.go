@@ -13,7 +13,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -72,7 +72,7 @@ func check(t *testing.T, start func(t *testing.T, a *app) ask) {
 				a.kit.Store.Fail(errors.New("dial tcp db.internal: connection refused"))
 			}
 			got := call(t, c.write, authorization...)
-			_, _ = fmt.Fprint(&leaktest.Default, got)
+			_, _ = fmt.Fprint(&leak.Default, got)
 			require.Equal(t, c.status, got.status, got.text)
 			if c.status == http.StatusOK {
 				require.Equal(t, c.text, got.text)

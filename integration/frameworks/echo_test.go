@@ -10,7 +10,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 func echoRouter(a *app) http.Handler {
@@ -27,7 +27,7 @@ func echoRouter(a *app) http.Handler {
 	e.POST("/orders", hello, echo.WrapMiddleware(auth.RequireScopes("orders:write")))
 	// docs: end
 	e.GET("/crash", echo.WrapHandler(http.HandlerFunc(crash)))
-	e.Logger.SetOutput(&leaktest.Default)
+	e.Logger.SetOutput(&leak.Default)
 	return e
 }
 

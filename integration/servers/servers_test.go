@@ -15,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/integration/servers"
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(abandon) != "" {
 		startAndAbandon()
 	}
-	leaktest.Main(andStopServers{m})
+	leak.Main(andStopServers{m})
 }
 
 type andStopServers struct{ *testing.M }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/killtest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
@@ -168,7 +168,7 @@ func insert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (que
 }
 
 // Child imports the tokens of source repeatedly until the process is killed. It uses
-// [killtest.Steps] to acknowledge each page with new tokens and each completed import.
+// [kill.Steps] to acknowledge each page with new tokens and each completed import.
 func Child(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) error {
 	steps := make(chan error)
 	go func() {
@@ -185,7 +185,7 @@ func Child(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 			steps <- err
 		}
 	}()
-	return killtest.Steps(func(int) error { return <-steps })
+	return kill.Steps(func(int) error { return <-steps })
 }
 
 // Whole returns an error unless store contains exactly the tokens of source, and none of them is

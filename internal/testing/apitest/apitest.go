@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-tokenauth/tokenauth/internal/leaktest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 // ErrInternal is an error that the service's own functions return. Send fails the test if a
@@ -85,13 +85,13 @@ func Do(t testing.TB, h http.Handler, r *http.Request) *httptest.ResponseRecorde
 	requireDocumented(t, r, sent.Bytes(), w)
 	text := w.Body.String()
 	if key := KeyIn(w); key != "" {
-		leaktest.Default.Secret(key)
+		leak.Default.Secret(key)
 		for _, member := range []string{"key", "token"} { // the two JSON members that may contain the key
 			text = strings.Replace(text, fmt.Sprintf("%q:%q", member, key), "", 1)
 		}
 	}
 	require.NotContains(t, text, "internal detail")
-	_, _ = fmt.Fprint(&leaktest.Default, w.Header(), text)
+	_, _ = fmt.Fprint(&leak.Default, w.Header(), text)
 	return w
 }
 

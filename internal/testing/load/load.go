@@ -1,7 +1,7 @@
-// Package loadtest sends requests with keys to a handler, as fast as the handler responds, and
+// Package load sends requests with keys to a handler, as fast as the handler responds, and
 // checks the responses. It checks memory use only in long runs. It never checks response times,
 // because response times depend on the machine.
-package loadtest
+package load
 
 import (
 	"context"

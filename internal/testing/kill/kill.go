@@ -1,6 +1,6 @@
-// Package killtest kills a process with SIGKILL while the process changes a store. Then it checks
+// Package kill kills a process with SIGKILL while the process changes a store. Then it checks
 // that the store contains every acknowledged change, and no incomplete change.
-package killtest
+package kill
 
 import (
 	"bufio"
@@ -88,7 +88,7 @@ func Child(s tokenauth.Store, kind, user string) error {
 // After each successful step, Steps writes its number to standard output. The parent process reads
 // this number as the acknowledgment of the step.
 func Steps(step func(i int) error) error {
-	acks := os.NewFile(uintptr(syscall.Stdout), "acks") // not os.Stdout, which leaktest.Main redirects
+	acks := os.NewFile(uintptr(syscall.Stdout), "acks") // not os.Stdout, which leak.Main redirects
 	for i := 0; ; i++ {
 		if err := step(i); err != nil {
 			return err

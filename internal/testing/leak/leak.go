@@ -1,6 +1,6 @@
-// Package leaktest makes a test run fail if its output contains keys or digests. The test run also
+// Package leak makes a test run fail if its output contains keys or digests. The test run also
 // fails if it leaves running goroutines, open files or open connections.
-package leaktest
+package leak
 
 import (
 	"bytes"
@@ -26,13 +26,13 @@ func Main(m interface{ Run() int }) {
 	code := m.Run()
 	stop()
 	for _, leak := range Default.Leaks() {
-		fmt.Fprintln(os.Stderr, "leaktest: FAIL: found", leak)
+		fmt.Fprintln(os.Stderr, "leak: FAIL: found", leak)
 		code = 1
 	}
 	if code == 0 { // a failed test may have skipped its cleanup
 		http.DefaultClient.CloseIdleConnections()
 		for _, thing := range before.Left() {
-			fmt.Fprintln(os.Stderr, "leaktest: FAIL: left", thing)
+			fmt.Fprintln(os.Stderr, "leak: FAIL: left", thing)
 			code = 1
 		}
 	}

@@ -1,4 +1,4 @@
-package leaktest
+package leak
 
 import (
 	"crypto/sha256"
@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	plantOf = "LEAKTEST_PLANT" // environment variable that names the plant of the child process
+	plantOf = "LEAK_PLANT" // environment variable that names the plant of the child process
 	secret  = "planted_secret"
 )
 
@@ -90,7 +90,7 @@ func TestMainFindsWhatIsPlanted(t *testing.T) {
 			}
 			var exit *exec.ExitError
 			require.True(t, errors.As(err, &exit) && exit.ExitCode() == 1, "%v\n%s", err, output)
-			require.Contains(t, string(output), "leaktest: FAIL: ")
+			require.Contains(t, string(output), "leak: FAIL: ")
 			require.Contains(t, string(output), p.want)
 		})
 	}
@@ -100,7 +100,7 @@ func TestMainFindsWhatIsPlanted(t *testing.T) {
 func TestEveryPackageIsChecked(t *testing.T) {
 	t.Parallel()
 	checked := map[string]bool{} // for each folder, whether a TestMain calls Main
-	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir("../../..", func(path string, d fs.DirEntry, err error) error {
 		if d != nil && d.IsDir() && d.Name() == "benchmarks" {
 			return fs.SkipDir // the other libraries in benchmarks leave goroutines behind
 		}
@@ -117,8 +117,8 @@ func TestEveryPackageIsChecked(t *testing.T) {
 	}))
 	require.Greater(t, len(checked), 10)
 	for dir, ok := range checked {
-		require.True(t, ok, "no TestMain in %s calls leaktest.Main", dir)
+		require.True(t, ok, "no TestMain in %s calls leak.Main", dir)
 	}
 }
 
-var callsMain = regexp.MustCompile(`(?m)^func TestMain\(m \*testing\.M\) \{(\n|.)*?\b(leaktest\.)?Main\(`)
+var callsMain = regexp.MustCompile(`(?m)^func TestMain\(m \*testing\.M\) \{(\n|.)*?\b(leak\.)?Main\(`)

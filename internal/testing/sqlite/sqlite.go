@@ -1,0 +1,68 @@
+// Package sqlite opens SQLite databases for tests.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// Settings are the settings of the databases that [New] and [Open] open. SQLite does not wait until
+// its writes are on the disk, because waiting took half the time of the tests.
+const Settings = settings + "&_pragma=synchronous(OFF)"
+
+const settings = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_txlock=immediate"
+
+// New opens a new database file with the [Settings].
+func New(t testing.TB) *sql.DB {
+	t.Helper()
+	return Open(t, filepath.Join(t.TempDir(), "tokens.db"))
+}
+
+// Open opens a database file with the [Settings], and creates the file if it does not exist.
+func Open(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	return OpenWith(t, path, Settings)
+}
+
+// OpenDurable is like [Open], but SQLite waits until each commit is on the disk. It is for tests
+// that kill the process or fill the disk.
+func OpenDurable(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	return OpenWith(t, path, settings+"&_pragma=synchronous(FULL)")
+}
+
+// OpenWith opens a database file with the given settings, which are a query of the driver. The test
+// closes the database when it ends.
+func OpenWith(t testing.TB, path, settings string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+settings)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// Patient returns options with a timeout of one minute, so that no call times out on a busy
+// machine.
+func Patient() *tokenauth.SQLOptions { return &tokenauth.SQLOptions{Timeout: time.Minute} }
+
+// NewStore creates the table in db and returns a store that uses it. If opts is nil, NewStore uses
+// the options that [Patient] returns.
+func NewStore(t testing.TB, db *sql.DB, opts *tokenauth.SQLOptions) *tokenauth.SQLStore {
+	t.Helper()
+	if opts == nil {
+		opts = Patient()
+	}
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, opts)
+	require.NoError(t, err)
+	require.NoError(t, store.CreateSchema(context.Background()))
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
