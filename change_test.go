@@ -1,44 +1,32 @@
 package tokenauth_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net/http"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
-	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
-
-// An answering is a Store whose Find always returns the same record and no error.
-type answering struct {
-	tokenauth.Store
-	record *tokenauth.Record
-}
-
-func (s answering) Find(context.Context, tokenauth.Digest) (*tokenauth.Record, error) {
-	return s.record, nil
-}
 
 // A change of one token must not change any other token, whether of the same user or of another
 // user. Otherwise a user who rotates the key of one device would lock out other devices. The test
 // compares the stored records and the responses of the middleware before and after each change.
 func TestOneTokenNeverTouchesAnother(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now})
-		auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
-		handler := auth.RequireScopes("read")(whoami)
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		auth := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil))
+		handler := auth.RequireScopes("read")(fixture.Whoami)
 
-		changed, foo := issue(t, m, tokenauth.Spec{UserID: "anna", Name: "Foo", Scopes: []string{"read"}})
-		bar, _ := issue(t, m, tokenauth.Spec{UserID: "anna", Name: "Bar", Scopes: []string{"read"}, ExpiresAt: start.Add(24 * time.Hour)})
-		other, _ := issue(t, m, tokenauth.Spec{UserID: "ben", Name: "Foo", Scopes: []string{"read"}})
+		changed, foo := fixture.Issue(t, m, tokenauth.Spec{UserID: "anna", Name: "Foo", Scopes: []string{"read"}})
+		bar, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "anna", Name: "Bar", Scopes: []string{"read"}, ExpiresAt: fixture.Start.Add(24 * time.Hour)})
+		other, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "ben", Name: "Foo", Scopes: []string{"read"}})
 		others := func() (records []tokenauth.Record) {
 			all, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			require.NoError(t, err)
@@ -51,7 +39,7 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 		}
 		before := others()
 		require.Len(t, before, 2)
-		require.Equal(t, 200, get(handler, "Bearer "+changed).Code)
+		require.Equal(t, 200, fixture.Get(handler, "Bearer "+changed).Code)
 
 		for _, step := range []struct {
 			name string
@@ -68,22 +56,22 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 				return err
 			}, 403},
 			{"expire", func() error {
-				_, err := m.Update(ctx, "anna", foo.ID, tokenauth.Patch{ExpiresAt: new(start.Add(time.Minute))})
-				clock.Set(start.Add(time.Minute))
+				_, err := m.Update(ctx, "anna", foo.ID, tokenauth.Patch{ExpiresAt: new(fixture.Start.Add(time.Minute))})
+				clock.Set(fixture.Start.Add(time.Minute))
 				return err
 			}, 401},
 			{"revoke", func() error { return m.Revoke(ctx, "anna", foo.ID) }, 401},
 			{"prune", func() error {
-				clock.Set(start.Add(time.Hour))
+				clock.Set(fixture.Start.Add(time.Hour))
 				_, err := m.Prune(ctx, clock.Now())
 				return err
 			}, 401},
 		} {
 			require.NoError(t, step.do(), step.name)
 			require.Equal(t, before, others(), step.name)
-			require.Equal(t, step.code, get(handler, "Bearer "+changed).Code, step.name)
-			require.Equal(t, "anna", get(handler, "Bearer "+bar).Body.String(), step.name)
-			require.Equal(t, "ben", get(handler, "Bearer "+other).Body.String(), step.name)
+			require.Equal(t, step.code, fixture.Get(handler, "Bearer "+changed).Code, step.name)
+			require.Equal(t, "anna", fixture.Get(handler, "Bearer "+bar).Body.String(), step.name)
+			require.Equal(t, "ben", fixture.Get(handler, "Bearer "+other).Body.String(), step.name)
 		}
 		_, err := m.Get(ctx, "anna", foo.ID)
 		require.ErrorIs(t, err, tokenauth.ErrNotFound)
@@ -91,15 +79,15 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 }
 
 // Update must change only those fields of a token that the Patch sets. It must return an error if
-// the token does not exist, or if the Patch contains an invalid value.
+// the token does not exist, or if the Patch contains an invalid value. Cases S9, S10, and P4.
 func TestUpdate(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now, Scopes: []string{"a", "b"}})
-		_, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}, ExpiresAt: start.Add(time.Hour)})
-		issue(t, m, tokenauth.Spec{UserID: "u", Name: "taken"})
-		_, revoked := issue(t, m, tokenauth.Spec{UserID: "u", Name: "revoked"})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, Scopes: []string{"a", "b"}})
+		_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}, ExpiresAt: fixture.Start.Add(time.Hour)})
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "taken"})
+		_, revoked := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "revoked"})
 		require.NoError(t, m.Revoke(ctx, "u", revoked.ID))
 
 		for name, c := range map[string]struct {
@@ -107,17 +95,17 @@ func TestUpdate(t *testing.T) {
 			patch      tokenauth.Patch
 			want       error
 		}{
-			"S10 another user's": {"v", token.ID, tokenauth.Patch{Name: new("x")}, tokenauth.ErrNotFound},
-			"S9 unknown":         {"u", "UNKNOWN", tokenauth.Patch{Name: new("x")}, tokenauth.ErrNotFound},
-			"revoked":            {"u", revoked.ID, tokenauth.Patch{Name: new("x")}, tokenauth.ErrNotFound},
-			"name taken":         {"u", token.ID, tokenauth.Patch{Name: new("taken")}, tokenauth.ErrNameTaken},
-			"name malformed":     {"u", token.ID, tokenauth.Patch{Name: new("\u200b")}, tokenauth.ErrInvalidSpec},
-			"scope unknown":      {"u", token.ID, tokenauth.Patch{Scopes: &[]string{"c"}}, tokenauth.ErrInvalidSpec},
-			"expiry past":        {"u", token.ID, tokenauth.Patch{ExpiresAt: new(start)}, tokenauth.ErrInvalidSpec},
-			"no user":            {"", token.ID, tokenauth.Patch{}, tokenauth.ErrInvalidSpec},
+			"another user's": {"v", token.ID, tokenauth.Patch{Name: new("x")}, tokenauth.ErrNotFound},
+			"unknown":        {"u", "UNKNOWN", tokenauth.Patch{Name: new("x")}, tokenauth.ErrNotFound},
+			"revoked":        {"u", revoked.ID, tokenauth.Patch{Name: new("x")}, tokenauth.ErrNotFound},
+			"name taken":     {"u", token.ID, tokenauth.Patch{Name: new("taken")}, tokenauth.ErrNameTaken},
+			"name malformed": {"u", token.ID, tokenauth.Patch{Name: new("\u200b")}, tokenauth.ErrInvalidSpec},
+			"scope unknown":  {"u", token.ID, tokenauth.Patch{Scopes: &[]string{"c"}}, tokenauth.ErrInvalidSpec},
+			"expiry past":    {"u", token.ID, tokenauth.Patch{ExpiresAt: new(fixture.Start)}, tokenauth.ErrInvalidSpec},
+			"no user":        {"", token.ID, tokenauth.Patch{}, tokenauth.ErrInvalidSpec},
 		} {
 			_, err := m.Update(ctx, c.userID, c.id, c.patch)
-			require.ErrorIs(t, noted(err), c.want, name)
+			require.ErrorIs(t, fixture.Noted(err), c.want, name)
 			require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
 		}
 
@@ -131,7 +119,7 @@ func TestUpdate(t *testing.T) {
 			"same name":  {tokenauth.Patch{Name: new("renamed")}, func() { want.Name = "renamed" }},
 			"scopes":     {tokenauth.Patch{Scopes: &[]string{"b", "a"}}, func() { want.Scopes = []string{"a", "b"} }},
 			"no scopes":  {tokenauth.Patch{Scopes: &[]string{}}, func() { want.Scopes = nil }},
-			"expiry":     {tokenauth.Patch{ExpiresAt: new(start.Add(2 * time.Hour))}, func() { want.ExpiresAt = start.Add(2 * time.Hour) }},
+			"expiry":     {tokenauth.Patch{ExpiresAt: new(fixture.Start.Add(2 * time.Hour))}, func() { want.ExpiresAt = fixture.Start.Add(2 * time.Hour) }},
 			"expiry off": {tokenauth.Patch{ExpiresAt: new(time.Time{})}, func() { want.ExpiresAt = time.Time{} }},
 		} {
 			got, err := m.Update(ctx, "u", token.ID, c.patch)
@@ -140,249 +128,190 @@ func TestUpdate(t *testing.T) {
 			require.Equal(t, want, got, name)
 		}
 
-		_, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(time.Minute))})
+		_, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(fixture.Start.Add(time.Minute))})
 		require.NoError(t, err)
-		clock.Set(start.Add(time.Minute)) // the token expires, so Update must refuse to change it
-		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(time.Hour))})
+		clock.Set(fixture.Start.Add(time.Minute)) // the token expires, so Update must refuse to change it
+		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(fixture.Start.Add(time.Hour))})
 		require.ErrorIs(t, err, tokenauth.ErrConflict)
 	})
 }
 
-// The pages that List returns must neither repeat nor skip a token. List must return an error for a
-// Query without a user ID. Otherwise a service that forgets the user ID would show one user the
-// tokens of all users.
-func TestList(t *testing.T) {
+// After Rotate, the previous key must work until the grace period ends. From then on, the Manager
+// must reject the previous key. Case E9.
+func TestRotateWithGrace(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		// The clock stands still, so all tokens have the same CreatedAt.
-		m := newManager(store, &tokenauth.Options{Now: newClock().Now})
-		for i := range 7 {
-			issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		old, before := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
+
+		clock.Set(fixture.Start.Add(time.Minute))
+		key, after, err := m.Rotate(ctx, "u", before.ID, time.Hour)
+		require.NoError(t, err)
+		fresh := key.Reveal()
+
+		want := before // Rotate changes only the key, Generation and Hint. Case E12.
+		want.Generation, want.Hint = 2, fresh[len(fresh)-4:]
+		require.Equal(t, want, after)
+		read, err := m.Get(ctx, "u", before.ID)
+		require.NoError(t, err)
+		require.Equal(t, want, read)
+
+		require.Equal(t, []bool{true, true}, fixture.Accepts(m, old, fresh))
+		clock.Set(fixture.Start.Add(time.Minute + time.Hour - 1))
+		require.Equal(t, []bool{true, true}, fixture.Accepts(m, old, fresh))
+		clock.Set(fixture.Start.Add(time.Minute + time.Hour))
+		require.Equal(t, []bool{false, true}, fixture.Accepts(m, old, fresh))
+
+		_, _, err = m.Rotate(ctx, "u", before.ID, 0) // no grace period
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, false}, fixture.Accepts(m, old, fresh))
+	})
+}
+
+// If a token is rotated twice within the grace period, the key from before the first rotation must
+// stop working. Case E11.
+func TestRotateWithinGrace(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := fixture.NewManager(store, nil)
+		first, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+		second, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+		require.NoError(t, err)
+		third, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, true, true}, fixture.Accepts(m, first, second.Reveal(), third.Reveal()))
+	})
+}
+
+// If two concurrent calls of Rotate replace the same generation, one must succeed and the other
+// must return ErrConflict. Each success must increase Generation by one. At most two keys of the
+// token may be valid at any time. Case E10.
+func TestConcurrentRotations(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := fixture.NewManager(store, nil)
+		first, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+		keys := []string{first}
+		var mu sync.Mutex
+		for round := range 8 {
+			won := fixture.Together(2, func(int) bool {
+				key, rotated, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+				if err != nil {
+					if !errors.Is(err, tokenauth.ErrConflict) {
+						t.Errorf("Rotate returned an unexpected error: %v", err)
+					}
+					return false
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				keys = append(keys, key.Reveal())
+				good := 0
+				for _, ok := range fixture.Accepts(m, keys...) {
+					if ok {
+						good++
+					}
+				}
+				if good > 2 {
+					t.Errorf("round %d: %d keys of one token are valid (generation %d), want at most 2", round, good, rotated.Generation)
+				}
+				return true
+			})
+			require.NotZero(t, won) // both calls may succeed if they do not overlap
 		}
-		_, other := issue(t, m, tokenauth.Spec{UserID: "v", Name: "0"})
-		seen := map[string]bool{}
-		query := tokenauth.Query{UserID: "u", Limit: 3}
-		for pages := 1; ; pages++ {
-			page, err := m.List(ctx, query)
-			require.NoError(t, err)
-			for _, token := range page {
-				require.False(t, seen[token.ID])
-				seen[token.ID] = true
-			}
-			if len(page) < query.Limit {
-				require.Equal(t, 3, pages)
-				break
-			}
-			last := page[len(page)-1]
-			query.After = last.Cursor()
-			// List must find the next page even if the token of the cursor is revoked. Case S21.
-			require.NoError(t, m.Revoke(ctx, "u", last.ID))
-		}
-		require.Len(t, seen, 7)
+		now, err := m.Get(ctx, "u", token.ID)
+		require.NoError(t, err)
+		require.Equal(t, len(keys), now.Generation)
+	})
+}
+
+// Rotate must not make an expired or revoked token valid again, and must not change other tokens.
+// Cases E2, E12, and S11.
+func TestRotateRefusesExpiredAndRevokedTokens(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		_, revoked := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "revoked"})
+		require.NoError(t, m.Revoke(ctx, "u", revoked.ID))
+		old, short := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "short", ExpiresAt: fixture.Start.Add(time.Hour)})
 
 		for name, c := range map[string]struct {
-			query tokenauth.Query
-			want  int
+			userID, id string
+			grace      time.Duration
+			want       error
 		}{
-			"live tokens":             {tokenauth.Query{UserID: "u"}, 5},
-			"live and revoked tokens": {tokenauth.Query{UserID: "u", IncludeRevoked: true}, 7},
-			"all users":               {tokenauth.Query{AllUsers: true, IncludeRevoked: true}, 8},
-			"ID of a token":           {tokenauth.Query{AllUsers: true, IDs: []string{other.ID}}, 1},
-			"ID of another user":      {tokenauth.Query{UserID: "u", IDs: []string{other.ID}}, 0},
-			"malformed ID":            {tokenauth.Query{UserID: "u", IDs: []string{"a b"}}, 0},
-			"unknown user":            {tokenauth.Query{UserID: "nobody"}, 0},
+			"unknown":        {"u", "UNKNOWN", 0, tokenauth.ErrNotFound},
+			"no ID at all":   {"u", "a b", 0, tokenauth.ErrNotFound},
+			"another user's": {"v", short.ID, 0, tokenauth.ErrNotFound},
+			"revoked":        {"u", revoked.ID, 0, tokenauth.ErrNotFound},
+			"no user":        {"", short.ID, 0, tokenauth.ErrInvalidSpec},
+			"negative":       {"u", short.ID, -1, tokenauth.ErrInvalidSpec},
+			"odd bytes":      {"u", "１\x00;--", 0, tokenauth.ErrNotFound},
+			"a long ID":      {"u", string(make([]byte, 1<<20)), 0, tokenauth.ErrNotFound},
+			"empty string":   {"u", "", 0, tokenauth.ErrNotFound},
 		} {
-			tokens, err := m.List(ctx, c.query)
-			require.NoError(t, err, name)
-			require.Len(t, tokens, c.want, name)
+			_, _, err := m.Rotate(ctx, c.userID, c.id, c.grace)
+			require.ErrorIs(t, fixture.Noted(err), c.want, name)
+			require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
 		}
-		_, err := m.List(ctx, tokenauth.Query{})
-		require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
-		_, err = m.List(ctx, tokenauth.Query{UserID: "u", AllUsers: true})
-		require.Error(t, err)
-		_, err = m.Get(ctx, "u", other.ID)
-		require.ErrorIs(t, noted(err), tokenauth.ErrNotFound)
+
+		_, rotated, err := m.Rotate(ctx, "u", short.ID, 290*365*24*time.Hour) // the grace period exceeds the token's expiry
+		require.NoError(t, err)
+		require.Equal(t, short.ExpiresAt, rotated.ExpiresAt)
+		clock.Set(short.ExpiresAt)
+		require.Equal(t, []bool{false}, fixture.Accepts(m, old))
+		_, _, err = m.Rotate(ctx, "u", short.ID, 0)
+		require.ErrorIs(t, err, tokenauth.ErrConflict)
+
+		clock.Set(time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC))
+		_, _, err = m.Rotate(ctx, "u", short.ID, 2*time.Hour)
+		require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
 	})
 }
 
-// Prune must delete all tokens that expired before the given time, even thousands of tokens. Prune
-// must keep imported tokens, because a deleted token could be imported again.
-func TestPrune(t *testing.T) {
+// If the response with a new key is lost, the user must be able to find the token by its name and
+// to rotate it. Case E14.
+func TestTokenWithLostKeyCanBeRotated(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: -1})
-		var records []tokenauth.Record
-		for i := range 2500 {
-			records = append(records, tokenauth.Record{
-				Digest: tokenauth.DigestOf(fmt.Sprint(i)),
-				Token: tokenauth.Token{ID: fmt.Sprint("T", i), UserID: fmt.Sprint(i % 50), Name: fmt.Sprint(i), Generation: 1,
-					CreatedAt: start, ExpiresAt: start.Add(time.Hour)},
-			})
-		}
-		for len(records) > 0 {
-			n := min(500, len(records))
-			require.NoError(t, store.Create(ctx, records[:n]...))
-			records = records[n:]
-		}
-		kept, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "kept"})
-		_, err := m.Import(ctx, tokenauth.ImportSpec{UserID: "u", Name: "imported", Origin: "drf", Digest: tokenauth.DigestOf("x"), ExpiresAt: start.Add(1)})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := fixture.NewManager(store, nil)
+		lost, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci"})
+		tokens, err := m.List(ctx, tokenauth.Query{UserID: "u"})
 		require.NoError(t, err)
-
-		clock.Set(start.Add(24 * time.Hour))
-		// The tokens expire exactly at this time, so Prune must not delete them yet.
-		n, err := m.Prune(ctx, start.Add(time.Hour))
+		require.Equal(t, "ci", tokens[0].Name)
+		require.Equal(t, lost[len(lost)-4:], tokens[0].Hint)
+		key, _, err := m.Rotate(ctx, "u", tokens[0].ID, 0)
 		require.NoError(t, err)
-		require.Zero(t, n)
-		n, err = m.Prune(ctx, start.Add(time.Hour+time.Microsecond))
-		require.NoError(t, err)
-		require.Equal(t, 2500, n)
-		require.Equal(t, []bool{true}, accepts(m, kept))
-		tokens, err := m.List(ctx, tokenauth.Query{AllUsers: true})
-		require.NoError(t, err)
-		require.Len(t, tokens, 2)
+		require.Equal(t, []bool{false, true}, fixture.Accepts(m, lost, key.Reveal()))
 	})
-	_, err := newManager(newFailingStore(errors.New("down")), nil).Prune(ctx, start)
-	require.Error(t, err)
 }
 
-// If Find of a faulty store returns the record of another key, the Manager must return an error.
-// Otherwise the client would act as the user of the other key. Case S19.
-func TestS19AnotherKeysRecord(t *testing.T) {
+// A user may submit the form that rotates a token twice. If several calls of RotateFrom have the
+// same generation, only one may succeed. Otherwise a second call would replace a key that the user
+// has not seen yet.
+func TestRotateFrom(t *testing.T) {
 	t.Parallel()
-	good := newManager(tokenauth.NewMemoryStore(), nil)
-	key, _ := issue(t, good, tokenauth.Spec{UserID: "u", Name: "n"})
-	for name, record := range map[string]*tokenauth.Record{
-		"record of another key":           {Digest: tokenauth.DigestOf("another"), Token: tokenauth.Token{UserID: "v"}},
-		"record with another retired key": {Retired: &tokenauth.RetiredKey{Digest: tokenauth.DigestOf("another"), Until: start.AddDate(100, 0, 0)}},
-		"nil record and nil error":        nil,
-		"record without digests":          {},
-	} {
-		m := newManager(answering{record: record}, nil)
-		_, err := m.Authenticate(ctx, key)
-		require.Error(t, noted(err), name)
-		// The key is valid, so the status must be 503. With 401, the client would discard the key.
-		require.Equal(t, 503, tokenauth.StatusCode(err), name)
-		require.NotErrorIs(t, err, tokenauth.ErrInvalidKey, name)
-	}
-}
-
-// If a call of the store fails, StatusCode must return 503. This must hold even if the error of the
-// store is or wraps an error of package tokenauth. With status 401, clients would discard valid
-// keys. Cases S17, F1.
-func TestStoreFails(t *testing.T) {
-	t.Parallel()
-	key, _ := issue(t, newManager(tokenauth.NewMemoryStore(), nil), tokenauth.Spec{UserID: "u", Name: "n"})
-	for _, cause := range []error{errors.New("dial tcp: refused"), context.Canceled, context.DeadlineExceeded, tokenauth.ErrConflict, tokenauth.ErrRevoked} {
-		_, err := newManager(newFailingStore(cause), nil).Authenticate(ctx, key)
-		require.ErrorIs(t, noted(err), cause)
-		require.Equal(t, 503, tokenauth.StatusCode(err), cause)
-	}
-	m := newManager(newFailingStore(errors.New("down")), nil)
-	for name, call := range map[string]func() error{
-		"Issue":  func() error { _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "n"}); return err },
-		"Get":    func() error { _, err := m.Get(ctx, "u", "ID"); return err },
-		"List":   func() error { _, err := m.List(ctx, tokenauth.Query{UserID: "u"}); return err },
-		"Update": func() error { _, err := m.Update(ctx, "u", "ID", tokenauth.Patch{}); return err },
-		"Rotate": func() error { _, _, err := m.Rotate(ctx, "u", "ID", 0); return err },
-		"Import": func() error {
-			_, err := m.Import(ctx, tokenauth.ImportSpec{UserID: "u", Name: "n", Origin: "drf", Digest: tokenauth.Digest{1}})
-			return err
-		},
-	} {
-		err := noted(call())
-		require.Error(t, err, name)
-		require.Equal(t, 503, tokenauth.StatusCode(err), name)
-	}
-}
-
-// A service may issue a token in a transaction of its own. The database must then commit or roll
-// back the token together with the row of the service.
-func TestWithStoreInTransaction(t *testing.T) {
-	t.Parallel()
-	db := sqlite.New(t)
-	store := sqlite.NewStore(t, db, nil)
-	m := newManager(store, &tokenauth.Options{MaxPerUser: 2})
-	_, err := db.Exec("CREATE TABLE devices (token_id TEXT)")
-	require.NoError(t, err)
-	for _, commit := range []bool{false, true} {
-		tx, err := db.Begin()
-		require.NoError(t, err)
-		key, token := issue(t, m.WithStore(store.With(tx)), tokenauth.Spec{UserID: "u", Name: "phone"})
-		_, err = tx.Exec("INSERT INTO devices VALUES (?)", token.ID)
-		require.NoError(t, err)
-		_, _, err = m.WithStore(store.With(tx)).Issue(ctx, tokenauth.Spec{UserID: "u", Name: "phone"})
-		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
-		if commit {
-			require.NoError(t, tx.Commit())
-		} else {
-			require.NoError(t, tx.Rollback())
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := fixture.NewManager(store, nil)
+		old, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "42", Name: "laptop"})
+		var key tokenauth.Key
+		won := fixture.Together(8, func(int) bool {
+			k, rotated, err := m.RotateFrom(ctx, "42", token.ID, token.Generation, time.Hour)
+			if err != nil {
+				require.ErrorIs(t, err, tokenauth.ErrConflict)
+				return false
+			}
+			require.Equal(t, 2, rotated.Generation)
+			key = k
+			return true
+		})
+		require.Equal(t, 1, won)
+		for _, presented := range []string{old, key.Reveal()} {
+			_, err := m.Authenticate(ctx, presented)
+			require.NoError(t, err)
 		}
-		require.Equal(t, []bool{commit}, accepts(m, key))
-	}
-}
-
-// New and NewAuthenticator must return an error if an option is invalid. Otherwise the mistake
-// would appear only at the first request.
-func TestConstructorsRefuseBadOptions(t *testing.T) {
-	t.Parallel()
-	store := tokenauth.NewMemoryStore()
-	canonical := func(s string) (string, bool) { return s, true }
-	for option, opts := range map[string]tokenauth.Options{
-		"FormerPrefixes":                {FormerPrefixes: []string{"A"}},
-		"Scopes":                        {Scopes: []string{"a b"}},
-		"DefaultTTL and MaxTTL":         {DefaultTTL: -1},
-		"DefaultTTL and MaxTTL must":    {MaxTTL: -1},
-		"DefaultTTL must":               {DefaultTTL: 2, MaxTTL: 1},
-		"Legacy":                        {Legacy: []tokenauth.LegacyFormat{{Origin: "x"}}},
-		"Legacy: a format":              {Legacy: []tokenauth.LegacyFormat{{Canonical: canonical}}},
-		"IdleTimeout":                   {IdleTimeout: -1},
-		"IdleTimeout must be":           {IdleTimeout: time.Minute},
-		"IdleTimeout requires":          {IdleTimeout: time.Hour, TouchEvery: -1},
-		"IdleTimeout must be at least ": {IdleTimeout: time.Hour, TouchEvery: 31 * time.Minute},
-	} {
-		_, err := tokenauth.New(store, "acme", &opts)
-		require.ErrorContains(t, err, "Options."+option)
-	}
-	m := newManager(store, nil)
-	for option, opts := range map[string]tokenauth.AuthenticatorOptions{
-		"Realm":                         {Realm: "a\"b"},
-		"KeyHeader":                     {KeyHeader: "X Key"},
-		"KeyHeader must not":            {KeyHeader: "authorization"},
-		"KeyHeaderOnly requires":        {KeyHeaderOnly: true},
-		"KeyHeaderOnly excludes":        {KeyHeader: "X-Key", KeyHeaderOnly: true, Schemes: []string{"Bearer"}},
-		"Schemes: a scheme must be":     {Schemes: []string{"Api Key"}},
-		"Schemes: a scheme must be 1":   {Schemes: []string{""}},
-		"Schemes: a scheme must not be": {Schemes: []string{"Bearer", "bearer"}},
-	} {
-		_, err := tokenauth.NewAuthenticator(m, anyUser, &opts)
-		require.ErrorContains(t, err, "AuthenticatorOptions."+option)
-	}
-}
-
-// A nil argument or an invalid scope is a programming error. It must cause a panic when the service
-// starts. A nil pointer in an interface must cause a panic, too. If NewSQLStore fails, it returns a
-// nil *SQLStore, and a service that ignores the error passes this pointer to New.
-func TestNilArgumentsPanic(t *testing.T) {
-	t.Parallel()
-	store := tokenauth.NewMemoryStore()
-	m := newManager(store, &tokenauth.Options{Scopes: []string{"a"}})
-	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
-	for name, call := range map[string]func(){
-		"nil store":            func() { _, _ = tokenauth.New(nil, "acme", nil) },
-		"nil pointer as store": func() { _, _ = tokenauth.New((*tokenauth.SQLStore)(nil), "acme", nil) },
-		"nil store later":      func() { m.WithStore((*tokenauth.MemoryStore)(nil)) },
-		"nil manager":          func() { _, _ = tokenauth.NewAuthenticator(nil, anyUser, nil) },
-		"nil find":             func() { _, _ = tokenauth.NewAuthenticator[*user](m, nil, nil) },
-		"nil handler":          func() { auth.Require(nil) },
-		"nil func as handler":  func() { auth.Optional(http.HandlerFunc(nil)) },
-		"nil mux as handler":   func() { auth.RequireScopes("a")((*http.ServeMux)(nil)) },
-		"no scope":             func() { auth.RequireScopes() },
-		"P4 malformed scope":   func() { auth.RequireScopes("a b") },
-		"scope does not exist": func() { auth.RequireScopes("b") },
-		"nil need":             func() { auth.RequireFunc(nil) },
-	} {
-		require.Panics(t, call, name)
-	}
-	require.Equal(t, []string{"a"}, m.Scopes())
+		_, _, err := m.RotateFrom(ctx, "42", token.ID, 2, 0)
+		require.NoError(t, err)
+	})
 }

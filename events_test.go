@@ -5,12 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,62 +16,42 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A recorder stores the events that its method tell receives. Tests set Options.OnEvent to tell.
-type recorder struct {
-	mu  sync.Mutex
-	all []tokenauth.Event
-}
-
-func (r *recorder) tell(_ context.Context, e tokenauth.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, _ = fmt.Fprintf(&leak.Default, "%+v %v\n", e, e.Err)
-	r.all = append(r.all, e)
-}
-
-// take returns the events that the recorder has received since the previous call of take.
-func (r *recorder) take() []tokenauth.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := r.all
-	r.all = nil
-	return all
-}
-
 // A watchedService is an Authenticator whose events are recorded. It has one token for each reason
 // to reject a key. The maps tokens and lines are indexed by the name of the token.
 type watchedService struct {
 	store  *tokenauthtest.Store
-	auth   *tokenauth.Authenticator[*user]
-	events recorder
+	auth   *tokenauth.Authenticator[*fixture.User]
+	events fixture.Recorder
 	tokens map[string]tokenauth.Token
 	lines  map[string]string // Authorization headers with the keys of the tokens
 }
 
 func newWatchedService(t *testing.T) *watchedService {
 	t.Helper()
-	clock := newClock()
+	clock := fixture.NewClock()
 	s := &watchedService{
 		store:  tokenauthtest.NewStore(tokenauth.NewMemoryStore()),
 		tokens: map[string]tokenauth.Token{}, lines: map[string]string{},
 	}
-	m := newManager(s.store, &tokenauth.Options{Now: clock.Now, OnEvent: s.events.tell, IdleTimeout: 24 * time.Hour})
-	s.auth = must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
+	m := fixture.NewManager(s.store, &tokenauth.Options{Now: clock.Now, OnEvent: s.events.Tell, IdleTimeout: 24 * time.Hour})
+	s.auth = must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*fixture.User, error) {
 		switch id {
 		case "gone":
 			return nil, tokenauth.ErrNoUser
 		case "unclear":
 			return nil, errors.New("directory is down")
 		}
-		return &user{ID: id}, nil
+		return &fixture.User{ID: id}, nil
 	}, nil))
 	add := func(userID, name string, expiresAt time.Time) (id string) {
-		key, token := issue(t, m, tokenauth.Spec{UserID: userID, Name: name, Scopes: []string{"a"}, ExpiresAt: expiresAt})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: userID, Name: name, Scopes: []string{"a"}, ExpiresAt: expiresAt})
 		s.tokens[name], s.lines[name] = token, "Bearer "+key
 		return token.ID
 	}
@@ -82,16 +60,16 @@ func newWatchedService(t *testing.T) *watchedService {
 		require.NoError(t, err)
 	}
 	require.NoError(t, m.Revoke(ctx, "u", add("u", "revoked", time.Time{})))
-	add("u", "expired", start.Add(time.Minute))
+	add("u", "expired", fixture.Start.Add(time.Minute))
 	rotate(add("u", "replaced", time.Time{}), time.Minute)
 	add("u", "idle", time.Time{})
-	clock.Set(start.Add(23 * time.Hour))
+	clock.Set(fixture.Start.Add(23 * time.Hour))
 	add("u", "good", time.Time{})
 	rotate(add("u", "retired", time.Time{}), 30*time.Hour)
 	add("gone", "gone", time.Time{})
 	add("unclear", "unclear", time.Time{})
-	clock.Set(start.Add(24 * time.Hour))
-	s.events.take()
+	clock.Set(fixture.Start.Add(24 * time.Hour))
+	s.events.Take()
 	return s
 }
 
@@ -101,8 +79,8 @@ func newWatchedService(t *testing.T) *watchedService {
 func TestEventsOfRequests(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
-	required, optional := s.auth.Require(whoami), s.auth.Optional(whoami)
-	scoped := s.auth.RequireScopes("b")(whoami)
+	required, optional := s.auth.Require(fixture.Whoami), s.auth.Optional(fixture.Whoami)
+	scoped := s.auth.RequireScopes("b")(fixture.Whoami)
 	nested := s.auth.Require(scoped)
 	line := func(name string) []string { return []string{s.lines[name]} }
 	type event struct {
@@ -126,7 +104,7 @@ func TestEventsOfRequests(t *testing.T) {
 		"malformed header":       {required, []string{"Bearer a b"}, rejected(tokenauth.ReasonMalformed, "")},
 		"two":                    {required, append(line("good"), line("good")...), rejected(tokenauth.ReasonMalformed, "")},
 		"too long":               {required, []string{"Bearer " + strings.Repeat("x", 2000)}, rejected(tokenauth.ReasonMalformed, "")},
-		"unknown":                {required, []string{"Bearer " + tokenauth.GenerateKey("acme")}, rejected(tokenauth.ReasonUnknown, "")},
+		"unknown":                {required, []string{"Bearer " + keyform.Generate("acme")}, rejected(tokenauth.ReasonUnknown, "")},
 		"revoked":                {required, line("revoked"), rejected(tokenauth.ReasonRevoked, "revoked")},
 		"expired":                {required, line("expired"), rejected(tokenauth.ReasonExpired, "expired")},
 		"replaced":               {required, line("replaced"), rejected(tokenauth.ReasonReplaced, "replaced")},
@@ -141,9 +119,9 @@ func TestEventsOfRequests(t *testing.T) {
 		"optional, wrong":        {optional, []string{"Bearer nonsense"}, rejected(tokenauth.ReasonMalformed, "")},
 		"optional, anonymous":    {optional, nil, nil},
 	} {
-		get(c.handler, c.lines...)
+		fixture.Get(c.handler, c.lines...)
 		var got []event
-		for _, e := range s.events.take() {
+		for _, e := range s.events.Take() {
 			got = append(got, event{e.Kind, e.Reason, e.Token.Name})
 			require.Equal(t, s.tokens[e.Token.Name].ID, e.Token.ID, name)
 		}
@@ -158,8 +136,8 @@ func TestEventOfAStoreThatFails(t *testing.T) {
 	s := newWatchedService(t)
 	down := errors.New("down")
 	s.store.Fail(down)
-	get(s.auth.Require(whoami), s.lines["good"])
-	got := s.events.take()
+	fixture.Get(s.auth.Require(fixture.Whoami), s.lines["good"])
+	got := s.events.Take()
 	require.Len(t, got, 1)
 	require.Equal(t, tokenauth.ReasonStoreFailed, got[0].Reason)
 	require.ErrorIs(t, got[0].Err, down)
@@ -167,7 +145,7 @@ func TestEventOfAStoreThatFails(t *testing.T) {
 
 // If a client cancels its request, the Authenticator must emit no event. Neither the store nor the
 // key is at fault, so an event would be a false alarm for operators. Case F4.
-func TestF4NoEventOfAClientThatGaveUp(t *testing.T) {
+func TestClientThatGaveUpCausesNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
 	s.store.Fail(errors.New("down"))
@@ -175,29 +153,29 @@ func TestF4NoEventOfAClientThatGaveUp(t *testing.T) {
 	cancel()
 	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(canceled)
 	r.Header.Set("Authorization", s.lines["good"])
-	serve(s.auth.Require(whoami), r)
-	require.Empty(t, s.events.take())
+	fixture.Serve(s.auth.Require(fixture.Whoami), r)
+	require.Empty(t, s.events.Take())
 	_, _, err := s.auth.Authenticate(canceled, r.Header, tokenauth.Need{})
 	require.Error(t, err)
-	require.Empty(t, s.events.take())
+	require.Empty(t, s.events.Take())
 }
 
 // Every change of tokens must cause one event. The event must contain the changed token or the
 // number of changed tokens.
 func TestEventsOfChanges(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		var events recorder
-		m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		var events fixture.Recorder
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Tell})
 		one := func(kind tokenauth.EventKind) tokenauth.Event {
 			t.Helper()
-			got := events.take()
+			got := events.Take()
 			require.Len(t, got, 1)
 			require.Equal(t, kind, got[0].Kind)
 			return got[0]
 		}
-		_, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", Scopes: []string{"a"}})
+		_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", Scopes: []string{"a"}})
 		e := one(tokenauth.EventIssued)
 		require.Equal(t, token, e.Token)
 		// OnEvent may modify the event. This must not change the token that Issue returned.
@@ -206,7 +184,7 @@ func TestEventsOfChanges(t *testing.T) {
 
 		_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
-		require.Empty(t, events.take(), "a call of Issue that returns an error must cause no event")
+		require.Empty(t, events.Take(), "a call of Issue that returns an error must cause no event")
 
 		token, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"a", "b"}})
 		require.NoError(t, err)
@@ -222,11 +200,11 @@ func TestEventsOfChanges(t *testing.T) {
 		e = one(tokenauth.EventRevoked)
 		require.Equal(t, tokenauth.Token{ID: token.ID, UserID: "u"}, e.Token)
 		require.ErrorIs(t, m.Revoke(ctx, "other", token.ID), tokenauth.ErrNotFound)
-		require.Empty(t, events.take())
+		require.Empty(t, events.Take())
 
-		issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
-		issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci"})
-		events.take()
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci"})
+		events.Take()
 		_, err = m.RevokeAll(ctx, "u")
 		require.NoError(t, err)
 		e = one(tokenauth.EventRevoked)
@@ -234,15 +212,15 @@ func TestEventsOfChanges(t *testing.T) {
 		require.Equal(t, tokenauth.Token{UserID: "u"}, e.Token)
 		_, err = m.RevokeAll(ctx, "u")
 		require.NoError(t, err)
-		require.Empty(t, events.take(), "RevokeAll must cause no event if the user has no live token")
+		require.Empty(t, events.Take(), "RevokeAll must cause no event if the user has no live token")
 
-		clock.Set(start.Add(time.Hour))
+		clock.Set(fixture.Start.Add(time.Hour))
 		_, err = m.Prune(ctx, clock.Now())
 		require.NoError(t, err)
 		require.Equal(t, 3, one(tokenauth.EventPruned).Count)
 		_, err = m.Prune(ctx, clock.Now())
 		require.NoError(t, err)
-		require.Empty(t, events.take())
+		require.Empty(t, events.Take())
 	})
 }
 
@@ -254,7 +232,7 @@ func TestLogEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
-		m := newManager(store, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(slog.NewJSONHandler(&out, nil)))})
+		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(slog.NewJSONHandler(&out, nil)))})
 		lines := func() (all []map[string]any) {
 			defer out.Reset()
 			_, _ = leak.Default.Write(out.Bytes())
@@ -268,7 +246,7 @@ func TestLogEvents(t *testing.T) {
 			}
 			return all
 		}
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		require.Equal(t, []map[string]any{{"level": "INFO", "msg": "token issued", "user": "u", "token": token.ID, "name": "laptop"}}, lines())
 		require.NoError(t, m.Revoke(ctx, "u", token.ID))
 		require.Equal(t, []map[string]any{{"level": "INFO", "msg": "token revoked", "user": "u", "token": token.ID, "count": 1.0}}, lines())
@@ -287,7 +265,7 @@ func TestLogEvents(t *testing.T) {
 		for range 1000 {
 			_, err = m.Authenticate(ctx, "junk")
 			require.Error(t, err)
-			_, err = m.Authenticate(ctx, tokenauth.GenerateKey("acme"))
+			_, err = m.Authenticate(ctx, keyform.Generate("acme"))
 			require.Error(t, err)
 		}
 		require.Len(t, lines(), 10)

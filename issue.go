@@ -53,7 +53,7 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 				return Key{}, Token{}, err
 			}
 		}
-		key := m.newKey(m.prefix)
+		key := generateKey(m.prefix)
 		r.Token.ID = rand.Text()
 		r.Token.Hint = key.hint()
 		r.Digest = DigestOf(key.Reveal())

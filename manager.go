@@ -23,9 +23,8 @@ type Manager struct {
 	store   Store
 	options Options
 	prefix  string
-	forms   []keyform.Form // form of keys with prefix, then one form for each former prefix
-	scopes  []string       // allowed scopes, sorted, without duplicates; empty if every well-formed scope is allowed
-	newKey  func(prefix string) Key
+	forms   []keyform.Form   // form of keys with prefix, then one form for each former prefix
+	scopes  []string         // allowed scopes, sorted, without duplicates; empty if every well-formed scope is allowed
 	lastUse *lastuse.Tracker // nil if last-used times are not recorded
 }
 
@@ -40,7 +39,7 @@ func New(store Store, prefix string, opts *Options) (*Manager, error) {
 	if isNil(store) {
 		panic("tokenauth: New: nil Store")
 	}
-	m := &Manager{store: store, options: opts.withDefaults(), prefix: prefix, newKey: generateKey}
+	m := &Manager{store: store, options: opts.withDefaults(), prefix: prefix}
 	if err := keyform.CheckPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("tokenauth: New: %w", err)
 	}
@@ -214,7 +213,7 @@ func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grac
 	if t.ExpiredAt(until) {
 		until = t.ExpiresAt
 	}
-	key := m.newKey(m.prefix)
+	key := generateKey(m.prefix)
 	rotation := Rotation{Replaces: t.Generation, Digest: DigestOf(key.Reveal()), Hint: key.hint(), GraceUntil: micros(until)}
 	if err := m.store.Rotate(ctx, userID, id, rotation, now); err != nil {
 		return Key{}, Token{}, err

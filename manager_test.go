@@ -4,30 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
-
-var ctx = context.Background()
 
 // Issue must return and store a token with the requested fields.
 func TestIssue(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now})
-		expiry := start.Add(time.Hour).Add(999 * time.Nanosecond)
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		expiry := fixture.Start.Add(time.Hour).Add(999 * time.Nanosecond)
 
-		key, token := issue(t, m, tokenauth.Spec{UserID: "42", Name: " laptop ", Scopes: []string{"b", "a", "b"}, ExpiresAt: expiry})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "42", Name: " laptop ", Scopes: []string{"b", "a", "b"}, ExpiresAt: expiry})
 		require.NotEmpty(t, token.ID)
 		require.Equal(t, tokenauth.Token{
 			ID: token.ID, UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, Hint: key[len(key)-4:],
-			Generation: 1, CreatedAt: start, ExpiresAt: start.Add(time.Hour), // expiry rounded down to a microsecond
+			Generation: 1, CreatedAt: fixture.Start, ExpiresAt: fixture.Start.Add(time.Hour), // expiry rounded down to a microsecond
 		}, token)
 
 		for name, read := range map[string]func() (tokenauth.Token, error){
@@ -45,41 +44,41 @@ func TestIssue(t *testing.T) {
 }
 
 // Issue must refuse an invalid Spec and store nothing. The error must be ErrInvalidSpec,
-// whose text a service may show to the user.
+// whose text a service may show to the user. Cases E2, S4, S12, S22, P3, and P4.
 func TestIssueRefuses(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
+	clock := fixture.NewClock()
 	max := &tokenauth.Options{Now: clock.Now, MaxTTL: 24 * time.Hour, Scopes: []string{"read"}}
 	free := &tokenauth.Options{Now: clock.Now}
 	for name, c := range map[string]struct {
 		opts *tokenauth.Options
 		spec tokenauth.Spec
 	}{
-		"empty user":             {free, tokenauth.Spec{Name: "n"}},
-		"S22 user of 256 bytes":  {free, tokenauth.Spec{UserID: string(make([]byte, 256)), Name: "n"}},
-		"user with NUL":          {free, tokenauth.Spec{UserID: "a\x00", Name: "n"}},
-		"S4 empty name":          {free, tokenauth.Spec{UserID: "u", Name: "  "}},
-		"S4 name with ESC":       {free, tokenauth.Spec{UserID: "u", Name: "a\x1b[2J"}},
-		"P4 scope with a space":  {free, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a b"}}},
-		"scope that is unknown":  {max, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"write"}}},
-		"P3 a wildcard":          {max, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"*"}}},
-		"E2 expiry in the past":  {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(-1)}},
-		"E2 expiry now":          {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start}},
-		"S12 year 10000":         {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}},
-		"S12 year 300000":        {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(300000, 1, 1, 0, 0, 0, 0, time.UTC)}},
-		"expiry and none":        {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(1), NoExpiry: true}},
-		"E2 none under MaxTTL":   {max, tokenauth.Spec{UserID: "u", Name: "n", NoExpiry: true}},
-		"E2 more than MaxTTL":    {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: start.Add(24*time.Hour + time.Microsecond)}},
-		"E2 microseconds wrap":   {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(18446744073709+start.Unix()+3600, 551_616_000)}},
-		"E2 they wrap backwards": {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(-300000, 1, 1, 0, 0, 0, 0, time.UTC)}},
-		"E2 the first instant":   {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Time{}.Add(1)}},
-		"E2 the largest instant": {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(1<<62, 0)}},
+		"empty user":            {free, tokenauth.Spec{Name: "n"}},
+		"user of 256 bytes":     {free, tokenauth.Spec{UserID: string(make([]byte, 256)), Name: "n"}},
+		"user with NUL":         {free, tokenauth.Spec{UserID: "a\x00", Name: "n"}},
+		"empty name":            {free, tokenauth.Spec{UserID: "u", Name: "  "}},
+		"name with ESC":         {free, tokenauth.Spec{UserID: "u", Name: "a\x1b[2J"}},
+		"scope with a space":    {free, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a b"}}},
+		"scope that is unknown": {max, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"write"}}},
+		"a wildcard":            {max, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"*"}}},
+		"expiry in the past":    {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: fixture.Start.Add(-1)}},
+		"expiry now":            {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: fixture.Start}},
+		"year 10000":            {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}},
+		"year 300000":           {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(300000, 1, 1, 0, 0, 0, 0, time.UTC)}},
+		"expiry and none":       {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: fixture.Start.Add(1), NoExpiry: true}},
+		"none under MaxTTL":     {max, tokenauth.Spec{UserID: "u", Name: "n", NoExpiry: true}},
+		"more than MaxTTL":      {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: fixture.Start.Add(24*time.Hour + time.Microsecond)}},
+		"microseconds wrap":     {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(18446744073709+fixture.Start.Unix()+3600, 551_616_000)}},
+		"they wrap backwards":   {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Date(-300000, 1, 1, 0, 0, 0, 0, time.UTC)}},
+		"the first instant":     {free, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Time{}.Add(1)}},
+		"the largest instant":   {max, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: time.Unix(1<<62, 0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := tokenauth.NewMemoryStore()
-			_, _, err := newManager(store, c.opts).Issue(ctx, c.spec)
-			require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
+			_, _, err := fixture.NewManager(store, c.opts).Issue(ctx, c.spec)
+			require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrInvalidSpec)
 			all, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			require.NoError(t, err)
 			require.Empty(t, all)
@@ -89,7 +88,7 @@ func TestIssueRefuses(t *testing.T) {
 
 // If the Spec has no expiry, Issue must set the expiry from DefaultTTL or MaxTTL. No token may live
 // longer than MaxTTL. Case E2.
-func TestE2ExpiryByPolicy(t *testing.T) {
+func TestExpiryByPolicy(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
@@ -98,19 +97,19 @@ func TestE2ExpiryByPolicy(t *testing.T) {
 		want time.Time
 	}{
 		"no policy":           {tokenauth.Options{}, tokenauth.Spec{}, time.Time{}},
-		"default":             {tokenauth.Options{DefaultTTL: day}, tokenauth.Spec{}, start.Add(day)},
+		"default":             {tokenauth.Options{DefaultTTL: day}, tokenauth.Spec{}, fixture.Start.Add(day)},
 		"default, but none":   {tokenauth.Options{DefaultTTL: day}, tokenauth.Spec{NoExpiry: true}, time.Time{}},
-		"only a maximum":      {tokenauth.Options{MaxTTL: 2 * day}, tokenauth.Spec{}, start.Add(2 * day)},
-		"default and maximum": {tokenauth.Options{DefaultTTL: day, MaxTTL: 2 * day}, tokenauth.Spec{}, start.Add(day)},
-		"asked for":           {tokenauth.Options{DefaultTTL: day, MaxTTL: 2 * day}, tokenauth.Spec{ExpiresAt: start.Add(2 * day)}, start.Add(2 * day)},
-		"S12 in another zone": {tokenauth.Options{}, tokenauth.Spec{ExpiresAt: start.Add(day).In(time.FixedZone("", 14*3600))}, start.Add(day)},
-		"S12 the last year":   {tokenauth.Options{}, tokenauth.Spec{ExpiresAt: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
+		"only a maximum":      {tokenauth.Options{MaxTTL: 2 * day}, tokenauth.Spec{}, fixture.Start.Add(2 * day)},
+		"default and maximum": {tokenauth.Options{DefaultTTL: day, MaxTTL: 2 * day}, tokenauth.Spec{}, fixture.Start.Add(day)},
+		"asked for":           {tokenauth.Options{DefaultTTL: day, MaxTTL: 2 * day}, tokenauth.Spec{ExpiresAt: fixture.Start.Add(2 * day)}, fixture.Start.Add(2 * day)},
+		"in another zone":     {tokenauth.Options{}, tokenauth.Spec{ExpiresAt: fixture.Start.Add(day).In(time.FixedZone("", 14*3600))}, fixture.Start.Add(day)},
+		"the last year":       {tokenauth.Options{}, tokenauth.Spec{ExpiresAt: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)}, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c.opts.Now = newClock().Now
+			c.opts.Now = fixture.NewClock().Now
 			c.spec.UserID, c.spec.Name = "u", "n"
-			_, token := issue(t, newManager(tokenauth.NewMemoryStore(), &c.opts), c.spec)
+			_, token := fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), &c.opts), c.spec)
 			require.Equal(t, c.want, token.ExpiresAt)
 		})
 	}
@@ -118,13 +117,13 @@ func TestE2ExpiryByPolicy(t *testing.T) {
 
 // From the instant ExpiresAt on, Authenticate must reject the token's key. This must hold for every
 // kind of store. Case E1.
-func TestE1Expiry(t *testing.T) {
+func TestExpiryIsExact(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now})
-		expiry := start.Add(time.Hour)
-		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: expiry})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		expiry := fixture.Start.Add(time.Hour)
+		key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: expiry})
 
 		clock.Set(expiry.Add(-time.Nanosecond))
 		_, err := m.Authenticate(ctx, key)
@@ -132,11 +131,11 @@ func TestE1Expiry(t *testing.T) {
 		for _, now := range []time.Time{expiry, expiry.Add(time.Nanosecond), expiry.AddDate(100, 0, 0)} {
 			clock.Set(now)
 			_, err = m.Authenticate(ctx, key)
-			require.ErrorIs(t, noted(err), tokenauth.ErrExpired)
+			require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrExpired)
 			require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
 		}
 		// A leap day must not shift the expiry. Case S16.
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "leap", ExpiresAt: time.Date(2128, 2, 29, 1, 30, 0, 0, time.UTC)})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "leap", ExpiresAt: time.Date(2128, 2, 29, 1, 30, 0, 0, time.UTC)})
 		clock.Set(token.ExpiresAt.Add(-1))
 		_, err = m.Authenticate(ctx, key)
 		require.NoError(t, err)
@@ -146,34 +145,33 @@ func TestE1Expiry(t *testing.T) {
 	})
 }
 
-// If a service lowers MaxTTL, existing tokens keep their expiry until it is changed with Update.
-// Authenticate checks only the stored expiry. This design differs from case E3 of the security
-// catalog.
-func TestE3StricterPolicyLater(t *testing.T) {
+// If a service lowers MaxTTL, existing tokens keep their expiry until Update changes it.
+// Authenticate checks only the stored expiry. Case E3.
+func TestLoweredMaxTTLKeepsExpiry(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
+	clock := fixture.NewClock()
 	store := tokenauth.NewMemoryStore()
-	key, token := issue(t, newManager(store, &tokenauth.Options{Now: clock.Now}), tokenauth.Spec{UserID: "u", Name: "n"})
+	key, token := fixture.Issue(t, fixture.NewManager(store, &tokenauth.Options{Now: clock.Now}), tokenauth.Spec{UserID: "u", Name: "n"})
 
-	m := newManager(store, &tokenauth.Options{Now: clock.Now, MaxTTL: time.Hour})
-	clock.Set(start.Add(2 * time.Hour))
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxTTL: time.Hour})
+	clock.Set(fixture.Start.Add(2 * time.Hour))
 	_, err := m.Authenticate(ctx, key)
 	require.NoError(t, err)
 	_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(time.Time{})})
 	require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
 	updated, err := m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(clock.Now().Add(time.Hour))})
 	require.NoError(t, err)
-	require.Equal(t, start.Add(3*time.Hour), updated.ExpiresAt) // MaxTTL counts from the call of Update
+	require.Equal(t, fixture.Start.Add(3*time.Hour), updated.ExpiresAt) // MaxTTL counts from the call of Update
 }
 
 // Rotate, Authenticate, Prune and Revoke must work on a token that never expires. Case E4.
-func TestE4NeverExpiring(t *testing.T) {
+func TestTokenThatNeverExpires(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now})
-		_, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", NoExpiry: true})
-		clock.Set(start.AddDate(7000, 0, 0))
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", NoExpiry: true})
+		clock.Set(fixture.Start.AddDate(7000, 0, 0))
 		key, rotated, err := m.Rotate(ctx, "u", token.ID, time.Hour)
 		require.NoError(t, err)
 		require.True(t, rotated.ExpiresAt.IsZero())
@@ -195,16 +193,16 @@ func TestIssueTakesThePlaceOfExpired(t *testing.T) {
 	for name, limit := range map[string]int{"with a limit": 2, "without": -1} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachStore(t, func(t *testing.T, store tokenauth.Store) {
-				clock := newClock()
-				m := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: limit})
-				_, stale := issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci", ExpiresAt: start.Add(time.Hour)})
-				kept, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", ExpiresAt: start.Add(3 * time.Hour)})
+			fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+				clock := fixture.NewClock()
+				m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: limit})
+				_, stale := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci", ExpiresAt: fixture.Start.Add(time.Hour)})
+				kept, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", ExpiresAt: fixture.Start.Add(3 * time.Hour)})
 
 				_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci"})
-				require.ErrorIs(t, noted(err), tokenauth.ErrNameTaken)
-				clock.Set(start.Add(time.Hour))
-				issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci"})
+				require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrNameTaken)
+				clock.Set(fixture.Start.Add(time.Hour))
+				fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "ci"})
 
 				old, err := m.Get(ctx, "u", stale.ID)
 				require.NoError(t, err)
@@ -220,40 +218,40 @@ func TestIssueTakesThePlaceOfExpired(t *testing.T) {
 // limit. Case S7.
 func TestMaxPerUser(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 3})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 3})
 		var tokens []tokenauth.Token
 		for i := range 3 {
-			_, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), ExpiresAt: start.Add(time.Duration(i+1) * time.Hour)})
+			_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), ExpiresAt: fixture.Start.Add(time.Duration(i+1) * time.Hour)})
 			tokens = append(tokens, token)
 		}
 		_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "more"})
-		require.ErrorIs(t, noted(err), tokenauth.ErrTooManyTokens)
-		issue(t, m, tokenauth.Spec{UserID: "other", Name: "0"})
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrTooManyTokens)
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "other", Name: "0"})
 
 		require.NoError(t, m.Revoke(ctx, "u", tokens[1].ID))
-		issue(t, m, tokenauth.Spec{UserID: "u", Name: "more"})
-		clock.Set(start.Add(time.Hour)) // now the first token expires
-		issue(t, m, tokenauth.Spec{UserID: "u", Name: "and more"})
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "more"})
+		clock.Set(fixture.Start.Add(time.Hour)) // now the first token expires
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "and more"})
 		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "too many"})
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
 
-		lower := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 1})
+		lower := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 1})
 		_, _, err = lower.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "under a lower limit"}) // the user has three valid tokens
 		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
-		noLimit := newManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: -1})
-		issue(t, noLimit, tokenauth.Spec{UserID: "u", Name: "without a limit"})
+		noLimit := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: -1})
+		fixture.Issue(t, noLimit, tokenauth.Spec{UserID: "u", Name: "without a limit"})
 	})
 }
 
 // 64 concurrent calls of Issue must not create more tokens than MaxPerUser allows. Case S7.
-func TestS7LimitUnderConcurrency(t *testing.T) {
+func TestLimitHoldsUnderConcurrency(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		const limit = 5
-		m := newManager(store, &tokenauth.Options{MaxPerUser: limit})
-		issued := together(64, func(i int) bool {
+		m := fixture.NewManager(store, &tokenauth.Options{MaxPerUser: limit})
+		issued := fixture.Together(64, func(i int) bool {
 			for range 20 { // Issue may return ErrConflict several times
 				_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 				switch {
@@ -276,11 +274,11 @@ func TestS7LimitUnderConcurrency(t *testing.T) {
 }
 
 // If 64 concurrent calls of Issue request the same name, exactly one call must succeed. Case S5.
-func TestS5OneNameOnce(t *testing.T) {
+func TestConcurrentIssueOfOneName(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		m := newManager(store, nil)
-		issued := together(64, func(int) bool {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := fixture.NewManager(store, nil)
+		issued := fixture.Together(64, func(int) bool {
 			_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "ci"})
 			if err != nil && !errors.Is(err, tokenauth.ErrNameTaken) {
 				t.Errorf("Issue returned an unexpected error: %v", err)
@@ -291,58 +289,132 @@ func TestS5OneNameOnce(t *testing.T) {
 	})
 }
 
-// If the key generator returns a key that a token already has, Issue must not give that key to a
-// second token. Case S8.
-func TestS8RepeatedKey(t *testing.T) {
+// If a new key is taken, Issue must try other keys, and must never give one key to two tokens.
+// Case S8.
+func TestRepeatedKeyIsNotIssued(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		m := newManager(store, nil)
-		first, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "1"})
+	fixture.EachStore(t, func(t *testing.T, inner tokenauth.Store) {
+		store := takenKeys{Store: inner, taken: &tokenauth.Record{}}
+		m := fixture.NewManager(&store, nil)
+		key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "1"})
+		first := *store.taken
+		store.repeats = 3
+		second, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "2"})
+		require.NotEqual(t, key, second)
+		require.Equal(t, -1, store.repeats, "Issue must try again with another key")
+		store.repeats = 1000
+		_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "3"})
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrConflict)
+		token, err := m.Authenticate(ctx, key)
 		require.NoError(t, err)
-		repeats := 3
-		tokenauth.OnNewKey(m, func(k tokenauth.Key) tokenauth.Key {
-			if repeats--; repeats >= 0 {
-				return first
-			}
-			return k
-		})
-		second, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "2"})
-		require.NotEqual(t, first.Reveal(), second)
-		repeats = 1000
-		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "3"})
-		require.ErrorIs(t, noted(err), tokenauth.ErrConflict)
-		token, err := m.Authenticate(ctx, first.Reveal())
-		require.NoError(t, err)
-		require.Equal(t, "1", token.Name)
+		require.Equal(t, first.Token.ID, token.ID)
 	})
 }
 
-// together calls f concurrently in n goroutines. It returns the number of calls that
-// returned true.
-func together(n int, f func(i int) bool) int {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	count := 0
-	begin := make(chan struct{})
-	for i := range n {
-		wg.Go(func() {
-			<-begin
-			if f(i) {
-				mu.Lock()
-				count++
-				mu.Unlock()
-			}
-		})
-	}
-	close(begin)
-	wg.Wait()
-	return count
+// takenKeys is a Store in which the first key is generated again and again: while repeats is
+// positive, Create gets the digest of the first key.
+type takenKeys struct {
+	tokenauth.Store
+	taken   *tokenauth.Record
+	repeats int
 }
 
-// Manager.MaxTTL must return the option MaxTTL, so that a page can offer only expiries that Issue
-// accepts.
-func TestMaxTTL(t *testing.T) {
+func (s *takenKeys) Create(ctx context.Context, records ...tokenauth.Record) error {
+	if s.taken.Token.ID == "" {
+		*s.taken = records[0]
+	} else if s.repeats--; s.repeats >= 0 {
+		records[0].Digest = s.taken.Digest
+	}
+	return s.Store.Create(ctx, records...)
+}
+
+// If a service lowers MaxPerUser, 64 concurrent calls of Issue must not exceed the new limit. This
+// must hold even if valid tokens have slot numbers above the new limit. Case S7.
+func TestLoweredLimit(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, 48*time.Hour, newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxTTL: 48 * time.Hour}).MaxTTL())
-	require.Zero(t, newManager(tokenauth.NewMemoryStore(), nil).MaxTTL())
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		for i := range 3 {
+			require.NoError(t, store.Create(ctx, tokenauth.Record{Slot: 500 + i, Digest: tokenauth.DigestOf(fmt.Sprint(i)),
+				Token: tokenauth.Token{ID: fmt.Sprint("OLD", i), UserID: "u", Name: fmt.Sprint("old", i), Generation: 1, CreatedAt: fixture.Start}}))
+		}
+		m := fixture.NewManager(store, &tokenauth.Options{MaxPerUser: 5})
+		issued := fixture.Together(64, func(i int) bool {
+			for range 20 {
+				_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+				if err == nil || tokenauth.StatusCode(err) == 409 && strings.Contains(err.Error(), "too many") {
+					return err == nil
+				}
+			}
+			return false
+		})
+		require.Equal(t, 2, issued)
+	})
+	// Issue must not use time or memory in proportion to MaxPerUser.
+	fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxPerUser: 1 << 60}), tokenauth.Spec{UserID: "u", Name: "n"})
+}
+
+// Issue must round an expiry down before it checks the expiry. Otherwise it could issue an
+// expired token.
+func TestExpiryRoundedToNow(t *testing.T) {
+	t.Parallel()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: fixture.NewClock().Now})
+	_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: fixture.Start.Add(999)})
+	require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrInvalidSpec)
+}
+
+// The pages that List returns must neither repeat nor skip a token. List must return an error for a
+// Query without a user ID. Otherwise a service that forgets the user ID would show one user the
+// tokens of all users.
+func TestList(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		// The clock stands still, so all tokens have the same CreatedAt.
+		m := fixture.NewManager(store, &tokenauth.Options{Now: fixture.NewClock().Now})
+		for i := range 7 {
+			fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+		}
+		_, other := fixture.Issue(t, m, tokenauth.Spec{UserID: "v", Name: "0"})
+		seen := map[string]bool{}
+		query := tokenauth.Query{UserID: "u", Limit: 3}
+		for pages := 1; ; pages++ {
+			page, err := m.List(ctx, query)
+			require.NoError(t, err)
+			for _, token := range page {
+				require.False(t, seen[token.ID])
+				seen[token.ID] = true
+			}
+			if len(page) < query.Limit {
+				require.Equal(t, 3, pages)
+				break
+			}
+			last := page[len(page)-1]
+			query.After = last.Cursor()
+			// List must find the next page even if the token of the cursor is revoked. Case S21.
+			require.NoError(t, m.Revoke(ctx, "u", last.ID))
+		}
+		require.Len(t, seen, 7)
+
+		for name, c := range map[string]struct {
+			query tokenauth.Query
+			want  int
+		}{
+			"live tokens":             {tokenauth.Query{UserID: "u"}, 5},
+			"live and revoked tokens": {tokenauth.Query{UserID: "u", IncludeRevoked: true}, 7},
+			"all users":               {tokenauth.Query{AllUsers: true, IncludeRevoked: true}, 8},
+			"ID of a token":           {tokenauth.Query{AllUsers: true, IDs: []string{other.ID}}, 1},
+			"ID of another user":      {tokenauth.Query{UserID: "u", IDs: []string{other.ID}}, 0},
+			"malformed ID":            {tokenauth.Query{UserID: "u", IDs: []string{"a b"}}, 0},
+			"unknown user":            {tokenauth.Query{UserID: "nobody"}, 0},
+		} {
+			tokens, err := m.List(ctx, c.query)
+			require.NoError(t, err, name)
+			require.Len(t, tokens, c.want, name)
+		}
+		_, err := m.List(ctx, tokenauth.Query{})
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrInvalidSpec)
+		_, err = m.List(ctx, tokenauth.Query{UserID: "u", AllUsers: true})
+		require.Error(t, err)
+		_, err = m.Get(ctx, "u", other.ID)
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrNotFound)
+	})
 }

@@ -15,44 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // TestStores tests the contract of Store on every store. This file tests the behavior that only
 // SQLStore has, and uses SQLite.
-
-// storeAnswers are the sentinel errors of Store. Any other error of a Store method means that the
-// call failed.
-var storeAnswers = []error{
-	tokenauth.ErrNotFound, tokenauth.ErrNameTaken, tokenauth.ErrKeyTaken, tokenauth.ErrSlotTaken, tokenauth.ErrConflict,
-}
-
-// requireNoAnswer requires that err is an error, but not a sentinel error of Store. The middleware
-// responds to such an error with status 503.
-func requireNoAnswer(t testing.TB, err error) {
-	t.Helper()
-	require.Error(t, err)
-	for _, answer := range storeAnswers {
-		require.NotErrorIs(t, err, answer)
-	}
-}
-
-// sqlRecord returns a record of the user "u". The ID and the digest of the record depend only on
-// name.
-func sqlRecord(name string) tokenauth.Record {
-	return tokenauth.Record{
-		Digest: tokenauth.DigestOf("key of " + name),
-		Token: tokenauth.Token{
-			ID: strings.ReplaceAll(name, " ", "-"), UserID: "u", Name: name, Hint: "x7Qf", Generation: 1, CreatedAt: start,
-		},
-	}
-}
-
-// sqlRotation returns a rotation from the first key of a token to a new key. The new digest is the
-// digest of label.
-func sqlRotation(label string) tokenauth.Rotation {
-	return tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf(label), Hint: "new1", GraceUntil: start.Add(time.Hour)}
-}
 
 // NewSQLStore must return an error for an invalid option, so that the mistake shows when the
 // service starts. No statement may contain a malformed table name.
@@ -83,6 +51,19 @@ func TestNewSQLStoreRefuses(t *testing.T) {
 	}
 }
 
+// Every statement must use the table that SQLOptions.Table names. The database has no other table,
+// so a statement that uses another name fails.
+func TestTableOfAnotherName(t *testing.T) {
+	t.Parallel()
+	store := sqlite.NewPooledStore(t, "Acme_api_tokens2")
+	require.NoError(t, store.CheckSchema(ctx))
+	for _, call := range fixture.Calls(fixture.NewRecord("laptop")) {
+		if err := call.Do(ctx, store); err != nil {
+			require.NotEqual(t, 503, tokenauth.StatusCode(err), "%s: %v", call.Name, err)
+		}
+	}
+}
+
 // All instances of a service may start at the same time, and each instance calls CreateSchema. All
 // these calls must succeed.
 //
@@ -91,7 +72,7 @@ func TestCreateSchemaAgain(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	const instances = 8
-	created := together(instances, func(int) bool {
+	created := fixture.Together(instances, func(int) bool {
 		store, err := tokenauth.NewSQLStore(sqlite.Open(t, path), tokenauth.SQLite, sqlite.Patient())
 		return err == nil && store.CreateSchema(ctx) == nil && store.CreateSchema(ctx) == nil && store.CheckSchema(ctx) == nil
 	})
@@ -115,17 +96,17 @@ func TestCheckSchema(t *testing.T) {
 			t.Parallel()
 			db := sqlite.New(t)
 			store := sqlite.NewStore(t, db, nil)
-			require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
+			require.NoError(t, store.Create(ctx, fixture.NewRecord("laptop")))
 			_, err := db.Exec(c.change)
 			require.NoError(t, err)
 			err = store.CheckSchema(ctx)
 			if c.complaint == "" {
 				require.NoError(t, err)
-				_, err = store.Find(ctx, sqlRecord("laptop").Digest)
+				_, err = store.Find(ctx, fixture.NewRecord("laptop").Digest)
 				require.NoError(t, err)
 				return
 			}
-			requireNoAnswer(t, err)
+			fixture.RequireNoAnswer(t, err)
 			require.ErrorContains(t, err, c.complaint)
 		})
 	}
@@ -137,12 +118,12 @@ func TestCreateManyRecords(t *testing.T) {
 	store := sqlite.NewStore(t, sqlite.New(t), nil)
 	records := make([]tokenauth.Record, 500)
 	for i := range records {
-		records[i] = sqlRecord(fmt.Sprint("token ", i))
+		records[i] = fixture.NewRecord(fmt.Sprint("token ", i))
 	}
 	require.NoError(t, store.Create(ctx, records...))
 	require.NoError(t, store.Create(ctx, records[:100]...), "Create must succeed for records that are already stored")
 
-	rest := []tokenauth.Record{sqlRecord("one more"), sqlRecord("and one")}
+	rest := []tokenauth.Record{fixture.NewRecord("one more"), fixture.NewRecord("and one")}
 	rest[1].Token.Name = "token 499"
 	require.ErrorIs(t, store.Create(ctx, append(records[:100:100], rest...)...), tokenauth.ErrNameTaken)
 	got, err := store.List(ctx, tokenauth.Query{UserID: "u"})
@@ -168,10 +149,10 @@ func TestFindIsPreparedOnce(t *testing.T) {
 	h := &countingHandle{DB: sqlite.New(t)}
 	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
-	r := sqlRecord("laptop")
+	r := fixture.NewRecord("laptop")
 	for range 3 {
 		_, err = store.Find(ctx, r.Digest)
-		requireNoAnswer(t, err)
+		fixture.RequireNoAnswer(t, err)
 	}
 	require.NoError(t, store.CreateSchema(ctx))
 	require.NoError(t, store.Create(ctx, r))
@@ -195,13 +176,13 @@ func TestFindIsPreparedOnce(t *testing.T) {
 	found()
 	require.EqualValues(t, 2, h.prepared.Load())
 
-	require.Equal(t, 16, together(16, func(int) bool {
+	require.Equal(t, 16, fixture.Together(16, func(int) bool {
 		_, err := store.With(h).Find(ctx, r.Digest)
 		return err == nil
 	}))
 	require.EqualValues(t, 2, h.prepared.Load(), "a store returned by With must not prepare statements, because nothing would close them")
 	require.NoError(t, store.Close())
-	require.Equal(t, 16, together(16, func(int) bool {
+	require.Equal(t, 16, fixture.Together(16, func(int) bool {
 		_, err := store.Find(ctx, r.Digest)
 		return err == nil
 	}), "concurrent calls of Find after Close must succeed")
@@ -243,15 +224,15 @@ func TestNoStatementScansTheTable(t *testing.T) {
 	t.Parallel()
 	h := &explainingHandle{DB: sqlite.New(t), t: t}
 	store := sqlite.NewStore(t, h.DB.(*sql.DB), nil).With(h)
-	r := sqlRecord("laptop")
-	for _, call := range callsOf(r) {
+	r := fixture.NewRecord("laptop")
+	for _, call := range fixture.Calls(r) {
 		h.plans = nil
-		_ = call.do(ctx, store)
-		require.NotEmpty(t, h.plans, call.name)
+		_ = call.Do(ctx, store)
+		require.NotEmpty(t, h.plans, call.Name)
 		plan := strings.Join(h.plans, "\n")
-		require.NotContains(t, plan, "SCAN "+"tokenauth_tokens", call.name)
-		require.NotContains(t, plan, "SCAN other", call.name)
-		require.NotContains(t, plan, "TEMP B-TREE", call.name)
+		require.NotContains(t, plan, "SCAN "+"tokenauth_tokens", call.Name)
+		require.NotContains(t, plan, "SCAN other", call.Name)
+		require.NotContains(t, plan, "TEMP B-TREE", call.Name)
 	}
 	h.plans = nil
 	_, _ = store.Find(ctx, r.Digest)
@@ -262,53 +243,11 @@ func TestNoStatementScansTheTable(t *testing.T) {
 	require.NotContains(t, plan, "SCAN")
 }
 
-// A storeCall is a call of one method of Store.
-type storeCall struct {
-	name string
-	do   func(context.Context, tokenauth.Store) error
-}
-
-// callsOf returns at least one call of each method of Store. The calls use r, its user ID or its
-// token ID.
-func callsOf(r tokenauth.Record) []storeCall {
-	user, id := r.Token.UserID, r.Token.ID
-	several := []tokenauth.Record{sqlRecord("with a retired key"), sqlRecord("second")}
-	several[0].Retired = &tokenauth.RetiredKey{Digest: tokenauth.DigestOf("retired"), Until: start}
-	list := func(q tokenauth.Query) func(context.Context, tokenauth.Store) error {
-		return func(ctx context.Context, s tokenauth.Store) error { _, err := s.List(ctx, q); return err }
-	}
-	return []storeCall{
-		{"Create", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, r) }},
-		{"Create again", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, r) }},
-		{"Create of several", func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, several...) }},
-		{"Find", func(ctx context.Context, s tokenauth.Store) error { _, err := s.Find(ctx, r.Digest); return err }},
-		{"List", list(tokenauth.Query{UserID: user, Limit: 10, After: tokenauth.Cursor{CreatedAt: start.Add(-1)}})},
-		{"List of one", list(tokenauth.Query{UserID: user, IDs: []string{id}, IncludeRevoked: true})},
-		{"List of all", list(tokenauth.Query{AllUsers: true, Limit: 10, After: tokenauth.Cursor{CreatedAt: start.Add(-1)}})},
-		{"Update", func(ctx context.Context, s tokenauth.Store) error {
-			return s.Update(ctx, user, id, tokenauth.Patch{Name: new("poison"), Scopes: &[]string{"secret"}, ExpiresAt: new(start.Add(time.Hour))}, start)
-		}},
-		{"Rotate", func(ctx context.Context, s tokenauth.Store) error {
-			return s.Rotate(ctx, user, id, sqlRotation("poison"), start)
-		}},
-		{"Touch", func(ctx context.Context, s tokenauth.Store) error {
-			return s.Touch(ctx, tokenauth.Use{ID: id, At: start})
-		}},
-		{"RevokeExpired", func(ctx context.Context, s tokenauth.Store) error { return s.RevokeExpired(ctx, user, id, start) }},
-		{"Revoke", func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, start) }},
-		{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error {
-			_, err := s.RevokeAll(ctx, user, start)
-			return err
-		}},
-		{"Prune", func(ctx context.Context, s tokenauth.Store) error { _, err := s.Prune(ctx, start, 10); return err }},
-	}
-}
-
 // Many people can read logs. Therefore the text of a store error must not contain digests, user
 // IDs, names, scopes or hints.
 func TestSQLErrorsHideWhatTheyAreAbout(t *testing.T) {
 	t.Parallel()
-	r := sqlRecord("laptop")
+	r := fixture.NewRecord("laptop")
 	r.Token.UserID, r.Token.Name, r.Token.Scopes, r.Token.Hint = "anna@example.org", "Annas laptop", []string{"patients:read"}, "hInT"
 	secrets := []string{"anna", "Annas", "patients", "hInT", "poison", "secret", "new1"}
 	for _, d := range []tokenauth.Digest{r.Digest, tokenauth.DigestOf("poison")} {
@@ -332,10 +271,10 @@ func TestSQLErrorsHideWhatTheyAreAbout(t *testing.T) {
 				require.NoError(t, db.Close())
 			}
 			failed := 0
-			for _, call := range callsOf(r) {
-				if err := call.do(ctx, store); err != nil {
+			for _, call := range fixture.Calls(r) {
+				if err := call.Do(ctx, store); err != nil {
 					failed++
-					require.False(t, shows(noted(err).Error(), secrets), "%s: %v", call.name, err)
+					require.False(t, shows(fixture.Noted(err).Error(), secrets), "%s: %v", call.Name, err)
 				}
 			}
 			require.Greater(t, failed, 3)

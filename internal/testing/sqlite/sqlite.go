@@ -45,6 +45,7 @@ func OpenWith(t testing.TB, path, settings string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+settings)
 	require.NoError(t, err)
+	db.SetMaxIdleConns(8) // with fewer, concurrent calls open and close connections all the time
 	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
@@ -65,4 +66,15 @@ func NewStore(t testing.TB, db *sql.DB, opts *tokenauth.SQLOptions) *tokenauth.S
 	require.NoError(t, store.CreateSchema(context.Background()))
 	t.Cleanup(func() { _ = store.Close() })
 	return store
+}
+
+// NewPooledStore returns a store on a new database file with at most eight connections, so that
+// concurrent calls wait in the pool and not for the lock of the file.
+func NewPooledStore(t testing.TB, table string) *tokenauth.SQLStore {
+	t.Helper()
+	db := New(t)
+	db.SetMaxOpenConns(8)
+	opts := Patient()
+	opts.Table = table
+	return NewStore(t, db, opts)
 }

@@ -1,4 +1,4 @@
-package tokenauth_test
+package bearer_test
 
 import (
 	"context"
@@ -10,22 +10,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // For any values of Authorization and X-API-Key that a client sends, the status must be 200, 400 or
 // 401. The store must get at most one Find call per request. The handler may see user 42 only if
 // the request contains the valid key. Case H19.
-func FuzzH19Credentials(f *testing.F) {
+func FuzzCredentials(f *testing.F) {
 	// The key is the same in every run, because saved fuzz inputs contain it.
-	key := readVectors(f)[0].Key
-	store := newStore()
-	record := recordOf(tokenauth.DigestOf(key))
+	key := fixture.Vectors(f)[0].Key
+	store := fixture.NewStore()
+	record := fixture.RecordOf(tokenauth.DigestOf(key))
 	record.Token.Name = "laptop"
 	require.NoError(f, store.Create(context.Background(), *record))
-	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{drf}}))
-	plain := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
-	withHeader := must.Get(tokenauth.NewAuthenticator(m, anyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"}))
+	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{fixture.DRF}}))
+	plain := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil))
+	withHeader := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"}))
 
 	for _, c := range append(headerCases(key), keyHeaderCases(key)...) {
 		values := append(append([]string{}, c.authorization...), "", "")
@@ -38,7 +39,7 @@ func FuzzH19Credentials(f *testing.F) {
 		r.Header["X-Api-Key"] = []string{x, y}[:apiKeys%3]
 		sent := strings.Join([]string{a, b, x, y}, " ")
 		for _, h := range []http.Handler{
-			plain.Require(whoami), withHeader.Require(whoami), plain.Optional(whoami), withHeader.Optional(whoami),
+			plain.Require(fixture.Whoami), withHeader.Require(fixture.Whoami), plain.Optional(fixture.Whoami), withHeader.Optional(fixture.Whoami),
 		} {
 			store.ResetCalls()
 			w := httptest.NewRecorder()
@@ -47,7 +48,7 @@ func FuzzH19Credentials(f *testing.F) {
 			require.LessOrEqual(t, store.Count("Find"), 1)
 			challenges := w.Header().Values("WWW-Authenticate")
 			for _, c := range challenges {
-				parseChallenge(t, c)
+				fixture.Challenge(t, c)
 			}
 			switch body := w.Body.String(); {
 			case w.Code != 200:

@@ -1,19 +1,18 @@
-package tokenauth_test
+package systemtest_test
 
 import (
+	runtimedebug "runtime/debug"
+
 	"bytes"
 	"context"
 	"errors"
 	"expvar"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"regexp"
-	runtimedebug "runtime/debug"
 	"runtime/pprof"
 	"strings"
 	"testing"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
@@ -32,7 +32,10 @@ import (
 
 // No log line and no response may contain a key or a digest. The test causes every kind of failure,
 // and the handler logs the context, the user and the token. Cases X1, X2.
-func TestX1EveryRouteAndFault(t *testing.T) {
+func TestNoRouteOrFaultLeaksKeys(t *testing.T) {
+	if testing.Short() {
+		t.Skip("causes hundreds of failures")
+	}
 	t.Parallel()
 	var out leak.Search
 	broken := errors.New("broken")
@@ -45,13 +48,13 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 		return pprof.Lookup("goroutine").WriteTo(&out, 1)
 	}
 
-	text := slog.NewTextHandler(&out, debug)
-	faulty := newStore()
-	m := newManager(faulty, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(text))})
-	key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", Scopes: []string{"a"}})
-	revoked, other := issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
+	text := slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})
+	faulty := fixture.NewStore()
+	m := fixture.NewManager(faulty, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(text))})
+	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop", Scopes: []string{"a"}})
+	revoked, other := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
 	require.NoError(t, m.Revoke(ctx, "u", other.ID))
-	presented := []string{key, revoked, swapped(key)[20], tokenauth.GenerateKey("acme"), key + ",x", key + "\x7f", key + " " + key}
+	presented := []string{key, revoked, fixture.Swapped(key)[20], keyform.Generate("acme"), key + ",x", key + "\x7f", key + " " + key}
 	for _, k := range presented {
 		out.Secret(k)
 	}
@@ -85,7 +88,7 @@ func TestX1EveryRouteAndFault(t *testing.T) {
 				for _, header := range []http.Header{{"Authorization": {"Bearer " + k}}, {"Authorization": {k}}, {"X-Api-Key": {k}}} {
 					r := httptest.NewRequest(http.MethodGet, "/", nil)
 					r.Header = header
-					w := serve(recovering(protected, &out), r)
+					w := fixture.Serve(recovering(protected, &out), r)
 					statuses[w.Code] = true
 					_, _ = fmt.Fprint(&out, w.Header(), w.Body)
 				}
@@ -114,14 +117,14 @@ func recovering(next http.Handler, log io.Writer) http.Handler {
 
 // After a service has closed its stores and databases, no goroutine and no connection may remain.
 // Case X3.
-func TestX3NothingIsLeftAfterClose(t *testing.T) {
+func TestNothingIsLeftAfterClose(t *testing.T) {
 	before := leak.TakeStock()
 	db := sqlite.New(t)
 	sqlStore := sqlite.NewStore(t, db, nil)
 	for _, store := range []tokenauth.Store{tokenauth.NewMemoryStore(), sqlStore, must.Get(storecache.New(sqlStore, nil))} {
-		m := newManager(store, &tokenauth.Options{TouchEvery: time.Millisecond})
-		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprintf("%T", store)})
-		s := httptest.NewServer(must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami))
+		m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: time.Millisecond})
+		key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprintf("%T", store)})
+		s := httptest.NewServer(must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami))
 		client := &http.Client{Transport: &http.Transport{}}
 		for range 10 {
 			status, err := ask(client, s.URL, key)
@@ -140,7 +143,7 @@ func TestX3NothingIsLeftAfterClose(t *testing.T) {
 // Another program may write a name with line breaks or control characters to the token table. When
 // LogEvents logs that name, the name must not forge a log line. Its control characters must not
 // reach a terminal. Case X4.
-func TestX4HostileTextInLogs(t *testing.T) {
+func TestHostileTextForgesNoLogLine(t *testing.T) {
 	t.Parallel()
 	const hostile = "laptop\r\nlevel=ERROR msg=forged\n\x1b[2J\x1b]0;x\x07\x00\""
 	for name, handler := range map[string]func(*bytes.Buffer) slog.Handler{
@@ -151,17 +154,17 @@ func TestX4HostileTextInLogs(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
 			store := tokenauth.NewMemoryStore()
-			key := tokenauth.GenerateKey("acme")
+			key := keyform.Generate("acme")
 			require.NoError(t, store.Create(ctx, tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: tokenauth.Token{
-				ID: "X" + hostile, UserID: "u" + hostile, Name: hostile, Generation: 1, CreatedAt: start, RevokedAt: start,
+				ID: "X" + hostile, UserID: "u" + hostile, Name: hostile, Generation: 1, CreatedAt: fixture.Start, RevokedAt: fixture.Start,
 			}}))
-			m := newManager(store, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(handler(&out)))})
-			auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
+			m := fixture.NewManager(store, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(handler(&out)))})
+			auth := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil))
 			for _, lines := range [][]string{{"Bearer " + key}, {"Bearer " + hostile}, {hostile}} {
 				r := httptest.NewRequest(http.MethodGet, "/", nil)
 				r.Header = http.Header{"Authorization": lines, "User-Agent": {hostile}, "X-Request-Id": {hostile}}
 				out.Reset()
-				serve(auth.Require(forbidden(t)), r)
+				fixture.Serve(auth.Require(fixture.Forbidden(t)), r)
 				logged := out.String()
 				require.LessOrEqual(t, strings.Count(logged, "\n"), 1)
 				require.NotRegexp(t, "[\x00-\x09\x0b-\x1f\x7f]", logged)
@@ -174,14 +177,14 @@ func TestX4HostileTextInLogs(t *testing.T) {
 // A handler that the middleware protects may log a request without its headers. This log must not
 // contain the key. SECURITY.md must state that the headers of the request still contain the key.
 // Case X6.
-func TestX6RequestBehindTheMiddleware(t *testing.T) {
+func TestLoggedRequestContainsNoKey(t *testing.T) {
 	t.Parallel()
-	m := newManager(tokenauth.NewMemoryStore(), nil)
-	key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
 	var out leak.Search
 	out.Secret(key)
 	served := false
-	serve(must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	fixture.Serve(must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		served = true
 		require.Equal(t, "Bearer "+key, r.Header.Get("Authorization"))
 		r = r.Clone(r.Context())
@@ -196,101 +199,41 @@ func TestX6RequestBehindTheMiddleware(t *testing.T) {
 	}())
 	require.True(t, served)
 	require.Empty(t, out.Leaks())
-	policy, err := os.ReadFile("SECURITY.md")
+	policy, err := os.ReadFile("../../SECURITY.md")
 	require.NoError(t, err)
 	require.Contains(t, string(policy), "Not logging `Authorization` headers, nor whole requests")
 }
 
 // The Manager must send the same single query to the store for every well-formed key. Otherwise the
 // response time would reveal whether a rejected key was ever valid. Case X9.
-func TestX9SameQuestionsForEveryWrongKey(t *testing.T) {
+func TestEveryWrongKeyCausesOneQuery(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, inner tokenauth.Store) {
-		clock := newClock()
+	fixture.EachStore(t, func(t *testing.T, inner tokenauth.Store) {
+		clock := fixture.NewClock()
 		store := tokenauthtest.NewStore(inner)
-		m := newManager(store, &tokenauth.Options{Now: clock.Now})
-		expired, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "expired", ExpiresAt: start.Add(time.Minute)})
-		revoked, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "revoked"})
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		expired, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "expired", ExpiresAt: fixture.Start.Add(time.Minute)})
+		revoked, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "revoked"})
 		require.NoError(t, m.Revoke(ctx, "u", token.ID))
-		replaced, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "replaced"})
+		replaced, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "replaced"})
 		_, _, err := m.Rotate(ctx, "u", token.ID, time.Second)
 		require.NoError(t, err)
-		clock.Set(start.Add(time.Minute))
-		h := must.Get(tokenauth.NewAuthenticator(m, func(context.Context, string) (*user, error) {
+		clock.Set(fixture.Start.Add(time.Minute))
+		h := must.Get(tokenauth.NewAuthenticator(m, func(context.Context, string) (*fixture.User, error) {
 			t.Error("a rejected key must not cause a user lookup")
 			return nil, tokenauth.ErrNoUser
-		}, nil)).Require(forbidden(t))
+		}, nil)).Require(fixture.Forbidden(t))
 		for name, c := range map[string]struct {
 			key   string
 			finds int
 		}{
-			"unknown": {tokenauth.GenerateKey("acme"), 1}, "expired": {expired, 1}, "revoked": {revoked, 1}, "replaced": {replaced, 1},
-			"unknown prefix": {tokenauth.GenerateKey("other"), 0}, "wrong checksum": {swapped(revoked)[20], 0},
+			"unknown": {keyform.Generate("acme"), 1}, "expired": {expired, 1}, "revoked": {revoked, 1}, "replaced": {replaced, 1},
+			"unknown prefix": {keyform.Generate("other"), 0}, "wrong checksum": {fixture.Swapped(revoked)[20], 0},
 		} {
 			store.ResetCalls()
-			require.Equal(t, 401, get(h, "Bearer "+c.key).Code, name)
+			require.Equal(t, 401, fixture.Get(h, "Bearer "+c.key).Code, name)
 			require.Equal(t, c.finds, store.Count("Find"), name)
 			require.Zero(t, store.Count("List"), name)
 		}
 	})
-}
-
-// providers matches API keys of well-known services, such as GitHub and AWS, as secret scanners do.
-var providers = regexp.MustCompile(strings.Join([]string{
-	`gh[opsur]_[0-9A-Za-z]{36}`, `github_pat_[0-9A-Za-z_]{22}`, `glpat-[0-9A-Za-z_-]{20}`, `A(KIA|SIA)[0-9A-Z]{16}`, `AIza[0-9A-Za-z_-]{35}`,
-	`[rs]k_(live|test)_[0-9A-Za-z]{10}`, `xox[abeoprs]-[0-9A-Za-z-]{10}`, `npm_[0-9A-Za-z]{36}`, `pypi-[0-9A-Za-z_-]{16}`, `dop_v1_[0-9a-f]{64}`,
-	`SG\.[0-9A-Za-z_-]{22}\.`, `hf_[A-Za-z]{34}`, `sk-[0-9A-Za-z_-]{20}`, `eyJ[0-9A-Za-z_-]{10,}\.eyJ`,
-}, "|"))
-
-const wordCharacters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-."
-
-var (
-	ownForm    = regexp.MustCompile(`[a-z][0-9a-z_]*_[0-9A-Za-z]{38}\b`)
-	privateKey = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)
-)
-
-// No file in this repository may contain a string that looks like a real key. Otherwise secret
-// scanners would report this repository and every copy of its docs. Case X10.
-func TestX10NoStringLooksLikeALiveKey(t *testing.T) {
-	t.Parallel()
-	suspicious := func(text string) (found []string) {
-		for word := range strings.FieldsFuncSeq(text, func(c rune) bool { return !strings.ContainsRune(wordCharacters, c) }) {
-			if len(word) < 14 {
-				continue
-			}
-			if providers.MatchString(word) {
-				found = append(found, word)
-			}
-			for _, own := range ownForm.FindAllString(word, -1) {
-				prefix, ok := keyform.Prefix(own)
-				if ok && prefix != "acme" && !strings.HasPrefix(prefix, "acme_") && !strings.HasPrefix(prefix, "tokenauthtest") {
-					found = append(found, own)
-				}
-			}
-		}
-		return append(found, privateKey.FindAllString(text, -1)...)
-	}
-	files := 0
-	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != "." && path != ".ci":
-			return fs.SkipDir // .git, or the module cache of a CI system
-		case !d.Type().IsRegular() || path == "testdata/keys.json": // testdata/README.md explains the keys in keys.json
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		files++
-		require.Empty(t, suspicious(string(text)), path)
-		return err
-	}))
-	require.Greater(t, files, 50)
-
-	letters := strings.Repeat("aB3", 30)
-	for _, planted := range []string{"ghp_" + letters[:36], "AKIA" + strings.Repeat("Z7", 8), "sk_live_" + letters[:24], "xoxb-" + letters[:24],
-		"-----BEGIN " + "RSA PRIVATE KEY-----", tokenauth.GenerateKey("shop")} {
-		require.Len(t, suspicious("key: "+planted+"\n"), 1, planted[:4])
-	}
-	require.Empty(t, suspicious(tokenauth.GenerateKey("acme")))
 }

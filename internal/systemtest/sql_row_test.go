@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"database/sql"
@@ -11,8 +11,40 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
+
+// docs/databases.md shows a table whose column user_id references the users table of the service.
+// When the service deletes a user, the database must delete the user's tokens.
+func TestUserIDRefersToUsers(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
+	require.NoError(t, err)
+	const text, reference = "user_id        TEXT    NOT NULL", "user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE"
+	require.Contains(t, store.Schema(), text)
+	_, err = db.Exec("CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (7), (8);" + strings.Replace(store.Schema(), text, reference, 1))
+	require.NoError(t, err)
+	require.NoError(t, store.CheckSchema(ctx))
+
+	m := fixture.NewManager(store, nil)
+	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "7", Name: "n"})
+	other, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "8", Name: "n"})
+	_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "7", Name: "n"})
+	require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+	_, err = m.Update(ctx, "7", token.ID, tokenauth.Patch{Name: new("m")})
+	require.NoError(t, err)
+	got, err := m.Authenticate(ctx, key)
+	require.NoError(t, err)
+	require.Equal(t, "7", got.UserID)
+	_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "9", Name: "n"})
+	require.Error(t, fixture.Noted(err))
+
+	_, err = db.Exec("DELETE FROM users WHERE id = 7")
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, true}, fixture.Accepts(m, key, other))
+}
 
 // newLooseStore returns a store and its database. The table is not STRICT and has no CHECK
 // constraints, like a table that was created by hand or copied from another database.
@@ -35,7 +67,7 @@ func newLooseStore(t *testing.T) (*tokenauth.SQLStore, *sql.DB) {
 func TestTamperedRows(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
-	m := newManager(store, &tokenauth.Options{Now: newClock().Now, MaxPerUser: -1})
+	m := fixture.NewManager(store, &tokenauth.Options{Now: fixture.NewClock().Now, MaxPerUser: -1})
 	for i, change := range []string{
 		`expires_at = 'never'`, `expires_at = 'infinity'`, `expires_at = ''`, `expires_at = 'NaN'`, `expires_at = 'null'`,
 		`expires_at = '2099-01-01 00:00:00'`, `expires_at = '0000-00-00'`, `expires_at = x''`, `expires_at = x'00'`,
@@ -50,20 +82,20 @@ func TestTamperedRows(t *testing.T) {
 		`retired_digest = 'text', retired_until = 1`, `retired_digest = digest, retired_until = 'x'`, `retired_until = 'x'`,
 	} {
 		t.Run(change, func(t *testing.T) {
-			key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint("token ", i), ExpiresAt: start.Add(time.Hour)})
-			require.Equal(t, []bool{true}, accepts(m, key))
+			key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint("token ", i), ExpiresAt: fixture.Start.Add(time.Hour)})
+			require.Equal(t, []bool{true}, fixture.Accepts(m, key))
 			_, err := db.Exec("UPDATE tokenauth_tokens SET "+change+" WHERE id = ?", token.ID)
 			require.NoError(t, err)
 
 			r, err := store.Find(ctx, tokenauth.DigestOf(key))
 			if err == nil {
-				require.True(t, r.Token.ExpiredAt(start) || !r.Token.RevokedAt.IsZero(),
+				require.True(t, r.Token.ExpiredAt(fixture.Start) || !r.Token.RevokedAt.IsZero(),
 					"expires %v, revoked %v", r.Token.ExpiresAt, r.Token.RevokedAt)
 			} else {
-				requireNoAnswer(t, err)
+				fixture.RequireNoAnswer(t, err)
 				require.Nil(t, r)
 			}
-			require.Equal(t, []bool{false}, accepts(m, key))
+			require.Equal(t, []bool{false}, fixture.Accepts(m, key))
 		})
 	}
 }
@@ -79,16 +111,16 @@ func TestTamperedDigests(t *testing.T) {
 		"substr(digest, 1, 31)", "digest || x'00'", "x''", "'text'", "hex(digest)", "x'0000'",
 	} {
 		t.Run(change, func(t *testing.T) {
-			r := sqlRecord(fmt.Sprint("token ", i))
+			r := fixture.NewRecord(fmt.Sprint("token ", i))
 			require.NoError(t, store.Create(ctx, r))
-			require.NoError(t, store.Rotate(ctx, "u", r.Token.ID, sqlRotation(change), start))
+			require.NoError(t, store.Rotate(ctx, "u", r.Token.ID, fixture.NewRotation(change), fixture.Start))
 			_, err := db.Exec("UPDATE tokenauth_tokens SET digest = "+change+" WHERE id = ?", r.Token.ID)
 			require.NoError(t, err)
 
 			_, err = store.Find(ctx, tokenauth.DigestOf(change))
 			require.ErrorIs(t, err, tokenauth.ErrNotFound, "Find by the digest from before the change")
 			_, err = store.Find(ctx, r.Digest)
-			requireNoAnswer(t, err)
+			fixture.RequireNoAnswer(t, err)
 		})
 	}
 }
@@ -114,10 +146,10 @@ func TestClockChangesAndLeapDay(t *testing.T) {
 		time.Date(2028, 2, 29, 23, 59, 60, 0, time.UTC),          // midnight after the leap day
 	} {
 		for _, update := range []bool{false, true} {
-			r := sqlRecord(fmt.Sprint("token ", i, update))
+			r := fixture.NewRecord(fmt.Sprint("token ", i, update))
 			if update {
 				require.NoError(t, store.Create(ctx, r))
-				require.NoError(t, store.Update(ctx, "u", r.Token.ID, tokenauth.Patch{ExpiresAt: &expiry}, start))
+				require.NoError(t, store.Update(ctx, "u", r.Token.ID, tokenauth.Patch{ExpiresAt: &expiry}, fixture.Start))
 			} else {
 				r.Token.ExpiresAt = expiry
 				require.NoError(t, store.Create(ctx, r))

@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"context"
@@ -16,9 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -45,10 +48,10 @@ func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tok
 	var keys []string
 	for batch := range slices.Chunk(make([]tokenauth.Record, n), 500) {
 		for i := range batch {
-			key := tokenauth.GenerateKey("acme")
+			key := keyform.Generate("acme")
 			token := tokenauth.Token{
 				ID: fmt.Sprintf("T%025d", len(keys)), UserID: fmt.Sprint(len(keys) / 10), Name: fmt.Sprint(len(keys)),
-				Hint: key[len(key)-4:], Generation: 1, CreatedAt: start,
+				Hint: key[len(key)-4:], Generation: 1, CreatedAt: fixture.Start,
 			}
 			change(len(keys), &token)
 			batch[i] = tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: token}
@@ -67,7 +70,7 @@ func fillStore(t testing.TB, s tokenauth.Store, n int, change func(i int, t *tok
 func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 	for name, open := range map[string]func(*testing.T) tokenauth.Store{
 		"memory": func(*testing.T) tokenauth.Store { return tokenauth.NewMemoryStore() },
-		"sqlite": func(t *testing.T) tokenauth.Store { return newPatientStore(t, "") },
+		"sqlite": func(t *testing.T) tokenauth.Store { return sqlite.NewPooledStore(t, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			leak.NothingLeft(t)
@@ -78,7 +81,10 @@ func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 
 // A service that runs for days must not use ever more memory, and must never reject a valid key.
 // Case Q1.
-func TestQ1SustainedLoad(t *testing.T) {
+func TestLoadSustained(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sends many requests")
+	}
 	eachIdleStore(t, func(t *testing.T, store tokenauth.Store) {
 		keys := fillStore(t, store, shortOrLong(200, 100_000), func(int, *tokenauth.Token) {})
 		load.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
@@ -87,9 +93,12 @@ func TestQ1SustainedLoad(t *testing.T) {
 
 // 256 concurrent requests with one key must not wait for each other. They must not wait for the
 // Touch call that writes the last-used time, even if the database does not respond. Case Q3.
-func TestQ3OneKeyManyConnections(t *testing.T) {
+func TestLoadOneKeyManyConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sends many requests")
+	}
 	t.Parallel()
-	for name, inner := range map[string]tokenauth.Store{"memory": tokenauth.NewMemoryStore(), "sqlite": newPatientStore(t, "")} {
+	for name, inner := range map[string]tokenauth.Store{"memory": tokenauth.NewMemoryStore(), "sqlite": sqlite.NewPooledStore(t, "")} {
 		t.Run(name, func(t *testing.T) {
 			store := tokenauthtest.NewStore(inner)
 			called, answer := make(chan struct{}, 1), make(chan struct{})
@@ -100,8 +109,8 @@ func TestQ3OneKeyManyConnections(t *testing.T) {
 				}
 				return next()
 			})
-			m := newManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})
-			key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+			m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})
+			key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 			_, err := m.Authenticate(ctx, key)
 			require.NoError(t, err)
 			<-called
@@ -109,7 +118,7 @@ func TestQ3OneKeyManyConnections(t *testing.T) {
 			const connections = 256
 			var inside atomic.Int64
 			all := make(chan struct{})
-			s := httptest.NewServer(must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s := httptest.NewServer(must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/first" { // wait until all requests are here; a blocked request never arrives
 					if inside.Add(1) == connections {
 						close(all)
@@ -137,7 +146,7 @@ func TestQ3OneKeyManyConnections(t *testing.T) {
 			require.Equal(t, 1, store.Count("Touch"), "only one Touch call may be in progress")
 			close(answer)
 			require.NoError(t, m.Flush(ctx))
-			require.NotZero(t, lastUse(t, store, token.ID))
+			require.NotZero(t, fixture.LastUse(t, store, token.ID))
 		})
 	}
 }
@@ -160,12 +169,15 @@ func ask(client *http.Client, url, key string) (status int, err error) {
 // A flood of invalid keys must not increase memory use. A key with a wrong checksum or prefix must
 // cause no query to the store. Any other invalid key must cause one query. Requests with a valid
 // key must succeed during the flood. Case Q4.
-func TestQ4FloodOfBadKeys(t *testing.T) {
+func TestLoadFloodOfInvalidKeys(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sends many requests")
+	}
 	eachIdleStore(t, func(t *testing.T, inner tokenauth.Store) {
 		store := tokenauthtest.NewStore(inner)
-		m := newManager(store, nil)
-		good, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
+		m := fixture.NewManager(store, nil)
+		good, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
 		send := func(key string) int {
 			w := load.NewStatusOnly()
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -184,9 +196,9 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 			key   func() string
 			finds int // expected Find calls per key
 		}{
-			{"a wrong checksum", func() string { return swapped(tokenauth.GenerateKey("acme"))[20] }, 0},
-			{"another prefix", func() string { return tokenauth.GenerateKey("other") }, 0},
-			{"well-formed", func() string { return tokenauth.GenerateKey("acme") }, 1},
+			{"a wrong checksum", func() string { return fixture.Swapped(keyform.Generate("acme"))[20] }, 0},
+			{"another prefix", func() string { return keyform.Generate("other") }, 0},
+			{"well-formed", func() string { return keyform.Generate("acme") }, 1},
 		} {
 			send(c.key()) // the first request may allocate memory that stays in use
 			store.ResetCalls()
@@ -220,11 +232,14 @@ func TestQ4FloodOfBadKeys(t *testing.T) {
 // A request must cause one query for its key, and must not list the tokens of its user, even if the
 // user has many tokens. The tests in integration/ check that the query does not scan the table.
 // Case Q6.
-func TestQ6UserWithManyTokens(t *testing.T) {
+func TestLoadUserWithManyTokens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sends many requests")
+	}
 	eachIdleStore(t, func(t *testing.T, inner tokenauth.Store) {
 		store := tokenauthtest.NewStore(inner)
 		keys := fillStore(t, store, shortOrLong(500, 100_000), func(_ int, token *tokenauth.Token) { token.UserID = "many" })
-		m := newManager(store, &tokenauth.Options{TouchEvery: -1})
+		m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: -1})
 		for _, key := range keys[:100] {
 			_, err := m.Authenticate(ctx, key)
 			require.NoError(t, err)
@@ -235,20 +250,23 @@ func TestQ6UserWithManyTokens(t *testing.T) {
 }
 
 // Lookups must still work while Prune deletes old tokens. Case Q7.
-func TestQ7LookupsWhilePruning(t *testing.T) {
+func TestLoadLookupsDuringPrune(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sends many requests")
+	}
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		const good = 50
 		n := shortOrLong(1_200, 1_000_000) // more tokens than Prune deletes in one batch
-		clock := newClock()
+		clock := fixture.NewClock()
 		keys := fillStore(t, store, good+n, func(i int, token *tokenauth.Token) {
 			if i >= good {
-				token.ExpiresAt = start.Add(time.Second)
+				token.ExpiresAt = fixture.Start.Add(time.Second)
 			}
 		})[:good]
-		clock.Set(start.Add(time.Hour))
+		clock.Set(fixture.Start.Add(time.Hour))
 		m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Now: clock.Now, TouchEvery: 20 * time.Millisecond}))
-		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
+		h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
 		done := make(chan struct{})
 		pruned := 0
 		var err error

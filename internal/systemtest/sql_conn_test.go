@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
@@ -37,10 +38,13 @@ func (c *fakeConn) InTransaction() bool { return c.inTransaction }
 
 type noRows struct{}
 
-func (noRows) Next() bool        { return false }
+func (noRows) Next() bool { return false }
+
 func (noRows) Scan(...any) error { panic("no row") }
-func (noRows) Err() error        { return nil }
-func (noRows) Close() error      { return nil }
+
+func (noRows) Err() error { return nil }
+
+func (noRows) Close() error { return nil }
 
 // newFakeStore returns a store that uses c and has a timeout of one minute.
 func newFakeStore(t *testing.T, c *fakeConn, d tokenauth.Dialect) *tokenauth.SQLStore {
@@ -76,9 +80,9 @@ func TestCallsAreRetriedByError(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			conn := &fakeConn{err: c.err}
-			_, err := newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", start)
+			_, err := newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", fixture.Start)
 			require.ErrorIs(t, err, c.err)
-			requireNoAnswer(t, err)
+			fixture.RequireNoAnswer(t, err)
 			require.Len(t, conn.queries, c.attempts)
 			if c.unknown {
 				require.ErrorContains(t, err, "outcome unknown")
@@ -87,7 +91,7 @@ func TestCallsAreRetriedByError(t *testing.T) {
 			}
 
 			conn = &fakeConn{err: c.err, inTransaction: true}
-			_, err = newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", start)
+			_, err = newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", fixture.Start)
 			require.ErrorIs(t, err, c.err)
 			require.Len(t, conn.queries, 1, "the store must not retry a statement in a transaction")
 		})
@@ -106,11 +110,11 @@ func TestUniqueViolationIsInErrorChain(t *testing.T) {
 		tokenauth.SQLite:     errors.New("constraint failed: UNIQUE constraint failed: t.digest (2067)"),
 	} {
 		store := newFakeStore(t, &fakeConn{err: failure, inTransaction: true}, dialect)
-		err := store.Create(ctx, sqlRecord("laptop"))
+		err := store.Create(ctx, fixture.NewRecord("laptop"))
 		require.ErrorIs(t, err, failure)
 		require.ErrorContains(t, err, "unique key")
 		require.NotContains(t, err.Error(), "secret")
-		requireNoAnswer(t, err)
+		fixture.RequireNoAnswer(t, err)
 	}
 }
 
@@ -129,18 +133,21 @@ func TestSuccessAfterDeadlineIsAnError(t *testing.T) {
 	t.Parallel()
 	store, err := tokenauth.NewSQLStore(lateHandle{}, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Timeout: time.Millisecond})
 	require.NoError(t, err)
-	_, err = store.RevokeAll(ctx, "u", start)
+	_, err = store.RevokeAll(ctx, "u", fixture.Start)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "outcome unknown")
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err = store.RevokeAll(canceled, "u", start)
+	_, err = store.RevokeAll(canceled, "u", fixture.Start)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
 // Drivers and servers cache statements by their text. If Touch used a different text for each
 // number of tokens, these caches would take megabytes per connection.
 func TestTouchHasFewStatements(t *testing.T) {
+	if testing.Short() {
+		t.Skip("touches thousands of tokens")
+	}
 	t.Parallel()
 	for _, dialect := range []tokenauth.Dialect{tokenauth.SQLite, tokenauth.PostgreSQL, tokenauth.MySQL} {
 		conn := &fakeConn{}
@@ -166,24 +173,6 @@ func TestTouchHasFewStatements(t *testing.T) {
 	}
 }
 
-// If the database handle is nil, the constructors must panic. The mistake then shows when the
-// service starts, not at the first request.
-func TestNilHandles(t *testing.T) {
-	t.Parallel()
-	var noDB *sql.DB
-	var noTx *sql.Tx
-	var noConn *fakeConn
-	store := sqlite.NewStore(t, sqlite.New(t), nil)
-	for _, db := range []tokenauth.DB{nil, noDB, noTx} {
-		require.Panics(t, func() { _, _ = tokenauth.NewSQLStore(db, tokenauth.SQLite, nil) })
-		require.Panics(t, func() { store.With(db) })
-	}
-	for _, conn := range []tokenauth.SQLConn{nil, noConn} {
-		require.Panics(t, func() { _, _ = tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, nil) })
-		require.Panics(t, func() { store.WithConn(conn) })
-	}
-}
-
 // A cancelingHandle ends the context of a call when the statement has succeeded.
 type cancelingHandle struct {
 	*sql.DB
@@ -206,6 +195,24 @@ func TestSQLiteSuccessCountsAfterCancel(t *testing.T) {
 	defer cancel()
 	store, err := tokenauth.NewSQLStore(&cancelingHandle{db, cancel}, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
-	require.NoError(t, store.Create(canceled, sqlRecord("laptop")))
+	require.NoError(t, store.Create(canceled, fixture.NewRecord("laptop")))
 	require.Error(t, canceled.Err())
+}
+
+// If the database handle is nil, the constructors must panic. The mistake then shows when the
+// service starts, not at the first request.
+func TestNilHandles(t *testing.T) {
+	t.Parallel()
+	var noDB *sql.DB
+	var noTx *sql.Tx
+	var noConn *fakeConn
+	store := sqlite.NewStore(t, sqlite.New(t), nil)
+	for _, db := range []tokenauth.DB{nil, noDB, noTx} {
+		require.Panics(t, func() { _, _ = tokenauth.NewSQLStore(db, tokenauth.SQLite, nil) })
+		require.Panics(t, func() { store.With(db) })
+	}
+	for _, conn := range []tokenauth.SQLConn{nil, noConn} {
+		require.Panics(t, func() { _, _ = tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, nil) })
+		require.Panics(t, func() { store.WithConn(conn) })
+	}
 }

@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"database/sql"
@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
@@ -35,11 +36,11 @@ func kills() int {
 	return 10
 }
 
-// TestKilledChild changes tokens in a child process until another test kills this process.
-func TestKilledChild(t *testing.T) {
+// TestChildToKill changes tokens in a child process until another test kills this process.
+func TestChildToKill(t *testing.T) {
 	path := os.Getenv(killedFile)
 	if path == "" {
-		t.Skip("runs only in the child processes of the tests whose names start with TestF10")
+		t.Skip("runs only in the child processes of the tests TestKilled…")
 	}
 	db := sqlite.OpenDurable(t, path)
 	if os.Getenv(killedKind) == migration {
@@ -53,7 +54,10 @@ func TestKilledChild(t *testing.T) {
 // If a process is killed during a change, the database must hold the state before or after the
 // change. Valid keys must still work, and revoked keys must stay rejected. Each process opens the
 // database file that the previous, killed process left. Case F10.
-func TestF10Killed(t *testing.T) {
+func TestKilledDuringChange(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills processes")
+	}
 	t.Parallel()
 	for _, kind := range kill.Kinds() {
 		t.Run(kind, func(t *testing.T) {
@@ -67,7 +71,7 @@ func TestF10Killed(t *testing.T) {
 			steps := 0
 			for n := range kills() {
 				user := fmt.Sprint("user", n)
-				acked := kill.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+kind, killedUser+"="+user)
+				acked := kill.Kill(t, "TestChildToKill", killedFile+"="+path, killedKind+"="+kind, killedUser+"="+user)
 				steps += acked
 				requireWhole(t, path, func(db *sql.DB) {
 					store := sqlite.NewStore(t, db, nil)
@@ -108,18 +112,21 @@ func migrated(t *testing.T, db *sql.DB, i int) *tokenauth.SQLStore {
 
 // If a process is killed during CreateSchema, the next call of CreateSchema must complete the
 // schema. Otherwise the service could not start again. Case F10.
-func TestF10KilledMigration(t *testing.T) {
+func TestKilledDuringMigration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills processes")
+	}
 	t.Parallel()
 	for range kills() {
 		path := filepath.Join(t.TempDir(), "tokens.db")
-		acked := kill.Kill(t, "TestKilledChild", killedFile+"="+path, killedKind+"="+migration)
+		acked := kill.Kill(t, "TestChildToKill", killedFile+"="+path, killedKind+"="+migration)
 		db := sqlite.OpenDurable(t, path)
 		require.NoError(t, migrated(t, db, acked-1).CheckSchema(ctx))
 		store := migrated(t, db, acked)
 		require.NoError(t, store.CreateSchema(ctx))
 		require.NoError(t, store.CheckSchema(ctx))
-		require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
-		_, err := store.Find(ctx, sqlRecord("laptop").Digest)
+		require.NoError(t, store.Create(ctx, fixture.NewRecord("laptop")))
+		_, err := store.Find(ctx, fixture.NewRecord("laptop").Digest)
 		require.NoError(t, err)
 		const objects = "SELECT count(*) FROM sqlite_master WHERE tbl_name = ?"
 		var whole, completed int

@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -114,9 +115,9 @@ func (d drfRequest) bytes() string {
 	if d.path != "" {
 		path = d.path
 	}
-	key := hexKey("compared with DRF")
+	key := fixture.HexKey("compared with DRF")
 	text := strings.NewReplacer(
-		"KEY", key, "UPPER", strings.ToUpper(key), "SHORT", key[:39], "INACTIVE", hexKey("inactive"),
+		"KEY", key, "UPPER", strings.ToUpper(key), "SHORT", key[:39], "INACTIVE", fixture.HexKey("inactive"),
 	).Replace(path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + d.lines)
 	return method + " " + text + "\r\n"
 }
@@ -124,26 +125,26 @@ func (d drfRequest) bytes() string {
 // newDRFService starts a server that uses this library, and returns its address. The server has the
 // same routes as the Django REST Framework (DRF) service in docs/compared-with-drf.md.
 func newDRFService(t *testing.T) string {
-	m := newLegacyManager(tokenauth.NewMemoryStore(), drf)
-	importKey(t, m, "drf", hexKey("compared with DRF"))
+	m := fixture.NewLegacyManager(tokenauth.NewMemoryStore(), fixture.DRF)
+	fixture.ImportKey(t, m, "drf", fixture.HexKey("compared with DRF"))
 	_, err := m.Import(t.Context(), tokenauth.ImportSpec{
-		UserID: "inactive", Name: "n", Origin: "drf", Digest: tokenauth.DigestOf(hexKey("inactive")),
+		UserID: "inactive", Name: "n", Origin: "drf", Digest: tokenauth.DigestOf(fixture.HexKey("inactive")),
 	})
 	require.NoError(t, err)
-	auth := must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*user, error) {
+	auth := must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*fixture.User, error) {
 		if id == "inactive" {
 			return nil, tokenauth.ErrNoUser
 		}
-		return &user{id}, nil
+		return &fixture.User{ID: id}, nil
 	}, nil))
 	me := http.NewServeMux()
-	me.Handle("GET /me/", whoami)
-	me.Handle("OPTIONS /me/", whoami)
+	me.Handle("GET /me/", fixture.Whoami)
+	me.Handle("OPTIONS /me/", fixture.Whoami)
 	mux := http.NewServeMux()
 	mux.Handle("/me/", auth.Require(me))
-	mux.Handle("/open/", auth.Optional(whoami))
-	mux.Handle("/bare/", whoami)
-	return newServer(t, mux)
+	mux.Handle("/open/", auth.Optional(fixture.Whoami))
+	mux.Handle("/bare/", fixture.Whoami)
+	return fixture.NewServer(t, mux)
 }
 
 // docs/compared-with-drf.md lists the responses that clients get after a service has moved from
@@ -151,12 +152,12 @@ func newDRFService(t *testing.T) string {
 // server and compares the response with the row.
 func TestComparedWithDRF(t *testing.T) {
 	t.Parallel()
-	rows := tableOf(t, "docs/compared-with-drf.md", "request")
+	rows := tableOf(t, "../../docs/compared-with-drf.md", "request")
 	address := newDRFService(t)
 	for _, row := range rows {
 		i := slices.IndexFunc(drfRequests, func(d drfRequest) bool { return d.row == row[0] })
 		require.GreaterOrEqual(t, i, 0, "drfRequests has no request for the table row %s", row[0])
-		resp, body := raw(t, address, drfRequests[i].bytes())
+		resp, body := fixture.Raw(t, address, drfRequests[i].bytes())
 		require.Equal(t, row[2], hereOf(t, resp, body), row[0])
 		require.Equal(t, row[3], relationOf(t, row[1], resp.StatusCode), row[0])
 		require.True(t, row[3] == "same" || row[4] != "", "table row %s: a response that differs from DRF needs a reason in the column \"why\"", row[0])
@@ -181,9 +182,9 @@ func hereOf(t *testing.T, resp *http.Response, body string) string {
 	require.True(t, strings.HasPrefix(challenges[1], `Token realm="`))
 	require.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
 	require.Equal(t, "application/problem+json", resp.Header.Get("Content-Type"))
-	code := parseChallenge(t, challenges[1])["error"]
+	code := fixture.Challenge(t, challenges[1])["error"]
 	if resp.Request.Method != http.MethodHead {
-		var p problem
+		var p fixture.Problem
 		require.NoError(t, json.Unmarshal([]byte(body), &p))
 		require.Equal(t, code == "", p.Detail == "Authentication credentials were not provided.")
 		require.NotEmpty(t, p.Detail)
@@ -193,9 +194,9 @@ func hereOf(t *testing.T, resp *http.Response, body string) string {
 	return strings.TrimSpace(here + " " + code)
 }
 
-func relationOf(t *testing.T, drf string, here int) string {
+func relationOf(t *testing.T, django string, here int) string {
 	t.Helper()
-	there, err := strconv.Atoi(drf[:3])
+	there, err := strconv.Atoi(django[:3])
 	require.NoError(t, err)
 	switch {
 	case there == here:

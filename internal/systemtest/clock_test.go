@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
@@ -25,18 +26,18 @@ const day = 24 * time.Hour
 // The Manager must check the expiry, the grace period and the idle timeout by the time that
 // Options.Now returns. This must hold even if that time jumps by a day. A jump backward must not
 // move LastUsedAt backward. Case F12.
-func TestF12ClockJumps(t *testing.T) {
+func TestClockJumps(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: 2 * time.Hour, MaxTTL: 30 * day})
-		short, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "an hour", ExpiresAt: start.Add(time.Hour)})
-		old, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "rotated", ExpiresAt: start.Add(3 * day)})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: 2 * time.Hour, MaxTTL: 30 * day})
+		short, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "an hour", ExpiresAt: fixture.Start.Add(time.Hour)})
+		old, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "rotated", ExpiresAt: fixture.Start.Add(3 * day)})
 		next, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
 		require.NoError(t, err)
 		at := func(offset time.Duration) []bool {
-			clock.Set(start.Add(offset))
-			accepted := accepts(m, short, old, next.Reveal())
+			clock.Set(fixture.Start.Add(offset))
+			accepted := fixture.Accepts(m, short, old, next.Reveal())
 			require.NoError(t, m.Flush(ctx))
 			return accepted
 		}
@@ -45,22 +46,22 @@ func TestF12ClockJumps(t *testing.T) {
 		require.Equal(t, []bool{false, false, false}, at(day), "one day later, key 1 has expired, the grace period of key 2 is over, and key 3 is idle")
 		require.Equal(t, []bool{true, true, true}, at(time.Hour-time.Microsecond), "the Manager must accept the keys again after the clock is set back by a day")
 		require.Equal(t, []bool{true, true, true}, at(-day), "the Manager must accept the keys if the clock shows a time before CreatedAt")
-		require.Equal(t, start.Add(time.Hour-time.Microsecond), lastUse(t, store, token.ID))
+		require.Equal(t, fixture.Start.Add(time.Hour-time.Microsecond), fixture.LastUse(t, store, token.ID))
 
 		// Changes must take effect even if the Manager makes them while its clock is one day
 		// behind.
-		behind, made := issue(t, m, tokenauth.Spec{UserID: "u", Name: "made a day ago", ExpiresAt: start.Add(-day + time.Hour)})
-		require.Equal(t, []bool{true}, accepts(m, behind))
-		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(start.Add(2 * time.Hour))})
+		behind, made := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "made a day ago", ExpiresAt: fixture.Start.Add(-day + time.Hour)})
+		require.Equal(t, []bool{true}, fixture.Accepts(m, behind))
+		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(fixture.Start.Add(2 * time.Hour))})
 		require.NoError(t, err)
 		_, _, err = m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "an hour"})
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
-		pruned, err := m.Prune(ctx, start.Add(day))
+		pruned, err := m.Prune(ctx, fixture.Start.Add(day))
 		require.NoError(t, err)
 		require.Zero(t, pruned, "Prune must delete no token, because no token has expired by the clock that is a day behind")
 		require.NoError(t, m.Revoke(ctx, "u", token.ID))
 		require.Equal(t, []bool{true, false, false}, at(0))
-		require.Equal(t, []bool{false}, accepts(m, behind))
+		require.Equal(t, []bool{false}, fixture.Accepts(m, behind))
 		_, _, err = m.Rotate(ctx, "u", made.ID, time.Hour)
 		require.ErrorIs(t, err, tokenauth.ErrConflict, "Rotate must refuse to rotate an expired token")
 	})
@@ -69,53 +70,55 @@ func TestF12ClockJumps(t *testing.T) {
 // If Options.Now always returns the same time, the Manager must still write last-used times. The
 // clock of a suspended virtual machine can stand still in this way. The Manager starts each write
 // by a timer, which does not depend on Options.Now. Case F12.
-func TestF12ClockStandsStill(t *testing.T) {
+func TestClockStandsStill(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newStore()
-		clock := newClock()
-		m := newManager(store, &tokenauth.Options{Now: clock.Now})
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		store := fixture.NewStore()
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		for range 3 {
-			require.Equal(t, []bool{true}, accepts(m, key))
+			require.Equal(t, []bool{true}, fixture.Accepts(m, key))
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			require.Equal(t, start, lastUse(t, store, token.ID))
+			require.Equal(t, fixture.Start, fixture.LastUse(t, store, token.ID))
 		}
 		require.Equal(t, 1, store.Count("Touch"), "Touch must be called only once for three uses that have the same time")
 
 		// A use that is earlier than LastUsedAt must not change LastUsedAt.
-		clock.Set(start.Add(-day))
-		require.Equal(t, []bool{true}, accepts(m, key))
+		clock.Set(fixture.Start.Add(-day))
+		require.Equal(t, []bool{true}, fixture.Accepts(m, key))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, start, lastUse(t, store, token.ID))
+		require.Equal(t, fixture.Start, fixture.LastUse(t, store, token.ID))
 	})
 }
 
 // Two instances of a service share a store, but their clocks differ by 61 seconds. Neither instance
 // may undo a change that the other one has made. Neither instance may accept a key more than 61
 // seconds after the key expired. Case F12.
-func TestF12SkewedInstances(t *testing.T) {
+func TestClocksOfInstancesDiffer(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		const skew = 61 * time.Second
-		clock := newClock()
-		behind := newManager(store, &tokenauth.Options{Now: clock.Now, MaxTTL: time.Hour})
-		ahead := newManager(store, &tokenauth.Options{Now: func() time.Time { return clock.Now().Add(skew) }, MaxTTL: time.Hour})
-		both := func(key string) [2]bool { return [2]bool{accepts(behind, key)[0], accepts(ahead, key)[0]} }
+		clock := fixture.NewClock()
+		behind := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxTTL: time.Hour})
+		ahead := fixture.NewManager(store, &tokenauth.Options{Now: func() time.Time { return clock.Now().Add(skew) }, MaxTTL: time.Hour})
+		both := func(key string) [2]bool {
+			return [2]bool{fixture.Accepts(behind, key)[0], fixture.Accepts(ahead, key)[0]}
+		}
 
-		minute, _ := issue(t, behind, tokenauth.Spec{UserID: "u", Name: "a minute", ExpiresAt: start.Add(time.Minute)})
+		minute, _ := fixture.Issue(t, behind, tokenauth.Spec{UserID: "u", Name: "a minute", ExpiresAt: fixture.Start.Add(time.Minute)})
 		require.Equal(t, [2]bool{true, false}, both(minute))
-		fresh, token := issue(t, ahead, tokenauth.Spec{UserID: "u", Name: "from the future"})
+		fresh, token := fixture.Issue(t, ahead, tokenauth.Spec{UserID: "u", Name: "from the future"})
 		require.Equal(t, [2]bool{true, true}, both(fresh))
 		require.NoError(t, behind.Flush(ctx))
-		require.Equal(t, start.Add(skew), lastUse(t, store, token.ID), "LastUsedAt must be CreatedAt if the clock shows an earlier time than CreatedAt")
+		require.Equal(t, fixture.Start.Add(skew), fixture.LastUse(t, store, token.ID), "LastUsedAt must be CreatedAt if the clock shows an earlier time than CreatedAt")
 		clock.Advance(10 * time.Minute)
 		require.Equal(t, [2]bool{true, true}, both(fresh))
 		require.NoError(t, ahead.Flush(ctx))
 		require.NoError(t, behind.Flush(ctx))
-		require.Equal(t, start.Add(10*time.Minute+skew), lastUse(t, store, token.ID), "an instance must not replace LastUsedAt by an earlier time")
+		require.Equal(t, fixture.Start.Add(10*time.Minute+skew), fixture.LastUse(t, store, token.ID), "an instance must not replace LastUsedAt by an earlier time")
 
 		next, _, err := behind.Rotate(ctx, "u", token.ID, time.Minute)
 		require.NoError(t, err)
@@ -131,10 +134,10 @@ func TestF12SkewedInstances(t *testing.T) {
 // At shutdown, Flush must return by the deadline of its context and must leave no goroutine. If
 // Flush fails, the next Flush must write the last-used times that are still pending. If a goroutine
 // remains, synctest fails the test. Case F16.
-func TestF16Flush(t *testing.T) {
+func TestFlushDuringShutdown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store, begun, end := newStore(), make(chan struct{}, 100), make(chan struct{})
+		store, begun, end := fixture.NewStore(), make(chan struct{}, 100), make(chan struct{})
 		store.Intercept(func(ctx context.Context, method string, next func() error) error {
 			if method != "Touch" {
 				return next()
@@ -147,13 +150,13 @@ func TestF16Flush(t *testing.T) {
 				return ctx.Err()
 			}
 		})
-		var events recorder
-		m := newManager(store, &tokenauth.Options{OnEvent: events.tell})
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		other, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
-		require.Equal(t, []bool{true}, accepts(m, key))
+		var events fixture.Recorder
+		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Tell})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		other, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
+		require.Equal(t, []bool{true}, fixture.Accepts(m, key))
 		used := time.Now()
-		events.take()
+		events.Take()
 
 		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -162,25 +165,25 @@ func TestF16Flush(t *testing.T) {
 			calls.Go(func() { require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded) })
 		}
 		<-begun
-		require.Equal(t, []bool{true}, accepts(m, other), "the Manager must accept a request while Flush runs")
+		require.Equal(t, []bool{true}, fixture.Accepts(m, other), "the Manager must accept a request while Flush runs")
 		calls.Wait()
 		require.Equal(t, used.Add(5*time.Second), time.Now())
 		require.ErrorIs(t, m.Flush(limited), context.DeadlineExceeded, "Flush must fail if the deadline of its context is over")
-		require.Zero(t, lastUse(t, store, token.ID))
-		told := events.take()
+		require.Zero(t, fixture.LastUse(t, store, token.ID))
+		told := events.Take()
 		require.Len(t, told, 1)
 		require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
 
 		close(end)
 		require.NoError(t, m.Flush(ctx))
 		require.NoError(t, m.Flush(ctx), "Flush must succeed if no last-used time is pending")
-		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond)
+		require.WithinDuration(t, used, fixture.LastUse(t, store, token.ID), time.Microsecond)
 		time.Sleep(time.Hour)
-		require.Equal(t, []bool{true}, accepts(m, key), "the Manager must accept a request after Flush")
+		require.Equal(t, []bool{true}, fixture.Accepts(m, key), "the Manager must accept a request after Flush")
 		used = time.Now()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.WithinDuration(t, used, lastUse(t, store, token.ID), time.Microsecond, "the Manager must write the last-used time of a request that came after Flush")
+		require.WithinDuration(t, used, fixture.LastUse(t, store, token.ID), time.Microsecond, "the Manager must write the last-used time of a request that came after Flush")
 	})
 }
 
@@ -188,29 +191,29 @@ func TestF16Flush(t *testing.T) {
 // After the database is closed, requests must get status 503. With status 401, clients would
 // discard valid keys. The test is not parallel, because it would find the open resources of other
 // tests. Case F16.
-func TestF16Close(t *testing.T) {
+func TestCloseDuringShutdown(t *testing.T) {
 	for name, databaseFirst := range map[string]bool{"store first": false, "database first": true} {
 		before := leak.TakeStock()
 		db := sqlite.New(t)
 		store := sqlite.NewStore(t, db, nil)
-		var events recorder
-		m := newManager(store, &tokenauth.Options{OnEvent: events.tell})
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
-		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, name)
+		var events fixture.Recorder
+		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Tell})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
+		require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code, name)
 		require.NoError(t, m.Flush(ctx))
-		require.NotZero(t, lastUse(t, store, token.ID))
+		require.NotZero(t, fixture.LastUse(t, store, token.ID))
 		if !databaseFirst {
 			require.NoError(t, store.Close())
 			require.NoError(t, store.Close())
-			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code, "requests must succeed after SQLStore.Close, which closes only the prepared statement")
+			require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code, "requests must succeed after SQLStore.Close, which closes only the prepared statement")
 		}
 		require.NoError(t, db.Close())
 		require.NoError(t, store.Close())
 		require.NoError(t, store.Close())
-		events.take()
-		require.Equal(t, http.StatusServiceUnavailable, get(h, "Bearer "+key).Code, name)
-		require.Len(t, events.take(), 1)
+		events.Take()
+		require.Equal(t, http.StatusServiceUnavailable, fixture.Get(h, "Bearer "+key).Code, name)
+		require.Len(t, events.Take(), 1)
 		requireUnavailable(t, m.Revoke(ctx, "u", token.ID), name)
 		require.NoError(t, m.Flush(ctx), "Flush must succeed, because no last-used time is pending")
 		require.Empty(t, before.Left(), name)

@@ -1,4 +1,4 @@
-package tokenauth_test
+package lastuse_test
 
 import (
 	"context"
@@ -14,41 +14,35 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 var errReadOnly = errors.New("read-only")
 
-func lastUse(t *testing.T, s tokenauth.Store, id string) time.Time {
-	t.Helper()
-	records, err := s.List(ctx, tokenauth.Query{AllUsers: true, IDs: []string{id}})
-	require.NoError(t, err)
-	require.Len(t, records, 1)
-	return records[0].Token.LastUsedAt
-}
-
 // The stored LastUsedAt must be at most TouchEvery older than the latest request with the token.
 // Otherwise users could not see which tokens are in use. The Manager must not call Touch for every
 // request.
-func TestLastUse(t *testing.T) {
+func TestLastUseIsWrittenInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newStore()
-		m := newManager(store, &tokenauth.Options{TouchEvery: time.Minute})
-		h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		store := fixture.NewStore()
+		m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: time.Minute})
+		h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 
-		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
+		require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code)
 		require.Zero(t, store.Count("Touch"), "the Manager must not call Touch during a request")
 		first := time.Now()
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
-		require.WithinDuration(t, first, lastUse(t, store, token.ID), time.Microsecond)
+		require.WithinDuration(t, first, fixture.LastUse(t, store, token.ID), time.Microsecond)
 
 		for range 860 { // 10 minutes of requests, none of them at the instant of a Touch call
 			time.Sleep(700 * time.Millisecond)
-			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
-			require.LessOrEqual(t, time.Since(lastUse(t, store, token.ID)), time.Minute+time.Second) // one second allows for the pause between requests
+			require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code)
+			require.LessOrEqual(t, time.Since(fixture.LastUse(t, store, token.ID)), time.Minute+time.Second) // one second allows for the pause between requests
 		}
 		require.LessOrEqual(t, store.Count("Touch"), 12)
 		before := store.Count("Touch")
@@ -62,23 +56,23 @@ func TestLastUse(t *testing.T) {
 func TestLastUseOfManyTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newStore()
-		m := newManager(store, nil)
+		store := fixture.NewStore()
+		m := fixture.NewManager(store, nil)
 		var keys, ids []string
 		for i := range 500 {
-			key, token := issue(t, m, tokenauth.Spec{UserID: fmt.Sprint(i), Name: "laptop"})
+			key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: fmt.Sprint(i), Name: "laptop"})
 			keys, ids = append(keys, key), append(ids, token.ID)
 		}
 		for range 3 {
 			for _, key := range keys {
-				_, err := m.Authenticate(ctx, key)
+				_, err := m.Authenticate(t.Context(), key)
 				require.NoError(t, err)
 			}
 		}
-		require.NoError(t, m.Flush(ctx))
+		require.NoError(t, m.Flush(t.Context()))
 		require.LessOrEqual(t, store.Count("Touch"), 2, "number of Touch calls that wrote the last-used times of 500 tokens")
 		for _, id := range ids {
-			require.NotZero(t, lastUse(t, store, id))
+			require.NotZero(t, fixture.LastUse(t, store, id))
 		}
 		time.Sleep(time.Hour)
 	})
@@ -89,7 +83,7 @@ func TestLastUseOfManyTokens(t *testing.T) {
 func TestLastUseSurvivesFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newStore()
+		store := fixture.NewStore()
 		store.Intercept(func(_ context.Context, method string, next func() error) error {
 			if method == "Touch" {
 				return errReadOnly
@@ -97,44 +91,44 @@ func TestLastUseSurvivesFailure(t *testing.T) {
 			return next()
 		})
 		var failures atomic.Int64
-		m := newManager(store, &tokenauth.Options{IdleTimeout: time.Hour, OnEvent: func(_ context.Context, e tokenauth.Event) {
+		m := fixture.NewManager(store, &tokenauth.Options{IdleTimeout: time.Hour, OnEvent: func(_ context.Context, e tokenauth.Event) {
 			if e.Kind == tokenauth.EventFlushFailed && errors.Is(e.Err, errReadOnly) {
 				failures.Add(1)
 			}
 		}})
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		for range 20 { // the loop takes more than three hours, and IdleTimeout is one hour
 			time.Sleep(10 * time.Minute)
-			_, err := m.Authenticate(ctx, key)
+			_, err := m.Authenticate(t.Context(), key)
 			require.NoError(t, err, "a token with a recent request must not expire, even if its last-used time is not written yet")
 		}
 		require.Positive(t, failures.Load())
-		require.Zero(t, lastUse(t, store, token.ID))
+		require.Zero(t, fixture.LastUse(t, store, token.ID))
 		used := time.Now()
-		require.ErrorIs(t, m.Flush(ctx), errReadOnly)
+		require.ErrorIs(t, m.Flush(t.Context()), errReadOnly)
 		store.Intercept(nil)
-		require.NoError(t, m.Flush(ctx))
-		require.WithinDuration(t, used, lastUse(t, store, token.ID), 10*time.Minute)
+		require.NoError(t, m.Flush(t.Context()))
+		require.WithinDuration(t, used, fixture.LastUse(t, store, token.ID), 10*time.Minute)
 	})
 }
 
 // A token must expire if no request uses it for IdleTimeout.
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		clock := newClock()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
 		var reasons []tokenauth.Reason
-		m := newManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: time.Hour, OnEvent: func(_ context.Context, e tokenauth.Event) {
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: time.Hour, OnEvent: func(_ context.Context, e tokenauth.Event) {
 			if e.Kind == tokenauth.EventRejected {
 				reasons = append(reasons, e.Reason)
 			}
 		}})
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		use := func(at time.Duration) error {
-			clock.Set(start.Add(at))
-			_, err := m.Authenticate(ctx, key)
-			require.NoError(t, m.Flush(ctx))
-			return noted(err)
+			clock.Set(fixture.Start.Add(at))
+			_, err := m.Authenticate(t.Context(), key)
+			require.NoError(t, m.Flush(t.Context()))
+			return fixture.Noted(err)
 		}
 		require.NoError(t, use(59*time.Minute), "IdleTimeout of an unused token counts from its creation")
 		require.NoError(t, use(118*time.Minute))
@@ -145,7 +139,7 @@ func TestIdleTimeout(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, tokenauth.StatusCode(err))
 		require.Equal(t, []tokenauth.Reason{tokenauth.ReasonIdle}, reasons)
 
-		_, _, err = m.Rotate(ctx, "u", token.ID, 0)
+		_, _, err = m.Rotate(t.Context(), "u", token.ID, 0)
 		require.ErrorIs(t, err, tokenauth.ErrConflict, "Rotate must refuse a token that exceeded IdleTimeout, because its new key would be rejected")
 	})
 }
@@ -154,12 +148,12 @@ func TestIdleTimeout(t *testing.T) {
 func TestOptionsOfLastUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newStore()
-		m := newManager(store, &tokenauth.Options{TouchEvery: -1})
-		key, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		_, err := m.Authenticate(ctx, key)
+		store := fixture.NewStore()
+		m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: -1})
+		key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		_, err := m.Authenticate(t.Context(), key)
 		require.NoError(t, err)
-		require.NoError(t, m.Flush(ctx))
+		require.NoError(t, m.Flush(t.Context()))
 		time.Sleep(time.Hour)
 		require.Zero(t, store.Count("Touch"))
 	})
@@ -169,21 +163,49 @@ func TestOptionsOfLastUse(t *testing.T) {
 // fail, and the race detector must find no data race. Case Q3.
 func TestLastUseConcurrently(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
-		m := newManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		var calls sync.WaitGroup
 		for range 64 {
 			calls.Go(func() {
 				for range 20 {
-					if _, err := m.Authenticate(ctx, key); err != nil {
+					if _, err := m.Authenticate(t.Context(), key); err != nil {
 						t.Error(err)
 					}
 				}
 			})
 		}
 		calls.Wait()
-		require.NoError(t, m.Flush(ctx))
-		require.NotZero(t, lastUse(t, store, token.ID))
+		require.NoError(t, m.Flush(t.Context()))
+		require.NotZero(t, fixture.LastUse(t, store, token.ID))
 	})
+}
+
+// Close must write all pending last-used times. After Close, the Manager must not call Touch,
+// because a service closes the database next.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+		var events fixture.Recorder
+		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Tell})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+		_, err := m.Authenticate(t.Context(), key)
+		require.NoError(t, err)
+		require.NoError(t, m.Close(t.Context()))
+		require.NotZero(t, fixture.LastUse(t, store, token.ID))
+
+		store.ResetCalls()
+		events.Take()
+		time.Sleep(time.Hour)
+		_, err = m.Authenticate(t.Context(), key)
+		require.NoError(t, err, "Authenticate must still work after Close")
+		time.Sleep(time.Hour)
+		require.Equal(t, []string{"Find"}, store.Calls(), "the Manager must not call Touch after Close")
+		store.Fail(errors.New("closed"))
+		require.NoError(t, m.Close(t.Context()), "a second Close must not call the store")
+		require.Empty(t, events.Take())
+	})
+	require.NoError(t, fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{TouchEvery: -1}).Close(t.Context()))
 }

@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/limit"
 	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
@@ -28,7 +30,7 @@ type population struct {
 	keys    []string
 	limit   http.Handler
 	store   *tokenauth.MemoryStore
-	auth    *tokenauth.Authenticator[*user]
+	auth    *tokenauth.Authenticator[*fixture.User]
 	manager *tokenauth.Manager
 }
 
@@ -43,16 +45,16 @@ func (p *population) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func newPopulation(b *testing.B, n int) *population {
 	b.Helper()
 	p := &population{store: tokenauth.NewMemoryStore()}
-	p.manager = newManager(p.store, &tokenauth.Options{MaxPerUser: -1})
-	u := &user{ID: "42"}
-	p.auth = must.Get(tokenauth.NewAuthenticator(p.manager, func(context.Context, string) (*user, error) { return u, nil }, nil))
+	p.manager = fixture.NewManager(p.store, &tokenauth.Options{MaxPerUser: -1})
+	u := &fixture.User{ID: "42"}
+	p.auth = must.Get(tokenauth.NewAuthenticator(p.manager, func(context.Context, string) (*fixture.User, error) { return u, nil }, nil))
 	byDigest := make(map[tokenauth.Digest]*tokenauth.Token)
 	for i := range n {
-		key := tokenauth.GenerateKey("acme")
+		key := keyform.Generate("acme")
 		p.keys = append(p.keys, key)
 		record := tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: tokenauth.Token{
 			ID: fmt.Sprintf("T%025d", i), UserID: fmt.Sprint(i / 10), Name: fmt.Sprint(i), Hint: key[len(key)-4:],
-			Generation: 1, CreatedAt: start,
+			Generation: 1, CreatedAt: fixture.Start,
 		}}
 		require.NoError(b, p.store.Create(context.Background(), record))
 		byDigest[record.Digest] = new(record.Token)
@@ -142,7 +144,7 @@ func BenchmarkSQLiteFind(b *testing.B) {
 		digests[i] = tokenauth.DigestOf(fmt.Sprint(i))
 		require.NoError(b, store.Create(ctx, tokenauth.Record{Digest: digests[i], Token: tokenauth.Token{
 			ID: fmt.Sprintf("T%025d", i), UserID: fmt.Sprint(i / 10), Name: fmt.Sprint(i), Scopes: []string{"a", "b"},
-			Hint: "abcd", Generation: 1, CreatedAt: start, ExpiresAt: start.Add(time.Hour),
+			Hint: "abcd", Generation: 1, CreatedAt: fixture.Start, ExpiresAt: fixture.Start.Add(time.Hour),
 		}}))
 	}
 	bare, err := limit.NewSelect(ctx, db, tokenauth.SQLite, "tokenauth_tokens", 1)
@@ -219,7 +221,7 @@ func BenchmarkMemory(b *testing.B) {
 			for i := range records {
 				id := fmt.Sprintf("T%025d", i)
 				records[i] = tokenauth.Record{Digest: tokenauth.DigestOf(id), Token: tokenauth.Token{
-					ID: id, UserID: fmt.Sprint(i / perUser), Name: id[20:], Hint: "abcd", Generation: 1, CreatedAt: start,
+					ID: id, UserID: fmt.Sprint(i / perUser), Name: id[20:], Hint: "abcd", Generation: 1, CreatedAt: fixture.Start,
 				}}
 			}
 			store := tokenauth.NewMemoryStore()
@@ -233,5 +235,22 @@ func BenchmarkMemory(b *testing.B) {
 			runtime.KeepAlive(records)
 			runtime.KeepAlive(store)
 		})
+	}
+}
+
+// A request with a valid key may cause at most two allocations: one for the context and one for the
+// copy of the request.
+func TestAllocationsOfAHit(t *testing.T) {
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
+	u := &fixture.User{ID: "u"}
+	auth := must.Get(tokenauth.NewAuthenticator(m, func(context.Context, string) (*fixture.User, error) { return u, nil }, nil))
+	next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = auth.User(r.Context()) })
+	for name, h := range map[string]http.Handler{"Require": auth.Require(next), "RequireScopes": auth.RequireScopes("a")(next)} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+key)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.LessOrEqual(t, testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }), 2.0, name)
 	}
 }

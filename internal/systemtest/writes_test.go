@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
@@ -21,17 +23,20 @@ import (
 // If the disk is full, Issue must return an error, and existing keys must still work. The store
 // must write a change completely, or return an error and write nothing. As soon as the disk has
 // space again, Flush must write the pending last-used times. Case F9.
-func TestF9DiskFull(t *testing.T) {
+func TestDiskFull(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills a disk slowly")
+	}
 	t.Parallel()
 	db := sqlite.OpenDurable(t, filepath.Join(t.TempDir(), "tokens.db"))
 	db.SetMaxOpenConns(1) // SQLite applies max_page_count only to one connection
 	store := sqlite.NewStore(t, db, nil)
-	clock := newClock()
-	var events recorder
-	m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell})
+	clock := fixture.NewClock()
+	var events fixture.Recorder
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Tell})
 	keys, tokens := make([]string, 50), make([]tokenauth.Token, 50)
 	for i := range keys { // 50 rows need several pages of the file
-		keys[i], tokens[i] = issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+		keys[i], tokens[i] = fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
 	}
 	resize := func(pages string) {
 		_, err := db.Exec("PRAGMA max_page_count = " + pages)
@@ -58,40 +63,40 @@ func TestF9DiskFull(t *testing.T) {
 	if err != nil {
 		requireUnavailable(t, err, "rotate")
 	}
-	require.Equal(t, err != nil, accepts(m, keys[0])[0])
-	require.Equal(t, err == nil, next.Reveal() != "" && accepts(m, next.Reveal())[0])
+	require.Equal(t, err != nil, fixture.Accepts(m, keys[0])[0])
+	require.Equal(t, err == nil, next.Reveal() != "" && fixture.Accepts(m, next.Reveal())[0])
 	if err = m.Revoke(ctx, "u", tokens[1].ID); err != nil {
 		requireUnavailable(t, err, "revoke")
 	}
-	require.Equal(t, err != nil, accepts(m, keys[1])[0])
+	require.Equal(t, err != nil, fixture.Accepts(m, keys[1])[0])
 
 	clock.Advance(time.Hour)
-	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
-	events.take()
+	h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
+	events.Take()
 	for _, key := range keys[2:] {
-		require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
+		require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code)
 	}
 	// Flush adds a last-used time to 48 rows, and the full file has no space for them.
 	requireUnavailable(t, m.Flush(ctx), "flush")
-	told := events.take()
+	told := events.Take()
 	require.Len(t, told, 1)
 	require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
-	require.Zero(t, lastUse(t, store, tokens[2].ID))
+	require.Zero(t, fixture.LastUse(t, store, tokens[2].ID))
 
 	resize("1000000")
 	require.NoError(t, m.Flush(ctx), "Flush must succeed when the file may grow again")
-	require.Equal(t, clock.Now(), lastUse(t, store, tokens[2].ID))
-	issue(t, m, tokenauth.Spec{UserID: "other", Name: "laptop"})
+	require.Equal(t, clock.Now(), fixture.LastUse(t, store, tokens[2].ID))
+	fixture.Issue(t, m, tokenauth.Spec{UserID: "other", Name: "laptop"})
 }
 
 // requireNoWrites requires that each change of tokens fails with status 503 and stores nothing.
 // Requests with key, the key of token, must still succeed. The token belongs to user "u".
 func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token tokenauth.Token) {
 	t.Helper()
-	clock := newClock()
+	clock := fixture.NewClock()
 	clock.Advance(time.Hour)
-	var events recorder
-	m := newManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.tell})
+	var events fixture.Recorder
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Tell})
 	before, err := m.List(ctx, tokenauth.Query{UserID: "u", IncludeRevoked: true})
 	require.NoError(t, err)
 	for name, change := range map[string]func() error{
@@ -111,15 +116,15 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 		"prune":      func() error { _, err := m.Prune(ctx, clock.Now()); return err },
 	} {
 		requireUnavailable(t, change(), name)
-		require.Empty(t, events.take(), "%s must cause no event, because the change failed", name)
+		require.Empty(t, events.Take(), "%s must cause no event, because the change failed", name)
 	}
-	h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
-	require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
+	h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
+	require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code)
 	requireUnavailable(t, m.Flush(ctx), "flush")
-	told := events.take()
+	told := events.Take()
 	require.Len(t, told, 1)
 	require.Equal(t, tokenauth.EventFlushFailed, told[0].Kind)
-	require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
+	require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code)
 	after, err := m.List(ctx, tokenauth.Query{UserID: "u", IncludeRevoked: true})
 	require.NoError(t, err)
 	require.Equal(t, before, after)
@@ -127,10 +132,10 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 
 // If the database file is read-only, changes must fail with status 503, and existing keys must
 // still work. The kernel may remount a disk read-only after a disk error. Case F9.
-func TestF9ReadOnlyFile(t *testing.T) {
+func TestReadOnlyFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
-	key, token := issue(t, newManager(sqlite.NewStore(t, sqlite.Open(t, path), nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
+	key, token := fixture.Issue(t, fixture.NewManager(sqlite.NewStore(t, sqlite.Open(t, path), nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
 	store, err := tokenauth.NewSQLStore(sqlite.OpenWith(t, path, "?mode=ro"), tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
@@ -140,13 +145,14 @@ func TestF9ReadOnlyFile(t *testing.T) {
 // A stateError is an error with an SQLSTATE, like the errors that PostgreSQL drivers return.
 type stateError string
 
-func (e stateError) Error() string    { return "ERROR: no (SQLSTATE " + string(e) + ")" }
+func (e stateError) Error() string { return "ERROR: no (SQLSTATE " + string(e) + ")" }
+
 func (e stateError) SQLState() string { return string(e) }
 
 // A database server returns these errors if a disk, a quota or a table is full, or if the server is
 // read-only. A change that fails with such an error must get status 503. The test uses SQLite, and
 // a failingHandle returns the error for every change. Case F9.
-func TestF9ErrorsOfServers(t *testing.T) {
+func TestServerRefusesWrites(t *testing.T) {
 	t.Parallel()
 	for name, failure := range map[string]error{
 		"PostgreSQL, disk full":          stateError("53100"),
@@ -163,7 +169,7 @@ func TestF9ErrorsOfServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := sqlite.New(t)
-			key, token := issue(t, newManager(sqlite.NewStore(t, db, nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
+			key, token := fixture.Issue(t, fixture.NewManager(sqlite.NewStore(t, db, nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
 			store, err := tokenauth.NewSQLStore(&failingHandle{DB: db, err: failure}, tokenauth.SQLite, sqlite.Patient())
 			require.NoError(t, err)
 			requireNoWrites(t, store, key, token)
@@ -174,7 +180,7 @@ func TestF9ErrorsOfServers(t *testing.T) {
 // If the store cannot read a row, the tokens in all other rows must still work. The error must
 // contain the ID of the unreadable token, so that an operator can revoke this token. Before the
 // token is revoked, List must return an error for the user of the token. Case F13.
-func TestF13OneCorruptRow(t *testing.T) {
+func TestOneCorruptRow(t *testing.T) {
 	t.Parallel()
 	for _, change := range []string{
 		`scopes = NULL`, `created_at = 'x'`, `expires_at = 9223372036854775807`, `last_used_at = -9223372036854775808`, `generation = 'x'`,
@@ -185,10 +191,10 @@ func TestF13OneCorruptRow(t *testing.T) {
 			// A SQLite column without a type and without constraints accepts any value.
 			_, err := db.Exec("ALTER TABLE tokenauth_tokens DROP COLUMN scopes; ALTER TABLE tokenauth_tokens ADD COLUMN scopes")
 			require.NoError(t, err)
-			m := newManager(store, nil)
-			bad, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-			good, _ := issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
-			other, _ := issue(t, m, tokenauth.Spec{UserID: "v", Name: "laptop"})
+			m := fixture.NewManager(store, nil)
+			bad, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+			good, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
+			other, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "v", Name: "laptop"})
 			_, err = db.Exec("UPDATE tokenauth_tokens SET "+change+" WHERE id = ?", token.ID)
 			require.NoError(t, err)
 
@@ -198,13 +204,13 @@ func TestF13OneCorruptRow(t *testing.T) {
 			_, err = m.List(ctx, tokenauth.Query{UserID: "u"})
 			requireUnavailable(t, err, "list")
 			require.ErrorContains(t, err, token.ID)
-			require.Equal(t, []bool{true, true}, accepts(m, good, other))
+			require.Equal(t, []bool{true, true}, fixture.Accepts(m, good, other))
 			tokens, err := m.List(ctx, tokenauth.Query{UserID: "v"})
 			require.NoError(t, err)
 			require.Len(t, tokens, 1)
 
 			require.NoError(t, m.Revoke(ctx, "u", token.ID))
-			require.Equal(t, []bool{false, true, true}, accepts(m, bad, good, other))
+			require.Equal(t, []bool{false, true, true}, fixture.Accepts(m, bad, good, other))
 			tokens, err = m.List(ctx, tokenauth.Query{UserID: "u"})
 			require.NoError(t, err)
 			require.Len(t, tokens, 1)
@@ -214,17 +220,17 @@ func TestF13OneCorruptRow(t *testing.T) {
 
 // If the column scopes contains a text that no Manager writes, this text must not grant a scope.
 // Routes that require no scope must still accept the token. Case F13.
-func TestF13StrangeScopes(t *testing.T) {
+func TestStrangeScopesInTable(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
-	m := newManager(store, &tokenauth.Options{MaxPerUser: -1})
-	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
+	m := fixture.NewManager(store, &tokenauth.Options{MaxPerUser: -1})
+	auth := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil))
 	for i, scopes := range []any{"admin,read", `["admin"]`, " ", "  read", "admin\x00", "\xff\xfe admi", []byte{0}, "ADMIN", "*", 1} {
-		key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), Scopes: []string{"read"}})
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), Scopes: []string{"read"}})
 		_, err := db.Exec("UPDATE tokenauth_tokens SET scopes = ? WHERE id = ?", scopes, token.ID)
 		require.NoError(t, err)
-		require.Equal(t, http.StatusForbidden, get(auth.RequireScopes("admin")(forbidden(t)), "Bearer "+key).Code, "%q", scopes)
-		require.Equal(t, http.StatusOK, get(auth.Require(whoami), "Bearer "+key).Code, "%q", scopes)
+		require.Equal(t, http.StatusForbidden, fixture.Get(auth.RequireScopes("admin")(fixture.Forbidden(t)), "Bearer "+key).Code, "%q", scopes)
+		require.Equal(t, http.StatusOK, fixture.Get(auth.Require(fixture.Whoami), "Bearer "+key).Code, "%q", scopes)
 	}
 	_, err := m.List(ctx, tokenauth.Query{UserID: "u"})
 	require.NoError(t, err)
@@ -233,7 +239,7 @@ func TestF13StrangeScopes(t *testing.T) {
 // If a migration renames the table or a column of a running service, requests with valid keys must
 // get status 503. With status 401, clients would discard valid keys. After the old name is
 // restored, requests must succeed without a restart. Case F14.
-func TestF14TableChangesAtRunTime(t *testing.T) {
+func TestTableChangesAtRunTime(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ away, back string }{
 		"table":             {"ALTER TABLE tokenauth_tokens RENAME TO away", "ALTER TABLE away RENAME TO tokenauth_tokens"},
@@ -244,16 +250,16 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 			t.Parallel()
 			db := sqlite.New(t)
 			store := sqlite.NewStore(t, db, nil)
-			m := newManager(store, nil)
-			key, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-			h := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(whoami)
+			m := fixture.NewManager(store, nil)
+			key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+			h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
 			// During the first request, the store prepares its Find query.
-			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
+			require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code)
 			_, err := db.Exec(c.away)
 			require.NoError(t, err)
 			requireUnavailable(t, store.CheckSchema(ctx), "CheckSchema")
 			for range 3 {
-				require.Equal(t, http.StatusServiceUnavailable, get(h, "Bearer "+key).Code)
+				require.Equal(t, http.StatusServiceUnavailable, fixture.Get(h, "Bearer "+key).Code)
 			}
 			_, _, err = m.Rotate(ctx, "u", token.ID, 0)
 			requireUnavailable(t, err, "rotate")
@@ -261,7 +267,7 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 			requireUnavailable(t, err, "issue")
 			_, err = db.Exec(c.back)
 			require.NoError(t, err)
-			require.Equal(t, http.StatusOK, get(h, "Bearer "+key).Code)
+			require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code)
 			require.NoError(t, m.Revoke(ctx, "u", token.ID))
 		})
 	}
@@ -269,13 +275,13 @@ func TestF14TableChangesAtRunTime(t *testing.T) {
 
 // If the folder of the SQLite database file does not exist, CheckSchema, CreateSchema and
 // Authenticate must fail with status 503. Case F14.
-func TestF14NoDatabase(t *testing.T) {
+func TestMissingDatabase(t *testing.T) {
 	t.Parallel()
 	db := sqlite.Open(t, filepath.Join(t.TempDir(), "missing", "tokens.db"))
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	requireUnavailable(t, store.CheckSchema(ctx), "check")
 	requireUnavailable(t, store.CreateSchema(ctx), "create")
-	_, err = newManager(store, nil).Authenticate(ctx, tokenauth.GenerateKey("acme"))
+	_, err = fixture.NewManager(store, nil).Authenticate(ctx, keyform.Generate("acme"))
 	requireUnavailable(t, err, "authenticate")
 }

@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"bufio"
@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
@@ -42,7 +43,7 @@ func TestTimeoutWhileLocked(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "tokens.db")
 			patient := sqlite.NewStore(t, sqlite.Open(t, path), nil)
-			r := sqlRecord("laptop")
+			r := fixture.NewRecord("laptop")
 			require.NoError(t, patient.Create(ctx, r))
 			db := sqlite.OpenWith(t, path, strings.Replace(sqlite.Settings, "busy_timeout(5000)", "busy_timeout(60000)", 1))
 			store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, &tokenauth.SQLOptions{Timeout: c.timeout})
@@ -51,9 +52,11 @@ func TestTimeoutWhileLocked(t *testing.T) {
 			unlock := lock(t, sqlite.Open(t, path))
 
 			for what, call := range map[string]func(context.Context) error{
-				"create": func(ctx context.Context) error { return store.Create(ctx, sqlRecord("phone")) },
-				"revoke": func(ctx context.Context) error { return store.Revoke(ctx, "u", r.Token.ID, start) },
-				"touch":  func(ctx context.Context) error { return store.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: start}) },
+				"create": func(ctx context.Context) error { return store.Create(ctx, fixture.NewRecord("phone")) },
+				"revoke": func(ctx context.Context) error { return store.Revoke(ctx, "u", r.Token.ID, fixture.Start) },
+				"touch": func(ctx context.Context) error {
+					return store.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: fixture.Start})
+				},
 			} {
 				ctx, cancel := context.WithTimeout(ctx, c.deadline)
 				began := time.Now()
@@ -62,11 +65,11 @@ func TestTimeoutWhileLocked(t *testing.T) {
 				require.Less(t, time.Since(began), 30*time.Second, what) // the call must not wait for SQLite's busy timeout of 60 seconds
 				require.ErrorIs(t, err, context.DeadlineExceeded, what)
 				require.ErrorContains(t, err, "outcome unknown", what)
-				requireNoAnswer(t, err)
+				fixture.RequireNoAnswer(t, err)
 			}
 			unlock()
-			require.NoError(t, patient.Create(ctx, sqlRecord("phone")), "a repeated Create must succeed after the lock is released")
-			require.NoError(t, patient.Revoke(ctx, "u", r.Token.ID, start))
+			require.NoError(t, patient.Create(ctx, fixture.NewRecord("phone")), "a repeated Create must succeed after the lock is released")
+			require.NoError(t, patient.Revoke(ctx, "u", r.Token.ID, fixture.Start))
 		})
 	}
 }
@@ -77,9 +80,9 @@ func TestFindWhileLocked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
-	require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
+	require.NoError(t, store.Create(ctx, fixture.NewRecord("laptop")))
 	defer lock(t, sqlite.Open(t, path))()
-	_, err := store.Find(ctx, sqlRecord("laptop").Digest)
+	_, err := store.Find(ctx, fixture.NewRecord("laptop").Digest)
 	require.NoError(t, err)
 }
 
@@ -120,6 +123,9 @@ func newImpatient(t *testing.T) (*tokenauth.SQLStore, *lockedHandle, func()) {
 //
 // Case S29.
 func TestBusyIsRetried(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for locks")
+	}
 	t.Parallel()
 	store, h, unlock := newImpatient(t)
 	h.locked = func(tries int) {
@@ -127,7 +133,7 @@ func TestBusyIsRetried(t *testing.T) {
 			unlock()
 		}
 	}
-	require.NoError(t, store.Create(ctx, sqlRecord("laptop")))
+	require.NoError(t, store.Create(ctx, fixture.NewRecord("laptop")))
 	require.Equal(t, 3, h.tries)
 	require.Equal(t, []string{"laptop"}, liveNames(t, store))
 }
@@ -138,8 +144,8 @@ func TestBusyIsNotRetriedForever(t *testing.T) {
 	t.Parallel()
 	store, h, unlock := newImpatient(t)
 	defer unlock()
-	err := store.Create(ctx, sqlRecord("laptop"))
-	requireNoAnswer(t, err)
+	err := store.Create(ctx, fixture.NewRecord("laptop"))
+	fixture.RequireNoAnswer(t, err)
 	require.ErrorContains(t, err, "locked")
 	require.Equal(t, 5, h.tries)
 }
@@ -156,21 +162,21 @@ var shareSteps = []func(t *testing.T, store tokenauth.Store, r tokenauth.Record)
 		got, err := store.Find(ctx, r.Digest)
 		require.NoError(t, err)
 		require.Equal(t, r, *got)
-		taken := sqlRecord("another")
+		taken := fixture.NewRecord("another")
 		taken.Token.UserID, taken.Token.Name = r.Token.UserID, r.Token.Name
 		require.ErrorIs(t, store.Create(ctx, taken), tokenauth.ErrNameTaken)
-		require.NoError(t, store.Revoke(ctx, r.Token.UserID, r.Token.ID, start))
+		require.NoError(t, store.Revoke(ctx, r.Token.UserID, r.Token.ID, fixture.Start))
 	},
 	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
 		got, err := store.Find(ctx, r.Digest)
 		require.NoError(t, err)
-		require.Equal(t, start, got.Token.RevokedAt)
+		require.Equal(t, fixture.Start, got.Token.RevokedAt)
 	},
 }
 
 // sharedRecord returns the record of the token with number n.
 func sharedRecord(n int) tokenauth.Record {
-	r := sqlRecord(fmt.Sprint("token ", n))
+	r := fixture.NewRecord(fmt.Sprint("token ", n))
 	r.Token.UserID = fmt.Sprint("user ", n)
 	return r
 }
@@ -197,6 +203,9 @@ func TestTwoProcessesChild(t *testing.T) {
 //
 // Case S25.
 func TestTwoProcesses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for locks")
+	}
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
@@ -239,7 +248,7 @@ func TestMemoryDatabase(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	store := sqlite.NewStore(t, db, nil)
-	r := sqlRecord("laptop")
+	r := fixture.NewRecord("laptop")
 	require.NoError(t, store.Create(ctx, r))
 	_, err = store.Find(ctx, r.Digest)
 	require.NoError(t, err)
@@ -247,9 +256,9 @@ func TestMemoryDatabase(t *testing.T) {
 	busy, err := db.Conn(ctx) // the connection whose database has the table
 	require.NoError(t, err)
 	_, err = store.Find(ctx, r.Digest)
-	requireNoAnswer(t, err)
-	requireNoAnswer(t, store.CheckSchema(ctx))
-	requireNoAnswer(t, store.Revoke(ctx, "u", r.Token.ID, start))
+	fixture.RequireNoAnswer(t, err)
+	fixture.RequireNoAnswer(t, store.CheckSchema(ctx))
+	fixture.RequireNoAnswer(t, store.Revoke(ctx, "u", r.Token.ID, fixture.Start))
 	require.NoError(t, busy.Close())
 }
 
@@ -258,13 +267,16 @@ func TestMemoryDatabase(t *testing.T) {
 //
 // Case S26.
 func TestManyWritersAndReaders(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for locks")
+	}
 	t.Parallel()
 	store := sqlite.NewStore(t, sqlite.New(t), nil)
 	const writers, readers = 32, 32
-	r := sqlRecord("read all the time")
+	r := fixture.NewRecord("read all the time")
 	require.NoError(t, store.Create(ctx, r))
 	errs := make([]error, writers+readers)
-	done := together(writers+readers, func(i int) bool {
+	done := fixture.Together(writers+readers, func(i int) bool {
 		if i < writers {
 			errs[i] = writeAll(store, fmt.Sprint("writer ", i))
 		} else {
@@ -282,14 +294,18 @@ func TestManyWritersAndReaders(t *testing.T) {
 }
 
 func writeAll(store tokenauth.Store, name string) error {
-	r := sqlRecord(name)
+	r := fixture.NewRecord(name)
 	id := r.Token.ID
 	for _, step := range []func() error{
 		func() error { return store.Create(ctx, r) },
-		func() error { return store.Touch(ctx, tokenauth.Use{ID: id, At: start}) },
-		func() error { return store.Rotate(ctx, "u", id, sqlRotation("new key of "+name), start) },
-		func() error { return store.Update(ctx, "u", id, tokenauth.Patch{Scopes: &[]string{"a"}}, start) },
-		func() error { return store.Revoke(ctx, "u", id, start) },
+		func() error { return store.Touch(ctx, tokenauth.Use{ID: id, At: fixture.Start}) },
+		func() error {
+			return store.Rotate(ctx, "u", id, fixture.NewRotation("new key of "+name), fixture.Start)
+		},
+		func() error {
+			return store.Update(ctx, "u", id, tokenauth.Patch{Scopes: &[]string{"a"}}, fixture.Start)
+		},
+		func() error { return store.Revoke(ctx, "u", id, fixture.Start) },
 	} {
 		if err := step(); err != nil {
 			return err

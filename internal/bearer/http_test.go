@@ -1,11 +1,9 @@
-package tokenauth_test
+package bearer_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,71 +12,46 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
-
-// newServer starts an HTTP server with the handler h and returns the address of the server.
-func newServer(t testing.TB, h http.Handler) string {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.Listener.Addr().String()
-}
-
-// raw sends the text of request to address without a change, even if http.Client would refuse to
-// send it. The results of raw are the first response and the body of this response.
-func raw(t testing.TB, address, request string) (*http.Response, string) {
-	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close() }()
-	_, err = io.WriteString(conn, request)
-	require.NoError(t, err)
-	method, _, _ := strings.Cut(request, " ")
-	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-	require.NoError(t, err)
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	_, _ = fmt.Fprint(&leak.Default, resp.Header, string(body))
-	return resp, string(body)
-}
 
 const rawStart = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
 // Requests with repeated or unusual Authorization lines must get the same status over the network
-// as in tests that call the handler directly. Cases H4, H8.
-func TestH8OverHTTP1(t *testing.T) {
+// as in tests that call the handler directly. Cases H4, H5, H8, H11, and H12.
+func TestCredentialsOverHTTP1(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
-	address := newServer(t, g.auth.Require(whoami))
+	address := fixture.NewServer(t, g.auth.Require(fixture.Whoami))
 	good := "Authorization: Bearer " + g.key + "\r\n"
 	for name, c := range map[string]struct {
 		lines  string
 		status int
 	}{
 		"one":                     {good, 200},
-		"H8 equal":                {good + good, 400},
-		"H8 good first":           {good + "Authorization: Bearer x\r\n", 400},
-		"H8 good last":            {"Authorization: Bearer x\r\n" + good, 400},
-		"H8 another header among": {good + "X: y\r\nauthorization: Basic YTpi\r\n", 400},
-		"H8 empty one first":      {"Authorization:\r\n" + good, 400},
-		"H4 spaces around":        {"Authorization: \t Bearer  " + g.key + " \t \r\n", 200},
-		"H4 folded":               {"Authorization: Bearer\r\n  " + g.key + "\r\n", 200},
-		"H5 tab":                  {"Authorization: Bearer\t" + g.key + "\r\n", 400},
-		"H11 0xFF":                {"Authorization: Bearer \xff" + g.key + "\r\n", 400},
-		"H12 NUL":                 {"Authorization: Bearer " + g.key + "\x00\r\n", 400},
+		"equal":                   {good + good, 400},
+		"good first":              {good + "Authorization: Bearer x\r\n", 400},
+		"good last":               {"Authorization: Bearer x\r\n" + good, 400},
+		"another header among":    {good + "X: y\r\nauthorization: Basic YTpi\r\n", 400},
+		"empty one first":         {"Authorization:\r\n" + good, 400},
+		"spaces around":           {"Authorization: \t Bearer  " + g.key + " \t \r\n", 200},
+		"folded":                  {"Authorization: Bearer\r\n  " + g.key + "\r\n", 200},
+		"tab":                     {"Authorization: Bearer\t" + g.key + "\r\n", 400},
+		"0xFF":                    {"Authorization: Bearer \xff" + g.key + "\r\n", 400},
+		"NUL":                     {"Authorization: Bearer " + g.key + "\x00\r\n", 400},
 		"header name in capitals": {strings.ToUpper("Authorization") + good[len("Authorization"):], 200},
 	} {
-		resp, _ := raw(t, address, rawStart+c.lines+"\r\n")
+		resp, _ := fixture.Raw(t, address, rawStart+c.lines+"\r\n")
 		require.Equal(t, c.status, resp.StatusCode, name)
 	}
 }
 
-func TestH8OverHTTP2(t *testing.T) {
+// HTTP/2 must not change which requests the Authenticator accepts. Case H8.
+func TestCredentialsOverHTTP2(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
-	s := httptest.NewUnstartedServer(g.auth.Require(whoami))
+	s := httptest.NewUnstartedServer(g.auth.Require(fixture.Whoami))
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -87,11 +60,11 @@ func TestH8OverHTTP2(t *testing.T) {
 		values []string
 		status int
 	}{
-		"none":          {nil, 401},
-		"one":           {[]string{good}, 200},
-		"H8 equal":      {[]string{good, good}, 400},
-		"H8 good first": {[]string{good, "Bearer x"}, 400},
-		"H8 good last":  {[]string{"Basic YTpi", good}, 400},
+		"none":       {nil, 401},
+		"one":        {[]string{good}, 200},
+		"equal":      {[]string{good, good}, 400},
+		"good first": {[]string{good, "Bearer x"}, 400},
+		"good last":  {[]string{"Basic YTpi", good}, 400},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
 		require.NoError(t, err)
@@ -107,14 +80,14 @@ func TestH8OverHTTP2(t *testing.T) {
 // If a credential is too long to be a key, the Authenticator must neither hash nor copy it.
 // Otherwise a client could waste CPU time and memory of the server. The test is not parallel,
 // because other tests would change the number of allocations. Case H13.
-func TestH13LongValues(t *testing.T) {
+func TestLongCredentialsAreNotHashed(t *testing.T) {
 	seen := 0
 	format := tokenauth.LegacyFormat{Origin: "any", Canonical: func(presented string) (string, bool) {
 		seen = max(seen, len(presented))
 		return presented, false
 	}}
-	m := newLegacyManager(tokenauth.NewMemoryStore(), format)
-	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
+	m := fixture.NewLegacyManager(tokenauth.NewMemoryStore(), format)
+	auth := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil))
 	allocations := func(size int) float64 {
 		h := http.Header{"Authorization": {"Bearer " + strings.Repeat("x", size)}}
 		return testing.AllocsPerRun(100, func() {
@@ -126,28 +99,28 @@ func TestH13LongValues(t *testing.T) {
 	short := allocations(43)
 	for _, size := range []int{255, 256, 1024, 1025, 4096, 900 << 10} {
 		require.Equal(t, short, allocations(size), "number of allocations for a credential of %d bytes", size)
-		w := get(auth.Require(forbidden(t)), "Bearer "+strings.Repeat("x", size))
+		w := fixture.Get(auth.Require(fixture.Forbidden(t)), "Bearer "+strings.Repeat("x", size))
 		require.Equal(t, 401, w.Code)
 		require.Contains(t, w.Header().Get("WWW-Authenticate"), `error="invalid_token"`)
 	}
 	require.Equal(t, 1024, seen, "length of the longest value that Canonical received")
 
-	address := newServer(t, auth.Require(forbidden(t)))
-	resp, _ := raw(t, address, rawStart+"Authorization: Bearer "+strings.Repeat("x", 900<<10)+"\r\n\r\n")
+	address := fixture.NewServer(t, auth.Require(fixture.Forbidden(t)))
+	resp, _ := fixture.Raw(t, address, rawStart+"Authorization: Bearer "+strings.Repeat("x", 900<<10)+"\r\n\r\n")
 	require.Equal(t, 401, resp.StatusCode)
 }
 
 // A request must get the same status with every HTTP method. The Authenticator must not read the
 // request body. Case H22.
-func TestH22MethodsAndBodies(t *testing.T) {
+func TestEveryMethodIsAuthenticated(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
-	h := g.auth.Require(whoami)
+	h := g.auth.Require(fixture.Whoami)
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND"} {
 		for authorization, status := range map[string]int{"": 401, "Bearer x": 401, "Bearer": 400, "Bearer " + g.key: 200} {
 			r := httptest.NewRequest(method, "http://x/", unread{t})
 			r.Header.Set("Authorization", authorization)
-			w := serve(h, r)
+			w := fixture.Serve(h, r)
 			require.Equal(t, status, w.Code, method)
 			require.True(t, status == 200 || (w.Body.Len() == 0) == (method == "HEAD"), "%s: a rejected request must get a response body, unless its method is HEAD", method)
 		}
@@ -165,10 +138,10 @@ func (b unread) Read([]byte) (int, error) {
 // A client that sends Expect: 100-continue or Upgrade waits for a response before it sends more
 // data. If such a request has no valid key, the server must send status 401 without waiting for
 // more data. Case H22.
-func TestH22OverHTTP1(t *testing.T) {
+func TestRejectionDoesNotWaitForBody(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
-	address := newServer(t, g.auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address := fixture.NewServer(t, g.auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		_, _ = fmt.Fprint(w, string(body), err)
 	})))
@@ -186,7 +159,7 @@ func TestH22OverHTTP1(t *testing.T) {
 		"CORS preflight, no key":        {preflight, 401},
 		"HEAD, no key":                  {"HEAD / HTTP/1.1\r\nHost: x\r\n", 401},
 	} {
-		resp, _ := raw(t, address, c.request+"\r\n")
+		resp, _ := fixture.Raw(t, address, c.request+"\r\n")
 		require.Equal(t, c.status, resp.StatusCode, name)
 		require.Equal(t, c.status == 401, len(resp.Header["Www-Authenticate"]) == 2, name)
 	}

@@ -1,24 +1,71 @@
 package tokenauth_test
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
+
+// StatusCode must return the right status for each error of the package, even if the error is
+// wrapped. Errors with status 400, 404 or 409 must not wrap ErrInvalidKey.
+func TestStatusCode(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]int{
+		nil:                             200,
+		tokenauth.ErrInvalidRequest:     400,
+		tokenauth.ErrInvalidSpec:        400,
+		tokenauth.ErrNoKey:              401,
+		tokenauth.ErrInvalidKey:         401,
+		tokenauth.ErrExpired:            401,
+		tokenauth.ErrRevoked:            401,
+		tokenauth.ErrNoUser:             401,
+		&tokenauth.ScopeError{}:         403,
+		tokenauth.ErrNotFound:           404,
+		tokenauth.ErrNameTaken:          409,
+		tokenauth.ErrKeyTaken:           409,
+		tokenauth.ErrSlotTaken:          409,
+		tokenauth.ErrTooManyTokens:      409,
+		tokenauth.ErrConflict:           409,
+		errors.New("anything else"):     503,
+		context.Canceled:                503,
+		fmt.Errorf("%w", sql.ErrNoRows): 503,
+	} {
+		require.Equal(t, want, tokenauth.StatusCode(err), err)
+		if want == 400 || want == 404 || want == 409 {
+			require.NotErrorIs(t, err, tokenauth.ErrInvalidKey)
+		}
+		if err != nil {
+			require.Equal(t, want, tokenauth.StatusCode(fmt.Errorf("more: %w", err)))
+			require.True(t, strings.HasPrefix(err.Error(), "tokenauth: ") || want == 503)
+		}
+	}
+}
+
+// The JSON form of a Token must omit the fields of zero times. Case E4.
+func TestTokenThatNeverExpiresAsJSON(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(tokenauth.Token{ID: "x", CreatedAt: fixture.Start})
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "0001-01-01")
+}
 
 // WriteError must write the status and the challenge for each error of the package. It must not
 // write the text of any other error, because that text may contain SQL.
 func TestWriteError(t *testing.T) {
 	t.Parallel()
-	m := newManager(tokenauth.NewMemoryStore(), nil)
-	auth := newAuth(m, &tokenauth.AuthenticatorOptions{Realm: "notes"})
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	auth := fixture.NewAuthenticator(m, &tokenauth.AuthenticatorOptions{Realm: "notes"})
 	down := errors.New(`dial db7: SELECT "secret"`)
 	for _, c := range []struct {
 		err       error
@@ -53,7 +100,7 @@ func TestWriteError(t *testing.T) {
 		require.Equal(t, c.challenge, w.Header().Get("WWW-Authenticate"), name)
 		require.Equal(t, c.retry, w.Header().Get("Retry-After"), name)
 		require.Equal(t, "no-store", w.Header().Get("Cache-Control"), name)
-		problemOf(t, w)
+		fixture.ProblemOf(t, w)
 		var body map[string]any
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
 		delete(body, "title")
@@ -68,7 +115,7 @@ func TestWriteError(t *testing.T) {
 // to the body of the error.
 func TestWriteErrorReplacesBodyHeaders(t *testing.T) {
 	t.Parallel()
-	auth := newAuth(newManager(tokenauth.NewMemoryStore(), nil), nil)
+	auth := fixture.NewAuthenticator(fixture.NewManager(tokenauth.NewMemoryStore(), nil), nil)
 	w := httptest.NewRecorder()
 	for _, name := range []string{"Content-Length", "Content-Encoding", "ETag", "Last-Modified"} {
 		w.Header().Set(name, "5")
@@ -85,9 +132,9 @@ func TestWriteErrorReplacesBodyHeaders(t *testing.T) {
 // service that shows a form would have to parse error texts.
 func TestSpecErrorNamesField(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
-	m := newManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: clock.Now, Scopes: []string{"a"}, MaxTTL: time.Hour})
-	_, token := issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+	clock := fixture.NewClock()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: clock.Now, Scopes: []string{"a"}, MaxTTL: time.Hour})
+	_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
 	spec := func(change func(*tokenauth.Spec)) error {
 		s := tokenauth.Spec{UserID: "u", Name: "other"}
 		change(&s)
@@ -111,10 +158,10 @@ func TestSpecErrorNamesField(t *testing.T) {
 		{"name", "must not contain a control or invisible character", update(tokenauth.Patch{Name: new("a\u200bb")})},
 		{"scopes", "must not contain an unknown scope", spec(func(s *tokenauth.Spec) { s.Scopes = []string{"b"} })},
 		{"scopes", "must not contain an unknown scope", update(tokenauth.Patch{Scopes: &[]string{"b"}})},
-		{"expires_at", "must be in the future", spec(func(s *tokenauth.Spec) { s.ExpiresAt = start })},
-		{"expires_at", "must not be more than 1h0m0s ahead", update(tokenauth.Patch{ExpiresAt: new(start.Add(2 * time.Hour))})},
+		{"expires_at", "must be in the future", spec(func(s *tokenauth.Spec) { s.ExpiresAt = fixture.Start })},
+		{"expires_at", "must not be more than 1h0m0s ahead", update(tokenauth.Patch{ExpiresAt: new(fixture.Start.Add(2 * time.Hour))})},
 		{"expires_at", "must be set", spec(func(s *tokenauth.Spec) { s.NoExpiry = true })},
-		{"expires_at", "must not be set together with NoExpiry", spec(func(s *tokenauth.Spec) { s.NoExpiry = true; s.ExpiresAt = start.Add(time.Minute) })},
+		{"expires_at", "must not be set together with NoExpiry", spec(func(s *tokenauth.Spec) { s.NoExpiry = true; s.ExpiresAt = fixture.Start.Add(time.Minute) })},
 		{"grace_seconds", "must not be negative or reach beyond the year 9999", func() error { _, _, err := m.Rotate(ctx, "u", token.ID, -1); return err }()},
 		{"user_id", "must not be empty unless all users are selected", list(tokenauth.Query{})},
 		{"user_id", "must be empty if all users are selected", list(tokenauth.Query{UserID: "u", AllUsers: true})},
@@ -123,10 +170,10 @@ func TestSpecErrorNamesField(t *testing.T) {
 		{"origin", "must be 1 to 64 letters, digits, - and _", imported(func(s *tokenauth.ImportSpec) { s.Origin = "" })},
 		{"digest", "must be set", imported(func(s *tokenauth.ImportSpec) { s.Digest = tokenauth.Digest{} })},
 		{"hint", "must be at most 4 letters, digits, - and _", imported(func(s *tokenauth.ImportSpec) { s.Hint = "12345" })},
-		{"last_used_at", "must be within the years 1 to 9999", imported(func(s *tokenauth.ImportSpec) { s.LastUsedAt = start.AddDate(9000, 0, 0) })},
+		{"last_used_at", "must be within the years 1 to 9999", imported(func(s *tokenauth.ImportSpec) { s.LastUsedAt = fixture.Start.AddDate(9000, 0, 0) })},
 	} {
 		var got *tokenauth.SpecError
-		require.ErrorAs(t, noted(c.err), &got, c.field)
+		require.ErrorAs(t, fixture.Noted(c.err), &got, c.field)
 		require.Equal(t, tokenauth.SpecError{Field: c.field, Problem: c.problem}, *got)
 		require.ErrorIs(t, c.err, tokenauth.ErrInvalidSpec)
 		require.Equal(t, "tokenauth: "+c.field+" "+c.problem, c.err.Error())
@@ -136,14 +183,14 @@ func TestSpecErrorNamesField(t *testing.T) {
 // The JSON form of a Token must not change by accident, because clients parse it.
 func TestJSONOfToken(t *testing.T) {
 	t.Parallel()
-	at := start.Add(1500 * time.Microsecond)
+	at := fixture.Start.Add(1500 * time.Microsecond)
 	for _, c := range []struct {
 		token tokenauth.Token
 		want  string
 	}{
-		{tokenauth.Token{ID: "ABC", UserID: "42", Name: "laptop", Hint: "x7Qf", Generation: 1, CreatedAt: start},
+		{tokenauth.Token{ID: "ABC", UserID: "42", Name: "laptop", Hint: "x7Qf", Generation: 1, CreatedAt: fixture.Start},
 			`{"id":"ABC","user_id":"42","name":"laptop","scopes":[],"hint":"x7Qf","generation":1,"created_at":"2026-03-01T12:00:00Z"}`},
-		{tokenauth.Token{ID: "ABC", UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, Origin: "drf", CreatedAt: start,
+		{tokenauth.Token{ID: "ABC", UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, Origin: "drf", CreatedAt: fixture.Start,
 			ExpiresAt: at, LastUsedAt: at, RevokedAt: at},
 			`{"id":"ABC","user_id":"42","name":"laptop","scopes":["a","b"],"hint":"","generation":0,"origin":"drf",
 			"created_at":"2026-03-01T12:00:00Z","expires_at":"2026-03-01T12:00:00.0015Z","last_used_at":"2026-03-01T12:00:00.0015Z",
@@ -172,7 +219,7 @@ func TestJSONOfToken(t *testing.T) {
 // Otherwise the client would get the first page of the list again.
 func TestTextOfCursor(t *testing.T) {
 	t.Parallel()
-	for _, c := range []tokenauth.Cursor{{}, {CreatedAt: start, ID: "ABC"}, {ID: "A"}, {CreatedAt: start.Add(time.Microsecond), ID: "a-_9"}} {
+	for _, c := range []tokenauth.Cursor{{}, {CreatedAt: fixture.Start, ID: "ABC"}, {ID: "A"}, {CreatedAt: fixture.Start.Add(time.Microsecond), ID: "a-_9"}} {
 		text, err := c.MarshalText()
 		require.NoError(t, err)
 		require.Regexp(t, "^[0-9A-Za-z_-]*$", string(text))

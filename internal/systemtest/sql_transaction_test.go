@@ -1,4 +1,4 @@
-package tokenauth_test
+package systemtest_test
 
 import (
 	"context"
@@ -8,8 +8,35 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
+
+// A service may issue a token in a transaction of its own. The database must then commit or roll
+// back the token together with the row of the service.
+func TestWithStoreInTransaction(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	store := sqlite.NewStore(t, db, nil)
+	m := fixture.NewManager(store, &tokenauth.Options{MaxPerUser: 2})
+	_, err := db.Exec("CREATE TABLE devices (token_id TEXT)")
+	require.NoError(t, err)
+	for _, commit := range []bool{false, true} {
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		key, token := fixture.Issue(t, m.WithStore(store.With(tx)), tokenauth.Spec{UserID: "u", Name: "phone"})
+		_, err = tx.Exec("INSERT INTO devices VALUES (?)", token.ID)
+		require.NoError(t, err)
+		_, _, err = m.WithStore(store.With(tx)).Issue(ctx, tokenauth.Spec{UserID: "u", Name: "phone"})
+		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+		if commit {
+			require.NoError(t, tx.Commit())
+		} else {
+			require.NoError(t, tx.Rollback())
+		}
+		require.Equal(t, []bool{commit}, fixture.Accepts(m, key))
+	}
+}
 
 // newOrders returns a database and a store in it. The database also has the table orders, like the
 // database of a service.
@@ -35,14 +62,14 @@ func TestTransaction(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db, store := newOrders(t)
-			before, r := sqlRecord("before"), sqlRecord("laptop")
+			before, r := fixture.NewRecord("before"), fixture.NewRecord("laptop")
 			require.NoError(t, store.Create(ctx, before))
 			tx, err := db.BeginTx(ctx, nil)
 			require.NoError(t, err)
 			in := store.With(tx)
 			require.NoError(t, in.Create(ctx, r))
-			require.NoError(t, in.Rotate(ctx, "u", r.Token.ID, sqlRotation("second"), start))
-			require.NoError(t, in.Revoke(ctx, "u", before.Token.ID, start))
+			require.NoError(t, in.Rotate(ctx, "u", r.Token.ID, fixture.NewRotation("second"), fixture.Start))
+			require.NoError(t, in.Revoke(ctx, "u", before.Token.ID, fixture.Start))
 			_, err = tx.Exec("INSERT INTO orders VALUES ('1')")
 			require.NoError(t, err)
 
@@ -62,7 +89,7 @@ func TestTransaction(t *testing.T) {
 			}
 			require.Equal(t, want, liveNames(t, store))
 			_, err = in.Find(ctx, before.Digest)
-			requireNoAnswer(t, err) // the transaction has ended
+			fixture.RequireNoAnswer(t, err) // the transaction has ended
 		})
 	}
 }
@@ -82,7 +109,7 @@ func liveNames(t *testing.T, store tokenauth.Store) (names []string) {
 func TestTransactionLivesOnAfterConflict(t *testing.T) {
 	t.Parallel()
 	db, store := newOrders(t)
-	foo, bar, second := sqlRecord("foo"), sqlRecord("bar"), sqlRecord("second")
+	foo, bar, second := fixture.NewRecord("foo"), fixture.NewRecord("bar"), fixture.NewRecord("second")
 	foo.Slot = 1
 	require.NoError(t, store.Create(ctx, foo, bar))
 	ofName, ofKey, ofSlot := second, second, second
@@ -99,12 +126,12 @@ func TestTransactionLivesOnAfterConflict(t *testing.T) {
 		{"name", tokenauth.ErrNameTaken, in.Create(ctx, ofName)},
 		{"digest", tokenauth.ErrKeyTaken, in.Create(ctx, ofKey)},
 		{"slot", tokenauth.ErrSlotTaken, in.Create(ctx, ofSlot)},
-		{"one of several", tokenauth.ErrNameTaken, in.Create(ctx, sqlRecord("third"), ofName)},
-		{"rename", tokenauth.ErrNameTaken, in.Update(ctx, "u", bar.Token.ID, tokenauth.Patch{Name: new("foo")}, start)},
-		{"rotation to a taken digest", tokenauth.ErrKeyTaken, in.Rotate(ctx, "u", bar.Token.ID, sqlRotation("key of foo"), start)},
-		{"rotation of another generation", tokenauth.ErrConflict, in.Rotate(ctx, "u", bar.Token.ID, tokenauth.Rotation{Replaces: 7, GraceUntil: start}, start)},
-		{"unknown token", tokenauth.ErrNotFound, in.Revoke(ctx, "u", "unknown", start)},
-		{"not expired", tokenauth.ErrConflict, in.RevokeExpired(ctx, "u", bar.Token.ID, start)},
+		{"one of several", tokenauth.ErrNameTaken, in.Create(ctx, fixture.NewRecord("third"), ofName)},
+		{"rename", tokenauth.ErrNameTaken, in.Update(ctx, "u", bar.Token.ID, tokenauth.Patch{Name: new("foo")}, fixture.Start)},
+		{"rotation to a taken digest", tokenauth.ErrKeyTaken, in.Rotate(ctx, "u", bar.Token.ID, fixture.NewRotation("key of foo"), fixture.Start)},
+		{"rotation of another generation", tokenauth.ErrConflict, in.Rotate(ctx, "u", bar.Token.ID, tokenauth.Rotation{Replaces: 7, GraceUntil: fixture.Start}, fixture.Start)},
+		{"unknown token", tokenauth.ErrNotFound, in.Revoke(ctx, "u", "unknown", fixture.Start)},
+		{"not expired", tokenauth.ErrConflict, in.RevokeExpired(ctx, "u", bar.Token.ID, fixture.Start)},
 	} {
 		require.ErrorIs(t, c.call, c.want, c.name)
 		_, err = tx.Exec("INSERT INTO orders VALUES (?)", i)
@@ -133,7 +160,8 @@ func (h *failingHandle) ExecContext(context.Context, string, ...any) (sql.Result
 type sqliteError struct{ code int }
 
 func (e sqliteError) Error() string { return "database is locked" }
-func (e sqliteError) Code() int     { return e.code }
+
+func (e sqliteError) Code() int { return e.code }
 
 // When a database rolls back a statement, it may roll back the whole transaction. If the store
 // retried only that statement, the service would commit only a part of its changes.
@@ -142,9 +170,9 @@ func TestTransactionRetriesNothing(t *testing.T) {
 	h := &failingHandle{DB: sqlite.New(t), err: sqliteError{5}}
 	store, err := tokenauth.NewSQLStore(h, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
-	err = store.Create(ctx, sqlRecord("laptop"))
+	err = store.Create(ctx, fixture.NewRecord("laptop"))
 	require.ErrorIs(t, err, h.err)
-	requireNoAnswer(t, err)
+	fixture.RequireNoAnswer(t, err)
 	require.Equal(t, 1, h.calls)
 }
 
@@ -156,10 +184,10 @@ func TestStoreOnConn(t *testing.T) {
 	conn, err := db.Conn(ctx)
 	require.NoError(t, err)
 	on := store.With(conn)
-	require.NoError(t, on.Create(ctx, sqlRecord("laptop")))
-	got, err := on.Find(ctx, sqlRecord("laptop").Digest)
+	require.NoError(t, on.Create(ctx, fixture.NewRecord("laptop")))
+	got, err := on.Find(ctx, fixture.NewRecord("laptop").Digest)
 	require.NoError(t, err)
-	require.Equal(t, sqlRecord("laptop"), *got)
+	require.Equal(t, fixture.NewRecord("laptop"), *got)
 	require.NoError(t, on.Close())
 	require.NoError(t, conn.Close())
 }

@@ -1,9 +1,8 @@
-package tokenauth_test
+package keyform_test
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -14,40 +13,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
-
-// A vector is a test key, and the result that every version of this package must return for it.
-// testdata/README.md describes the fields.
-type vector struct {
-	Name   string
-	Key    string
-	Valid  bool
-	Prefix string
-	SHA256 string
-	Reason string
-}
-
-func readVectors(t testing.TB) []vector {
-	t.Helper()
-	text, err := os.ReadFile("testdata/keys.json")
-	require.NoError(t, err)
-	var vectors []vector
-	require.NoError(t, json.Unmarshal(text, &vectors))
-	require.GreaterOrEqual(t, len(vectors), 40)
-	return vectors
-}
 
 // The format of keys must never change. If this test fails, this version rejects keys that earlier
 // versions issued, or accepts keys that earlier versions rejected.
 func TestVectors(t *testing.T) {
 	t.Parallel()
-	for _, v := range readVectors(t) {
+	for _, v := range fixture.Vectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
 			prefix, err := tokenauth.CheckKey(v.Key)
-			store := newStore()
-			m := newManager(store, &tokenauth.Options{FormerPrefixes: []string{"tokenauthtest", "a", "a1"}})
+			store := fixture.NewStore()
+			m := fixture.NewManager(store, &tokenauth.Options{FormerPrefixes: []string{"tokenauthtest", "a", "a1"}})
 			if !v.Valid {
 				require.ErrorIs(t, err, tokenauth.ErrInvalidKey, v.Reason)
 				require.Empty(t, prefix)
@@ -61,7 +41,7 @@ func TestVectors(t *testing.T) {
 			d := tokenauth.DigestOf(v.Key)
 			require.Equal(t, v.SHA256, hex.EncodeToString(d[:]))
 
-			m = must.Get(tokenauth.New(answering{record: recordOf(d)}, v.Prefix, nil))
+			m = must.Get(tokenauth.New(fixture.Answering{Record: fixture.RecordOf(d)}, v.Prefix, nil))
 			token, err := m.Authenticate(t.Context(), v.Key)
 			require.NoError(t, err)
 			require.Equal(t, "42", token.UserID)
@@ -69,16 +49,12 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func recordOf(d tokenauth.Digest) *tokenauth.Record {
-	return &tokenauth.Record{Digest: d, Token: tokenauth.Token{ID: "1", UserID: "42", Generation: 1}}
-}
-
 // The example in docs/key-format.md must be correct, because developers follow this page to
 // implement the key format in other languages.
 func TestKeyFormatPage(t *testing.T) {
 	t.Parallel()
 	page := keyFormatPage(t)
-	example := readVectors(t)[0]
+	example := fixture.Vectors(t)[0]
 	body := example.Key[:len(example.Key)-6]
 	for _, text := range []string{
 		"`" + example.Key + "`", "`" + body + "`", "`" + example.Key[len(body):] + "`", "`" + example.SHA256 + "`", "`" + base62 + "`",
@@ -91,7 +67,7 @@ func TestKeyFormatPage(t *testing.T) {
 
 func keyFormatPage(t testing.TB) string {
 	t.Helper()
-	page, err := os.ReadFile("docs/key-format.md")
+	page, err := os.ReadFile("../../docs/key-format.md")
 	require.NoError(t, err)
 	return string(page)
 }
@@ -108,7 +84,7 @@ func checksum(body string) string {
 
 // docs/key-format.md contains a regular expression for secret scanners. The expression must match
 // every key, and must not match hashes or other text. Case K13.
-func TestK13ScannerExpression(t *testing.T) {
+func TestScannerExpression(t *testing.T) {
 	t.Parallel()
 	block := regexp.MustCompile("(?s)```regex\n(.*?)\n```").FindStringSubmatch(keyFormatPage(t))
 	require.Len(t, block, 2)
@@ -116,7 +92,7 @@ func TestK13ScannerExpression(t *testing.T) {
 
 	for _, prefix := range []string{"a", "acme", "acme_test", "a__b", "tokenauthtest_000020"} {
 		for range 100 {
-			key := tokenauth.GenerateKey(prefix)
+			key := keyform.Generate(prefix)
 			for _, around := range []string{"", " ", "\n", `"`, "'", "=", ":", "/", ",", ">", "-", "."} {
 				if scanner.FindString(around+key+around) != key {
 					require.FailNow(t, "the regular expression does not find a key", "prefix %s, key between two %q", prefix, around)
@@ -130,18 +106,18 @@ func TestK13ScannerExpression(t *testing.T) {
 		"40 hex":           digits[:40],
 		"64 hex":           digits,
 		"prefix and hex":   "acme_" + digits,
-		"number|text":      "12|" + tokenauth.GenerateKey("a")[2:],
+		"number|text":      "12|" + keyform.Generate("a")[2:],
 		"longer text":      "12|" + strings.Repeat("aB3", 16),
 		"prefixed text":    "12|acme_" + strings.Repeat("aB3", 16),
 		"UUID":             "00000000-0000-4000-8000-000000000000",
 		"snake case":       "a_very_long_name_of_a_variable_that_somebody_has_chosen",
 		"constant":         "SOME_CONSTANT_OF_A_PROGRAM_THAT_IS_RATHER_LONG",
-		"longer than any":  tokenauth.GenerateKey("acme") + "0",
-		"shorter than any": tokenauth.GenerateKey("acme")[:42],
+		"longer than any":  keyform.Generate("acme") + "0",
+		"shorter than any": keyform.Generate("acme")[:42],
 	} {
 		require.False(t, scanner.MatchString(text), kind)
 	}
-	for _, v := range readVectors(t) {
+	for _, v := range fixture.Vectors(t) {
 		require.True(t, !v.Valid || scanner.FindString(v.Key) == v.Key, v.Name)
 		require.False(t, v.Reason == "foreign" && scanner.MatchString(v.Key), v.Name)
 	}
@@ -150,10 +126,10 @@ func TestK13ScannerExpression(t *testing.T) {
 // CheckKey must accept only one spelling of each key. Otherwise the same key could have two
 // spellings with different digests.
 func FuzzCheckKey(f *testing.F) {
-	for _, v := range readVectors(f) {
+	for _, v := range fixture.Vectors(f) {
 		f.Add(v.Key)
 	}
-	f.Add(tokenauth.GenerateKey("acme"))
+	f.Add(keyform.Generate("acme"))
 	f.Add("acme_\xff\xfe")
 	f.Fuzz(func(t *testing.T, key string) {
 		prefix, err := tokenauth.CheckKey(key)
@@ -166,7 +142,7 @@ func FuzzCheckKey(f *testing.F) {
 		tail := key[len(prefix):]
 		require.Regexp(t, `^_[0-9A-Za-z]{38}$`, tail)
 		require.Equal(t, key, prefix+tail[:33]+checksum(prefix+tail[:33]))
-		m := must.Get(tokenauth.New(answering{record: recordOf(tokenauth.DigestOf(key))}, prefix, nil))
+		m := must.Get(tokenauth.New(fixture.Answering{Record: fixture.RecordOf(tokenauth.DigestOf(key))}, prefix, nil))
 		_, err = m.Authenticate(t.Context(), key)
 		require.NoError(t, err)
 	})

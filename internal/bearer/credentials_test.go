@@ -1,4 +1,4 @@
-package tokenauth_test
+package bearer_test
 
 import (
 	"net/http"
@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
@@ -22,10 +23,10 @@ type answer struct {
 }
 
 var (
-	served    = answer{200, ""}
-	noKey     = answer{401, ""}
-	badKey    = answer{401, "invalid_token"}
-	malformed = answer{400, "invalid_request"}
+	served     = answer{200, ""}
+	noKey      = answer{401, ""}
+	badKey     = answer{401, "invalid_token"}
+	badRequest = answer{400, "invalid_request"}
 )
 
 // A headerCase is a request with the given values of Authorization and X-API-Key. The field want is
@@ -42,69 +43,69 @@ type headerCase struct {
 //
 // For cases H11 and H12, the catalog of security cases expects status 401. The Authenticator
 // returns status 400 instead. These credentials contain a byte that no key may contain, so the
-// request is malformed.
+// request is badRequest.
 func headerCases(key string) []headerCase {
 	one := func(name, value string, want answer) headerCase {
 		return headerCase{name, []string{value}, nil, want}
 	}
 	return []headerCase{
-		{"H1 none", nil, nil, noKey},
-		one("H2 empty", "", noKey),
-		one("H2 only spaces", "   ", noKey),
-		one("H2 scheme alone", "Bearer", malformed),
-		one("H2 scheme and spaces", "Bearer   ", malformed),
-		one("H2 second scheme alone", "token", malformed),
-		one("H3 as written in RFC 6750", "Bearer "+key, served),
-		one("H3 lower case", "bearer "+key, served),
-		one("H3 upper case", "BEARER "+key, served),
-		one("H3 mixed case", "BeArEr "+key, served),
-		one("H4 two spaces", "Bearer  "+key, served),
-		one("H4 trailing spaces", "Bearer "+key+"   ", served),
-		one("H4 leading spaces", "  Bearer "+key, served),
-		one("H5 tab", "Bearer\t"+key, malformed),
-		one("H5 tab after a space", "Bearer \t"+key, malformed),
-		one("H5 trailing tab", "Bearer "+key+"\t", malformed),
-		one("H6 two keys, space", "Bearer "+key+" "+key, malformed),
-		one("H6 two keys, comma", "Bearer "+key+","+key, malformed),
-		one("H6 two credentials", "Bearer "+key+", Bearer "+key, malformed),
-		one("H6 a b", "Bearer a b", malformed),
-		one("H6 trailing comma", "Bearer "+key+",", malformed),
-		one("H6 leading comma", "Bearer ,"+key, malformed),
-		one("H7 after another scheme", "Basic x Bearer "+key, noKey),
-		one("H7 after another scheme, comma", "Basic x, Bearer "+key, malformed),
-		one("H7 after another scheme, comma without space", "Basic x,bearer "+key, malformed),
-		one("H7 after another scheme, comma and tab", "Basic x,\tToken "+key, malformed),
-		one("H7 after two other schemes", "Basic x, Digest y, Bearer "+key, malformed),
-		one("H7 after another scheme, longer scheme", "Basic x, xBearer "+key, noKey),
-		one("H7 after another scheme, scheme alone", "Basic x, Bearer", noKey),
-		one("H7 after another scheme, parameter", `Digest realm="a", token="b"`, noKey),
-		one("H7 letter before the scheme", "xBearer "+key, noKey),
-		one("H7 letters after the scheme", "BearerToken "+key, noKey),
-		one("H7 colon", "Bearer: "+key, noKey),
-		one("H7 equals sign", "Token="+key, noKey),
-		one("H7 no space", "Bearer"+key, noKey),
-		one("H7 key alone", key, noKey),
-		{"H8 two equal lines", []string{"Bearer " + key, "Bearer " + key}, nil, malformed},
-		{"H8 two lines, good first", []string{"Bearer " + key, "Bearer x"}, nil, malformed},
-		{"H8 two lines, good last", []string{"Bearer x", "Bearer " + key}, nil, malformed},
-		{"H8 two lines, Basic first", []string{"Basic YTpi", "Bearer " + key}, nil, malformed},
-		{"H8 two lines, empty first", []string{"", "Bearer " + key}, nil, malformed},
-		{"H8 three lines", []string{"", "", ""}, nil, malformed},
-		one("H9 Basic", "Basic YTpi", noKey),
-		one("H9 Digest", `Digest username="a", realm="b"`, noKey),
-		one("H9 Basic with odd bytes", "Basic \x00\xff", noKey),
-		one("H10 second scheme", "Token "+key, served),
-		one("H10 second scheme, lower case", "token "+key, served),
-		one("H11 non-ASCII character after the key", "Bearer "+key+"é", malformed),
-		one("H11 invalid UTF-8", "Bearer \xff"+key, malformed),
-		one("H11 no-break space", "Bearer\u00a0"+key, malformed),
-		one("H12 NUL inside the key", "Bearer "+key[:9]+"\x00"+key[9:], malformed),
-		one("H12 NUL after the key", "Bearer "+key+"\x00", malformed),
-		one("H12 line break", "Bearer "+key+"\r\nX: y", malformed),
-		one("H12 DEL", "Bearer "+key+"\x7f", malformed),
-		one("H15 number and bar, but no legacy format", "Bearer 12|"+key, badKey),
-		{"H16 X-API-Key when not configured", nil, []string{key}, noKey},
-		{"H16 X-API-Key and a key in Authorization", []string{"Bearer " + key}, []string{"x", "y"}, served},
+		{"none", nil, nil, noKey},
+		one("empty", "", noKey),
+		one("only spaces", "   ", noKey),
+		one("scheme alone", "Bearer", badRequest),
+		one("scheme and spaces", "Bearer   ", badRequest),
+		one("second scheme alone", "token", badRequest),
+		one("as written in RFC 6750", "Bearer "+key, served),
+		one("lower case", "bearer "+key, served),
+		one("upper case", "BEARER "+key, served),
+		one("mixed case", "BeArEr "+key, served),
+		one("two spaces", "Bearer  "+key, served),
+		one("trailing spaces", "Bearer "+key+"   ", served),
+		one("leading spaces", "  Bearer "+key, served),
+		one("tab", "Bearer\t"+key, badRequest),
+		one("tab after a space", "Bearer \t"+key, badRequest),
+		one("trailing tab", "Bearer "+key+"\t", badRequest),
+		one("two keys, space", "Bearer "+key+" "+key, badRequest),
+		one("two keys, comma", "Bearer "+key+","+key, badRequest),
+		one("two credentials", "Bearer "+key+", Bearer "+key, badRequest),
+		one("a b", "Bearer a b", badRequest),
+		one("trailing comma", "Bearer "+key+",", badRequest),
+		one("leading comma", "Bearer ,"+key, badRequest),
+		one("after another scheme", "Basic x Bearer "+key, noKey),
+		one("after another scheme, comma", "Basic x, Bearer "+key, badRequest),
+		one("after another scheme, comma without space", "Basic x,bearer "+key, badRequest),
+		one("after another scheme, comma and tab", "Basic x,\tToken "+key, badRequest),
+		one("after two other schemes", "Basic x, Digest y, Bearer "+key, badRequest),
+		one("after another scheme, longer scheme", "Basic x, xBearer "+key, noKey),
+		one("after another scheme, scheme alone", "Basic x, Bearer", noKey),
+		one("after another scheme, parameter", `Digest realm="a", token="b"`, noKey),
+		one("letter before the scheme", "xBearer "+key, noKey),
+		one("letters after the scheme", "BearerToken "+key, noKey),
+		one("colon", "Bearer: "+key, noKey),
+		one("equals sign", "Token="+key, noKey),
+		one("no space", "Bearer"+key, noKey),
+		one("key alone", key, noKey),
+		{"two equal lines", []string{"Bearer " + key, "Bearer " + key}, nil, badRequest},
+		{"two lines, good first", []string{"Bearer " + key, "Bearer x"}, nil, badRequest},
+		{"two lines, good last", []string{"Bearer x", "Bearer " + key}, nil, badRequest},
+		{"two lines, Basic first", []string{"Basic YTpi", "Bearer " + key}, nil, badRequest},
+		{"two lines, empty first", []string{"", "Bearer " + key}, nil, badRequest},
+		{"three lines", []string{"", "", ""}, nil, badRequest},
+		one("Basic", "Basic YTpi", noKey),
+		one("Digest", `Digest username="a", realm="b"`, noKey),
+		one("Basic with odd bytes", "Basic \x00\xff", noKey),
+		one("second scheme", "Token "+key, served),
+		one("second scheme, lower case", "token "+key, served),
+		one("non-ASCII character after the key", "Bearer "+key+"é", badRequest),
+		one("invalid UTF-8", "Bearer \xff"+key, badRequest),
+		one("no-break space", "Bearer\u00a0"+key, badRequest),
+		one("NUL inside the key", "Bearer "+key[:9]+"\x00"+key[9:], badRequest),
+		one("NUL after the key", "Bearer "+key+"\x00", badRequest),
+		one("line break", "Bearer "+key+"\r\nX: y", badRequest),
+		one("DEL", "Bearer "+key+"\x7f", badRequest),
+		one("number and bar, but no legacy format", "Bearer 12|"+key, badKey),
+		{"X-API-Key when not configured", nil, []string{key}, noKey},
+		{"X-API-Key and a key in Authorization", []string{"Bearer " + key}, []string{"x", "y"}, served},
 		one("quoted", `Bearer "`+key+`"`, badKey),
 		one("one character", "Bearer x", badKey),
 	}
@@ -121,16 +122,16 @@ func keyHeaderCases(key string) []headerCase {
 		{"empty", nil, []string{""}, noKey},
 		{"only spaces", nil, []string{"  "}, noKey},
 		{"empty, and a key in Authorization", []string{"Bearer " + key}, []string{""}, served},
-		{"twice, both empty", nil, []string{"", ""}, malformed},
-		{"key, and two schemes in Authorization", []string{"Basic x, Bearer " + key}, []string{key}, malformed},
-		{"with a scheme", nil, []string{"Bearer " + key}, malformed},
-		{"two keys in one value", nil, []string{key + "," + key}, malformed},
-		{"non-ASCII character", nil, []string{key + "é"}, malformed},
-		{"twice", nil, []string{key, key}, malformed},
-		{"same key in both headers", []string{"Bearer " + key}, []string{key}, malformed},
-		{"invalid key in Authorization", []string{"Token x"}, []string{key}, malformed},
-		{"key, and Authorization with only a scheme", []string{"Bearer"}, []string{key}, malformed},
-		{"key, and two Authorization lines", []string{"Basic YTpi", "Basic YTpi"}, []string{key}, malformed},
+		{"twice, both empty", nil, []string{"", ""}, badRequest},
+		{"key, and two schemes in Authorization", []string{"Basic x, Bearer " + key}, []string{key}, badRequest},
+		{"with a scheme", nil, []string{"Bearer " + key}, badRequest},
+		{"two keys in one value", nil, []string{key + "," + key}, badRequest},
+		{"non-ASCII character", nil, []string{key + "é"}, badRequest},
+		{"twice", nil, []string{key, key}, badRequest},
+		{"same key in both headers", []string{"Bearer " + key}, []string{key}, badRequest},
+		{"invalid key in Authorization", []string{"Token x"}, []string{key}, badRequest},
+		{"key, and Authorization with only a scheme", []string{"Bearer"}, []string{key}, badRequest},
+		{"key, and two Authorization lines", []string{"Basic YTpi", "Basic YTpi"}, []string{key}, badRequest},
 		{"key, and Basic in Authorization", []string{"Basic YTpi"}, []string{key}, served},
 		{"key, and an empty Authorization", []string{""}, []string{key}, served},
 		{"bad key and Basic in Authorization", []string{"Basic YTpi"}, []string{"x"}, badKey},
@@ -149,7 +150,7 @@ func (c headerCase) request() *http.Request {
 // A gate is an Authenticator that accepts one key. The field vary contains the values that the Vary
 // header of a response must have.
 type gate struct {
-	auth  *tokenauth.Authenticator[*user]
+	auth  *tokenauth.Authenticator[*fixture.User]
 	store *tokenauthtest.Store
 	key   string
 	vary  []string
@@ -157,10 +158,10 @@ type gate struct {
 
 func newGate(t testing.TB, opts *tokenauth.AuthenticatorOptions) *gate {
 	t.Helper()
-	store := newStore()
-	m := newManager(store, nil)
-	key, _ := issue(t, m, tokenauth.Spec{UserID: "42", Name: "laptop"})
-	g := &gate{must.Get(tokenauth.NewAuthenticator(m, anyUser, opts)), store, key, []string{"Authorization"}}
+	store := fixture.NewStore()
+	m := fixture.NewManager(store, nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "42", Name: "laptop"})
+	g := &gate{must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, opts)), store, key, []string{"Authorization"}}
 	if opts != nil && opts.KeyHeader != "" {
 		g.vary = append(g.vary, http.CanonicalHeaderKey(opts.KeyHeader))
 	}
@@ -175,7 +176,7 @@ func (g *gate) check(t *testing.T, c headerCase) {
 	if c.want == served {
 		asks = 1
 	}
-	w := serve(g.auth.Require(whoami), c.request())
+	w := fixture.Serve(g.auth.Require(fixture.Whoami), c.request())
 	require.Equal(t, asks, g.store.Count("Find")-asked, "number of Find calls")
 	g.requireAnswer(t, c.want, w)
 	if c.want != served || len(g.vary) > 1 {
@@ -185,9 +186,9 @@ func (g *gate) check(t *testing.T, c headerCase) {
 	}
 
 	_, _, err := g.auth.Authenticate(t.Context(), c.request().Header, tokenauth.Need{})
-	require.Equal(t, c.want.status, tokenauth.StatusCode(noted(err)))
+	require.Equal(t, c.want.status, tokenauth.StatusCode(fixture.Noted(err)))
 
-	w = serve(g.auth.Optional(whoami), c.request())
+	w = fixture.Serve(g.auth.Optional(fixture.Whoami), c.request())
 	require.Equal(t, g.vary, w.Header().Values("Vary"), "Vary header of the response from Optional")
 	if c.want == noKey {
 		require.Equal(t, "nobody", w.Body.String(), "body of the response from Optional")
@@ -214,12 +215,12 @@ func (g *gate) requireAnswer(t *testing.T, want answer, w *httptest.ResponseReco
 	require.Equal(t, []string{`Bearer realm="api"` + attributes, `Token realm="api"` + attributes}, h.Values("WWW-Authenticate"))
 	require.Equal(t, "no-store", h.Get("Cache-Control"))
 	require.Empty(t, h.Get("Retry-After"))
-	require.NotEmpty(t, problemOf(t, w).Detail)
+	require.NotEmpty(t, fixture.ProblemOf(t, w).Detail)
 }
 
 // The Authenticator must parse credentials strictly. If it parsed them less strictly than a reverse
 // proxy, the two programs could see different credentials in the same request.
-func TestH1ToH16Credentials(t *testing.T) {
+func TestCredentials(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	for _, c := range headerCases(g.key) {
@@ -227,7 +228,9 @@ func TestH1ToH16Credentials(t *testing.T) {
 	}
 }
 
-func TestKeyHeader(t *testing.T) {
+// The Authenticator must parse the header that KeyHeader names as strictly as Authorization, and
+// must refuse a request with two keys.
+func TestCredentialsInKeyHeader(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, &tokenauth.AuthenticatorOptions{KeyHeader: "x-api-key"})
 	for _, c := range keyHeaderCases(g.key) {
@@ -244,13 +247,13 @@ func TestKeyHeader(t *testing.T) {
 
 // The test inserts each of the 256 byte values into the Authorization header, at each position
 // where a lenient parser might skip the byte. Cases H5, H11, H12.
-func TestH11H12EveryByte(t *testing.T) {
+func TestEveryByteInCredentials(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	for i := range 256 {
 		b := string([]byte{byte(i)})
 		visible := i > ' ' && i < 0x7f
-		inside, between, before := malformed, malformed, noKey
+		inside, between, before := badRequest, badRequest, noKey
 		if visible {
 			between = noKey // the byte belongs to the scheme, which is unknown
 			if b != "," {
@@ -261,14 +264,14 @@ func TestH11H12EveryByte(t *testing.T) {
 		case " ":
 			between, before = served, served
 		case ",":
-			before = malformed // the header is a list of credentials
+			before = badRequest // the header is a list of credentials
 		}
 		for name, c := range map[string]headerCase{
 			"inside":  {want: inside, authorization: []string{"Bearer " + g.key[:9] + b + g.key[9:]}},
 			"between": {want: between, authorization: []string{"Bearer" + b + g.key}},
 			"before":  {want: before, authorization: []string{b + "Bearer " + g.key}},
 		} {
-			require.Equal(t, c.want.status, get(g.auth.Require(whoami), c.authorization...).Code, "byte %#x, position: %s", i, name)
+			require.Equal(t, c.want.status, fixture.Get(g.auth.Require(fixture.Whoami), c.authorization...).Code, "byte %#x, position: %s", i, name)
 			g.check(t, c)
 		}
 	}
@@ -276,41 +279,41 @@ func TestH11H12EveryByte(t *testing.T) {
 
 // The Authenticator must ignore keys in all other parts of a request, such as the URL, a cookie or
 // a form. URLs appear in logs and in the browser history. Another website can make a browser send a
-// cookie or a form. Cases H14, H16, H18.
-func TestH14H18OtherPlaces(t *testing.T) {
+// cookie or a form. Cases H14, H16, and H18.
+func TestKeysInOtherPlacesAreIgnored(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	form := "access_token=" + g.key + "&token=" + g.key
 	for name, change := range map[string]func(r *http.Request){
-		"H14 query":                    func(r *http.Request) { r.URL.RawQuery = form },
-		"H14 user information":         func(r *http.Request) { r.URL.User = url.UserPassword("token", g.key) },
-		"H14 cookie":                   func(r *http.Request) { r.Header.Set("Cookie", "access_token="+g.key+"; Authorization="+g.key) },
-		"H14 form, parsed already":     func(r *http.Request) { r.Form = url.Values{"access_token": {g.key}}; r.PostForm = r.Form },
-		"H16 X-Auth-Token":             func(r *http.Request) { r.Header.Set("X-Auth-Token", g.key) },
-		"H18 Proxy-Authorization":      func(r *http.Request) { r.Header.Set("Proxy-Authorization", "Bearer "+g.key) },
-		"H18 X-Forwarded-Access-Token": func(r *http.Request) { r.Header.Set("X-Forwarded-Access-Token", g.key) },
-		"trailer":                      func(r *http.Request) { r.Trailer = http.Header{"Authorization": {"Bearer " + g.key}} },
+		"query":                    func(r *http.Request) { r.URL.RawQuery = form },
+		"user information":         func(r *http.Request) { r.URL.User = url.UserPassword("token", g.key) },
+		"cookie":                   func(r *http.Request) { r.Header.Set("Cookie", "access_token="+g.key+"; Authorization="+g.key) },
+		"form, parsed already":     func(r *http.Request) { r.Form = url.Values{"access_token": {g.key}}; r.PostForm = r.Form },
+		"X-Auth-Token":             func(r *http.Request) { r.Header.Set("X-Auth-Token", g.key) },
+		"Proxy-Authorization":      func(r *http.Request) { r.Header.Set("Proxy-Authorization", "Bearer "+g.key) },
+		"X-Forwarded-Access-Token": func(r *http.Request) { r.Header.Set("X-Forwarded-Access-Token", g.key) },
+		"trailer":                  func(r *http.Request) { r.Trailer = http.Header{"Authorization": {"Bearer " + g.key}} },
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
 		change(r)
-		g.requireAnswer(t, noKey, serve(g.auth.Require(whoami), r))
+		g.requireAnswer(t, noKey, fixture.Serve(g.auth.Require(fixture.Whoami), r))
 		require.Zero(t, g.store.Count("Find"), name)
 	}
 }
 
 // The Authenticator must ignore session cookies. A cookie must neither replace a token nor add
 // scopes to a token. Case H17.
-func TestH17TokenDecides(t *testing.T) {
+func TestCookieNeitherReplacesNorWidensToken(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	for authorization, want := range map[string]answer{"Bearer " + g.key: served, "Bearer x": badKey, "": noKey} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Cookie", "sessionid=of-an-administrator")
 		r.Header.Set("Authorization", authorization)
-		g.requireAnswer(t, want, serve(g.auth.Require(whoami), r))
+		g.requireAnswer(t, want, fixture.Serve(g.auth.Require(fixture.Whoami), r))
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Cookie", "sessionid=of-an-administrator")
 	r.Header.Set("Authorization", "Bearer "+g.key)
-	require.Equal(t, 403, serve(g.auth.RequireScopes("admin")(forbidden(t)), r).Code)
+	require.Equal(t, 403, fixture.Serve(g.auth.RequireScopes("admin")(fixture.Forbidden(t)), r).Code)
 }
