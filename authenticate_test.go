@@ -38,6 +38,79 @@ func TestRecordOfAnotherKeyIsRefused(t *testing.T) {
 	}
 }
 
+// A nearStore is a database that compares digests loosely: Find returns a record whose digest
+// differs in one bit.
+type nearStore struct {
+	tokenauth.Store
+	byte int
+}
+
+func (s nearStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+	r, err := s.Store.Find(ctx, d)
+	if err == nil {
+		near := *r
+		near.Digest[s.byte] ^= 1
+		r = &near
+	}
+	return r, err
+}
+
+// The Manager must compare every byte of the digest. Otherwise a key could be accepted for the
+// token of another key. Case S19.
+func TestEveryByteOfTheDigestCounts(t *testing.T) {
+	t.Parallel()
+	store := tokenauth.NewMemoryStore()
+	key, _ := fixture.Issue(t, fixture.NewManager(store, nil), tokenauth.Spec{UserID: "u", Name: "n"})
+	for i := range len(tokenauth.Digest{}) {
+		_, err := fixture.NewManager(nearStore{store, i}, nil).Authenticate(ctx, key)
+		require.Equal(t, 503, tokenauth.StatusCode(err), "byte %d", i)
+	}
+}
+
+// A wrappingStore adds context to each error of Find and List, as good code does.
+type wrappingStore struct{ tokenauth.Store }
+
+func (s wrappingStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
+	r, err := s.Store.Find(ctx, d)
+	if err != nil {
+		err = fmt.Errorf("mystore: %w", err)
+	}
+	return r, err
+}
+
+// If a store wraps ErrNotFound, an unknown key must still get 401. With 503, the client would retry
+// for ever.
+func TestWrappedErrNotFoundIsAnUnknownKey(t *testing.T) {
+	t.Parallel()
+	key, _ := fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), nil), tokenauth.Spec{UserID: "u", Name: "n"})
+	_, err := fixture.NewManager(wrappingStore{tokenauth.NewMemoryStore()}, nil).Authenticate(ctx, key)
+	require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
+	require.Equal(t, 401, tokenauth.StatusCode(err))
+}
+
+// The scopes that Authenticate returns must be a copy. Otherwise a handler that edits them would
+// edit the store, and could add the scope "admin" for all later requests. Case S20.
+func TestAuthenticateReturnsCopies(t *testing.T) {
+	t.Parallel()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"read"}})
+	auth := fixture.NewAuthenticator(m, nil)
+	header := http.Header{"Authorization": {"Bearer " + key}}
+	for name, authenticate := range map[string]func() (tokenauth.Token, error){
+		"Manager": func() (tokenauth.Token, error) { return m.Authenticate(ctx, key) },
+		"Authenticator": func() (tokenauth.Token, error) {
+			_, t, err := auth.Authenticate(ctx, header, tokenauth.Need{})
+			return t, err
+		},
+	} {
+		got, err := authenticate()
+		require.NoError(t, err, name)
+		got.Scopes[0] = "admin"
+		require.Equal(t, 403, fixture.Get(auth.RequireScopes("admin")(fixture.Forbidden(t)), "Bearer "+key).Code, name)
+		require.Equal(t, 200, fixture.Get(auth.RequireScopes("read")(fixture.Whoami), "Bearer "+key).Code, name)
+	}
+}
+
 // If a call of the store fails, StatusCode must return 503. This must hold even if the error of the
 // store is or wraps an error of package tokenauth. With status 401, clients would discard valid
 // keys. Cases S17, F1.

@@ -169,6 +169,23 @@ func TestRotateWithGrace(t *testing.T) {
 	})
 }
 
+// The grace period must end with the expiry that the token has at the rotation. If the expiry is
+// later extended, the replaced key must not become valid again. Case E12.
+func TestGraceEndsWithExpiryAtRotation(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now})
+		old, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: fixture.Start.Add(time.Hour)})
+		fresh, _, err := m.Rotate(ctx, "u", token.ID, 7*24*time.Hour)
+		require.NoError(t, err)
+		_, err = m.Update(ctx, "u", token.ID, tokenauth.Patch{ExpiresAt: new(fixture.Start.AddDate(0, 1, 0))})
+		require.NoError(t, err)
+		clock.Advance(2 * time.Hour)
+		require.Equal(t, []bool{false, true}, fixture.Accepts(m, old, fresh.Reveal()))
+	})
+}
+
 // If a token is rotated twice within the grace period, the key from before the first rotation must
 // stop working. Case E11.
 func TestRotateWithinGrace(t *testing.T) {

@@ -160,6 +160,21 @@ func TestClientThatGaveUpCausesNoEvent(t *testing.T) {
 	require.Empty(t, s.events.Take())
 }
 
+// A client that tries keys and disconnects before the response must still cause an event. Otherwise
+// an attacker could guess keys without a trace. Case F4.
+func TestRejectionOfCanceledRequestCausesEvent(t *testing.T) {
+	t.Parallel()
+	s := newWatchedService(t)
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := s.auth.Manager().Authenticate(canceled, "acme_guess")
+	require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
+	require.Len(t, s.events.Take(), 1)
+	_, _, err = s.auth.Authenticate(canceled, http.Header{"Authorization": {"Bearer acme_guess"}}, tokenauth.Need{})
+	require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
+	require.Len(t, s.events.Take(), 1)
+}
+
 // Every change of tokens must cause one event. The event must contain the changed token or the
 // number of changed tokens.
 func TestEventsOfChanges(t *testing.T) {

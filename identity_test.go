@@ -351,3 +351,16 @@ func TestContextHoldsIdentityPerAuthenticator(t *testing.T) {
 	_, _, err := outer.Confirm(forged, tokenauth.Need{})
 	require.ErrorIs(t, err, tokenauth.ErrNoKey)
 }
+
+// NewContext must copy the scopes of the token, so that a later change of the caller's slice does
+// not change the rights in the context. Case S20.
+func TestNewContextCopiesScopes(t *testing.T) {
+	t.Parallel()
+	auth := fixture.NewAuthenticator(fixture.NewManager(tokenauth.NewMemoryStore(), nil), nil)
+	scopes := []string{"read"}
+	c := auth.NewContext(ctx, &fixture.User{ID: "u"}, tokenauth.Token{Scopes: scopes})
+	scopes[0] = "admin"
+	got, ok := auth.Token(c)
+	require.True(t, ok)
+	require.Equal(t, tokenauth.Scopes{"read"}, got.Scopes)
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -115,6 +116,144 @@ func TestUniqueViolationIsInErrorChain(t *testing.T) {
 		require.ErrorContains(t, err, "unique key")
 		require.NotContains(t, err.Error(), "secret")
 		fixture.RequireNoAnswer(t, err)
+	}
+}
+
+// A lostConn loses each write on its way to a server. Queries work.
+type lostConn struct {
+	db     *sql.DB
+	writes int
+}
+
+func (c *lostConn) Exec(context.Context, string, ...any) (int64, error) {
+	c.writes++
+	return 0, driver.ErrBadConn
+}
+
+func (c *lostConn) Query(ctx context.Context, query string, args ...any) (tokenauth.SQLRows, error) {
+	return c.db.QueryContext(ctx, query, args...)
+}
+
+func (*lostConn) InTransaction() bool { return false }
+
+// If the connection is lost during a change, the store must compare the row with the change before
+// it reports success. Otherwise Revoke could report success although the keys still work. Create
+// must not repeat its INSERT if no row conflicts with the new row. Case F8.
+func TestLostChangeIsNotReportedAsDone(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	r := fixture.NewRecord("laptop")
+	r.Token.ExpiresAt = fixture.Start.Add(time.Hour)
+	require.NoError(t, sqlite.NewStore(t, db, nil).Create(ctx, r))
+	conn := &lostConn{db: db}
+	store, err := tokenauth.NewSQLStoreOn(conn, tokenauth.MySQL, sqlite.Patient()) // these queries of MySQL run on SQLite too
+	require.NoError(t, err)
+	at, id := fixture.Start, r.Token.ID
+	for name, change := range map[string]func() error{
+		"Revoke":        func() error { return store.Revoke(ctx, "u", id, at) },
+		"RevokeExpired": func() error { return store.RevokeExpired(ctx, "u", id, at.AddDate(1, 0, 0)) },
+		"Update":        func() error { return store.Update(ctx, "u", id, tokenauth.Patch{Name: new("phone")}, at) },
+		"Rotate":        func() error { return store.Rotate(ctx, "u", id, fixture.NewRotation("new"), at) },
+		"Create":        func() error { return store.Create(ctx, fixture.NewRecord("phone")) },
+	} {
+		conn.writes = 0
+		err := change()
+		require.ErrorIs(t, err, driver.ErrBadConn, name)
+		require.ErrorContains(t, err, "outcome unknown", name)
+		fixture.RequireNoAnswer(t, err)
+		require.LessOrEqual(t, conn.writes, 2, name)
+	}
+}
+
+var errCut = errors.New("read: connection reset by peer")
+
+// A cutConn is a connection that breaks after it has returned so many rows, or when the rows are
+// closed.
+type cutConn struct {
+	lostConn
+	rows     int
+	closeErr error
+}
+
+func (c *cutConn) Query(ctx context.Context, query string, args ...any) (tokenauth.SQLRows, error) {
+	rows, err := c.db.QueryContext(ctx, query, args...)
+	return &cutRows{rows, c.rows, c.closeErr}, err
+}
+
+type cutRows struct {
+	*sql.Rows
+	left     int
+	closeErr error
+}
+
+func (r *cutRows) Next() bool { r.left--; return r.left >= 0 && r.Rows.Next() }
+
+func (r *cutRows) Err() error {
+	if r.left < 0 {
+		return errCut
+	}
+	return r.Rows.Err()
+}
+
+func (r *cutRows) Close() error { _ = r.Rows.Close(); return r.closeErr }
+
+// If the connection breaks while the rows of a query arrive, the call must fail. Otherwise a part
+// of a list would pass as the whole list, and a valid key would get 401 instead of 503. Case F7.
+func TestConnectionBreaksDuringQuery(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	good := sqlite.NewStore(t, db, nil)
+	r := fixture.NewRecord("laptop")
+	require.NoError(t, good.Create(ctx, r, fixture.NewRecord("phone")))
+	conn := &cutConn{lostConn: lostConn{db: db}}
+	store, err := tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, sqlite.Patient())
+	require.NoError(t, err)
+	for conn.rows = range 2 {
+		_, err := store.List(ctx, tokenauth.Query{UserID: "u"})
+		require.ErrorIs(t, err, errCut, "%d rows", conn.rows)
+	}
+	conn.rows = 0
+	_, err = store.Find(ctx, r.Digest)
+	require.ErrorIs(t, err, errCut)
+	fixture.RequireNoAnswer(t, err)
+	conn.rows, conn.closeErr = 1, errCut
+	_, err = store.Find(ctx, r.Digest)
+	require.ErrorIs(t, err, errCut, "the error of Close")
+}
+
+// A silentConn never returns before the context of a call ends.
+type silentConn struct{}
+
+func (silentConn) Exec(ctx context.Context, _ string, _ ...any) (int64, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func (silentConn) Query(ctx context.Context, _ string, _ ...any) (tokenauth.SQLRows, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (silentConn) InTransaction() bool { return false }
+
+// If the database does not respond, each call must end at the timeout of the store, even if its
+// context has no deadline. Otherwise requests would pile up until the service has no memory left.
+// If a call has no timeout, synctest reports a deadlock. Case F3.
+func TestSilentDatabase(t *testing.T) {
+	t.Parallel()
+	for _, call := range fixture.Calls(fixture.NewRecord("laptop")) {
+		t.Run(call.Name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store, err := tokenauth.NewSQLStoreOn(silentConn{}, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Timeout: time.Second})
+				require.NoError(t, err)
+				begin := time.Now()
+				err = call.Do(context.Background(), store)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				fixture.RequireNoAnswer(t, err)
+				require.LessOrEqual(t, time.Since(begin), time.Second)
+			})
+		})
 	}
 }
 

@@ -1,8 +1,10 @@
 package tokenauth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +18,105 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
+
+// The pages that List returns must neither repeat nor skip a token. List must return an error for a
+// Query without a user ID. Otherwise a service that forgets the user ID would show one user the
+// tokens of all users.
+func TestList(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		// The clock stands still, so all tokens have the same CreatedAt.
+		m := fixture.NewManager(store, &tokenauth.Options{Now: fixture.NewClock().Now})
+		for i := range 7 {
+			fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
+		}
+		_, other := fixture.Issue(t, m, tokenauth.Spec{UserID: "v", Name: "0"})
+		seen := map[string]bool{}
+		query := tokenauth.Query{UserID: "u", Limit: 3}
+		for pages := 1; ; pages++ {
+			page, err := m.List(ctx, query)
+			require.NoError(t, err)
+			for _, token := range page {
+				require.False(t, seen[token.ID])
+				seen[token.ID] = true
+			}
+			if len(page) < query.Limit {
+				require.Equal(t, 3, pages)
+				break
+			}
+			last := page[len(page)-1]
+			query.After = last.Cursor()
+			// List must find the next page even if the token of the cursor is revoked. Case S21.
+			require.NoError(t, m.Revoke(ctx, "u", last.ID))
+		}
+		require.Len(t, seen, 7)
+
+		for name, c := range map[string]struct {
+			query tokenauth.Query
+			want  int
+		}{
+			"live tokens":             {tokenauth.Query{UserID: "u"}, 5},
+			"live and revoked tokens": {tokenauth.Query{UserID: "u", IncludeRevoked: true}, 7},
+			"all users":               {tokenauth.Query{AllUsers: true, IncludeRevoked: true}, 8},
+			"ID of a token":           {tokenauth.Query{AllUsers: true, IDs: []string{other.ID}}, 1},
+			"ID of another user":      {tokenauth.Query{UserID: "u", IDs: []string{other.ID}}, 0},
+			"malformed ID":            {tokenauth.Query{UserID: "u", IDs: []string{"a b"}}, 0},
+			"unknown user":            {tokenauth.Query{UserID: "nobody"}, 0},
+		} {
+			tokens, err := m.List(ctx, c.query)
+			require.NoError(t, err, name)
+			require.Len(t, tokens, c.want, name)
+		}
+		_, err := m.List(ctx, tokenauth.Query{})
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrInvalidSpec)
+		_, err = m.List(ctx, tokenauth.Query{UserID: "u", AllUsers: true})
+		require.Error(t, err)
+		_, err = m.Get(ctx, "u", other.ID)
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrNotFound)
+	})
+}
+
+// A choosyStore is a database that returns an error for text with a NUL, and executes every Query.
+type choosyStore struct{ tokenauth.Store }
+
+var errInvalidByte = errors.New("invalid byte sequence")
+
+func (s choosyStore) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	if slices.Contains(q.IDs, "a\x00b") {
+		return nil, errInvalidByte
+	}
+	if q.AllUsers {
+		q.UserID = ""
+	}
+	q.Limit = max(0, q.Limit)
+	return s.Store.List(ctx, q)
+}
+
+func (s choosyStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+	if id == "a\x00b" {
+		return errInvalidByte
+	}
+	return s.Store.Revoke(ctx, userID, id, at)
+}
+
+// The Manager must not pass a malformed ID or an invalid Query to the store. Otherwise a forged ID
+// in a URL would cause a database error, and the client would get 503 instead of 404. Case S11.
+func TestMalformedIDsDoNotReachTheStore(t *testing.T) {
+	t.Parallel()
+	m := fixture.NewManager(choosyStore{tokenauth.NewMemoryStore()}, nil)
+	_, err := m.Get(ctx, "u", "a\x00b")
+	require.ErrorIs(t, err, tokenauth.ErrNotFound)
+	require.ErrorIs(t, m.Revoke(ctx, "u", "a\x00b"), tokenauth.ErrNotFound)
+	ids := []string{"a\x00b", "c"}
+	all, err := m.List(ctx, tokenauth.Query{UserID: "u", IDs: ids})
+	require.NoError(t, err)
+	require.Empty(t, all)
+	require.Equal(t, []string{"a\x00b", "c"}, ids, "List must not change the slice of the caller")
+	for _, q := range []tokenauth.Query{{UserID: "u", AllUsers: true}, {UserID: "u", Limit: -1}, {UserID: "a\x00b"}} {
+		_, err = m.List(ctx, q)
+		require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
+	}
+}
 
 // Prune must delete all tokens that expired before the given time, even thousands of tokens. Prune
 // must keep imported tokens, because a deleted token could be imported again.
