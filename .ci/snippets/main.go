@@ -1,0 +1,139 @@
+// Command snippets fails if a page shows Go code that no test compiles. Each block of Go code on a
+// page of the table below must stand in one of the Go files beside it. It must run in the root
+// folder.
+//
+// In a Go file, the comments "// docs: NAME" and "// docs: end" enclose code that a page shows. The
+// command also fails if the page does not show that code.
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A page is a Markdown file. Its code stands in the Go files that match the pattern sources.
+type page struct {
+	file, section string // if section is not empty, only this section is checked
+	sources       string
+	whole         bool // whether each block must be a whole file
+}
+
+var pages = []page{
+	{"README.md", "Quick start", "examples/quickstart/main.go", true},
+	{"docs/command-line.md", "", "tokencli/*_test.go", false},
+	{"docs/frameworks.md", "", "integration/frameworks/*_test.go", false},
+	{"docs/manage-tokens.md", "", "examples/server/*.go", false},
+	{"docs/moving-from-drf.md", "", "tokenimport/*_test.go", false},
+	{"docs/moving-from-knox.md", "", "tokenimport/*_test.go", false},
+	{"docs/moving-from-sanctum.md", "", "tokenimport/*_test.go", false},
+	{"docs/observability.md", "Counting with Prometheus", "integration/*_test.go", false},
+}
+
+var goBlock = regexp.MustCompile("(?sm)^```go\n(.*?)^```$")
+
+func main() {
+	log.SetFlags(0)
+	var problems []string
+	for _, p := range pages {
+		found, err := p.check()
+		if err != nil {
+			log.Fatal(err)
+		}
+		problems = append(problems, found...)
+	}
+	if len(problems) != 0 {
+		fmt.Println(strings.Join(problems, "\n"))
+		os.Exit(1)
+	}
+}
+
+// check returns the problems of the page.
+func (p page) check() (problems []string, err error) {
+	text, err := os.ReadFile(p.file)
+	if err != nil {
+		return nil, err
+	}
+	blocks := blocksOf(string(text), p.section)
+	files, err := filepath.Glob(p.sources)
+	if err != nil {
+		return nil, err
+	}
+	var sources []string
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, string(source))
+		for _, code := range marked(string(source)) {
+			if !slices.Contains(blocks, code) {
+				problems = append(problems, fmt.Sprintf("%s does not show this code of %s:\n%s", p.file, file, code))
+			}
+		}
+	}
+	if len(blocks) == 0 {
+		problems = append(problems, p.file+" has no Go code where .ci/snippets expects it")
+	}
+	for _, block := range blocks {
+		isSource := func(source string) bool { return source == block || !p.whole && contains(source, block) }
+		if !slices.ContainsFunc(sources, isSource) {
+			problems = append(problems, fmt.Sprintf("%s shows code that is not in %s:\n%s", p.file, p.sources, block))
+		}
+	}
+	return problems, nil
+}
+
+// blocksOf returns the blocks of Go code in a section of a page, or in the whole page.
+func blocksOf(text, section string) (blocks []string) {
+	if section != "" {
+		_, text, _ = strings.Cut(text, "\n## "+section+"\n")
+		text, _, _ = strings.Cut(text, "\n## ")
+	}
+	for _, match := range goBlock.FindAllStringSubmatch(text, -1) {
+		blocks = append(blocks, match[1])
+	}
+	return blocks
+}
+
+// contains reports whether source has the lines of block, all indented by the same number of tabs.
+func contains(source, block string) bool {
+	lines, want := strings.Split(source, "\n"), strings.Split(strings.TrimSuffix(block, "\n"), "\n")
+	for i := range len(lines) - len(want) + 1 {
+		indent, ok := strings.CutSuffix(lines[i], want[0])
+		if ok && strings.Trim(indent, "\t") == "" && slices.Equal(dedent(lines[i:i+len(want)], indent), want) {
+			return true
+		}
+	}
+	return false
+}
+
+// dedent returns the lines without the prefix indent.
+func dedent(lines []string, indent string) (all []string) {
+	for _, line := range lines {
+		all = append(all, strings.TrimPrefix(line, indent))
+	}
+	return all
+}
+
+// marked returns the code between the markers in a Go file, without its indentation.
+func marked(source string) (all []string) {
+	lines := strings.Split(source, "\n")
+	begin := 0
+	for i, line := range lines {
+		indent, mark, found := strings.Cut(line, "// docs: ")
+		switch {
+		case !found || strings.Trim(indent, "\t") != "":
+		case mark != "end":
+			begin = i + 1
+		default:
+			code := strings.Join(dedent(lines[begin:i], indent), "\n")
+			all = append(all, strings.Trim(code, "\n")+"\n")
+		}
+	}
+	return all
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const source = `package p
+
+func f() {
+	// docs: call
+	if err := g(); err != nil {
+		return
+	}
+	// docs: end
+	h()
+}
+`
+
+// A page that shows other code than the tested code must be reported, because readers copy it.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	const shown = "# Page\n\n## Use\n\n```go\nif err := g(); err != nil {\n\treturn\n}\n```\n"
+	for name, c := range map[string]struct {
+		text, section string
+		whole         bool
+		want          []string // part of each problem
+	}{
+		"the marked code":         {shown, "", false, nil},
+		"more code of the source": {shown + "\n```go\nh()\n```\n", "", false, nil},
+		"other code":              {shown + "\n```go\nh(1)\n```\n", "", false, []string{"shows code that is not in"}},
+		"other indentation":       {strings.ReplaceAll(shown, "\treturn", "return"), "", false, []string{"does not show", "shows code"}},
+		"another language":        {"```sh\nh(1)\n```\n" + shown, "", false, nil},
+		"no code":                 {"text", "", false, []string{"does not show", "no Go code"}},
+		"the section":             {shown + "\n## More\n\n```go\nh(1)\n```\n", "Use", false, nil},
+		"no section":              {shown, "Other", false, []string{"does not show", "no Go code"}},
+		"a part of a file":        {shown, "", true, []string{"shows code"}},
+		"a whole file":            {shown + "\n```go\n" + source + "```\n", "", true, []string{"shows code"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			p := page{filepath.Join(dir, "page.md"), c.section, filepath.Join(dir, "*.go"), c.whole}
+			require.NoError(t, os.WriteFile(p.file, []byte(c.text), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "source.go"), []byte(source), 0o600))
+			problems, err := p.check()
+			require.NoError(t, err)
+			require.Len(t, problems, len(c.want))
+			for i, want := range c.want {
+				require.Contains(t, problems[i], want)
+			}
+		})
+	}
+}
