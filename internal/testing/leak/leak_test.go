@@ -5,14 +5,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -95,30 +92,3 @@ func TestMainFindsWhatIsPlanted(t *testing.T) {
 		})
 	}
 }
-
-// Every package with tests must have a TestMain that calls Main.
-func TestEveryPackageIsChecked(t *testing.T) {
-	t.Parallel()
-	checked := map[string]bool{} // for each folder, whether a TestMain calls Main
-	require.NoError(t, filepath.WalkDir("../../..", func(path string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() && d.Name() == "benchmarks" {
-			return fs.SkipDir // the other libraries in benchmarks leave goroutines behind
-		}
-		if d != nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
-			return fs.SkipDir // .git, or the module cache of a CI system
-		}
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		dir := filepath.Dir(path)
-		checked[dir] = checked[dir] || callsMain.Match(text)
-		return err
-	}))
-	require.Greater(t, len(checked), 10)
-	for dir, ok := range checked {
-		require.True(t, ok, "no TestMain in %s calls leak.Main", dir)
-	}
-}
-
-var callsMain = regexp.MustCompile(`(?m)^func TestMain\(m \*testing\.M\) \{(\n|.)*?\b(leak\.)?Main\(`)
