@@ -3,11 +3,8 @@ package tokencli_test
 import (
 	"context"
 	"os"
-	"strings"
-	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/tokencli"
@@ -34,17 +31,4 @@ func Example() {
 		panic("a token that is not there")
 	}
 	// Output: Error: no such token
-}
-
-// What docs/command-line.md shows must be code that is compiled and run here.
-func TestDocs(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../docs/command-line.md")
-	require.NoError(t, err)
-	code, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
-	_, block, ok := strings.Cut(string(page), "```go\n")
-	require.True(t, ok)
-	block, _, _ = strings.Cut(block, "```")
-	require.Contains(t, strings.ReplaceAll(string(code), "\n\t", "\n"), block)
 }

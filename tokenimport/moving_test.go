@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -299,21 +298,4 @@ func blocksOf(t *testing.T, page, language string) (blocks []string) {
 	}
 	require.NotEmpty(t, blocks)
 	return blocks
-}
-
-// What the pages show must be the code that is run here.
-func TestMovingPagesShowThisCode(t *testing.T) {
-	t.Parallel()
-	withoutIndent := func(s string) string { return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(s, "") }
-	source, err := os.ReadFile("moving_test.go")
-	require.NoError(t, err)
-	code := withoutIndent(string(source))
-	pages, err := filepath.Glob("../docs/moving-from-*.md")
-	require.NoError(t, err)
-	require.Len(t, pages, 3)
-	for _, page := range pages {
-		for _, block := range blocksOf(t, filepath.Base(page), "go") {
-			require.True(t, strings.Contains(code, withoutIndent(block)), "%s shows what is not run:\n%s", page, block)
-		}
-	}
 }

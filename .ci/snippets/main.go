@@ -25,13 +25,13 @@ type page struct {
 
 var pages = []page{
 	{"README.md", "Quick start", "examples/quickstart/main.go", true},
-	{"docs/command-line.md", "", "tokencli/*_test.go", false},
+	{"docs/command-line.md", "", "tokencli/example_test.go", false},
 	{"docs/frameworks.md", "", "integration/frameworks/*_test.go", false},
 	{"docs/manage-tokens.md", "", "examples/server/*.go", false},
-	{"docs/moving-from-drf.md", "", "tokenimport/*_test.go", false},
-	{"docs/moving-from-knox.md", "", "tokenimport/*_test.go", false},
-	{"docs/moving-from-sanctum.md", "", "tokenimport/*_test.go", false},
-	{"docs/observability.md", "Counting with Prometheus", "integration/*_test.go", false},
+	{"docs/moving-from-drf.md", "", "tokenimport/moving_test.go", false},
+	{"docs/moving-from-knox.md", "", "tokenimport/moving_test.go", false},
+	{"docs/moving-from-sanctum.md", "", "tokenimport/moving_test.go", false},
+	{"docs/observability.md", "Counting with Prometheus", "integration/observability_test.go", false},
 }
 
 var goBlock = regexp.MustCompile("(?sm)^```go\n(.*?)^```$")

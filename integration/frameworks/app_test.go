@@ -3,8 +3,6 @@ package frameworks_test
 import (
 	"context"
 	"net/http"
-	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -72,49 +70,3 @@ func (a *app) bearer(t *testing.T, name string, scopes ...string) string {
 
 // crash is a handler with a bug.
 func crash(http.ResponseWriter, *http.Request) { panic("crash") }
-
-// Whoever copies code from docs/frameworks.md gets what is tested here: its blocks
-// are the snippets of these files, between "// docs: <name>" and "// docs: end".
-func TestDocsShowTheTestedCode(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../../docs/frameworks.md")
-	require.NoError(t, err)
-	files, err := os.ReadDir(".")
-	require.NoError(t, err)
-	count := 0
-	for _, f := range files {
-		source, err := os.ReadFile(f.Name())
-		require.NoError(t, err)
-		for name, code := range snippets(t, string(source)) {
-			count++
-			require.True(t, strings.Contains(string(page), "\n```go\n"+code+"\n```\n"),
-				"docs/frameworks.md does not show %q as it is in %s:\n%s", name, f.Name(), code)
-		}
-	}
-	require.Equal(t, count, strings.Count(string(page), "\n```go\n"), "code in docs/frameworks.md that is not tested here")
-}
-
-// snippets returns what stands between the markers, without its indentation.
-func snippets(t *testing.T, source string) map[string]string {
-	t.Helper()
-	found := map[string]string{}
-	name, indent := "", ""
-	for line := range strings.Lines(source) {
-		text := strings.TrimLeft(line, "\t")
-		mark, marked := strings.CutPrefix(strings.TrimSpace(text), "// docs: ")
-		switch {
-		case marked && mark == "end":
-			require.NotEmpty(t, name, "an end without a beginning")
-			found[name] = strings.Trim(found[name], "\n")
-			name = ""
-		case marked:
-			require.Empty(t, name, "a snippet in a snippet: %s", mark)
-			require.NotContains(t, found, mark)
-			name, indent = mark, strings.TrimSuffix(line, text)
-		case name != "":
-			found[name] += strings.TrimPrefix(line, indent)
-		}
-	}
-	require.Empty(t, name, "a snippet without end")
-	return found
-}
