@@ -223,11 +223,11 @@ func (c *Cache) invalidate(f func()) {
 	f()
 }
 
-// invalidateTokens evicts the entries for whose token so returns true.
-func (c *Cache) invalidateTokens(so func(t *tokenauth.Token) bool) {
+// invalidateTokens evicts the entries for whose token match returns true.
+func (c *Cache) invalidateTokens(match func(t *tokenauth.Token) bool) {
 	c.invalidate(func() {
 		for _, e := range c.entries {
-			if so(&e.record.Token) {
+			if match(&e.record.Token) {
 				c.forget(e)
 			}
 		}
