@@ -14,10 +14,11 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// Cases C9, F12. If the wall clock is set back by an hour, a revoked token must not stay
-// cached for an hour longer. If the clock is set forward, the cache must still serve
-// entries. The expiry of tokens follows the wall clock.
-func TestC9ClockJumps(t *testing.T) {
+// If the wall clock is set back by an hour, a revoked token must not stay cached for an hour
+// longer. If the clock is set forward, the cache must still serve entries. The expiry of tokens
+// follows the wall clock.
+// Cases C9, F12.
+func TestMaxStaleIgnoresJumpsOfWallClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var offset time.Duration
@@ -53,10 +54,11 @@ func (s replicated) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Re
 	return s.replica.Find(ctx, d)
 }
 
-// Case C13. If Find reads from a replica, the cache may fetch a revoked token again. The
-// token then stays accepted until MaxStale after the replica has the revocation, and no
-// longer. If Find reads from the primary, the revocation takes effect immediately.
-func TestC13Replica(t *testing.T) {
+// If Find reads from a replica, the cache may fetch a revoked token again. The token then stays
+// accepted until MaxStale after the replica has the revocation, and no longer. If Find reads from
+// the primary, the revocation takes effect immediately.
+// Case C13.
+func TestRevocationWithReplicaTakesLagPlusMaxStale(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const lag, maxStale = 5 * time.Second, 10 * time.Second

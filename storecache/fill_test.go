@@ -15,9 +15,10 @@ import (
 
 // This file tests concurrent calls of Find that share a query.
 
-// Cases C7, C8. A thousand concurrent requests with one key must share one query. The
-// query must continue if the request that started it is canceled.
-func TestC7OneQueryForManyCalls(t *testing.T) {
+// A thousand concurrent requests with one key must share one query. The query must continue if the
+// request that started it is canceled.
+// Cases C7, C8.
+func TestConcurrentCallsShareOneQuery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, s := newCache(nil)
@@ -50,9 +51,9 @@ func TestC7OneQueryForManyCalls(t *testing.T) {
 	})
 }
 
-// Case C7. Find must not start a query if another query has filled the cache since
-// Find's lookup.
-func TestC7NoQueryAfterTheFirst(t *testing.T) {
+// Find must not start a query if another query has filled the cache since Find's lookup.
+// Case C7.
+func TestFindUsesRecordThatAnotherCallFetched(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
 	r := record("laptop")
@@ -65,8 +66,10 @@ func TestC7NoQueryAfterTheFirst(t *testing.T) {
 	require.Equal(t, 1, s.Count("Find"), "queries")
 }
 
-// The cache must not store the result of a query that started before a revocation.
-func TestWritesDetachRunningQueries(t *testing.T) {
+// The cache must not store the result of a query that started before a revocation. Otherwise the
+// revoked key would work for another MaxStale.
+// Case E8.
+func TestWriteDetachesRunningQuery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, s := newCache(nil)
@@ -95,9 +98,8 @@ func TestWritesDetachRunningQueries(t *testing.T) {
 	})
 }
 
-// A query on a dead connection may hang. Later calls for the key must start their own
-// query.
-func TestHangingQueryIsNotJoinedForEver(t *testing.T) {
+// A query on a dead connection may hang. Later calls for the key must start their own query.
+func TestFindDoesNotJoinHangingQuery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, s := newCache(&storecache.Options{MaxStale: time.Second})
@@ -120,7 +122,7 @@ func TestHangingQueryIsNotJoinedForEver(t *testing.T) {
 }
 
 // If the store panics, only one request must fail, and the process must continue.
-func TestPanicOfTheStore(t *testing.T) {
+func TestPanicOfStoreFailsOneRequest(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
 	interceptFind(s, func(context.Context, func() error) error { panic("key_12345") })

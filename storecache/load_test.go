@@ -5,12 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"runtime"
-	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -49,11 +43,11 @@ func statusOf(ctx context.Context, h http.Handler, key string) int {
 	return w.Code
 }
 
-// Case Q2. If a spike of fifty times the usual number of clients meets an empty cache,
-// the cache must send one query per key. No client must get 401. A client gets 503 if its
-// deadline passes before the store returns. When the store is fast again, all clients
-// must succeed.
-func TestQ2SpikeOnAColdCache(t *testing.T) {
+// If a spike of fifty times the usual number of clients meets an empty cache, the cache must send
+// one query per key. No client must get 401. A client gets 503 if its deadline passes before the
+// store returns. When the store is fast again, all clients must succeed.
+// Case Q2.
+func TestLoadSpikeOnColdCache(t *testing.T) {
 	t.Parallel()
 	const usual, spike = 20, 50 * 20
 	const deadline, maxStale = time.Second, 10 * time.Second
@@ -98,9 +92,13 @@ func TestQ2SpikeOnAColdCache(t *testing.T) {
 	})
 }
 
-// Case Q2. The same spike with a real database. A short MaxStale makes the cache query
-// the database often.
-func TestQ2SpikeOnADatabase(t *testing.T) {
+// During a spike of fifty times the usual number of clients, a service with a cache on a real
+// database must refuse no valid key. A short MaxStale makes the cache query the database often.
+// Case Q2.
+func TestLoadSpikeOnDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("sends requests for 0.4 seconds")
+	}
 	t.Parallel()
 	c := must.Get(storecache.New(sqlite.NewStore(t, sqlite.New(t), nil), &storecache.Options{MaxStale: 50 * time.Millisecond}))
 	h, keys := newService(t, c, 100)
@@ -111,9 +109,9 @@ func TestQ2SpikeOnADatabase(t *testing.T) {
 	load.Spike(t, h, keys, d, time.Minute) // the timeout of the store
 }
 
-// Cases Q4, C6. A flood of well-formed but unknown keys must not evict valid keys and
-// must not use memory.
-func TestQ4FloodOfUnknownKeys(t *testing.T) {
+// A flood of well-formed but unknown keys must not evict valid keys and must not use memory.
+// Cases C6, Q4.
+func TestLoadFloodOfUnknownKeys(t *testing.T) {
 	const good = 100
 	n := 20_000
 	if load.Long() {
@@ -153,69 +151,4 @@ func TestQ4FloodOfUnknownKeys(t *testing.T) {
 	require.Equal(t, good, c.Len())
 	serveAll()
 	require.Zero(t, s.Count("Find"), "queries: unknown keys evicted valid keys")
-}
-
-// Cases C10, X7. A memory dump of a service must not contain the keys of past requests.
-// A few recent keys may remain in memory, so the test allows less than a tenth of them.
-func TestC10HeapDump(t *testing.T) {
-	const n = 100
-	kept := map[string]bool{} // a careless cache would keep the keys
-	for _, careless := range []bool{false, true} {
-		c, s := newCache(&storecache.Options{MaxStale: time.Hour})
-		m := must.Get(tokenauth.New(c, "acme", &tokenauth.Options{MaxPerUser: -1}))
-		masked := make([][]byte, n)
-		use := func(i int) {
-			key, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
-			require.NoError(t, err)
-			for range 2 {
-				_, err = m.Authenticate(ctx, key.Reveal())
-				require.NoError(t, err)
-			}
-			masked[i] = mask(strings.Clone(key.Reveal()))
-			if careless {
-				kept["access:"+key.Reveal()] = true
-			}
-		}
-		for i := range n {
-			use(i)
-		}
-		require.Equal(t, n, s.Count("Find"), "queries: all tokens are cached")
-		dump := heapDump(t)
-		found := 0
-		for _, key := range masked {
-			if strings.Contains(dump, string(mask(string(key)))) {
-				found++
-			}
-		}
-		runtime.KeepAlive(m)
-		runtime.KeepAlive(kept)
-		if careless {
-			require.Equal(t, n, found, "the search finds keys that are in memory")
-		} else {
-			require.Less(t, found, n/10)
-		}
-	}
-}
-
-// mask inverts all bits of text, so that a masked key does not match the key itself.
-// Masking twice restores the text.
-func mask(text string) []byte {
-	masked := slices.Clone([]byte(text))
-	for i := range masked {
-		masked[i] ^= 0xff
-	}
-	return masked
-}
-
-func heapDump(t *testing.T) string {
-	t.Helper()
-	runtime.GC()
-	runtime.GC()
-	file, err := os.Create(filepath.Join(t.TempDir(), "heap"))
-	require.NoError(t, err)
-	debug.WriteHeapDump(file.Fd())
-	require.NoError(t, file.Close())
-	dump, err := os.ReadFile(file.Name())
-	require.NoError(t, err)
-	return string(dump)
 }

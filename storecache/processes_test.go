@@ -24,13 +24,13 @@ const (
 	childMaxStale = 500 * time.Millisecond
 )
 
-// TestChild is the second process of [TestC2TwoProcesses]. It authenticates one key
-// repeatedly until the Manager refuses the key. Then it prints the start time of the
-// last accepted call.
-func TestChild(t *testing.T) {
+// TestChildAuthenticatesUntilRefused is the second process of
+// [TestRevocationReachesOtherProcessWithinMaxStale]. It authenticates one key repeatedly until the
+// Manager refuses the key. Then it prints the start time of the last accepted call.
+func TestChildAuthenticatesUntilRefused(t *testing.T) {
 	path := os.Getenv(childFile)
 	if path == "" {
-		t.Skip("run by TestC2TwoProcesses")
+		t.Skip("run by TestRevocationReachesOtherProcessWithinMaxStale")
 	}
 	in := bufio.NewScanner(os.Stdin)
 	require.True(t, in.Scan())
@@ -50,9 +50,12 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// Case C2. If one process revokes a token, another process must refuse the token within
-// MaxStale.
-func TestC2TwoProcesses(t *testing.T) {
+// If one process revokes a token, another process must refuse the token within MaxStale.
+// Case C2.
+func TestRevocationReachesOtherProcessWithinMaxStale(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a process")
+	}
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	m := must.Get(tokenauth.New(must.Get(storecache.New(sqlite.NewStore(t, sqlite.Open(t, path), nil), nil)), "acme", nil))
@@ -60,7 +63,7 @@ func TestC2TwoProcesses(t *testing.T) {
 	require.NoError(t, err)
 	leak.Default.Secret(key.Reveal())
 
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChild$")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChildAuthenticatesUntilRefused$")
 	child.Env = append(os.Environ(), childFile+"="+path)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()

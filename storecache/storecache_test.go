@@ -51,7 +51,7 @@ func record(name string) tokenauth.Record {
 }
 
 // A store must still satisfy the Store contract if it is behind a cache.
-func TestConformance(t *testing.T) {
+func TestCacheSatisfiesStoreContract(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]*storecache.Options{
 		"default": nil, "one entry": {MaxEntries: 1}, "off": {MaxStale: -1}, "short": {MaxStale: time.Microsecond},
@@ -69,68 +69,10 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// Case C2. Every change made through the cache is visible immediately.
-func TestC2EveryChangeIsSeenAtOnce(t *testing.T) {
-	t.Parallel()
-	at := start.Add(time.Minute)
-	for name, change := range map[string]func(s tokenauth.Store) error{
-		"Update": func(s tokenauth.Store) error {
-			return s.Update(ctx, "u", "laptop", tokenauth.Patch{Name: new("desktop")}, at)
-		},
-		"Rotate": func(s tokenauth.Store) error {
-			return s.Rotate(ctx, "u", "laptop", tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("new"), GraceUntil: at}, at)
-		},
-		"Revoke":        func(s tokenauth.Store) error { return s.Revoke(ctx, "u", "laptop", at) },
-		"RevokeExpired": func(s tokenauth.Store) error { return s.RevokeExpired(ctx, "u", "laptop", at.AddDate(1, 0, 0)) },
-		"RevokeAll":     func(s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "u", at); return err },
-		"Touch":         func(s tokenauth.Store) error { return s.Touch(ctx, tokenauth.Use{ID: "laptop", At: at}) },
-		"Prune":         func(s tokenauth.Store) error { _, err := s.Prune(ctx, at.AddDate(1, 0, 0), 10); return err },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, s := newCache(nil)
-			r := record("laptop")
-			r.Token.ExpiresAt = start.Add(time.Hour)
-			require.NoError(t, c.Create(ctx, r))
-			for range 3 {
-				_, err := c.Find(ctx, r.Digest)
-				require.NoError(t, err)
-			}
-			require.Equal(t, 1, s.Count("Find"), "queries for three calls of Find")
-			require.NoError(t, change(c))
-			want, wantErr := s.Find(ctx, r.Digest)
-			got, err := c.Find(ctx, r.Digest)
-			require.Equal(t, wantErr, err)
-			require.Equal(t, want, got)
-		})
-	}
-}
-
-// A Find during a change may return the previous record. The cache must not store that
-// record, whether the change succeeds or fails.
-func TestLookupsDuringAWrite(t *testing.T) {
-	t.Parallel()
-	for _, failure := range []error{nil, errors.New("connection lost, outcome unknown")} {
-		c, s := newCache(nil)
-		r := record("laptop")
-		require.NoError(t, c.Create(ctx, r))
-		s.Intercept(func(_ context.Context, method string, next func() error) error {
-			if method != "Revoke" {
-				return next()
-			}
-			_, _ = c.Find(ctx, r.Digest)
-			return errors.Join(next(), failure)
-		})
-		require.ErrorIs(t, c.Revoke(ctx, "u", "laptop", start), failure)
-		got, err := c.Find(ctx, r.Digest)
-		require.NoError(t, err)
-		require.NotZero(t, got.Token.RevokedAt)
-	}
-}
-
-// Cases C2, C9, C14. A change made by another process is visible after MaxStale, which
-// counts from the start of the query. This holds even if the store fails.
-func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {
+// A change made by another process is visible after MaxStale, which counts from the start of the
+// query. This holds even if the store fails.
+// Cases C2, C9, C14.
+func TestChangeElsewhereIsVisibleWithinMaxStale(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, s := newCache(&storecache.Options{MaxStale: 10 * time.Second})
@@ -162,9 +104,10 @@ func TestC2ChangesElsewhereAreSeenWithinMaxStale(t *testing.T) {
 	})
 }
 
-// Cases C4, C12. The cache must not store errors. An unknown key may be issued later, and
-// a failed store may recover.
-func TestC4OnlyWhatIsFoundIsKept(t *testing.T) {
+// The cache must not store errors. An unknown key may be issued later, and a failed store may
+// recover.
+// Cases C4, C12.
+func TestErrorsAreNotCached(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
 	r := record("laptop")
@@ -185,7 +128,7 @@ func TestC4OnlyWhatIsFoundIsKept(t *testing.T) {
 }
 
 // A call of Prune must not evict the entries of live, unexpired tokens.
-func TestPruneKeepsGoodEntries(t *testing.T) {
+func TestPruneKeepsEntriesOfLiveTokens(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(nil)
 	good, expired, revoked := record("good"), record("expired"), record("revoked")
@@ -208,8 +151,9 @@ func TestPruneKeepsGoodEntries(t *testing.T) {
 	require.Equal(t, before, s.Count("Find"), "queries for a valid key")
 }
 
-// Case C5. A negative MaxStale disables the cache. It does not mean "no limit".
-func TestC5Off(t *testing.T) {
+// A negative MaxStale disables the cache. It does not mean "no limit".
+// Case C5.
+func TestNegativeMaxStaleDisablesCache(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(&storecache.Options{MaxStale: -1})
 	r := record("laptop")
@@ -221,8 +165,9 @@ func TestC5Off(t *testing.T) {
 	require.Equal(t, 3, s.Count("Find"))
 }
 
-// Case C6. The cache must hold at most MaxEntries keys. It keeps the keys fetched last.
-func TestC6Bounded(t *testing.T) {
+// The cache must hold at most MaxEntries keys. It keeps the keys fetched last.
+// Case C6.
+func TestCacheHoldsAtMostMaxEntries(t *testing.T) {
 	t.Parallel()
 	const room = 100
 	c, s := newCache(&storecache.Options{MaxEntries: room, MaxStale: time.Hour})
@@ -242,8 +187,9 @@ func TestC6Bounded(t *testing.T) {
 	require.Equal(t, before, s.Count("Find"))
 }
 
-// Case C6. A token that is repeatedly changed and fetched must not evict other tokens.
-func TestC6ChangesPushOutNobody(t *testing.T) {
+// A token that is repeatedly changed and fetched must not evict other tokens.
+// Case C6.
+func TestChangedTokenEvictsNoOtherTokens(t *testing.T) {
 	t.Parallel()
 	const room = 10
 	c, s := newCache(&storecache.Options{MaxEntries: room, MaxStale: time.Hour})
@@ -268,9 +214,10 @@ func TestC6ChangesPushOutNobody(t *testing.T) {
 	require.Equal(t, before, s.Count("Find"))
 }
 
-// Case C6. A user who wants no limit sets MaxEntries to the largest int. The cache must
-// then not scan the whole queue for each fetched key, because all requests would wait.
-func TestC6Unbounded(t *testing.T) {
+// A user who wants no limit sets MaxEntries to the largest int. The cache must then not scan the
+// whole queue for each fetched key, because all requests would wait.
+// Case C6.
+func TestLargestMaxEntriesScansNoQueue(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(&storecache.Options{MaxEntries: math.MaxInt, MaxStale: time.Hour})
 	for _, name := range []string{"a", "b", "c"} {
@@ -283,8 +230,10 @@ func TestC6Unbounded(t *testing.T) {
 	require.Equal(t, 3, c.Queued(), "length of the queue, which is not compacted while there is room")
 }
 
-// Case C11. Lookups, changes and evictions run concurrently, for the race detector.
-func TestC11ManyGoroutines(t *testing.T) {
+// Lookups, changes and evictions run concurrently, for the race detector. A lookup must never
+// return the record of another key.
+// Case C11.
+func TestConcurrentLookupsChangesAndEvictions(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(&storecache.Options{MaxEntries: 8, MaxStale: time.Millisecond})
 	for i := range 32 {
@@ -309,8 +258,10 @@ func TestC11ManyGoroutines(t *testing.T) {
 	require.LessOrEqual(t, c.Len(), 8)
 }
 
-// Cases C1, C3. The Manager checks a cached record on every request.
-func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
+// The Manager checks a cached record on every request. An expired token, or a replaced key of the
+// token, must be refused although the record is cached. A printed Cache must not contain a key.
+// Cases C1, C3, C10.
+func TestManagerChecksCachedRecordOnEveryRequest(t *testing.T) {
 	t.Parallel()
 	now := start
 	c, _ := newCache(nil)
@@ -329,7 +280,6 @@ func TestC1ExpiryIsJudgedOnEachHit(t *testing.T) {
 	now = start.Add(time.Second)
 	_, err = m.Authenticate(ctx, other.Reveal())
 	require.ErrorIs(t, err, tokenauth.ErrExpired)
-	// Case C10. A printed Cache must not contain a key.
 	_, _ = fmt.Fprintf(&leak.Default, "%s", other)
 	require.NotContains(t, fmt.Sprintf("%+v", c), key.Reveal())
 }
@@ -342,7 +292,7 @@ func TestNewPanicsWithoutStore(t *testing.T) {
 	}
 }
 
-func TestNewReturnsErrorForBadOptions(t *testing.T) {
+func TestNewRefusesNegativeMaxEntries(t *testing.T) {
 	t.Parallel()
 	_, err := storecache.New(tokenauth.NewMemoryStore(), &storecache.Options{MaxEntries: -1})
 	require.EqualError(t, err, "storecache: New: Options.MaxEntries must not be negative")
