@@ -136,3 +136,22 @@ func TestNewKeyIsFoundImmediately(t *testing.T) {
 		require.NoError(t, <-late)
 	})
 }
+
+// A token has two cached keys while its previous key is in the grace period. Revoke must evict both,
+// even if the cache evicted one of them before. Otherwise the other key would work for another
+// MaxStale.
+// Cases C2, E13.
+func TestRevokeEvictsTheRemainingKeyOfToken(t *testing.T) {
+	t.Parallel()
+	c, s := newCache(&storecache.Options{MaxEntries: 2, MaxStale: time.Hour})
+	rotated, other := record("laptop"), record("phone")
+	rotated.Retired = &tokenauth.RetiredKey{Digest: tokenauth.DigestOf("previous key"), Until: changeTime}
+	require.NoError(t, c.Create(ctx, rotated, other))
+	for _, d := range []tokenauth.Digest{rotated.Retired.Digest, rotated.Digest, other.Digest} {
+		_, err := c.Find(ctx, d)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 2, c.Len(), "the previous key is evicted")
+	require.NoError(t, c.Revoke(ctx, "u", "laptop", changeTime))
+	requireSameFind(t, c, s, rotated.Digest)
+}
