@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,11 @@ func (s *brokenStore) ownerOf(id, otherwise string) string {
 		return r.Token.UserID
 	}
 	return otherwise
+}
+
+// changes reports whether p sets the scopes or the expiry to a value that r does not have.
+func changes(r tokenauth.Record, p tokenauth.Patch) bool {
+	return p.Scopes != nil && !slices.Equal(*p.Scopes, r.Token.Scopes) || p.ExpiresAt != nil && !p.ExpiresAt.Equal(r.Token.ExpiresAt)
 }
 
 var changeBugs = []bug{
@@ -91,6 +97,14 @@ var changeBugs = []bug{
 			return s.plainStore.Update(ctx, userID, id, p, at)
 		}
 	}, []string{"accept an update to the values that the token already has"}},
+	{"Update refuses the token's own name if other fields change", func(s *brokenStore) {
+		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
+			if r, ok := s.get(withID(id)); ok && p.Name != nil && *p.Name == r.Token.Name && changes(r, p) {
+				return tokenauth.ErrNameTaken
+			}
+			return s.plainStore.Update(ctx, userID, id, p, at)
+		}
+	}, []string{"accept an update that sets the token's own name again and changes other fields"}},
 	{"Update applies the other fields if the name is taken", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 			err := s.plainStore.Update(ctx, userID, id, p, at)

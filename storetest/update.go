@@ -11,6 +11,7 @@ var updateCases = []testCase{
 	{"change the fields that the patch sets, and no other fields", updateFields},
 	{"change nothing if the patch is empty, but still return ErrNotFound or ErrConflict as for other patches", updateEmpty},
 	{"accept an update to the values that the token already has", updateRepeated},
+	{"accept an update that sets the token's own name again and changes other fields", updateOwnName},
 	// Case S12.
 	{"store a new expiry in UTC, rounded down to the microsecond, and a zero expiry as a zero time", updateTimes},
 	// Case S3.
@@ -79,6 +80,18 @@ func updateRepeated(t *tester) {
 	}
 	r.Token.Name = "Bar"
 	t.holds(r)
+}
+
+// updateOwnName checks updates that a form or a PUT request sends, with all fields of a token. A
+// store that looks for the name without excluding the token itself refuses such updates.
+func updateOwnName(t *tester) {
+	r := full("Foo")
+	t.create(r, named("Bar"))
+	t.update(r, tokenauth.Patch{Name: new("Foo"), Scopes: &[]string{"new"}})
+	r.Token.Scopes = []string{"new"}
+	t.holds(r, named("Bar"))
+	t.update(r, tokenauth.Patch{Name: new("Foo"), ExpiresAt: new(after(2000))})
+	t.holds(expiring(r, after(2000)), named("Bar"))
 }
 
 func updateTimes(t *tester) {
