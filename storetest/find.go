@@ -7,6 +7,7 @@ import (
 )
 
 var findCases = []testCase{
+	// Case S1.
 	{"find a record by its current and its retired digest", findBoth},
 	{"find expired and revoked records, also by a retired digest whose grace period has ended", findDead},
 	// Case S9.

@@ -11,12 +11,15 @@ var listCases = []testCase{
 	{"list the records of all users if AllUsers is set, and revoked records only if IncludeRevoked is set", listAllUsers},
 	{"return an error that is not a sentinel error for a query with neither or both of UserID and AllUsers", listBadQuery},
 	{"return no records and no error if no record matches the query", listNone},
+	// Case S21.
 	{"order the listed records by CreatedAt, then by ID, and compare IDs byte by byte", listOrder},
 	// Case S10.
 	{"list the record with a given ID for its own user, but not for another user", listID},
 	{"list each record whose ID is in IDs exactly once, and no record if IDs is empty but not nil", listIDs},
+	// Case S21.
 	{"list at most Limit records, and all records if Limit is 0", listLimit},
 	{"return an error that is not a sentinel error for a query with a negative Limit", listNegativeLimit},
+	// Case S21.
 	{"list the records after the cursor, even if the cursor's token no longer exists", listAfter},
 	// Case S21.
 	{"list each record that existed before the first page once, in order, if the list changes between pages", listChanging},

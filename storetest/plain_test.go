@@ -10,8 +10,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A plainStore is a minimal Store: it keeps all records in one slice, protected by one
-// mutex. TestRun runs the suite on a plainStore to show that a simple implementation passes.
+// A plainStore is a minimal Store: it keeps all records in one slice, protected by one mutex.
+// TestCorrectStoresPass runs the suite on a plainStore to show that a simple implementation passes.
 // Each brokenStore embeds a plainStore.
 type plainStore struct {
 	mu   sync.Mutex

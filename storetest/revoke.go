@@ -11,17 +11,21 @@ var revokeCases = []testCase{
 	{"set RevokedAt, free the slot, and change nothing else", revokeOnce},
 	// Case S12.
 	{"store the given revocation time, not the current time, rounded down to the microsecond", revokeTimes},
+	// Case E6.
 	{"accept Revoke of a revoked token, and leave the token unchanged", revokeTwice},
 	// Case S9.
 	{"return ErrNotFound from Revoke for an unknown token", revokeUnknown},
 	// Case S10.
 	{"return ErrNotFound from Revoke for another user's token, and leave the token unchanged", revokeForeign},
+	// Case E13.
 	{"return a token as revoked from every Find after Revoke, for its current and its retired digest", revokeFinds},
 	{"revoke a token with RevokeExpired at or after its expiry", revokeExpired},
 	{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged", revokeNotExpired},
+	// Case E6.
 	{"accept RevokeExpired of a revoked token, and leave the token unchanged", revokeExpiredTwice},
-	// Case S9.
+	// Cases S9, S10.
 	{"return ErrNotFound from RevokeExpired for an unknown token or another user's token", revokeExpiredNotFound},
+	// Case E15.
 	{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged", revokeAll},
 }
 

@@ -7,8 +7,9 @@ import (
 )
 
 var rotateCases = []testCase{
-	// Case S1.
+	// Cases S1, E12.
 	{"replace the key, retire the old digest until GraceUntil, and change nothing else", rotateOnce},
+	// Case E11.
 	{"find a token by its two latest digests, but not by its first digest, after a second rotation", rotateTwice},
 	// Case S12.
 	{"store GraceUntil in UTC, rounded down to the microsecond", rotateTimes},
@@ -16,8 +17,9 @@ var rotateCases = []testCase{
 	{"return ErrConflict if Replaces is not the token's generation, and change nothing", rotateGeneration},
 	// Case S8.
 	{"return ErrKeyTaken if another record has the new digest as its current or retired digest, and change nothing", rotateTaken},
-	// Case S9.
+	// Cases S9, S10, E12.
 	{"return ErrNotFound for a rotation of an unknown token, another user's token or a revoked token", rotateNotFound},
+	// Case E12.
 	{"return ErrConflict for a rotation of a token at or after its expiry", rotateExpired},
 }
 

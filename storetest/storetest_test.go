@@ -14,7 +14,9 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-func TestRun(t *testing.T) {
+// A correct store must pass the suite. Otherwise an author would search for a defect that does not
+// exist.
+func TestCorrectStoresPass(t *testing.T) {
 	t.Run("MemoryStore", func(t *testing.T) {
 		Run(t, func(*testing.T) tokenauth.Store { return tokenauth.NewMemoryStore() })
 	})
@@ -57,10 +59,10 @@ func allCases() (all []testCase) {
 	return all
 }
 
-// TestBrokenStores runs test cases on stores with a known bug. Every test case that the
-// bug lists in its field breaks must fail. Every test case of the suite must be listed by at
-// least one bug. Otherwise an author could not trust that the suite detects a broken store.
-func TestBrokenStores(t *testing.T) {
+// A store with a known bug must fail each test case that the bug lists in its field breaks. At
+// least one bug must list each test case of the suite. Otherwise an author could not trust that the
+// suite detects a broken store.
+func TestBrokenStoresFail(t *testing.T) {
 	broken := map[string]bool{}
 	for _, b := range slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs) {
 		t.Run(b.name, func(t *testing.T) {
@@ -92,9 +94,9 @@ func requireFailure(t *testing.T, c testCase, plant func(*brokenStore)) {
 	require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), "test case %q must fail with a message that begins with its rule, but the message is %q", c.should, message)
 }
 
-// TestUselessStores runs all test cases on stores whose methods do nothing and always return
-// the same result. No test case may panic, because authors run the suite on unfinished stores.
-func TestUselessStores(t *testing.T) {
+// Authors run the suite on unfinished stores, whose methods do nothing and always return the same
+// result. The test cases must then fail with a message, and must not panic.
+func TestUnfinishedStoresFailWithoutPanic(t *testing.T) {
 	for _, result := range append([]error{nil, errors.New("connection refused")}, sentinels...) {
 		passed := 0
 		for _, c := range allCases() {
@@ -134,11 +136,14 @@ func (s uselessStore) RevokeAll(context.Context, string, time.Time) (int, error)
 func (s uselessStore) Touch(context.Context, ...tokenauth.Use) error             { return s.result }
 func (s uselessStore) Prune(context.Context, time.Time, int) (int, error)        { return 0, s.result }
 
-func TestNamesOfCases(t *testing.T) {
+// An author must be able to select each test case with go test -run. A rule must not contain the ID
+// of a case, because authors do not know the catalog of security cases.
+func TestRulesAreUniqueAndSelectable(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range allCases() {
 		require.False(t, seen[c.should], "two test cases have the same rule: %s", c.should)
 		require.NotContains(t, c.should, "/", "go test -run splits its pattern at slashes, so it cannot select a test case with a slash")
+		require.NotRegexp(t, `\b[A-Z][0-9]+\b`, c.should)
 		seen[c.should] = true
 	}
 }

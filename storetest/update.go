@@ -10,6 +10,7 @@ import (
 var updateCases = []testCase{
 	{"change the fields that the patch sets, and no other fields", updateFields},
 	{"change nothing if the patch is empty, but still return ErrNotFound or ErrConflict as for other patches", updateEmpty},
+	// Case S28.
 	{"accept an update to the values that the token already has", updateRepeated},
 	{"accept an update that sets the token's own name again and changes other fields", updateOwnName},
 	// Case S12.
@@ -21,7 +22,7 @@ var updateCases = []testCase{
 	// Case S6.
 	{"accept a new name that only a revoked token or another user's token has", updateFree},
 	{"allow a new token to use the old name of a renamed token, but not its new name", updateMovesName},
-	// Case S9.
+	// Cases S9, S10.
 	{"return ErrNotFound for an update of an unknown token, another user's token or a revoked token", updateNotFound},
 	{"return ErrConflict for an update of a token at or after its expiry", updateExpired},
 	// Case S20.
