@@ -115,7 +115,10 @@ var authorizations = map[string]result{
 	`Digest realm="a, x Bearer b"`: none,
 }
 
-func TestAuthorization(t *testing.T) {
+// Key must return the key that follows an accepted scheme, whatever the case of the scheme and the
+// number of spaces. It must not accept a key in the credentials of another scheme.
+// Cases H1, H2, H3, H4, H5, H6, H7, H9, H10, H12, H13.
+func TestKeyReadsAuthorization(t *testing.T) {
 	t.Parallel()
 	for value, want := range authorizations {
 		for name, h := range map[string]http.Header{
@@ -132,7 +135,9 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-func TestKeyHeader(t *testing.T) {
+// Key must read the X-API-Key header only if the service is configured to use it.
+// Case H16.
+func TestKeyReadsKeyHeaderOnlyIfConfigured(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]result{
 		"":                                       none,
@@ -161,7 +166,8 @@ func TestKeyHeader(t *testing.T) {
 
 // Key must refuse a request with two sets of credentials, because they are ambiguous. A header
 // field that the Reader does not read must not change the result.
-func TestSeveralValues(t *testing.T) {
+// Case H8.
+func TestKeyRefusesSeveralCredentials(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		authorization, apiKey []string
@@ -201,7 +207,7 @@ func TestSeveralValues(t *testing.T) {
 }
 
 // If one scheme is a prefix of another scheme, Key must still distinguish the two schemes.
-func TestSimilarSchemes(t *testing.T) {
+func TestKeyDistinguishesSimilarSchemes(t *testing.T) {
 	t.Parallel()
 	for _, schemes := range [][]string{{"Key", "KeyX"}, {"KeyX", "Key"}} {
 		r := bearer.Reader{Schemes: schemes}
@@ -214,7 +220,10 @@ func TestSimilarSchemes(t *testing.T) {
 	}
 }
 
-func TestIsKey(t *testing.T) {
+// A presented key must consist of visible ASCII characters without commas. Other bytes are refused
+// before a database query.
+// Cases H6, H11, H12.
+func TestIsKeyAcceptsVisibleASCIIWithoutComma(t *testing.T) {
 	t.Parallel()
 	require.False(t, bearer.IsKey(""))
 	for i := range 256 {
@@ -232,6 +241,7 @@ var isKey = regexp.MustCompile(`^[!-+\--~]+$`)
 
 // FuzzKey checks that Key neither panics nor changes the header. A returned key must be a part of a
 // header field that the Reader reads. That field must have only one value.
+// Case H19.
 func FuzzKey(f *testing.F) {
 	for _, value := range slices.Sorted(maps.Keys(authorizations)) {
 		f.Add(value, "", uint8(1), "", "", uint8(0))

@@ -13,6 +13,7 @@ import (
 
 var errStore = errors.New("dial tcp 10.0.0.7: refused")
 
+// Clients parse error responses as application/problem+json of RFC 9457.
 func TestProblemIsWrittenAsProblemJSON(t *testing.T) {
 	t.Parallel()
 	refused := challenge.New(http.StatusBadRequest, "Wrong password.")
@@ -43,7 +44,8 @@ func TestProblemIsWrittenAsProblemJSON(t *testing.T) {
 
 // A Problem must wrap its internal cause for logs and for errors.Is. The response to the client
 // must not contain the text of the cause.
-func TestProblemOfAFailureHidesItsCause(t *testing.T) {
+// Case X5.
+func TestProblemOfFailureHidesItsCause(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{challenge.Unavailable(errStore), challenge.Uncertain(errStore, http.StatusServiceUnavailable)} {
 		require.ErrorIs(t, err, errStore)
@@ -60,7 +62,8 @@ func TestProblemOfAFailureHidesItsCause(t *testing.T) {
 
 // If the outcome of a request is unknown, the response must not contain Retry-After. Otherwise
 // clients and proxies would repeat the request.
-func TestUncertainHasNoRetryAfter(t *testing.T) {
+// Case F8.
+func TestProblemOfUnknownOutcomeHasNoRetryAfter(t *testing.T) {
 	t.Parallel()
 	retryAfter := func(err error) string {
 		var p *challenge.Problem
@@ -75,6 +78,9 @@ func TestUncertainHasNoRetryAfter(t *testing.T) {
 	require.Equal(t, errStore, challenge.Uncertain(errStore, http.StatusConflict), "Uncertain must return the error unchanged if the status is not 503")
 }
 
+// A client must see one challenge per accepted scheme. Challenges that other middleware has set
+// must stay. No cache may store the response.
+// Cases H10, H21.
 func TestSetHeaderAddsOneFieldPerChallenge(t *testing.T) {
 	t.Parallel()
 	h := http.Header{"Www-Authenticate": {"Basic"}, "Cache-Control": {"public"}}
@@ -87,7 +93,8 @@ func TestSetHeaderAddsOneFieldPerChallenge(t *testing.T) {
 	}, h)
 }
 
-func TestNotAllowedSortsACopyOfTheMethods(t *testing.T) {
+// NotAllowed must not change the caller's slice of methods.
+func TestNotAllowedSortsCopyOfMethods(t *testing.T) {
 	t.Parallel()
 	methods := []string{"POST", "GET", "DELETE", "HEAD"}
 	h := http.Header{}

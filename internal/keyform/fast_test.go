@@ -32,6 +32,7 @@ func plainMatches(prefix, key string) bool {
 
 // Matches must agree with plainMatches, which uses hash/crc32. The test passes keys with the right
 // checksum, with an arbitrary checksum, and with one changed byte.
+// Cases K4, K5, K6.
 func FuzzMatches(f *testing.F) {
 	f.Add("acme", "0123456789ABCDEFGHIJKLMNOPQRSTUV", "WXYZab", uint8(0), byte(0))
 	f.Add("a__b", strings.Repeat("z", randomLength), "4gfFC3", uint8(7), byte(0x80)) // 4gfFC3 is 1<<32 - 1, the largest checksum, in base 62
@@ -53,7 +54,7 @@ func FuzzMatches(f *testing.F) {
 
 // areDigits must report for each of the eight bytes whether that byte is a digit. The other seven
 // bytes must not change the result.
-func TestAreDigits(t *testing.T) {
+func TestAreDigitsChecksEachByteAlone(t *testing.T) {
 	t.Parallel()
 	for _, others := range []byte{0, '0', '9', 'A', 'Z', 'a', 'z', 0x7f, 0x80, 0xff} {
 		for position := range 8 {
@@ -74,7 +75,8 @@ func TestAreDigits(t *testing.T) {
 
 // A key that Generate returns must match the form with the same prefix, and must not match the form
 // with a longer prefix.
-func TestGenerate(t *testing.T) {
+// Cases K1, K6.
+func TestGeneratedKeyMatchesOwnPrefixOnly(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"a", "acme", "acme_test", strings.Repeat("p", 20)} {
 		for range 100 {

@@ -22,7 +22,8 @@ func (e stateError) SQLState() string { return string(e) }
 // The store retries a statement only if IsRolledBack reports true. Without retries, requests would
 // fail under load. A retry of a statement whose outcome is unknown could execute the statement
 // twice.
-func TestClassesOfErrors(t *testing.T) {
+// Cases S29, F7.
+func TestDriverErrorsAreClassified(t *testing.T) {
 	t.Parallel()
 	const rolledBack, duplicate, lost, rejected = "rolled back", "duplicate", "lost", "rejected"
 	for _, c := range []struct {
@@ -71,7 +72,8 @@ func TestClassesOfErrors(t *testing.T) {
 
 // HideValues must remove the text of a duplicate-key error, because MySQL includes the digest of
 // the key in that text.
-func TestHideValues(t *testing.T) {
+// Case X2.
+func TestHideValuesRemovesDuplicateEntry(t *testing.T) {
 	t.Parallel()
 	err := errors.New("Error 1062 (23000): Duplicate entry 'secret' for key 'digest'")
 	hidden := HideValues(err)
@@ -85,6 +87,7 @@ func TestHideValues(t *testing.T) {
 	require.NoError(t, HideValues(nil))
 }
 
+// If a client has gone away, its request must not keep waiting for the next attempt.
 func TestPauseEndsWithContext(t *testing.T) {
 	t.Parallel()
 	require.True(t, Pause(context.Background(), 1))

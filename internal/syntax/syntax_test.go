@@ -16,28 +16,29 @@ var goodNames = map[string]string{ // names that Name must accept, by descriptio
 	"one character":            "x",
 	"64 letters":               strings.Repeat("a", 64),
 	"64 characters of 4 bytes": strings.Repeat("🔑", 64),
-	"S3 other case":            "CI",
-	"S3 accent":                "cí",
-	"S3 composed":              "\u00e9",
-	"S3 decomposed":            "e\u0301",
-	"S3 dotless i":             "cı",
-	"S3 ligature":              "ﬁ",
-	"S3 two letters":           "fi",
-	"S3 family of four":        "👨\u200d👩\u200d👧\u200d👦",
-	"S3 Persian, with U+200C":  "می\u200cخواهم",
-	"S3 space inside":          "my laptop",
-	"S4 wildcards of SQL":      "100%_sure",
-	"S4 quotes":                `'"` + "`" + `\`,
-	"S4 markup":                `<script>alert(1)</script>`,
-	"S22 SQL":                  "'; DROP TABLE tokens;--",
+	"other case":               "CI",
+	"accent":                   "cí",
+	"composed":                 "\u00e9",
+	"decomposed":               "e\u0301",
+	"dotless i":                "cı",
+	"ligature":                 "ﬁ",
+	"two letters":              "fi",
+	"family of four":           "👨\u200d👩\u200d👧\u200d👦",
+	"Persian, with U+200C":     "می\u200cخواهم",
+	"space inside":             "my laptop",
+	"wildcards of SQL":         "100%_sure",
+	"quotes":                   `'"` + "`" + `\`,
+	"markup":                   `<script>alert(1)</script>`,
+	"SQL":                      "'; DROP TABLE tokens;--",
 }
 
 // Name must remove the space around an accepted name and change nothing else. Otherwise users would
 // not find their token by its name.
-func TestGoodNames(t *testing.T) {
+// Cases S3, S4, S22.
+func TestNameOnlyTrimsAcceptedNames(t *testing.T) {
 	t.Parallel()
 	for what, name := range goodNames {
-		for _, space := range []string{"", " ", "\t", "\n", "\u00a0", "\u3000", " \r\n"} { // Name removes space on both sides. Case S3.
+		for _, space := range []string{"", " ", "\t", "\n", "\u00a0", "\u3000", " \r\n"} {
 			got, err := syntax.Name(space + name + space)
 			require.NoError(t, err, what)
 			require.Equal(t, name, got, what)
@@ -46,39 +47,40 @@ func TestGoodNames(t *testing.T) {
 }
 
 var badNames = map[string]string{
-	"only a joiner":               "\u200d",
-	"only fillers of Hangul":      "\u115f\u1160\u3164\uffa0",
-	"only Braille without dots":   "\u2800 \u2800",
-	"only a variation selector":   "\ufe0f",
-	"S4 empty":                    "",
-	"S4 only spaces":              " \t\n\u00a0",
-	"S4 65 letters":               strings.Repeat("a", 65),
-	"S4 65 characters of 4 bytes": strings.Repeat("🔑", 65),
-	"S4 100 KiB":                  strings.Repeat("a", 100<<10),
-	"S4 NUL":                      "a\x00b",
-	"S4 line feed":                "a\nb",
-	"S4 CR LF":                    "a\r\nb",
-	"S4 tab":                      "a\tb",
-	"S4 ESC":                      "a\x1b[2Jb",
-	"S4 DEL":                      "a\x7f",
-	"S4 C1 control":               "a\u0085b",
-	"S4 line separator":           "a\u2028b",
-	"S4 paragraph separator":      "a\u2029b",
-	"S4 bidi override":            "a\u202eb",
-	"S4 bidi isolate":             "a\u2066b",
-	"S4 right-to-left mark":       "a\u200fb",
-	"S4 Arabic letter mark":       "a\u061cb",
-	"S4 zero-width space":         "a\u200bb",
-	"S4 word joiner":              "a\u2060b",
-	"S4 byte order mark":          "\ufeffa",
-	"S4 invalid UTF-8":            "a\xffb",
-	"S4 half a character":         "a\xe2\x82",
-	"S4 surrogate":                "a\xed\xa0\x80",
+	"only a joiner":             "\u200d",
+	"only fillers of Hangul":    "\u115f\u1160\u3164\uffa0",
+	"only Braille without dots": "\u2800 \u2800",
+	"only a variation selector": "\ufe0f",
+	"empty":                     "",
+	"only spaces":               " \t\n\u00a0",
+	"65 letters":                strings.Repeat("a", 65),
+	"65 characters of 4 bytes":  strings.Repeat("🔑", 65),
+	"100 KiB":                   strings.Repeat("a", 100<<10),
+	"NUL":                       "a\x00b",
+	"line feed":                 "a\nb",
+	"CR LF":                     "a\r\nb",
+	"tab":                       "a\tb",
+	"ESC":                       "a\x1b[2Jb",
+	"DEL":                       "a\x7f",
+	"C1 control":                "a\u0085b",
+	"line separator":            "a\u2028b",
+	"paragraph separator":       "a\u2029b",
+	"bidi override":             "a\u202eb",
+	"bidi isolate":              "a\u2066b",
+	"right-to-left mark":        "a\u200fb",
+	"Arabic letter mark":        "a\u061cb",
+	"zero-width space":          "a\u200bb",
+	"word joiner":               "a\u2060b",
+	"byte order mark":           "\ufeffa",
+	"invalid UTF-8":             "a\xffb",
+	"half a character":          "a\xe2\x82",
+	"surrogate":                 "a\xed\xa0\x80",
 }
 
 // Name must refuse a name that is invisible or changes how the text around it is displayed.
 // Otherwise users could revoke the wrong token.
-func TestBadNames(t *testing.T) {
+// Case S4.
+func TestNameRefusesInvisibleOrMisleadingNames(t *testing.T) {
 	t.Parallel()
 	for what, name := range badNames {
 		got, err := syntax.Name(name)
@@ -88,8 +90,9 @@ func TestBadNames(t *testing.T) {
 	}
 }
 
-// UserID must accept every ID that all supported databases store unchanged. Case S22.
-func TestUserID(t *testing.T) {
+// UserID must accept every ID that all supported databases store unchanged.
+// Case S22.
+func TestUserIDAcceptsWhatAllDatabasesStore(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{
 		"1", "0", "-1", " 1 ", "org:7", "a@b", "00000000-0000-4000-8000-000000000000", "é", "\u202e", "'; DROP TABLE tokens;--",
@@ -117,8 +120,9 @@ var badScopes = map[string]string{ // scopes that RFC 6749 section 3.3 or the le
 }
 
 // Scopes are written to response headers. In the database, a column holds the scopes of a token,
-// separated by spaces. Scopes must refuse a scope that cannot be stored in these formats. Case P4.
-func TestScopes(t *testing.T) {
+// separated by spaces. Scopes must refuse a scope that cannot be stored in these formats.
+// Case P4.
+func TestScopesRefusesWhatHeadersCannotHold(t *testing.T) {
 	t.Parallel()
 	got, err := syntax.Scopes(goodScopes, nil)
 	require.NoError(t, err)
@@ -132,8 +136,9 @@ func TestScopes(t *testing.T) {
 }
 
 // Scopes must return the same result for two lists of the same scopes, even if the lists have
-// another order or duplicates.
-func TestScopesAreASet(t *testing.T) {
+// another order or duplicates. It must limit the number of scopes.
+// Cases P4, P5.
+func TestScopesFormLimitedSet(t *testing.T) {
 	t.Parallel()
 	given := []string{"b", "a", "b", "a", "B"}
 	got, err := syntax.Scopes(given, nil)
@@ -160,7 +165,7 @@ func TestScopesAreASet(t *testing.T) {
 
 // Scopes must refuse an unknown scope when a token is created. Otherwise a token with a mistyped
 // scope would be issued, and requests with its key would get status 403.
-func TestUnknownScopes(t *testing.T) {
+func TestScopesRefusesUnknownScope(t *testing.T) {
 	t.Parallel()
 	known := []string{"read", "write"}
 	got, err := syntax.Scopes([]string{"write", "read"}, known)
@@ -172,7 +177,10 @@ func TestUnknownScopes(t *testing.T) {
 	}
 }
 
-func TestIsWord(t *testing.T) {
+// Callers pass a token ID from a URL to the database only if IsWord accepts it. For other IDs, some
+// databases return an error, and the client would get status 503 instead of 404.
+// Case S11.
+func TestIsWordAcceptsLettersDigitsAndDashes(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"a", "0", "A-Z_9", "-", strings.Repeat("a", 64)} {
 		require.True(t, syntax.IsWord(s), s)
@@ -184,7 +192,8 @@ func TestIsWord(t *testing.T) {
 
 // IsQuotable must accept printable ASCII except the quotation mark and the backslash. It must
 // refuse every other byte.
-func TestIsQuotable(t *testing.T) {
+// Case H20.
+func TestIsQuotableRefusesQuotesAndControls(t *testing.T) {
 	t.Parallel()
 	require.True(t, syntax.IsQuotable(""))
 	for i := range 256 {
