@@ -30,7 +30,9 @@ func authenticate(kit *tokenauthtest.Kit, key tokenauth.Key) (tokenauth.Token, e
 	return token, err
 }
 
-func TestIssue(t *testing.T) {
+// Each call of Kit.Issue must give a working key with the requested user and scopes. A test of a
+// service needs no other setup.
+func TestIssueReturnsWorkingKeys(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	names := map[string]bool{}
 	for range 3 {
@@ -59,7 +61,8 @@ func (f *fatalTB) Fatalf(format string, args ...any) {
 	panic(f)
 }
 
-func TestIssueEndsTheTest(t *testing.T) {
+// If Kit.Issue cannot issue a key, it must end the test with a message that gives the reason.
+func TestIssueFailureEndsTest(t *testing.T) {
 	tests := []struct {
 		name    string
 		user    string
@@ -83,7 +86,8 @@ func TestIssueEndsTheTest(t *testing.T) {
 	}
 }
 
-func TestOptionsNow(t *testing.T) {
+// The kit's clock must start at the time of Options.Now, and the Manager must use the kit's clock.
+func TestClockStartsAtOptionsNow(t *testing.T) {
 	begin := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	tests := []struct {
 		name string
@@ -106,13 +110,15 @@ func TestOptionsNow(t *testing.T) {
 	}
 }
 
-func TestOptionsStayTheCallers(t *testing.T) {
+// New must not change the caller's options, because tests share them.
+func TestNewLeavesOptionsUnchanged(t *testing.T) {
 	opts := &tokenauth.Options{}
 	tokenauthtest.New(t, opts)
 	require.Nil(t, opts.Now)
 }
 
-func TestClock(t *testing.T) {
+// A test moves the clock to expire a token, and must get the exact boundary.
+func TestMovedClockExpiresToken(t *testing.T) {
 	tests := []struct {
 		name string
 		move func(*tokenauthtest.Clock)
@@ -135,7 +141,8 @@ func TestClock(t *testing.T) {
 	}
 }
 
-func TestSetKey(t *testing.T) {
+// SetKey must replace an earlier key. Two Authorization fields would be refused as ambiguous.
+func TestSetKeyReplacesEarlierKey(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	first, second := kit.Issue("42"), kit.Issue("42")
 	leak.Default.Secret(first.Reveal())
@@ -171,7 +178,8 @@ var calls = map[string]func(context.Context, tokenauth.Store) error{
 	"Prune":         func(ctx context.Context, s tokenauth.Store) error { _, err := s.Prune(ctx, noon, 1); return err },
 }
 
-func TestStoreFail(t *testing.T) {
+// Fail must apply to each method of the Store, so that a test can simulate a failed database.
+func TestFailAppliesToEveryMethod(t *testing.T) {
 	require.Len(t, calls, reflect.TypeFor[tokenauth.Store]().NumMethod())
 	ours, behind := errors.New("error passed to Fail"), errors.New("error of the inner store")
 	for name, call := range calls {
@@ -188,7 +196,9 @@ func TestStoreFail(t *testing.T) {
 	}
 }
 
-func TestStoreConformance(t *testing.T) {
+// A Store of this package must behave like the Store that it contains, with an interceptor and
+// without.
+func TestStoreSatisfiesStoreContract(t *testing.T) {
 	storetest.Run(t, func(*testing.T) tokenauth.Store { return tokenauthtest.NewStore(tokenauth.NewMemoryStore()) })
 	storetest.Run(t, func(*testing.T) tokenauth.Store {
 		store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
@@ -197,7 +207,8 @@ func TestStoreConformance(t *testing.T) {
 	})
 }
 
-func TestStoreIntercept(t *testing.T) {
+// Intercept must apply to each method of the Store. Fail takes precedence over Intercept.
+func TestInterceptAppliesToEveryMethod(t *testing.T) {
 	before, behind, after := errors.New("before"), errors.New("error of the inner store"), errors.New("after")
 	type key struct{}
 	for name, call := range calls {
@@ -236,7 +247,7 @@ func TestStoreIntercept(t *testing.T) {
 
 // If an interceptor calls next, the Store must return the results of the inner store, even if the
 // interceptor returns an error. Prune, for example, returns a number together with an error.
-func TestStoreInterceptResults(t *testing.T) {
+func TestInterceptKeepsResultsOfInnerStore(t *testing.T) {
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	record := tokenauth.Record{Token: tokenauth.Token{ID: "a", UserID: "42", Name: "laptop", CreatedAt: noon}}
 	require.NoError(t, store.Create(t.Context(), record))
@@ -260,7 +271,7 @@ func TestStoreInterceptResults(t *testing.T) {
 
 // An interceptor must be able to call methods of the Store without a deadlock. A test can then, for
 // example, change a token while another call runs.
-func TestStoreInterceptCallsTheStore(t *testing.T) {
+func TestInterceptorCanCallStore(t *testing.T) {
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	store.Intercept(func(ctx context.Context, method string, next func() error) error {
 		if method == "Revoke" {
@@ -274,7 +285,8 @@ func TestStoreInterceptCallsTheStore(t *testing.T) {
 	require.Equal(t, []string{"Revoke", "List"}, store.Calls())
 }
 
-func TestStoreCalls(t *testing.T) {
+// Calls and Count must include every call, so that a test can check the number of queries.
+func TestCallsIncludeEveryCall(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	require.Empty(t, kit.Store.Calls())
 	key := kit.Issue("42")
@@ -299,9 +311,9 @@ func TestStoreCalls(t *testing.T) {
 	}
 }
 
-// TestConcurrentUse uses one Kit in several goroutines, so that the race detector can find missing
-// locks in Clock and Store.
-func TestConcurrentUse(t *testing.T) {
+// A service uses the Kit from several goroutines. The race detector finds missing locks in Clock
+// and Store.
+func TestKitIsSafeForConcurrentUse(t *testing.T) {
 	kit := tokenauthtest.New(t, nil)
 	failure := errors.New("down")
 	key := kit.Issue("42")
