@@ -268,6 +268,34 @@ func TestFailedWriteIsRetried(t *testing.T) {
 	})
 }
 
+// While a write is slow, the Tracker must not keep more tokens than the constant most. The tokens
+// of the running write count, too. Otherwise a slow database would double the memory.
+func TestSlowWriteDoesNotDoubleMemory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rows := &table{rows: map[string]time.Time{}}
+		answer := make(chan struct{})
+		uses := New(time.Minute, func(ctx context.Context, latest map[string]time.Time) error {
+			<-answer
+			return rows.write(ctx, latest)
+		}, rows.failed)
+		note := func(kind string) {
+			for i := range most {
+				uses.Note(fmt.Sprint(kind, i), time.Time{}, time.Now())
+			}
+		}
+		uses.flushing <- struct{}{} // no flush starts before all tokens are pending
+		note("first ")
+		<-uses.flushing
+		synctest.Wait() // until the flush has taken the tokens
+		note("second ")
+		close(answer)
+		require.NoError(t, uses.Flush(t.Context()))
+		written, _, _ := rows.seen()
+		require.Len(t, written, most)
+	})
+}
+
 // A panic in write must not end the process. The pending last-used times must be written later.
 func TestPanicOfWriteLosesNoUse(t *testing.T) {
 	t.Parallel()
