@@ -18,12 +18,13 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// fixtures are the databases that Django has written.
+// fixtures has the options for each database in testdata/drf. Django has written these databases.
 var fixtures = map[string]*tokenimport.DRFOptions{"stock_authtoken": nil, "many_tokens": manyTokens}
 
-// K10: a service moves here and no client notices: each key of an active user goes on
-// working, as that user, and no other key does.
-func TestK10DRFKeysGoOnWorking(t *testing.T) {
+// After a service has moved, each key of an active user must sign in the same user as before. Keys
+// of inactive users must be refused.
+// Case K10.
+func TestDRFKeysKeepWorking(t *testing.T) {
 	t.Parallel()
 	for name, opts := range fixtures {
 		t.Run(name, func(t *testing.T) {
@@ -68,9 +69,10 @@ func TestK10DRFKeysGoOnWorking(t *testing.T) {
 	}
 }
 
-// An account page that showed another age, or no hint, would have its user revoke the
-// wrong token.
-func TestDRFToken(t *testing.T) {
+// An imported token must keep its name and age, and must show the end of its key as a hint.
+// Otherwise a user would revoke the wrong token on the account page.
+// Case K10.
+func TestDRFImportKeepsNameAgeAndHint(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -79,7 +81,7 @@ func TestDRFToken(t *testing.T) {
 	opts.Scopes = []string{"write", "read"}
 	m := newManager(sqlite.NewStore(t, db, nil))
 	source := tokenimport.DRF(db, tokenauth.SQLite, &opts)
-	opts.Scopes[0] = "admin" // is the caller's
+	opts.Scopes[0] = "admin" // must not change the source
 	run(t, m, source, tokenimport.Options{})
 	tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "7"})
 	require.NoError(t, err)
@@ -90,8 +92,8 @@ func TestDRFToken(t *testing.T) {
 	}, tokens[0])
 }
 
-// A service may have called its tables and columns anything.
-func TestDRFColumns(t *testing.T) {
+// Tables and columns of a service may have any name, even a keyword of SQL.
+func TestDRFReadsTablesOfAnyName(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	execute(t, db, `CREATE TABLE people ("pk" text PRIMARY KEY, "in" bool)`)
@@ -104,7 +106,7 @@ func TestDRFColumns(t *testing.T) {
 	m := newManager(tokenauth.NewMemoryStore())
 	_, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
 	require.Equal(t, []tokenimport.Refusal{{Row: "1st=3", Reason: tokenimport.ReasonTime}, {Row: "1st=5", Reason: tokenimport.ReasonMalformed}}, refused)
-	for _, opts.ID = range []string{"select", "SELECT"} { // the key itself, which must not be told
+	for _, opts.ID = range []string{"select", "SELECT"} { // OnRefused must not receive the key
 		_, refused = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, opts), tokenimport.Options{})
 		require.Equal(t, []string{"from=c0ffee", "from=c0ffee"}, []string{refused[0].Row, refused[1].Row})
 	}
@@ -113,8 +115,10 @@ func TestDRFColumns(t *testing.T) {
 	require.Equal(t, "c0ffee", userOf(t, m, drfKey("b")))
 }
 
-// Whoever mixes up the columns must not find keys among names, in a log or in a list.
-func TestKeysAreNothingElse(t *testing.T) {
+// If an administrator confuses the columns, keys must not become names of tokens or appear in a
+// log.
+// Case X1.
+func TestKeyColumnIsNeitherNameNorLabel(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -132,8 +136,9 @@ func TestKeysAreNothingElse(t *testing.T) {
 	}
 }
 
-// What stands in a configuration must not become a part of a statement.
-func TestBadSources(t *testing.T) {
+// A name from a configuration must not become SQL. Run must return an error for a source that it
+// cannot read.
+func TestRunRefusesBadSources(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -154,8 +159,9 @@ func TestBadSources(t *testing.T) {
 	}
 }
 
-// H15, K12: what is no key of DRF must be refused before the store is asked.
-func TestDRFFormat(t *testing.T) {
+// The format of DRF must refuse every string that is not a key of DRF, before a query.
+// Cases H15, K12.
+func TestDRFFormatRefusesOtherStrings(t *testing.T) {
 	t.Parallel()
 	f := tokenimport.DRFFormat()
 	require.Equal(t, "drf", f.Origin)

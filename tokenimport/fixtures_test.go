@@ -20,7 +20,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// loaded returns a database with the tables of testdata/<path>.sql, and one connection,
+// loaded returns a database with the tables of testdata/<path>.sql. Its pool has one connection,
 // which source and store share.
 func loaded(t *testing.T, path string) *sql.DB {
 	t.Helper()
@@ -32,7 +32,8 @@ func loaded(t *testing.T, path string) *sql.DB {
 	return db
 }
 
-// keysOf returns the lines of testdata/<path>.tsv by the names of their columns.
+// keysOf returns the lines of testdata/<path>.tsv. Each line maps the names of the columns to
+// values.
 func keysOf(t *testing.T, path string) (lines []map[string]string) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/" + path + ".tsv")
@@ -51,13 +52,13 @@ func keysOf(t *testing.T, path string) (lines []map[string]string) {
 	return lines
 }
 
-// beside returns a Manager on a table in the same database as what it imports.
+// beside returns a Manager whose table is in the database that it imports from.
 func beside(t *testing.T, db *sql.DB, formats ...tokenauth.LegacyFormat) *tokenauth.Manager {
 	t.Helper()
 	return must.Get(tokenauth.New(sqlite.NewStore(t, db, nil), "acme", &tokenauth.Options{Legacy: formats, TouchEvery: -1}))
 }
 
-// imported runs an import, and returns how often each reason was told.
+// imported runs an import, and returns the number of refused rows for each reason.
 func imported(t *testing.T, m *tokenauth.Manager, s *tokenimport.Source) (tokenimport.Report, map[tokenimport.Reason]int) {
 	t.Helper()
 	report, refused := run(t, m, s, tokenimport.Options{})
@@ -69,12 +70,12 @@ func imported(t *testing.T, m *tokenauth.Manager, s *tokenimport.Source) (tokeni
 	return report, reasons
 }
 
-// protected lets in with any key of any user, and answers with whose it is.
+// protected returns a handler that accepts each valid key and responds with the user ID.
 func protected(m *tokenauth.Manager, scopes ...string) http.Handler {
 	return guarded(m, func(context.Context, string) error { return nil }, scopes...)
 }
 
-// ofDjango is protected, but only for users whom Django would let in.
+// ofDjango is like protected, but accepts only active users of Django.
 func ofDjango(db *sql.DB, m *tokenauth.Manager) http.Handler {
 	return guarded(m, func(ctx context.Context, id string) error {
 		err := db.QueryRowContext(ctx, "SELECT id FROM auth_user WHERE id = ? AND is_active", id).Scan(&id)
@@ -98,7 +99,8 @@ func guarded(m *tokenauth.Manager, check func(context.Context, string) error, sc
 	return auth.Require(whose)
 }
 
-// answer returns the status of a request with that value of Authorization, and whose it is.
+// answer sends a request with the given Authorization header. It returns the status and the user ID
+// in the response. The status is 0 if a response with status 401 does not blame the key.
 func answer(h http.Handler, authorization string) (status int, user string) {
 	r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
 	r.Header.Set("Authorization", authorization)
@@ -107,13 +109,13 @@ func answer(h http.Handler, authorization string) (status int, user string) {
 		user = w.Body.String()
 	}
 	if w.Code == http.StatusUnauthorized && !strings.Contains(w.Header().Get("WWW-Authenticate"), `error="invalid_token"`) {
-		return 0, "" // the client is not told that it is for its key
+		return 0, ""
 	}
 	return w.Code, user
 }
 
-// requireAnswers sends the keys of the lines and fails unless just those that the other
-// system accepts are, each as its own user's.
+// requireAnswers requires that h accepts exactly the keys that the other system accepts, each for
+// the same user.
 func requireAnswers(t *testing.T, h http.Handler, scheme string, lines []map[string]string, userID string) {
 	t.Helper()
 	for _, line := range lines {

@@ -22,14 +22,15 @@ func statusOf(h http.Handler, authorization string) int {
 
 const (
 	someHex     = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	someSecret  = "Tx7jpp3ZZBYzG7teDYAEvL9uMyVdG7sNqqd04aCS" // of no system: 40 letters and digits
+	someSecret  = "Tx7jpp3ZZBYzG7teDYAEvL9uMyVdG7sNqqd04aCS" // 40 letters and digits, from no real system
 	withCheck   = someSecret + "9e0a4d2b"
 	sanctumsOwn = "12|" + withCheck
 )
 
-// What is a key of no form must cost the database nothing; and what the other system
-// takes must be looked up, or its clients are locked out.
-func TestFormatsRecogniseBeforeAnyIO(t *testing.T) {
+// A string that is not a key must cost no query. Each key that the other system accepts must be
+// looked up. Otherwise its clients would be locked out.
+// Cases K4, K6, K10.
+func TestFormatsRecognizeKeysBeforeQuery(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		format tokenauth.LegacyFormat
@@ -58,7 +59,7 @@ func TestFormatsRecogniseBeforeAnyIO(t *testing.T) {
 		"sanctum with a prefix": {tokenimport.SanctumFormat("acme_"), []string{
 			"12|acme_" + withCheck, "acme_" + withCheck, sanctumsOwn, "12|" + someSecret,
 		}, []string{"acme_12|" + withCheck, "12|acme_" + someSecret, "12|acme_acme_" + withCheck, "12|ACME_" + withCheck, "12|acme_"}},
-		// A prefix may stand at the beginning of a secret that has none.
+		// A secret without the prefix may begin with the prefix by chance.
 		"sanctum with a prefix of letters": {tokenimport.SanctumFormat("Tx"), []string{sanctumsOwn, "12|Tx" + withCheck}, []string{"12|" + withCheck[2:]}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,8 +80,9 @@ func TestFormatsRecogniseBeforeAnyIO(t *testing.T) {
 	}
 }
 
-// H15: a bar is no part of a key, unless Sanctum's keys are accepted.
-func TestH15Bar(t *testing.T) {
+// A key with a vertical bar must be looked up only if the service accepts keys of Sanctum.
+// Case H15.
+func TestOnlySanctumFormatAcceptsVerticalBar(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		legacy []tokenauth.LegacyFormat
@@ -98,14 +100,16 @@ func TestH15Bar(t *testing.T) {
 	}
 }
 
-// A misspelt version must not be found out by every client's 401.
-func TestKnoxFormatPanics(t *testing.T) {
+// KnoxFormat must panic for an unknown version, and for a prefix of a version without prefixes.
+// Otherwise every client would get 401, and nobody would know why.
+func TestKnoxFormatPanicsOnBadVersionOrPrefix(t *testing.T) {
 	t.Parallel()
 	require.Panics(t, func() { tokenimport.KnoxFormat(3, "") })
 	require.Panics(t, func() { tokenimport.KnoxFormat(0, "") })
 	require.Panics(t, func() { tokenimport.KnoxFormat(tokenimport.Knox4, "acme_") })
 }
 
+// The format of DRF must accept 40 lower-case hexadecimal digits and nothing else.
 func FuzzDRFCanonical(f *testing.F) {
 	for _, seed := range []string{"", someHex[:40], someHex, strings.ToUpper(someHex[:40]), sanctumsOwn, "\x00", "é"} {
 		f.Add(seed)
@@ -119,6 +123,8 @@ func FuzzDRFCanonical(f *testing.F) {
 	})
 }
 
+// The formats of knox must accept only hexadecimal digits, with or without the prefix. Each version
+// must hash a key differently.
 func FuzzKnoxCanonical(f *testing.F) {
 	for _, seed := range []string{"", someHex, "acme_" + someHex, someHex[:40], "acme_", "acme_acme_" + someHex, sanctumsOwn, "\x00", "é"} {
 		f.Add(seed, "acme_")
@@ -145,6 +151,7 @@ func FuzzKnoxCanonical(f *testing.F) {
 	})
 }
 
+// The format of Sanctum must use only the secret of a key, with or without the ID before it.
 func FuzzSanctumCanonical(f *testing.F) {
 	for _, seed := range []string{"", sanctumsOwn, withCheck, "1|acme_" + withCheck, someSecret, someSecret + someSecret, "||", "é|\x00"} {
 		f.Add(seed, "acme_")
@@ -159,12 +166,12 @@ func FuzzSanctumCanonical(f *testing.F) {
 		require.Equal(t, found, id != "")
 		require.Regexp(t, `^([0-9A-Za-z]{40}|[0-9A-Za-z]{48}|[0-9A-Za-z]{80})$`, last(text, prefix))
 		again, ok := tokenimport.SanctumFormat(prefix).Canonical(text)
-		require.True(t, ok, "the number may be missing")
+		require.True(t, ok, "a secret without the ID must be accepted")
 		require.Equal(t, text, again)
 	})
 }
 
-// last returns text without the prefix, if it is longer than what can be without.
+// last returns text without the prefix if text is too long for a secret without a prefix.
 func last(text, prefix string) string {
 	if len(text) == 48+len(prefix) {
 		return strings.TrimPrefix(text, prefix)

@@ -18,9 +18,10 @@ func knox(db *sql.DB, version tokenimport.KnoxVersion) *tokenimport.Source {
 
 var knoxTables = map[string]tokenimport.KnoxVersion{"knox/knox4": tokenimport.Knox4, "knox/knox5": tokenimport.Knox5}
 
-// K10: every key that knox itself accepts works here, and no other: not those of
-// inactive users, nor expired ones, nor those hashed by another algorithm.
-func TestK10Knox(t *testing.T) {
+// Each key that knox accepts must sign in the same user as before. Expired keys, keys of inactive
+// users, and keys with another hash algorithm must be refused.
+// Cases K10, K11.
+func TestKnoxKeysKeepWorking(t *testing.T) {
 	t.Parallel()
 	for table, version := range knoxTables {
 		t.Run(table, func(t *testing.T) {
@@ -41,7 +42,7 @@ func TestK10Knox(t *testing.T) {
 				tokenimport.ReasonAlgorithm: 1,
 			}, reasons)
 
-			// DRF's format stands before knox's and takes the keys of 40 digits.
+			// The format of DRF comes first, so it recognizes all keys of 40 digits.
 			for i := range lines {
 				if lines[i]["note"] == "length 40" {
 					require.Equal(t, 401, statusOf(protected(m), "Token "+lines[i]["key"]))
@@ -69,9 +70,10 @@ func TestK10Knox(t *testing.T) {
 	}
 }
 
-// K12: whoever reads knox's table must not be able to sign in with what stands there, and
-// a key that another version of knox would hash to it is none.
-func TestK12KnoxDigest(t *testing.T) {
+// Read access to the table of knox must not allow anyone to sign in with a stored digest. A key
+// must not match a digest that another version of knox computed.
+// Case K12.
+func TestKnoxDigestIsNoKey(t *testing.T) {
 	t.Parallel()
 	for table, version := range knoxTables {
 		db, lines := loaded(t, table), keysOf(t, table)
@@ -93,9 +95,10 @@ func TestK12KnoxDigest(t *testing.T) {
 	}
 }
 
-// K11: from a table of before 4.2 nothing is imported that could not work, and the
-// operator is told why.
-func TestK11KnoxSalted(t *testing.T) {
+// Salted digests of knox before 4.2 cannot be looked up. Run must refuse these rows with this
+// reason. Otherwise an administrator would expect their keys to work.
+// Case K11.
+func TestKnoxRefusesSaltedRows(t *testing.T) {
 	t.Parallel()
 	db, lines := loaded(t, "knox/knox41"), keysOf(t, "knox/knox41")
 	m := beside(t, db, tokenimport.KnoxFormat(tokenimport.Knox4, ""))
@@ -107,9 +110,10 @@ func TestK11KnoxSalted(t *testing.T) {
 	}
 }
 
-// Whoever names the wrong version must learn it from the import, not from clients; and an
-// upgrade of knox leaves rows behind that work nowhere.
-func TestK11KnoxOfAnotherVersion(t *testing.T) {
+// If an administrator configures the wrong version, Run must report it. Otherwise clients would get
+// 401 after the move. After an upgrade of knox, its table may also have rows of the old version.
+// Case K11.
+func TestKnoxRefusesRowsOfOtherVersion(t *testing.T) {
 	t.Parallel()
 	for table, version := range knoxTables {
 		db, lines := loaded(t, table), keysOf(t, table)
@@ -118,7 +122,7 @@ func TestK11KnoxOfAnotherVersion(t *testing.T) {
 		require.Equal(t, tokenimport.Report{Read: len(lines), Refused: len(lines)}, report)
 		require.Equal(t, map[tokenimport.Reason]int{tokenimport.ReasonVersion: len(lines) - 1, tokenimport.ReasonAlgorithm: 1}, reasons)
 
-		// A later knox may do without this column.
+		// A later version of knox may not have this column.
 		execute(t, db, "DROP INDEX knox_authtoken_token_key_8f4f7d47")
 		execute(t, db, "ALTER TABLE knox_authtoken DROP COLUMN token_key")
 		report, _ = imported(t, m, knox(db, version))
@@ -126,8 +130,9 @@ func TestK11KnoxOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// A model of the service's own may have another name, a column with names, and other users.
-func TestKnoxOptions(t *testing.T) {
+// A service may have its own token model with another table, a column for names, and another table
+// of users.
+func TestKnoxReadsCustomTables(t *testing.T) {
 	t.Parallel()
 	db := loaded(t, "knox/knox5")
 	for _, statement := range []string{
@@ -136,7 +141,7 @@ func TestKnoxOptions(t *testing.T) {
 		"ALTER TABLE people ADD COLUMN salt TEXT NOT NULL DEFAULT 'of its passwords'",
 		"UPDATE devices_token SET created = 'yesterday' WHERE user_id = 8 AND length(digest) = 128",
 		"UPDATE devices_token SET digest = upper(digest) WHERE user_id = 7",
-		"UPDATE devices_token SET expiry = '2126-01-02 03:04:05' WHERE user_id = 3", // as without USE_TZ
+		"UPDATE devices_token SET expiry = '2126-01-02 03:04:05' WHERE user_id = 3", // without a zone, as with USE_TZ = False
 	} {
 		execute(t, db, statement)
 	}

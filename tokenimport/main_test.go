@@ -38,7 +38,7 @@ func newManager(store tokenauth.Store) *tokenauth.Manager {
 	return must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}}))
 }
 
-// drfKey returns a key as DRF makes them, which no output may show.
+// drfKey returns a key in the form of DRF. The test run fails if its output contains the key.
 func drfKey(seed any) string {
 	sum := sha1.Sum([]byte(fmt.Sprint(seed)))
 	key := hex.EncodeToString(sum[:])
@@ -46,7 +46,8 @@ func drfKey(seed any) string {
 	return key
 }
 
-// run imports, and has all that it says searched for keys.
+// run calls tokenimport.Run, which must succeed. The report and the refusals must not contain a
+// key.
 func run(t testing.TB, m *tokenauth.Manager, s *tokenimport.Source, opts tokenimport.Options) (tokenimport.Report, []tokenimport.Refusal) {
 	t.Helper()
 	var refused []tokenimport.Refusal
@@ -59,14 +60,14 @@ func run(t testing.TB, m *tokenauth.Manager, s *tokenimport.Source, opts tokenim
 	return report, refused
 }
 
-// noted returns err, and has its text searched for keys.
+// noted returns err. The test run fails if the text of err contains a key.
 func noted(err error) error {
 	_, _ = fmt.Fprintf(&leak.Default, "%v %+v %#v", err, err, err)
 	return err
 }
 
-// A service has users and tokens in Django's tables, with fewer constraints. Users 1 to
-// 9 may sign in, 10 may not, and there are no others.
+// newDjango creates tables like those of Django, but with fewer constraints. Users 1 to 9 are
+// active, and user 10 is not. There are no other users.
 func newDjango(t testing.TB, db *sql.DB) {
 	t.Helper()
 	execute(t, db, `CREATE TABLE auth_user (id integer PRIMARY KEY, is_active bool NOT NULL)`)
@@ -83,7 +84,8 @@ func addToken(t testing.TB, db *sql.DB, key string, userID any, name any) {
 	execute(t, db, "INSERT INTO tokens_token (key, user_id, name, created) VALUES (?, ?, ?, ?)", key, userID, name, created)
 }
 
-// addTokens adds the keys of 0, 1 and so on, in turn of users 1 to 9.
+// addTokens adds n rows with the keys drfKey(0) to drfKey(n-1). The rows belong to users 1 to 9 in
+// turn.
 func addTokens(t testing.TB, db *sql.DB, n int, name func(i int) string) {
 	t.Helper()
 	tx, err := db.Begin()
@@ -95,7 +97,7 @@ func addTokens(t testing.TB, db *sql.DB, n int, name func(i int) string) {
 	require.NoError(t, tx.Commit())
 }
 
-// manyTokens are tokens with names, in newDjango's tables or the fixture's.
+// manyTokens are the options for tokens with names, in the tables of newDjango or of the fixture.
 var manyTokens = &tokenimport.DRFOptions{Table: "tokens_token", ID: "id", Name: "name"}
 
 func execute(t testing.TB, db *sql.DB, query string, args ...any) {
@@ -104,7 +106,7 @@ func execute(t testing.TB, db *sql.DB, query string, args ...any) {
 	require.NoError(t, err)
 }
 
-// userOf returns whose key it is, and "" for one that is refused.
+// userOf returns the user ID of a key, or the empty string if the key is refused.
 func userOf(t testing.TB, m *tokenauth.Manager, key string) string {
 	t.Helper()
 	token, err := m.Authenticate(t.Context(), key)
@@ -123,13 +125,13 @@ func namesOf(t testing.TB, m *tokenauth.Manager, userID string) (names []string)
 	return names
 }
 
-// A fixtureRow is what Django said of a token.
+// A fixtureRow describes a token in a fixture.
 type fixtureRow struct {
 	key, userID, name string
 	active            bool
 }
 
-// loadFixture fills db with what Django has written, and returns what that is.
+// loadFixture loads a fixture of testdata/drf into db, and returns its tokens.
 func loadFixture(t testing.TB, db *sql.DB, name string) (rows []fixtureRow) {
 	t.Helper()
 	statements, err := os.ReadFile(filepath.Join("testdata/drf", name+".sql"))

@@ -23,21 +23,21 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// A move is what one of the pages docs/moving-from-*.md describes. The code of the pages
-// stands in this file.
+// A move has the code and the data for one of the pages docs/moving-from-*.md. The pages show code
+// of this file.
 type move struct {
 	origin  string
 	db      *sql.DB
-	lines   []map[string]string // of the fixture
-	user    string              // the column in which they say whose a key is
+	lines   []map[string]string // lines of the fixture
+	user    string              // the column of lines with the user ID
 	service func(*guide, tokenauth.Store, *sql.DB) error
 	source  *tokenimport.Source
 	left    func(context.Context, *tokenauth.Manager) (tokenimport.Remainder, error)
-	forget  string   // a statement by which the other system deletes the first token
-	sql     []string // of the page
+	forget  string   // statement with which the other system deletes the first token
+	sql     []string // statements of the page
 }
 
-// A guide is what the first code of a page makes.
+// A guide has the results of the first code of a page.
 type guide struct {
 	tokens *tokenauth.Manager
 	auth   *tokenauth.Authenticator[*person]
@@ -80,7 +80,7 @@ func importAll(ctx context.Context, tokens *tokenauth.Manager, source *tokenimpo
 	return report, err
 }
 
-// walk does what the page says, in its order, and looks at each step at what clients get.
+// walk follows the steps of the page. After each step, it checks what clients get.
 func (m *move) walk(t *testing.T) {
 	ctx, db := t.Context(), m.db
 	stored := "SELECT count(*) FROM tokenauth_tokens"
@@ -101,20 +101,20 @@ func (m *move) walk(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, dry, report)
 	require.Equal(t, 200, statusOf(clients, "Token "+first["key"]))
-	execute(t, db, m.sql[0]) // the rehearsal is taken back
+	execute(t, db, m.sql[0]) // undoes the rehearsal
 	require.Equal(t, []string{"0"}, column(t, db, stored))
 
 	execute(t, db, m.forget)
 	first["accepted"] = "0"
 	if m.origin == "knox" {
-		execute(t, db, strings.Replace(m.sql[1], "2028-01-01", "2345-01-01", 1)) // a year that the test won't see
+		execute(t, db, strings.Replace(m.sql[1], "2028-01-01", "2345-01-01", 1)) // a year in which this test does not run
 	}
 	report, err = importAll(ctx, tokens, m.source)
 	require.NoError(t, err)
 	require.Equal(t, dry.Imported-1, report.Imported)
 	requireAnswers(t, clients, "Token", m.lines, m.user)
 
-	// One is rotated, and the others' time runs out.
+	// One key is rotated, and the other keys expire.
 	rotated := m.accepted()[0]
 	token, err := tokens.Authenticate(ctx, rotated["key"])
 	require.NoError(t, err)
@@ -132,16 +132,16 @@ func (m *move) walk(t *testing.T) {
 	} else {
 		soon := micros(time.Now().Add(time.Hour))
 		execute(t, db, regexp.MustCompile(`\d{16}`).ReplaceAllString(m.sql[1], soon))
-		requireAnswers(t, clients, "Token", m.lines, m.user) // until then
+		requireAnswers(t, clients, "Token", m.lines, m.user) // the keys have not expired yet
 		require.Equal(t, []string{strconv.Itoa(left.Tokens)}, column(t, db, stored+" WHERE generation = 0 AND expires_at <= "+soon))
 	}
-	execute(t, db, "UPDATE tokenauth_tokens SET expires_at = created_at WHERE generation = 0") // it has come
+	execute(t, db, "UPDATE tokenauth_tokens SET expires_at = created_at WHERE generation = 0") // the expiry has passed
 	left, err = m.left(ctx, tokens)
 	require.NoError(t, err)
 	require.Zero(t, left)
 
 	execute(t, db, m.sql[2])
-	tokens = must.Get(tokenauth.New(sqlite.NewStore(t, db, nil), "acme", nil)) // without the format
+	tokens = must.Get(tokenauth.New(sqlite.NewStore(t, db, nil), "acme", nil)) // does not accept keys of the other system
 	require.Equal(t, []string{"1"}, column(t, db, stored))
 	_, err = tokens.Authenticate(ctx, key.Reveal())
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func (m *move) walk(t *testing.T) {
 	require.NoError(t, tokens.Revoke(ctx, token.UserID, token.ID))
 	pruned, err := tokens.Prune(ctx, time.Now().Add(time.Hour))
 	require.NoError(t, err)
-	require.Equal(t, 1, pruned, "it is like any other now")
+	require.Equal(t, 1, pruned, "Prune must delete the imported token like any other token")
 }
 
 func (m *move) accepted() (lines []map[string]string) {
@@ -166,8 +166,9 @@ func (m *move) accepted() (lines []map[string]string) {
 
 func micros(t time.Time) string { return strconv.FormatInt(t.UnixMicro(), 10) }
 
-// Whoever moves from DRF does what the page says; it must work as it stands there.
-func TestMovingFromDRF(t *testing.T) {
+// The steps of docs/moving-from-drf.md must work as the page describes them.
+// Cases K10, K11.
+func TestMovingFromDRFWorksAsDocumented(t *testing.T) {
 	t.Parallel()
 	for fixture, table := range map[string]string{"drf/many_tokens": "tokens_token", "drf/stock_authtoken": "authtoken_token"} {
 		t.Run(table, func(t *testing.T) {
@@ -210,8 +211,9 @@ func (g *guide) afterDRF(store tokenauth.Store, db *sql.DB) error {
 	return err
 }
 
-// The same for knox.
-func TestMovingFromKnox(t *testing.T) {
+// The steps of docs/moving-from-knox.md must work as the page describes them.
+// Cases K10, K11.
+func TestMovingFromKnoxWorksAsDocumented(t *testing.T) {
 	t.Parallel()
 	db := loaded(t, "knox/knox5")
 	source := tokenimport.Knox(db, tokenauth.SQLite, tokenimport.Knox5, nil)
@@ -238,8 +240,9 @@ func TestMovingFromKnox(t *testing.T) {
 	m.walk(t)
 }
 
-// The same for Sanctum.
-func TestMovingFromSanctum(t *testing.T) {
+// The steps of docs/moving-from-sanctum.md must work as the page describes them.
+// Cases K10, K11.
+func TestMovingFromSanctumWorksAsDocumented(t *testing.T) {
 	t.Parallel()
 	db := loaded(t, "sanctum/sanctum")
 	source := tokenimport.Sanctum(db, tokenauth.SQLite, &tokenimport.SanctumOptions{
@@ -281,7 +284,7 @@ func TestMovingFromSanctum(t *testing.T) {
 	m.walk(t)
 }
 
-// pageSQL returns the statements of a page, in its order.
+// pageSQL returns the SQL statements of a page, in the order of the page.
 func pageSQL(t *testing.T, page string) (statements []string) {
 	t.Helper()
 	statements = blocksOf(t, page, "sql")

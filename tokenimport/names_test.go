@@ -14,9 +14,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// K11: names that tokens issued here have already. A client must not be turned away
-// because another one has its name.
-func TestK11NamesTakenHere(t *testing.T) {
+// If a token of the service already has the name of a row, Run must add a number to the name of the
+// row. The client of the row must not lose access.
+// Case K11.
+func TestRunNumbersTakenNames(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
@@ -39,9 +40,10 @@ func TestK11NamesTakenHere(t *testing.T) {
 	})
 }
 
-// K11: names that are taken while the import looks for free ones; and pages in which all
-// have one name, as where a system has none, must not take a statement for each row.
-func TestK11NamesTakenMeanwhile(t *testing.T) {
+// A user may take a name while Run looks for free names. Run must then try other names. If all rows
+// of a page have the same name, Run must still store the page with few statements.
+// Case K11.
+func TestRunNumbersNamesTakenMeanwhile(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -51,7 +53,7 @@ func TestK11NamesTakenMeanwhile(t *testing.T) {
 		store := tokenauthtest.NewStore(memory)
 		store.Intercept(func(ctx context.Context, method string, next func() error) error {
 			if n := store.Count("Create"); method == "Create" && n <= taken {
-				name := "laptop" // the one that the import is about to give to user 1
+				name := "laptop" // the name that Run has chosen for a token of user 1
 				if n > 1 {
 					name = fmt.Sprintf("laptop (%d)", n)
 				}

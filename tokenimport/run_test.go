@@ -19,9 +19,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// K11: a row that is not as it should be is told, with the reason, and stops no other;
-// none lets somebody sign in as another user.
-func TestK11Rows(t *testing.T) {
+// Run must report each refused row with the reason, and import the other rows. No key may sign in
+// another user.
+// Case K11.
+func TestRunReportsRefusedRows(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
@@ -68,7 +69,7 @@ func TestK11Rows(t *testing.T) {
 		require.Equal(t, want, refused)
 		tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 		require.NoError(t, err)
-		require.Empty(t, tokens, "a dry run has stored something")
+		require.Empty(t, tokens, "a dry run must store nothing")
 
 		report, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
 		require.Equal(t, want, refused)
@@ -88,9 +89,10 @@ func TestK11Rows(t *testing.T) {
 	})
 }
 
-// K11: an import is run again, for what came since. It must neither fail on what is
-// there nor bring back what was changed here.
-func TestK11Again(t *testing.T) {
+// An administrator repeats an import to add new rows. The second run must not fail on tokens that
+// exist. It must not restore a key that was rotated or revoked after the first run.
+// Case K11.
+func TestRunAgainImportsOnlyNewRows(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
@@ -118,7 +120,7 @@ func TestK11Again(t *testing.T) {
 		require.NoError(t, err)
 		_, err = m.Prune(t.Context(), time.Now())
 		require.NoError(t, err)
-		execute(t, db, "UPDATE auth_user SET is_active = id <> 1") // user 1 is switched off there, 10 on
+		execute(t, db, "UPDATE auth_user SET is_active = id <> 1") // deactivates user 1 and activates user 10
 		addToken(t, db, drfKey("new"), 2, "new")
 
 		require.Equal(t, tokenimport.Report{Read: 7, Imported: 2, Existing: 5}, again())
@@ -136,9 +138,10 @@ func numbered(i int) string { return fmt.Sprint("token ", i) }
 
 var errDown = errors.New("the database is down")
 
-// K11: the store fails in the middle, maybe after it has stored what it was given. The
-// report counts nothing that was not stored, and the next run completes it.
-func TestK11Interrupted(t *testing.T) {
+// If the store fails or the context ends during an import, the report must count only stored rows.
+// The next run must import the other rows.
+// Case K11.
+func TestRunContinuesAfterInterruption(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -171,8 +174,10 @@ func TestK11Interrupted(t *testing.T) {
 	}
 }
 
-// K11: the same where the answer is lost: nobody knows whether it was stored.
-func TestK11AnswerLost(t *testing.T) {
+// If the response of the database is lost, the rows may or may not be stored. The next run must
+// neither lose nor duplicate them.
+// Cases K11, F8.
+func TestRunContinuesAfterLostResponse(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -193,15 +198,15 @@ func TestK11AnswerLost(t *testing.T) {
 	require.Equal(t, tokenimport.Report{Read: 700, Existing: 700}, report)
 }
 
-// K11: two administrators start the import, or one starts it twice, while clients rotate
-// and revoke what it brings.
-func TestK11TwoAtOnce(t *testing.T) {
+// Two administrators may start the import at the same time. Each row must become one token.
+// Case K11.
+func TestConcurrentRunsImportEachRowOnce(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
 		newDjango(t, db)
 		const rows = 510
-		addTokens(t, db, rows, func(int) string { return "laptop" }) // so that each needs a number
+		addTokens(t, db, rows, func(int) string { return "laptop" }) // each token needs a number in its name
 		m := newManager(store)
 		var running sync.WaitGroup
 		for range 2 {
@@ -221,9 +226,10 @@ func TestK11TwoAtOnce(t *testing.T) {
 	})
 }
 
-// K11: another import has added a row since this one looked, and its token was rotated.
-// It is there, and must neither be refused nor come back.
-func TestK11RotatedMeanwhile(t *testing.T) {
+// A concurrent import may add a row first, and its user may rotate the token. Run must count the
+// row as existing, and must not restore the previous key.
+// Case K11.
+func TestRunLeavesTokenRotatedMeanwhile(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -249,9 +255,10 @@ func TestK11RotatedMeanwhile(t *testing.T) {
 	require.Len(t, namesOf(t, inner, "1"), 3)
 }
 
-// K12: who reads the new table, or the digests in it, must not be let in with what
-// stands there; nor a key whose digest another origin or a native token has.
-func TestK12StoredDigestIsNoKey(t *testing.T) {
+// Read access to the table must not allow anyone to sign in with a stored digest. A row must not
+// take over a key that a token of another origin has.
+// Case K12.
+func TestStoredDigestIsNoKey(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
@@ -272,8 +279,10 @@ func TestK12StoredDigestIsNoKey(t *testing.T) {
 	})
 }
 
-// An application with one database and one connection to it can move in, too.
-func TestOneConnection(t *testing.T) {
+// An application whose pool has only one connection must be able to import. Run must not query the
+// store while it reads rows.
+// Case F5.
+func TestRunNeedsOnlyOneConnection(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	db.SetMaxOpenConns(1)
@@ -288,9 +297,9 @@ func TestOneConnection(t *testing.T) {
 	require.Equal(t, progress[1], report)
 }
 
-// A scope that the service does not know would be found out at the first request that
-// needs it; a dry run tells before.
-func TestUnknownScope(t *testing.T) {
+// Run must refuse a scope that the service does not know, also in a dry run. Otherwise clients
+// would get status 403 after the move.
+func TestRunRefusesUnknownScope(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	newDjango(t, db)
@@ -307,9 +316,10 @@ func TestUnknownScope(t *testing.T) {
 	}
 }
 
-// Whoever drops the format too early locks clients out, and who counts what is over
-// never drops it. Of rotations it can tell nothing: their grace is known to who gave it.
-func TestRemaining(t *testing.T) {
+// Remaining must count the imported tokens whose original key still works. If the count is too low,
+// an administrator removes the format too early and locks clients out. Remaining cannot count
+// previous keys within their grace period.
+func TestRemainingCountsImportedKeys(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := newManager(store)
@@ -342,8 +352,20 @@ func TestRemaining(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, tokenimport.Remainder{Tokens: 596, LastUsedAt: used}, left)
 	})
+	failing := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	failing.Fail(errDown)
+	_, err := tokenimport.Remaining(t.Context(), newManager(failing), "drf")
+	require.ErrorIs(t, err, errDown)
+}
+
+// Remaining must also count the tokens after the first page of the list.
+func TestRemainingCountsAllPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("creates 21,000 tokens")
+	}
+	t.Parallel()
 	many := newManager(tokenauth.NewMemoryStore())
-	for i := range 21 { // more than a page of the list
+	for i := range 21 {
 		specs := make([]tokenauth.ImportSpec, 1_000)
 		for j := range specs {
 			name := fmt.Sprint("token ", 1_000*i+j)
@@ -355,9 +377,4 @@ func TestRemaining(t *testing.T) {
 	left, err := tokenimport.Remaining(t.Context(), many, "drf")
 	require.NoError(t, err)
 	require.Equal(t, 21_000, left.Tokens)
-
-	failing := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
-	failing.Fail(errDown)
-	_, err = tokenimport.Remaining(t.Context(), newManager(failing), "drf")
-	require.ErrorIs(t, err, errDown)
 }

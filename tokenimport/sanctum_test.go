@@ -16,7 +16,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// everyAbility is the rule of a service whose only scopes are these two.
+// everyAbility maps the abilities of Sanctum to the scopes of a service with two scopes.
 func everyAbility(ability string) ([]string, error) {
 	switch {
 	case ability == "*":
@@ -24,14 +24,14 @@ func everyAbility(ability string) ([]string, error) {
 	case strings.HasPrefix(ability, "orders:"):
 		return []string{ability}, nil
 	}
-	return nil, errors.New("an ability that is no scope here")
+	return nil, errors.New("an ability without a scope")
 }
 
 func sanctum(db *sql.DB, opts *tokenimport.SanctumOptions) *tokenimport.Source {
 	return tokenimport.Sanctum(db, tokenauth.SQLite, opts)
 }
 
-// acceptedHere turns the lines that are refused here, though Sanctum accepts them.
+// acceptedHere marks the lines that Sanctum accepts but everyAbility does not as not accepted.
 func acceptedHere(lines []map[string]string) []map[string]string {
 	for _, line := range lines {
 		if line["note"] == "odd abilities" || line["note"] == "another tokenable" {
@@ -41,9 +41,10 @@ func acceptedHere(lines []map[string]string) []map[string]string {
 	return lines
 }
 
-// K10: every key of a user that Sanctum itself accepts works here, of each version, with the
-// ID and without, and may do what it may there.
-func TestK10Sanctum(t *testing.T) {
+// Each key that Sanctum accepts for a user must sign in the same user as before, with the ID and
+// without it. The key must have the same permissions as before.
+// Cases K10, K11.
+func TestSanctumKeysKeepWorking(t *testing.T) {
 	t.Parallel()
 	db, lines := loaded(t, "sanctum/sanctum"), acceptedHere(keysOf(t, "sanctum/sanctum"))
 	m := beside(t, db, tokenimport.DRFFormat(), tokenimport.KnoxFormat(tokenimport.Knox5, ""), tokenimport.SanctumFormat("acme_"))
@@ -51,10 +52,10 @@ func TestK10Sanctum(t *testing.T) {
 	report, reasons := imported(t, m, source)
 	rows := len(lines) - count(lines, map[string]string{"note": "without id"})
 	require.Equal(t, map[tokenimport.Reason]int{
-		tokenimport.ReasonNoUser:           count(lines, map[string]string{"name": "gone"}),
-		tokenimport.ReasonExpired:          count(lines, map[string]string{"note": "expired"}),
-		tokenimport.ReasonTokenable:        count(lines, map[string]string{"note": "another tokenable"}),
-		"an ability that is no scope here": count(lines, map[string]string{"note": "odd abilities"}),
+		tokenimport.ReasonNoUser:     count(lines, map[string]string{"name": "gone"}),
+		tokenimport.ReasonExpired:    count(lines, map[string]string{"note": "expired"}),
+		tokenimport.ReasonTokenable:  count(lines, map[string]string{"note": "another tokenable"}),
+		"an ability without a scope": count(lines, map[string]string{"note": "odd abilities"}),
 	}, reasons)
 	require.Equal(t, tokenimport.Report{Read: rows, Imported: rows - report.Refused, Refused: report.Refused}, report)
 
@@ -83,9 +84,10 @@ func TestK10Sanctum(t *testing.T) {
 	require.Equal(t, tokenimport.Report{Read: rows, Existing: report.Imported, Refused: report.Refused}, again)
 }
 
-// K10: the right ID opens nothing with a wrong secret, nor with another's; what the row
-// stores opens nothing either (K12). The ID alone decides nothing.
-func TestK10SanctumWrongSecret(t *testing.T) {
+// The ID in a key of Sanctum must not replace the secret. A correct ID with a wrong secret must be
+// refused, and so must a stored digest.
+// Cases K10, K12.
+func TestSanctumIDDoesNotReplaceSecret(t *testing.T) {
 	t.Parallel()
 	db, lines := loaded(t, "sanctum/sanctum"), keysOf(t, "sanctum/sanctum")
 	m := beside(t, db, tokenimport.SanctumFormat(""))
@@ -103,7 +105,7 @@ func TestK10SanctumWrongSecret(t *testing.T) {
 	_, bobs, _ := strings.Cut(bob["key"], "|")
 	status, user := answer(h, "Bearer "+alice["id"]+"|"+bobs)
 	require.Equal(t, 200, status)
-	require.Equal(t, "2", user, "the key's user, whatever the ID says")
+	require.Equal(t, "2", user, "the secret decides, not the ID")
 	for _, digest := range column(t, db, "SELECT token FROM personal_access_tokens") {
 		for _, key := range []string{digest, "1|" + digest, "1|" + digest[:40], digest[:40], digest[:48]} {
 			require.Equal(t, 401, statusOf(h, "Bearer "+key))
@@ -111,9 +113,10 @@ func TestK10SanctumWrongSecret(t *testing.T) {
 	}
 }
 
-// K12: whoever can write into Sanctum's table must not get in with a key of this library's
-// form, nor take another's over.
-func TestK12SanctumPlantedKey(t *testing.T) {
+// An attacker with write access to the table of Sanctum may plant the digest of a native key. The
+// import must neither accept such a key nor move it to another user.
+// Case K12.
+func TestSanctumPlantedDigestOpensNoAccount(t *testing.T) {
 	t.Parallel()
 	db := loaded(t, "sanctum/sanctum")
 	m := beside(t, db, tokenimport.SanctumFormat(""))
@@ -137,9 +140,10 @@ func TestK12SanctumPlantedKey(t *testing.T) {
 	}
 }
 
-// "*" is everything that Sanctum will ever know. It must not become anything here that
-// nobody has said.
-func TestSanctumWildcardNeedsARule(t *testing.T) {
+// The ability "*" allows everything in Sanctum. Run must refuse it unless the options define its
+// scopes.
+// Case P3.
+func TestSanctumWildcardNeedsRule(t *testing.T) {
 	t.Parallel()
 	db, lines := loaded(t, "sanctum/sanctum"), keysOf(t, "sanctum/sanctum")
 	execute(t, db, `UPDATE personal_access_tokens SET abilities = '["*"]' WHERE id = 2`)
@@ -153,8 +157,9 @@ func TestSanctumWildcardNeedsARule(t *testing.T) {
 	require.Equal(t, 200, statusOf(protected(m, "orders:write"), "Bearer "+lines[3]["key"]))
 }
 
-// Before version 3 the table has no column for expiries.
-func TestSanctum2(t *testing.T) {
+// The table of Sanctum 2 has no column for the expiry. A column of the same name in the table of
+// users must not be read instead.
+func TestSanctumReadsTableWithoutExpiry(t *testing.T) {
 	t.Parallel()
 	db := loaded(t, "sanctum/sanctum")
 	execute(t, db, "DELETE FROM personal_access_tokens WHERE id <> 2")
@@ -166,8 +171,9 @@ func TestSanctum2(t *testing.T) {
 	require.Zero(t, tokensOf(t, m, "1")[0].ExpiresAt)
 }
 
-// A team with the number of a user must not become that user.
-func TestSanctumTokenables(t *testing.T) {
+// A team and a user may have the same ID. The token of the team must not sign in the user.
+// Case K11.
+func TestSanctumTokenOfTeamIsNotOfUser(t *testing.T) {
 	t.Parallel()
 	db, lines := loaded(t, "sanctum/sanctum"), keysOf(t, "sanctum/sanctum")
 	execute(t, db, "CREATE TABLE teams (uid INTEGER PRIMARY KEY)")
@@ -189,12 +195,14 @@ func TestSanctumTokenables(t *testing.T) {
 	}
 }
 
-// What a row says that is odd: a token must neither live longer nor do more than it did.
-func TestK11SanctumRows(t *testing.T) {
+// A row may have odd times or odd abilities. The imported token must neither live longer nor allow
+// more than in Sanctum.
+// Case K11.
+func TestSanctumRowsKeepExpiryAndAbilities(t *testing.T) {
 	t.Parallel()
 	berlin := time.FixedZone("CEST", 2*60*60)
 	for name, c := range map[string]struct {
-		set     string // of the row with the ID 2
+		set     string // assignments of an UPDATE of the row with the ID 2
 		opts    tokenimport.SanctumOptions
 		refused tokenimport.Reason
 		expires string

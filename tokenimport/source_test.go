@@ -16,8 +16,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A time that is misread lets an expired key in again, or shows a wrong age.
-func TestTimeOf(t *testing.T) {
+// timeOf must read the times of each database. A misread time would accept an expired key or show a
+// wrong age.
+// Case K11.
+func TestTimeOfReadsTimesOfDatabases(t *testing.T) {
 	t.Parallel()
 	want := time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 	for name, v := range map[string]any{
@@ -49,8 +51,8 @@ func TestTimeOf(t *testing.T) {
 	}
 }
 
-// What can't be read as active is not.
-func TestIsTrue(t *testing.T) {
+// isTrue must treat every unknown value as false, so that only active users keep their keys.
+func TestIsTrueRefusesUnknownValues(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{true, int64(1), "1", "true", "t"} {
 		require.True(t, isTrue(v), "%T %v", v, v)
@@ -60,7 +62,7 @@ func TestIsTrue(t *testing.T) {
 	}
 }
 
-// newTestSource returns a source of numbers, each of which f makes a row of.
+// newTestSource returns a source with the keys 0 to n-1. The function f returns the row for a key.
 func newTestSource(t *testing.T, n int, f func(i int) row) *Source {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "app.db"))
@@ -91,8 +93,10 @@ func refusals(t *testing.T, m *tokenauth.Manager, s *Source, opts Options) (Repo
 	return report, refused
 }
 
-// K11: what has expired there must not take a name here; what ends later does so here too.
-func TestK11Expired(t *testing.T) {
+// Run must not import an expired key, because its token would only occupy a name. A key with a
+// later expiry must keep that expiry.
+// Case K11.
+func TestRunRefusesExpiredRows(t *testing.T) {
 	t.Parallel()
 	s := newTestSource(t, 4, func(i int) row {
 		r := row{label: fmt.Sprint("n=", i), spec: spec(i)}
@@ -112,12 +116,13 @@ func TestK11Expired(t *testing.T) {
 	for _, token := range tokens {
 		require.Equal(t, token.Name == "token 3", token.ExpiresAt.Equal(noon.Add(time.Microsecond)))
 	}
-	report, _ = refusals(t, m, s, Options{}) // has expired since, and is still there
+	report, _ = refusals(t, m, s, Options{}) // the token has expired since, but still exists
 	require.Equal(t, Report{Read: 4, Existing: 2, Refused: 2}, report)
 }
 
-// K11: one row that the Manager does not take keeps none of its page out.
-func TestK11InvalidSpec(t *testing.T) {
+// If the Manager refuses one row, Run must import the other rows of the page.
+// Case K11.
+func TestInvalidRowDoesNotStopItsPage(t *testing.T) {
 	t.Parallel()
 	const rows = 1010
 	s := newTestSource(t, rows, func(i int) row {
@@ -138,14 +143,14 @@ func TestK11InvalidSpec(t *testing.T) {
 	_, refused := refusals(t, m, s, Options{DryRun: true})
 	require.Equal(t, want, refused)
 	report, refused := refusals(t, m, s, Options{})
-	want["n=9"], want["n=514"] = hint, hint // no source makes such a one
+	want["n=9"], want["n=514"] = hint, hint // a dry run does not detect them, and no source returns such a hint
 	require.Equal(t, want, refused)
 	require.Equal(t, Report{Read: rows, Imported: rows - 6, Refused: 6}, report)
 }
 
-// Thousands of tokens of one user may have one name, as those that knox makes at each
-// login: an import that tried all numbers for each would take hours.
-func TestNumbersAreNotTriedAgain(t *testing.T) {
+// A user may have thousands of tokens of one name, because a client of knox gets a new token at
+// each login. An import that tried all numbers for each token would take hours.
+func TestNameNumbersAreNotTriedAgain(t *testing.T) {
 	all := namesOf([]tokenauth.Token{{Name: "laptop"}, {Name: "laptop (3)"}})
 	require.Equal(t, "laptop (2)", all.take("laptop"))
 	require.Equal(t, "laptop (4)", all.take("laptop"))
@@ -157,9 +162,10 @@ func TestNumbersAreNotTriedAgain(t *testing.T) {
 	require.Less(t, testing.AllocsPerRun(100, func() { all.take("laptop") }), 20.0) // which forbids parallel tests
 }
 
-// K11: somebody takes each name before it can be given: the row is refused, the others
-// are not, and the run ends.
-func TestK11NameTakenAgain(t *testing.T) {
+// If another client takes each name that Run chooses for a row, Run must refuse only this row and
+// must end.
+// Case K11.
+func TestRunRefusesRowWhoseNamesAreTaken(t *testing.T) {
 	t.Parallel()
 	s := newTestSource(t, 5, func(i int) row {
 		r := row{label: fmt.Sprint("n=", i), spec: spec(i)}
@@ -172,7 +178,7 @@ func TestK11NameTakenAgain(t *testing.T) {
 	store := tokenauthtest.NewStore(memory)
 	store.Intercept(func(ctx context.Context, method string, next func() error) error {
 		if method == "Create" {
-			name := taken.take("token 3") // the name that the import is about to use
+			name := taken.take("token 3") // the name that Run has chosen
 			rival := tokenauth.Token{ID: name, UserID: "u", Name: name, CreatedAt: time.Now()}
 			if err := memory.Create(ctx, tokenauth.Record{Token: rival, Digest: tokenauth.DigestOf(name)}); err != nil {
 				return err
@@ -185,9 +191,9 @@ func TestK11NameTakenAgain(t *testing.T) {
 	require.Equal(t, Report{Read: 5, Imported: 4, Refused: 1}, report)
 }
 
-// A column that tells no rows apart would have some left out, or the same page come for
-// ever: SQLite takes NULL as a primary key, and bytes as text.
-func TestAmbiguousKeys(t *testing.T) {
+// Run must refuse a key column with duplicate or NULL values. Otherwise Run would omit rows or read
+// the same page forever. SQLite allows NULL in a primary key, and bytes in a text column.
+func TestRunRefusesAmbiguousKeyColumn(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]string{
 		"twice": "n / 2",
