@@ -49,6 +49,10 @@ func TestFormatsRecognizeKeysBeforeQuery(t *testing.T) {
 		"knox 5 with a prefix": {tokenimport.KnoxFormat(tokenimport.Knox5, "acme-"), []string{someHex, "acme-" + someHex}, []string{
 			"acme-", "acme-" + someHex[1:], "acme_" + someHex, "acme-acme-" + someHex, "ACME-" + someHex,
 		}},
+		// A key from before the prefix was set may begin with the prefix by chance.
+		"knox 5 with a prefix of digits": {tokenimport.KnoxFormat(tokenimport.Knox5, "0"), []string{someHex, "0" + someHex}, []string{
+			"0", "1" + someHex,
+		}},
 		"sanctum": {tokenimport.SanctumFormat(""), []string{
 			sanctumsOwn, withCheck, "12|" + someSecret, someSecret, someSecret + someSecret, "1|" + someSecret + someSecret,
 			"9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d|" + withCheck, "01ARZ3NDEKTSV4RRFFQ69G5FAV|" + withCheck,

@@ -148,6 +148,35 @@ func TestInvalidRowDoesNotStopItsPage(t *testing.T) {
 	require.Equal(t, Report{Read: rows, Imported: rows - 6, Refused: 6}, report)
 }
 
+// A listCounter is a Store that counts the records that its List returns.
+type listCounter struct {
+	tokenauth.Store
+	listed int
+}
+
+func (s *listCounter) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	records, err := s.Store.List(ctx, q)
+	s.listed += len(records)
+	return records, err
+}
+
+// A page of the source may have only rows without a key. Run must then load no token. Otherwise it
+// would load the whole table for each such page, and an import of a large service would exhaust the
+// memory.
+func TestRefusedPageLoadsNoTokens(t *testing.T) {
+	t.Parallel()
+	store := &listCounter{Store: tokenauth.NewMemoryStore()}
+	m := must.Get(tokenauth.New(store, "acme", nil))
+	_, err := m.Import(t.Context(), spec(0), spec(1), spec(2))
+	require.NoError(t, err)
+	store.listed = 0
+	s := newTestSource(t, pageSize+1, func(int) row { return row{refused: ReasonMalformed} })
+	report, err := Run(t.Context(), m, s, nil)
+	require.NoError(t, err)
+	require.Equal(t, Report{Read: pageSize + 1, Refused: pageSize + 1}, report)
+	require.Zero(t, store.listed, "records that List returned")
+}
+
 // A user may have thousands of tokens of one name, because a client of knox gets a new token at
 // each login. An import that tried all numbers for each token would take hours.
 func TestNameNumbersAreNotTriedAgain(t *testing.T) {
