@@ -16,12 +16,12 @@ import (
 
 // This file tests that changes made through the cache are visible immediately.
 
-// changeTime is the time at which the changes of changes are made. The record that
-// newCacheWithLaptop creates is live then.
+// changeTime is the time of the calls in changes. The record of newCacheWithLaptop is live and not
+// expired at that time.
 var changeTime = start.Add(time.Minute)
 
-// changes has a call of each method that changes or deletes an existing record. Each call changes
-// the record that newCacheWithLaptop creates.
+// changes has, by method name, a call of each method that changes or deletes an existing record.
+// Each call changes or deletes the record of newCacheWithLaptop.
 var changes = map[string]func(s tokenauth.Store) error{
 	"Update": func(s tokenauth.Store) error {
 		return s.Update(ctx, "u", "laptop", tokenauth.Patch{Name: new("desktop")}, changeTime)
@@ -137,9 +137,9 @@ func TestNewKeyIsFoundImmediately(t *testing.T) {
 	})
 }
 
-// A token has two cached keys while its previous key is in the grace period. Revoke must evict both,
-// even if the cache evicted one of them before. Otherwise the other key would work for another
-// MaxStale.
+// A token has two cached keys while its previous key is in the grace period. Revoke must evict
+// both, even if the cache evicted one of them before. Otherwise the other key would work for
+// another MaxStale.
 // Cases C2, E13.
 func TestRevokeEvictsTheRemainingKeyOfToken(t *testing.T) {
 	t.Parallel()
