@@ -1,7 +1,6 @@
 package tokenapi_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,15 +17,11 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-func newAuthWith(m *tokenauth.Manager, o tokenauth.AuthenticatorOptions) *tokenauth.Authenticator[string] {
-	return must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, &o))
-}
-
 // The challenges of the API have the realm and the schemes of the Authenticator. Finding B9.
 func TestChallengesAreThoseOfTheAuthenticator(t *testing.T) {
 	t.Parallel()
 	kit := tokenauthtest.New(t, nil)
-	auth := newAuthWith(kit.Manager, tokenauth.AuthenticatorOptions{Realm: "acme", Schemes: []string{"Token", "Key"}})
+	auth := newAuth(kit.Manager, &tokenauth.AuthenticatorOptions{Realm: "acme", Schemes: []string{"Token", "Key"}})
 	h := http.StripPrefix("/api", must.Get(tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: manageScope})))
 	key := "Token " + kit.Issue("ada").Reveal()
 	for _, c := range []struct {
@@ -59,7 +54,7 @@ func TestChallengesAreThoseOfTheAuthenticator(t *testing.T) {
 func TestErrorHandlerOfTheAuthenticatorWritesAllErrors(t *testing.T) {
 	t.Parallel()
 	kit := tokenauthtest.New(t, nil)
-	auth := newAuthWith(kit.Manager, tokenauth.AuthenticatorOptions{
+	auth := newAuth(kit.Manager, &tokenauth.AuthenticatorOptions{
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			w.WriteHeader(tokenauth.StatusCode(err))
 			_, _ = fmt.Fprint(w, "handled")
@@ -127,7 +122,7 @@ func TestIdentityOfAnotherAuthenticatorDoesNotCount(t *testing.T) {
 	t.Parallel()
 	customers, partners := newService(t, nil, tokenapi.Options{}), tokenauthtest.New(t, nil)
 	_, made := customers.issue(t, tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{manageScope}})
-	partnerAuth := newAuthWith(partners.Manager, tokenauth.AuthenticatorOptions{KeyHeader: "X-Partner-Key", KeyHeaderOnly: true})
+	partnerAuth := newAuth(partners.Manager, &tokenauth.AuthenticatorOptions{KeyHeader: "X-Partner-Key", KeyHeaderOnly: true})
 	partnerKey := partners.Issue("42", manageScope).Reveal()
 	byHeader := header{"X-Partner-Key", partnerKey}
 
@@ -147,7 +142,7 @@ func TestIdentityOfAnotherAuthenticatorDoesNotCount(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, send(t, api, "GET", "/api/tokens", "", with(partnerKey), as("42")).Code)
 
 	// The API also ignores the identity of a second Authenticator of the same Manager.
-	second := newAuthWith(customers.Manager, tokenauth.AuthenticatorOptions{KeyHeader: "X-Key", KeyHeaderOnly: true})
+	second := newAuth(customers.Manager, &tokenauth.AuthenticatorOptions{KeyHeader: "X-Key", KeyHeaderOnly: true})
 	key, _ := customers.issue(t, tokenauth.Spec{UserID: "42", Name: "phone", Scopes: []string{manageScope}})
 	require.Equal(t, http.StatusUnauthorized, send(t, second.Require(api), "GET", "/api/tokens", "", header{"X-Key", key}).Code)
 
@@ -177,7 +172,7 @@ func TestAPIBehindItsOwnAuthenticator(t *testing.T) {
 	t.Parallel()
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	m := must.Get(tokenauth.New(store, "acme", nil))
-	auth := newAuth(m)
+	auth := newAuth(m, nil)
 	key, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{manageScope}})
 	require.NoError(t, err)
 	api := http.StripPrefix("/api", must.Get(tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: manageScope})))

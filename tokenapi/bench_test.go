@@ -36,7 +36,7 @@ func BenchmarkList(b *testing.B) {
 				last = t.Cursor()
 			}
 		}
-		api := must.Get(tokenapi.New(newAuth(m), func(*http.Request) (string, error) { return "ada", nil }, nil))
+		api := must.Get(tokenapi.New(newAuth(m, nil), func(*http.Request) (string, error) { return "ada", nil }, nil))
 		for name, after := range map[string]tokenauth.Cursor{"first": {}, "last": last} {
 			if name == "last" && after.ID == "" {
 				continue // the only page is both the first and the last page

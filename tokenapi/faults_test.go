@@ -1,7 +1,6 @@
 package tokenapi_test
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
@@ -49,25 +49,12 @@ func TestStoreFailureIs503(t *testing.T) {
 	}
 }
 
-// newCrowdedStore returns a store whose Create always returns ErrSlotTaken, as if a concurrent
-// request had always taken the slot first.
-func newCrowdedStore() *tokenauthtest.Store {
-	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
-	store.Intercept(func(_ context.Context, method string, next func() error) error {
-		if method == "Create" {
-			return tokenauth.ErrSlotTaken
-		}
-		return next()
-	})
-	return store
-}
-
 // If Create always conflicts with other requests, the response must name other changes as a
 // possible cause, not only an expired token.
 func TestOtherChangesCameFirst(t *testing.T) {
 	t.Parallel()
-	m := must.Get(tokenauth.New(newCrowdedStore(), "acme", nil))
-	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m), signedIn, nil)))
+	m := must.Get(tokenauth.New(apitest.NewCrowdedStore(), "acme", nil))
+	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m, nil), signedIn, nil)))
 	w := send(t, h, "POST", "/api/tokens", `{"name":"x"}`, as("ada"))
 	require.Equal(t, http.StatusConflict, w.Code)
 	require.Contains(t, w.Body.String(), "other changes came first")
@@ -80,9 +67,9 @@ func TestErrorOfUserIDIsNeverAnAnswer(t *testing.T) {
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	for _, cause := range []error{tokenauth.ErrNotFound, tokenauth.ErrNoKey, tokenauth.ErrNoUser, tokenauth.ErrInsufficientScope} {
 		err := errors.Join(errInternal, cause)
-		users := must.Get(tokenapi.New(newAuth(m), func(*http.Request) (string, error) { return "", err }, nil))
+		users := must.Get(tokenapi.New(newAuth(m, nil), func(*http.Request) (string, error) { return "", err }, nil))
 		require.Equal(t, http.StatusServiceUnavailable, send(t, http.StripPrefix("/api", users), "GET", "/api/tokens", "").Code)
-		staff := must.Get(tokenapi.NewStaff(newAuth(m), func(*http.Request) (bool, error) { return false, err }, nil))
+		staff := must.Get(tokenapi.NewStaff(newAuth(m, nil), func(*http.Request) (bool, error) { return false, err }, nil))
 		require.Equal(t, http.StatusServiceUnavailable, send(t, http.StripPrefix("/staff", staff), "GET", "/staff/tokens", "").Code)
 	}
 }
@@ -90,7 +77,7 @@ func TestErrorOfUserIDIsNeverAnAnswer(t *testing.T) {
 // A nil argument is a mistake in the program, so constructors panic.
 func TestConstructorsPanicOnMistakes(t *testing.T) {
 	t.Parallel()
-	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)))
+	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)), nil)
 	isStaff := func(*http.Request) (bool, error) { return true, nil }
 	var none *tokenauth.Authenticator[string]
 	for name, f := range map[string]func(){
@@ -107,7 +94,7 @@ func TestConstructorsPanicOnMistakes(t *testing.T) {
 func TestConstructorsReturnErrorsForBadOptions(t *testing.T) {
 	t.Parallel()
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a"}}))
-	auth := newAuth(m)
+	auth := newAuth(m, nil)
 	for _, scope := range []string{"a b", "b", `a"`, "é"} { // malformed, or not a scope of the Manager
 		h, err := tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: scope})
 		require.ErrorContains(t, err, "Options.ManageScope", scope)
@@ -125,7 +112,7 @@ func TestConstructorsCopyOptions(t *testing.T) {
 	t.Parallel()
 	opts := &tokenapi.Options{}
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
-	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m), signedIn, opts)))
+	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m, nil), signedIn, opts)))
 	key, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "ada", Name: "x", Scopes: []string{manageScope}})
 	require.NoError(t, err)
 	opts.ManageScope = manageScope
@@ -145,7 +132,7 @@ func TestStoreCalls(t *testing.T) {
 	}
 	own, ownTarget := issue("own", manageScope)
 	_, one := issue("laptop")
-	api := must.Get(tokenapi.New(newAuth(m), signedIn, &tokenapi.Options{ManageScope: manageScope}))
+	api := must.Get(tokenapi.New(newAuth(m, nil), signedIn, &tokenapi.Options{ManageScope: manageScope}))
 	h := http.StripPrefix("/api", api)
 	session, byKey := as("ada"), with(own)
 	for _, c := range []struct {
@@ -192,6 +179,6 @@ func TestTimeThatJSONCannotHold(t *testing.T) {
 	require.NoError(t, store.Create(t.Context(), tokenauth.Record{Token: tokenauth.Token{
 		ID: "ID", UserID: "ada", Name: "x", CreatedAt: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC),
 	}}))
-	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(must.Get(tokenauth.New(store, "acme", nil))), signedIn, nil)))
+	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(must.Get(tokenauth.New(store, "acme", nil)), nil), signedIn, nil)))
 	require.Equal(t, http.StatusServiceUnavailable, send(t, h, "GET", "/api/tokens", "", as("ada")).Code)
 }

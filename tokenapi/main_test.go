@@ -26,6 +26,7 @@ type (
 
 var (
 	errInternal = apitest.ErrInternal
+	newAuth     = apitest.NewAuth
 	signedIn    = apitest.SignedIn
 	as          = apitest.As
 	with        = apitest.With
@@ -37,11 +38,6 @@ var (
 func decode[T any](t testing.TB, w *httptest.ResponseRecorder) T {
 	t.Helper()
 	return apitest.Decode[T](t, w)
-}
-
-// newAuth returns an Authenticator whose users are strings: the user IDs.
-func newAuth(m *tokenauth.Manager) *tokenauth.Authenticator[string] {
-	return must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))
 }
 
 // A service serves the handler of New at /api and the handler of NewStaff at /staff. A request
@@ -60,7 +56,7 @@ const manageScope = "tokens:manage"
 func newService(t testing.TB, managerOpts *tokenauth.Options, opts tokenapi.Options) *service {
 	t.Helper()
 	s := &service{Kit: tokenauthtest.New(t, managerOpts), mux: http.NewServeMux()}
-	s.auth = newAuth(s.Manager)
+	s.auth = newAuth(s.Manager, nil)
 	opts.OnError = func(_ *http.Request, err error) { s.logged = append(s.logged, err) }
 	s.mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(s.auth, signedIn, &opts))))
 	opts.ManageScope = ""

@@ -97,7 +97,7 @@ func TestA14_PagesOnSQLite(t *testing.T) {
 		require.NoError(t, err)
 	}
 	s := &service{mux: http.NewServeMux()}
-	s.mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m), signedIn, nil))))
+	s.mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m, nil), signedIn, nil))))
 	all, pages := collect(t, s, "/api/tokens?limit=2", as("ada"))
 	require.Len(t, all, 5)
 	require.Equal(t, 3, pages)

@@ -85,24 +85,11 @@ func TestStoreCalls(t *testing.T) {
 	}
 }
 
-// newCrowdedStore returns a store whose Create always returns ErrSlotTaken, as if a concurrent
-// request had always taken the slot first.
-func newCrowdedStore() *tokenauthtest.Store {
-	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
-	store.Intercept(func(_ context.Context, method string, next func() error) error {
-		if method == "Create" {
-			return tokenauth.ErrSlotTaken
-		}
-		return next()
-	})
-	return store
-}
-
 // If Create always conflicts with other requests, the response to a login must name other changes
 // as a possible cause, not only an expired token.
 func TestOtherChangesCameFirst(t *testing.T) {
 	t.Parallel()
-	h := newLogin(must.Get(tokenauth.New(newCrowdedStore(), "acme", nil)), right, nil)
+	h := newLogin(must.Get(tokenauth.New(apitest.NewCrowdedStore(), "acme", nil)), right, nil)
 	w := send(t, h, "POST", "/api/login", `{"username":"ada","password":"right"}`)
 	require.Equal(t, http.StatusConflict, w.Code)
 	require.Contains(t, w.Body.String(), "other changes came first")

@@ -29,6 +29,7 @@ type (
 
 var (
 	errInternal = apitest.ErrInternal
+	newAuth     = apitest.NewAuth
 	send        = apitest.Send
 	keyIn       = apitest.KeyIn
 	field       = apitest.Field
@@ -45,10 +46,6 @@ type check = func(ctx context.Context, username, password string) (string, error
 // newLogin returns a login endpoint that issues tokens of m.
 func newLogin(m *tokenauth.Manager, c check, opts *tokenlogin.Options) http.Handler {
 	return must.Get(tokenlogin.New(newAuth(m, nil), c, opts))
-}
-
-func newAuth(m *tokenauth.Manager, opts *tokenauth.AuthenticatorOptions) *tokenauth.Authenticator[string] {
-	return must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, opts))
 }
 
 // A loginService serves the login endpoint at /api/login. Its users are ada, bob, oscar and all

@@ -1,7 +1,6 @@
 package apitest
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"mime"
@@ -29,9 +28,8 @@ type Object = map[string]any
 // Document returns the OpenAPI document that package tokenapi serves.
 var Document = sync.OnceValue(func() (doc Object) {
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
-	auth := must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))
 	w := httptest.NewRecorder()
-	must.Get(tokenapi.New(auth, SignedIn, nil)).ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
+	must.Get(tokenapi.New(NewAuth(m, nil), SignedIn, nil)).ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
 	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
 		panic(err)
 	}
