@@ -18,8 +18,9 @@ import (
 )
 
 // Only the responses to create and rotate may contain the key. Otherwise a key could be read again
-// later. Case A1.
-func TestA1_OnlyCreateAndRotateAnswerWithTheKey(t *testing.T) {
+// later.
+// Case A1.
+func TestOnlyCreateAndRotateReturnKey(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	ada := as("ada")
@@ -67,8 +68,9 @@ func TestA1_OnlyCreateAndRotateAnswerWithTheKey(t *testing.T) {
 }
 
 // Responses must contain the JSON of tokenauth.Token, and no other data of the store, such as
-// digests. Case A2.
-func TestA2_AnswersHoldNoInternals(t *testing.T) {
+// digests.
+// Case A2.
+func TestResponsesContainNoInternals(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "user-0042", Name: "laptop"})
@@ -82,8 +84,9 @@ func TestA2_AnswersHoldNoInternals(t *testing.T) {
 }
 
 // The response for another user's token must be the same as for a token that does not exist.
-// Otherwise it would reveal that the ID exists. Case A3.
-func TestA3_AnotherUsersTokenIsNotFound(t *testing.T) {
+// Otherwise it would reveal that the ID exists.
+// Case A3.
+func TestTokenOfAnotherUserIsNotFound(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -106,7 +109,7 @@ func TestA3_AnotherUsersTokenIsNotFound(t *testing.T) {
 
 // The routes of /tokens must refuse a request without a signed-in user before they read its body.
 // Case A4.
-func TestA4_WithoutSignInNothingIsServed(t *testing.T) {
+func TestTokenRoutesRequireSignIn(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{manageScope}})
@@ -129,8 +132,9 @@ func TestA4_WithoutSignInNothingIsServed(t *testing.T) {
 	require.ErrorIs(t, s.logged[0], errInternal)
 }
 
-// A request for a name that another token of the user has must get 409. Case A9.
-func TestA9_TakenNameIsAConflict(t *testing.T) {
+// A request for a name that another token of the user has must get 409.
+// Case A9.
+func TestTakenNameIsConflict(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{MaxPerUser: 2}, tokenapi.Options{})
 	s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -153,8 +157,9 @@ func TestA9_TakenNameIsAConflict(t *testing.T) {
 }
 
 // Browsers send cookies even with requests from pages of another origin. Such a page must not be
-// able to change tokens. Case A12.
-func TestA12_OtherOriginsAreRefused(t *testing.T) {
+// able to change tokens.
+// Case A12.
+func TestCrossOriginRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "app"})
@@ -180,9 +185,9 @@ func TestA12_OtherOriginsAreRefused(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, w.Code, "a cross-origin request with a key is accepted, because browsers do not add keys")
 }
 
-// A client that lost a response repeats its request. The repeated request must change nothing. Case
-// A13.
-func TestA13_DeleteCanBeRepeated(t *testing.T) {
+// A client that lost a response repeats its request. The repeated request must change nothing.
+// Case A13.
+func TestDeleteCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})

@@ -17,8 +17,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// The challenges of the API have the realm and the schemes of the Authenticator. Finding B9.
-func TestChallengesAreThoseOfTheAuthenticator(t *testing.T) {
+// The challenges of the API have the realm and the schemes of the Authenticator.
+func TestChallengesHaveRealmAndSchemesOfAuthenticator(t *testing.T) {
 	t.Parallel()
 	kit := tokenauthtest.New(t, nil)
 	auth := newAuth(kit.Manager, &tokenauth.AuthenticatorOptions{Realm: "acme", Schemes: []string{"Token", "Key"}})
@@ -51,7 +51,7 @@ func TestChallengesAreThoseOfTheAuthenticator(t *testing.T) {
 
 // AuthenticatorOptions.ErrorHandler writes the status and the body of every error response of the
 // API. The headers are the same as without an ErrorHandler.
-func TestErrorHandlerOfTheAuthenticatorWritesAllErrors(t *testing.T) {
+func TestErrorHandlerWritesAllErrors(t *testing.T) {
 	t.Parallel()
 	kit := tokenauthtest.New(t, nil)
 	auth := newAuth(kit.Manager, &tokenauth.AuthenticatorOptions{
@@ -101,7 +101,7 @@ func TestErrorHandlerOfTheAuthenticatorWritesAllErrors(t *testing.T) {
 }
 
 // If the Manager returns a SpecError, the body has a JSON Pointer to the invalid member.
-func TestSpecErrorStandsInTheBody(t *testing.T) {
+func TestSpecErrorNamesMember(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{Scopes: []string{"a"}}, tokenapi.Options{})
 	for body, want := range map[string]string{
@@ -117,8 +117,8 @@ func TestSpecErrorStandsInTheBody(t *testing.T) {
 }
 
 // The API ignores the identity of another Authenticator, even if the users of both have the same
-// IDs. Otherwise a partner's token could manage the tokens of a customer. Finding B1.
-func TestIdentityOfAnotherAuthenticatorDoesNotCount(t *testing.T) {
+// IDs. Otherwise a partner's token could manage the tokens of a customer.
+func TestIdentityOfAnotherAuthenticatorIsIgnored(t *testing.T) {
 	t.Parallel()
 	customers, partners := newService(t, nil, tokenapi.Options{}), tokenauthtest.New(t, nil)
 	_, made := customers.issue(t, tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{manageScope}})
@@ -153,7 +153,7 @@ func TestIdentityOfAnotherAuthenticatorDoesNotCount(t *testing.T) {
 
 // The API refuses a request whose identity comes from NewContext, because the request presented no
 // key.
-func TestIdentityOfNewContextDoesNotCount(t *testing.T) {
+func TestIdentityOfNewContextIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{manageScope}})
@@ -168,7 +168,7 @@ func TestIdentityOfNewContextDoesNotCount(t *testing.T) {
 
 // A service may wrap the API in middleware of the same Authenticator. The store then still gets
 // only one Find call per request.
-func TestAPIBehindItsOwnAuthenticator(t *testing.T) {
+func TestAPIBehindItsAuthenticatorFindsKeyOnce(t *testing.T) {
 	t.Parallel()
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	m := must.Get(tokenauth.New(store, "acme", nil))

@@ -59,8 +59,10 @@ var badBodies = []struct {
 	{"key", `{"name":"x","key":"acme_chosen"}`, 400, "#/key"},
 }
 
-// Cases A6 and A7.
-func TestA6_A7_BadBodies(t *testing.T) {
+// A refused body must change no token. Otherwise a client could choose values that only the service
+// may set, such as the user or the digest of a token.
+// Cases A6, A7.
+func TestBadBodiesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{Scopes: []string{"a", "admin"}}, tokenapi.Options{})
 	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -89,8 +91,9 @@ func TestA6_A7_BadBodies(t *testing.T) {
 	require.Equal(t, []tokenauth.Token{made}, all, "no refused request may change a token")
 }
 
-// If a request violates the Options of the Manager, the response names the invalid member. Case A6.
-func TestA6_PolicyNamesTheMember(t *testing.T) {
+// If a request violates the Options of the Manager, the response names the invalid member.
+// Case A6.
+func TestPolicyErrorNamesMember(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{MaxTTL: 1000 * time.Hour}, tokenapi.Options{})
 	for _, expiry := range []string{`null`, `"2027-03-01T12:00:00Z"`} {
@@ -105,8 +108,9 @@ func TestA6_PolicyNamesTheMember(t *testing.T) {
 }
 
 // The API must refuse forms and plain text, which pages of another origin can send without a CORS
-// preflight. Case A8.
-func TestA8_OnlyJSON(t *testing.T) {
+// preflight.
+// Case A8.
+func TestOnlyJSONIsAccepted(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -133,9 +137,9 @@ func TestA8_OnlyJSON(t *testing.T) {
 	require.Equal(t, http.StatusUnsupportedMediaType, w.Code)
 }
 
-// If a client announces a body but does not send all of it, the request must change nothing. Case
-// A6.
-func TestA6_BodyCutShort(t *testing.T) {
+// If a client announces a body but does not send all of it, the request must change nothing.
+// Case A6.
+func TestBodyCutShortChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	r := apitest.NewRequest("POST", "/api/tokens", "", as("ada"))
@@ -147,7 +151,7 @@ func TestA6_BodyCutShort(t *testing.T) {
 }
 
 // If the body of a PATCH request lacks a member, the field of the token stays unchanged.
-func TestUpdateChangesOnlyWhatIsGiven(t *testing.T) {
+func TestUpdateChangesOnlyGivenMembers(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{"a", "b"}, ExpiresAt: s.Clock.Now().Add(time.Hour)})

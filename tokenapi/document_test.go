@@ -89,7 +89,7 @@ func TestDocumentHasEveryMember(t *testing.T) {
 }
 
 // Each reference in the OpenAPI document must have a target, and each component must be used.
-func TestDocumentReferences(t *testing.T) {
+func TestDocumentReferencesExist(t *testing.T) {
 	t.Parallel()
 	used := map[string]bool{}
 	var walk func(v any)
@@ -122,7 +122,8 @@ func TestDocumentReferences(t *testing.T) {
 	}
 }
 
-func TestDocumentIsServed(t *testing.T) {
+// A program that generates a client must be able to read the document without an account.
+func TestDocumentNeedsNoSignIn(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	w := send(t, s.mux, "GET", "/api/openapi.json", "") // the request has neither a session nor a key

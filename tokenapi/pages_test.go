@@ -41,8 +41,9 @@ func collect(t *testing.T, s *service, target string, by header) (tokens []token
 }
 
 // The pages of a list together must contain each token of the user once, oldest first. A malformed
-// cursor or limit gets 400. Case A14.
-func TestA14_Pages(t *testing.T) {
+// cursor or limit gets 400.
+// Case A14.
+func TestListPagesContainEachTokenOnce(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{MaxPerUser: -1}, tokenapi.Options{})
 	for i := range 501 {
@@ -88,8 +89,9 @@ func TestA14_Pages(t *testing.T) {
 }
 
 // The number in a cursor becomes an argument of an SQL statement, so a forged number must not cause
-// a database error. Case A14.
-func TestA14_PagesOnSQLite(t *testing.T) {
+// a database error.
+// Case A14.
+func TestForgedCursorCausesNoDatabaseError(t *testing.T) {
 	t.Parallel()
 	m := must.Get(tokenauth.New(sqlite.NewStore(t, sqlite.New(t), nil), "acme", nil))
 	for i := range 5 {

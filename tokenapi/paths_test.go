@@ -24,8 +24,9 @@ func mounted(s *service) map[string]http.Handler {
 }
 
 // The response for a path that is not exactly the path of a route is 404 for every method. A
-// redirect could turn a request for one token into a request for all tokens. Case A10.
-func TestA10_OtherPathsAreNotFound(t *testing.T) {
+// redirect could turn a request for one token into a request for all tokens.
+// Case A10.
+func TestOtherPathsAreNotFound(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -57,8 +58,9 @@ func TestA10_OtherPathsAreNotFound(t *testing.T) {
 }
 
 // A service that strips a prefix with its last slash passes paths without a leading slash to the
-// API. The response to these requests is 404. Case A10.
-func TestA10_PathsWithoutASlash(t *testing.T) {
+// API. The response to these requests is 404.
+// Case A10.
+func TestPathsWithoutSlashAreNotFound(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	api := must.Get(tokenapi.New(s.auth, signedIn, nil))
@@ -76,7 +78,7 @@ func TestA10_PathsWithoutASlash(t *testing.T) {
 
 // Each route serves the methods in the OpenAPI document. A route that serves GET also serves HEAD.
 // Case A10.
-func TestA10_OtherMethodsAreNotAllowed(t *testing.T) {
+func TestOtherMethodsAreNotAllowed(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -108,7 +110,7 @@ func TestA10_OtherMethodsAreNotAllowed(t *testing.T) {
 
 // An outer router may set a path value with the name "id", such as the ID of an organization. The
 // API must not use this value as the ID of a token.
-func TestPathValuesOfAnOuterRouter(t *testing.T) {
+func TestPathValueOfOuterRouterIsIgnored(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -144,7 +146,7 @@ func TestPathValuesOfAnOuterRouter(t *testing.T) {
 
 // The response to HEAD must have the status and the headers of the response to GET, and no body.
 // Case A10.
-func TestA10_HeadIsLikeGet(t *testing.T) {
+func TestHeadHasHeadersOfGet(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
@@ -165,8 +167,9 @@ func TestA10_HeadIsLikeGet(t *testing.T) {
 	}
 }
 
-// The response to a wrong key is 401 for every path and every method. Case A10.
-func TestA10_WrongKeyOnAnyPath(t *testing.T) {
+// The response to a wrong key is 401 for every path and every method.
+// Case A10.
+func TestWrongKeyIsRefusedOnEveryPath(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
 	api := must.Get(tokenapi.New(s.auth, signedIn, nil))

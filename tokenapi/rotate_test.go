@@ -1,0 +1,67 @@
+package tokenapi_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
+)
+
+// A client repeats a rotation because the response was lost. The second request must not end the
+// grace of the previous key, or the client would be locked out.
+func TestRotateCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
+	for name, by := range map[string]func(key string) header{
+		"by session": func(string) header { return as("ada") },
+		"by token":   with,
+	} {
+		key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: name, Scopes: []string{manageScope}})
+		for _, want := range []int{http.StatusOK, http.StatusConflict} {
+			w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", `{"generation":1,"grace_seconds":60}`, by(key))
+			require.Equal(t, want, w.Code, name)
+			require.True(t, s.works(key), name)
+		}
+	}
+}
+
+// If a session identifies the user, a request to rotate needs no member and no body.
+func TestRotateNeedsNoBody(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	r := httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", nil)
+	r.Header.Set("X-User", "ada")
+	w := apitest.Do(t, s.mux, r)
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	require.True(t, s.works(keyIn(w)))
+	require.False(t, s.works(key))
+	require.Equal(t, http.StatusOK, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", "", as("ada")).Code, "a request to rotate may have an empty body and a Content-Type")
+	r = httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", strings.NewReader("")) // curl -d '' sends such a request
+	r.Header.Set("X-User", "ada")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	require.Equal(t, http.StatusOK, apitest.Do(t, s.mux, r).Code, "a request to rotate may have an empty body and the Content-Type of a form")
+	require.Equal(t, http.StatusBadRequest, send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", " ", as("ada")).Code)
+}
+
+// If middleware has already read the body, the API must refuse to rotate. The body may have had a
+// grace, and a rotation without a grace would lock the client out.
+func TestRotateRefusesBodyThatWasRead(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	r := httptest.NewRequest("POST", "/api/tokens/"+made.ID+"/rotate", strings.NewReader(`{"grace_seconds":3600}`))
+	r.Header.Set("X-User", "ada")
+	r.Header.Set("Content-Type", "application/json")
+	_, err := io.Copy(io.Discard, r.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusBadRequest, apitest.Do(t, s.mux, r).Code)
+	require.True(t, s.works(key))
+}
