@@ -73,6 +73,27 @@ func TestTokenGrantsOnlyItsOwnRights(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A token must not shorten the expiry of a token that outlives it. Otherwise somebody who finds the
+// first token could bring the other token within its rights, and then replace that token's key.
+// Case A5.
+func TestTokenCannotShortenTokenThatOutlivesIt(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
+	now := s.Clock.Now()
+	key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "manager", Scopes: []string{manageScope}, ExpiresAt: now.Add(24 * time.Hour)})
+	for name, expires := range map[string]time.Time{"never": {}, "an hour later": now.Add(25 * time.Hour)} {
+		othersKey, other := s.issue(t, tokenauth.Spec{UserID: "ada", Name: name, ExpiresAt: expires})
+		w := send(t, s.mux, "PATCH", "/api/tokens/"+other.ID, `{"expires_at":"2026-03-01T13:00:00Z"}`, with(key))
+		require.Equal(t, http.StatusForbidden, w.Code, name)
+		w = send(t, s.mux, "POST", "/api/tokens/"+other.ID+"/rotate", `{"generation":1}`, with(key))
+		require.Equal(t, http.StatusForbidden, w.Code, name)
+		require.True(t, s.works(othersKey), name)
+		unchanged, err := s.Manager.Get(t.Context(), "ada", other.ID)
+		require.NoError(t, err)
+		require.Equal(t, other, unchanged, name)
+	}
+}
+
 // A leaked token without the ManageScope must not list or change the other tokens of its user. The
 // challenge names the missing scope.
 // Case A5.

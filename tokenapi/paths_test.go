@@ -1,6 +1,7 @@
 package tokenapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -55,6 +56,31 @@ func TestOtherPathsAreNotFound(t *testing.T) {
 		}
 	}
 	require.True(t, s.works(key), "no request with a wrong path may revoke or rotate the token")
+}
+
+// A reverse proxy may block routes by the path that it sees, for example all paths that end with
+// /rotate. If the API decoded escaped paths, a client could reach a blocked route.
+// Case A10.
+func TestEscapedPathsReachNoRoute(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	for mount, h := range mounted(s) {
+		for _, c := range [][2]string{
+			{"POST", "/tokens/ID/%72otate"},
+			{"POST", "/tokens/ID/rotat%65"},
+			{"POST", "/tokens/ID%2Frotate"},
+			{"POST", "/tokens%2FID%2Frotate"},
+			{"DELETE", "/%74okens"},
+			{"DELETE", "/tokens/%" + fmt.Sprintf("%X", made.ID[0]) + made.ID[1:]},
+			{"GET", "/openapi%2Ejson"},
+			{"POST", "/logou%74"},
+		} {
+			w := send(t, h, c[0], mount+strings.Replace(c[1], "ID", made.ID, 1), "", as("ada"))
+			require.Equal(t, http.StatusNotFound, w.Code, c)
+		}
+	}
+	require.True(t, s.works(key), "no request with an escaped path may revoke or rotate the token")
 }
 
 // A service that strips a prefix with its last slash passes paths without a leading slash to the

@@ -14,6 +14,32 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
+// If the grace exceeded the longest time.Duration, the product in nanoseconds would overflow. The
+// previous key would then stop working earlier or much later than the client asked for.
+// Case A6.
+func TestRotateRefusesGraceOutOfRange(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	for _, seconds := range []string{
+		"-1",
+		"9223372037",   // the first number of seconds beyond the longest time.Duration
+		"18446744074",  // overflows to less than a second
+		"-9223372037",  // overflows to 292 years
+		"-18446744073", // overflows to less than a second
+		"9223372036854775807",
+		"-9223372036854775808",
+	} {
+		w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", `{"grace_seconds":`+seconds+`}`, as("ada"))
+		require.Equal(t, http.StatusBadRequest, w.Code, seconds)
+		require.Equal(t, "#/grace_seconds", field(t, w), seconds)
+		require.True(t, s.works(key), seconds)
+	}
+	w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", `{"grace_seconds":9223372036}`, as("ada"))
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	require.True(t, s.works(key), "the longest grace is allowed")
+}
+
 // A client repeats a rotation because the response was lost. The second request must not end the
 // grace of the previous key, or the client would be locked out.
 func TestRotateCanBeRepeated(t *testing.T) {
