@@ -34,7 +34,7 @@ func TestDocumentHasEveryMember(t *testing.T) {
 }
 
 // A nil argument is a mistake in the program, so New panics.
-func TestNewPanicsOnMistakes(t *testing.T) {
+func TestNewPanicsOnNil(t *testing.T) {
 	t.Parallel()
 	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)), nil)
 	var none *tokenauth.Authenticator[string]
@@ -66,7 +66,7 @@ func TestNewCopiesOptions(t *testing.T) {
 
 // A login causes only the store calls of Manager.Issue. If the name is taken, the endpoint calls
 // List to find a free number for the name, and then calls Issue again.
-func TestStoreCalls(t *testing.T) {
+func TestLoginCausesFewStoreCalls(t *testing.T) {
 	t.Parallel()
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 	h := newLogin(must.Get(tokenauth.New(store, "acme", nil)), right, nil)
@@ -87,7 +87,7 @@ func TestStoreCalls(t *testing.T) {
 
 // If Create always conflicts with other requests, the response to a login must name other changes
 // as a possible cause, not only an expired token.
-func TestOtherChangesCameFirst(t *testing.T) {
+func TestConflictNamesOtherChanges(t *testing.T) {
 	t.Parallel()
 	h := newLogin(must.Get(tokenauth.New(apitest.NewCrowdedStore(), "acme", nil)), right, nil)
 	w := send(t, h, "POST", "/api/login", `{"username":"ada","password":"right"}`)
@@ -121,7 +121,7 @@ func TestLoginIgnoresKeys(t *testing.T) {
 
 // AuthenticatorOptions.ErrorHandler writes the status and the body of every error response of the
 // login endpoint. No error response of the endpoint has a challenge that asks for a key.
-func TestErrorHandlerOfTheAuthenticatorWritesAllErrors(t *testing.T) {
+func TestErrorHandlerWritesAllErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		kit := tokenauthtest.New(t, nil)
 		auth := newAuth(kit.Manager, &tokenauth.AuthenticatorOptions{
@@ -162,7 +162,7 @@ func TestErrorHandlerOfTheAuthenticatorWritesAllErrors(t *testing.T) {
 }
 
 // If the Manager returns a SpecError, the body has a JSON Pointer to the invalid member.
-func TestSpecErrorStandsInTheBody(t *testing.T) {
+func TestSpecErrorNamesMember(t *testing.T) {
 	t.Parallel()
 	s := newLoginService(t, &tokenauth.Options{Scopes: []string{"a"}}, nil)
 	w := send(t, s.mux, "POST", "/api/login", `{"username":"ada","password":"right","scopes":["b"]}`)

@@ -17,7 +17,7 @@ import (
 )
 
 // The response has the members that clients of Django REST Framework and of knox read.
-func TestLoginAnswersAsDRFAndKnoxDo(t *testing.T) {
+func TestLoginResponseMatchesDRFAndKnox(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{DefaultTTL: time.Hour}, nil)
 		w := s.post(t, home, "ada", "right", header{"User-Agent", "curl/8.5.0"})
@@ -41,7 +41,7 @@ func TestLoginAnswersAsDRFAndKnoxDo(t *testing.T) {
 
 // For a token that never expires, the response omits "expires_at" and has "expiry": null, which is
 // what knox sends.
-func TestLoginWithoutExpiry(t *testing.T) {
+func TestLoginWithoutExpiryReturnsNullExpiry(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newLoginService(t, nil, nil).post(t, home, "ada", "right")
 		require.Equal(t, http.StatusOK, w.Code)
@@ -53,8 +53,9 @@ func TestLoginWithoutExpiry(t *testing.T) {
 }
 
 // Neither the response nor its duration reveals which usernames exist. This holds even if the
-// service does not hash the password for an unknown username. Case L1.
-func TestL1_OneAnswerInOneTime(t *testing.T) {
+// service does not hash the password for an unknown username.
+// Case L1.
+func TestRefusalHidesWhichUsersExist(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
 		s.slow = 100 * time.Millisecond
@@ -74,8 +75,9 @@ func TestL1_OneAnswerInOneTime(t *testing.T) {
 }
 
 // A login with a malformed body is refused before the password is checked. The tests of package
-// body have more refused bodies. Case L8.
-func TestL8_HostileBodies(t *testing.T) {
+// body have more refused bodies.
+// Case L8.
+func TestBadBodiesAreRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
 		form := []header{{"Content-Type", "application/x-www-form-urlencoded"}}
@@ -119,8 +121,9 @@ func TestL8_HostileBodies(t *testing.T) {
 	})
 }
 
-// Each login creates a new token and leaves the other tokens of the user unchanged. Case L9.
-func TestL9_EachLoginMakesANamedToken(t *testing.T) {
+// Each login creates a new token and leaves the other tokens of the user unchanged.
+// Case L9.
+func TestLoginCreatesNamedToken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{MaxPerUser: 4}, nil)
 		agent := header{"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
@@ -149,9 +152,9 @@ func TestL9_EachLoginMakesANamedToken(t *testing.T) {
 	})
 }
 
-// If the request has no name, the endpoint makes the name of the token from the User-Agent. Case
-// L9.
-func TestL9_DefaultNames(t *testing.T) {
+// If the request has no name, the endpoint makes the name of the token from the User-Agent.
+// Case L9.
+func TestDefaultNameComesFromUserAgent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
 		for agent, want := range map[string]string{
@@ -174,8 +177,9 @@ func TestL9_DefaultNames(t *testing.T) {
 	})
 }
 
-// Tokens from concurrent logins with the same User-Agent get names with different numbers. Case L9.
-func TestL9_SameNameAtOnce(t *testing.T) {
+// Tokens from concurrent logins with the same User-Agent get names with different numbers.
+// Case L9.
+func TestConcurrentLoginsGetDifferentNames(t *testing.T) {
 	t.Parallel()
 	s := newLoginService(t, nil, nil)
 	var all sync.WaitGroup
@@ -196,8 +200,9 @@ func TestL9_SameNameAtOnce(t *testing.T) {
 	require.ElementsMatch(t, want, names)
 }
 
-// Servers and proxies log URLs, so the endpoint must refuse a password in the query. Case L10.
-func TestL10_PostAndBodyOnly(t *testing.T) {
+// Servers and proxies log URLs, so the endpoint must refuse a password in the query.
+// Case L10.
+func TestLoginAcceptsOnlyPostAndBody(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
 		const body = `{"username":"ada","password":"right"}`
@@ -225,7 +230,7 @@ func TestL10_PostAndBodyOnly(t *testing.T) {
 
 // If check returns a malformed user ID, OnError receives an error that says so. The response must
 // not contain this error.
-func TestLoginOfAnImpossibleUserID(t *testing.T) {
+func TestMalformedUserIDIs503(t *testing.T) {
 	t.Parallel()
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	var logged error

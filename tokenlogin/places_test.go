@@ -11,8 +11,9 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// An attacker who fails on purpose can make the user wait, but for at most an hour. Case L6.
-func TestL6_AVictimCanSignInAfterTheWait(t *testing.T) {
+// An attacker who fails on purpose can make the user wait, but for at most an hour.
+// Case L6.
+func TestVictimCanSignInAfterWait(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
 		for range 200 {
@@ -30,8 +31,9 @@ func TestL6_AVictimCanSignInAfterTheWait(t *testing.T) {
 }
 
 // An attacker who fails from many addresses cannot lock a user out of the addresses from which the
-// user has signed in. Case L6.
-func TestL6_AVictimCanSignInFromAKnownPlace(t *testing.T) {
+// user has signed in.
+// Case L6.
+func TestVictimCanSignInFromKnownAddress(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{MaxPerUser: -1}, nil)
 		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
@@ -65,8 +67,9 @@ func TestL6_AVictimCanSignInFromAKnownPlace(t *testing.T) {
 }
 
 // If requests have no address, the endpoint cannot distinguish the user from strangers. The user
-// and strangers then share one count of failures. Case L6.
-func TestL6_NoAddressIsNoPlace(t *testing.T) {
+// and strangers then share one count of failures.
+// Case L6.
+func TestMissingAddressIsNeverKnown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
 		const proxy = "127.0.0.1:1234"
@@ -78,8 +81,9 @@ func TestL6_NoAddressIsNoPlace(t *testing.T) {
 	})
 }
 
-// The endpoint knows the last eight addresses from which an account signed in. Case L6.
-func TestL6_TheLastPlacesAreKnown(t *testing.T) {
+// The endpoint knows the last eight addresses from which an account signed in.
+// Case L6.
+func TestLastEightAddressesAreKnown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, &tokenauth.Options{MaxPerUser: -1}, nil)
 		for _, place := range []int{0, 1, 2, 3, 4, 5, 6, 7, 0, 8} { // the ninth different address displaces address 1, the oldest
