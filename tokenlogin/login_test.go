@@ -74,8 +74,9 @@ func TestRefusalHidesWhichUsersExist(t *testing.T) {
 	})
 }
 
-// A login with a malformed body is refused before the password is checked. The tests of package
-// body have more refused bodies.
+// A login with a malformed body is refused before the password is checked. The zero time of Go, in
+// the year one, must not become "never", because a client that asks for an expiry must not get a
+// token without one. The tests of package body have more refused bodies.
 // Case L8.
 func TestBadBodiesAreRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -106,6 +107,8 @@ func TestBadBodiesAreRefused(t *testing.T) {
 			{"unknown member", `{"username":"ada","password":"right","user_id":"eve"}`, nil, 400, "#/user_id"},
 			{"unknown member, form", "username=ada&password=right&admin=1", form, 400, "#/admin"},
 			{"malformed expiry, form", "username=ada&password=right&expires_at=soon", form, 400, "#/expires_at"},
+			{"year one as expiry", `{"username":"ada","password":"right","expires_at":"0001-01-01T00:00:00Z"}`, nil, 400, "#/expires_at"},
+			{"year one as expiry, form", "username=ada&password=right&expires_at=0001-01-01T00:00:00Z", form, 400, "#/expires_at"},
 			{"invalid UTF-8 in scopes, form", "username=ada&password=right&scopes=%ff", form, 400, "#/scopes"},
 			{"expiry in the past", `{"username":"ada","password":"right","expires_at":"2020-01-01T00:00:00Z"}`, nil, 400, "#/expires_at"},
 			{"line feed in name", `{"username":"ada","password":"right","name":"a\nb"}`, nil, 400, "#/name"},
