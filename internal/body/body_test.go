@@ -69,6 +69,8 @@ func requireProblem(t *testing.T, err error, status int, pointer, name string) {
 	require.Equal(t, pointer, p.Errors[0].Pointer, name)
 }
 
+// A member that the body lacks must leave its variable unchanged. Otherwise a request to rename a
+// token could also remove its scopes.
 func TestReadJSONSetsMembers(t *testing.T) {
 	t.Parallel()
 	for _, f := range []reader{body.ReadJSON, body.ReadJSONOrForm} {
@@ -167,7 +169,8 @@ var badJSON = []struct {
 	{"null as generation", `{"generation":null}`, 400, "#/generation"},
 }
 
-// ReadJSON and ReadJSONOrForm must refuse each body in badJSON. Case A6.
+// ReadJSON and ReadJSONOrForm must refuse each body in badJSON.
+// Case A6.
 func TestReadJSONRefusesBadBodies(t *testing.T) {
 	t.Parallel()
 	for _, c := range badJSON {
@@ -178,6 +181,7 @@ func TestReadJSONRefusesBadBodies(t *testing.T) {
 	}
 }
 
+// A form sends each value as text. The text null is a name like any other.
 func TestReadFormSetsMembers(t *testing.T) {
 	t.Parallel()
 	v, err := read(body.ReadJSONOrForm, formType+"; charset=utf-8",
@@ -198,6 +202,9 @@ func TestReadFormSetsMembers(t *testing.T) {
 	require.Equal(t, values{}, v, "absent members must be unchanged")
 }
 
+// A form must be read as strictly as JSON. Otherwise a client could send as a form what the service
+// refuses as JSON, such as a duplicate member. A time in the year one must not become never.
+// Cases A6, L8.
 func TestReadFormRefusesBadBodies(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -231,7 +238,8 @@ func TestReadFormRefusesBadBodies(t *testing.T) {
 }
 
 // ReadJSON must refuse forms and text, because a page of another origin can send them without a
-// CORS preflight. ReadJSONOrForm must refuse text. Case A8.
+// CORS preflight. ReadJSONOrForm must refuse text.
+// Case A8.
 func TestReadRefusesOtherMediaTypes(t *testing.T) {
 	t.Parallel()
 	for contentType, want := range map[string][2]bool{ // whether ReadJSON and ReadJSONOrForm accept the type
@@ -258,6 +266,8 @@ func TestReadRefusesOtherMediaTypes(t *testing.T) {
 	requireProblem(t, err, http.StatusUnsupportedMediaType, "", "ReadJSON must refuse a form")
 }
 
+// A small compressed body may become a large one, and use up the memory of the service.
+// Case A6.
 func TestReadRefusesCompressedBodies(t *testing.T) {
 	t.Parallel()
 	var bomb bytes.Buffer
@@ -273,6 +283,8 @@ func TestReadRefusesCompressedBodies(t *testing.T) {
 	requireProblem(t, err, http.StatusBadRequest, "", "without Content-Encoding")
 }
 
+// If the connection breaks, a body may be valid JSON up to that point. Its members must be ignored.
+// Case A6.
 func TestReadRefusesBodyCutShort(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader(`{"name":"x"}`), iotest.ErrReader(errors.New("chosen by an attacker"))))
