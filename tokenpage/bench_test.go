@@ -13,7 +13,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-// A page of 100 tokens, and what of it the Manager takes.
+// BenchmarkList measures a page of 100 tokens, and the call of Manager.List in it.
 func BenchmarkList(b *testing.B) {
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
 	for i := range 100 {

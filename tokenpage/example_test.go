@@ -12,7 +12,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-// signedInUser asks the service's own session who sent a request.
+// signedInUser returns the ID of the user of the session.
 func signedInUser(r *http.Request) (string, error) {
 	cookie, err := r.Cookie("session")
 	if err != nil {

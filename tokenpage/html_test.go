@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// checkHeaders checks the headers that every response must have.
 func checkHeaders(t *testing.T, h http.Header) {
 	t.Helper()
 	require.Equal(t, "DENY", h.Get("X-Frame-Options"))
@@ -30,7 +31,7 @@ func checkHeaders(t *testing.T, h http.Header) {
 	require.Equal(t, "no-store", h.Get("Cache-Control"))
 	require.Contains(t, h.Values("Vary"), "Cookie")
 	if to := h.Get("Location"); to != signInURL {
-		require.NotRegexp(t, absolute, to, "redirects are relative")
+		require.NotRegexp(t, absolute, to, "a redirect must be relative")
 	}
 }
 
@@ -41,8 +42,8 @@ var (
 	boolean     = regexp.MustCompile(` (checked|required|readonly|hidden|defer|autofocus|novalidate)( |>|/)`)
 )
 
-// wellFormed turns the HTML that the templates write into XML: they close all elements
-// and quote all attributes.
+// wellFormed converts the HTML of the templates to XML. The templates close all elements and quote
+// all attributes, so only void elements and boolean attributes need a change.
 func wellFormed(html string) string {
 	html = strings.TrimPrefix(html, "<!DOCTYPE html>")
 	html = voidElement.ReplaceAllStringFunc(html, func(tag string) string { return strings.TrimSuffix(tag, ">") + "/>" })
@@ -51,8 +52,8 @@ func wellFormed(html string) string {
 	})
 }
 
-// checkHTML reads a document strictly, and checks what a browser, a screen reader and
-// the page's own policy need of it.
+// checkHTML parses a document strictly. It checks the requirements of browsers, of screen readers
+// and of the Content-Security-Policy.
 func checkHTML(t *testing.T, html string) {
 	t.Helper()
 	d := document{t: t, count: map[string]int{}}
@@ -68,21 +69,21 @@ func checkHTML(t *testing.T, html string) {
 		}
 	}
 	require.Equal(t, []int{1, 1, 1, 1}, []int{d.count["html"], d.count["title"], d.count["main"], d.count["h1"]})
-	require.Equal(t, "h1", d.headings[0], "the first heading")
+	require.Equal(t, "h1", d.headings[0], "the first heading must be h1")
 	slices.Sort(d.labels)
 	slices.Sort(d.fields)
-	require.Equal(t, d.fields, d.labels, "each field has one label")
+	require.Equal(t, d.fields, d.labels, "each field must have one label")
 	for _, id := range d.references {
-		require.Contains(t, d.ids, id, "refers to an element")
+		require.Contains(t, d.ids, id, "the reference must have a target")
 	}
 	require.NotContains(t, html, "ZgotmplZ")
 	require.NotContains(t, html, "no value")
 }
 
-// A document is what was read of one.
+// A document collects the elements of a page while checkHTML parses it.
 type document struct {
 	t                        *testing.T
-	count                    map[string]int // of elements
+	count                    map[string]int // number of elements by name
 	ids, references          []string
 	labels, fields, headings []string
 }
@@ -92,8 +93,8 @@ func (d *document) element(element xml.StartElement) {
 	attributes := map[string]string{}
 	for _, a := range element.Attr {
 		name := a.Name.Local
-		require.NotContains(d.t, attributes, name, "repeated attribute")
-		require.False(d.t, name == "style" || strings.HasPrefix(name, "on"), "inline %s", name)
+		require.NotContains(d.t, attributes, name, "the attribute is repeated")
+		require.False(d.t, name == "style" || strings.HasPrefix(name, "on"), "the attribute %s is inline code", name)
 		attributes[name] = a.Value
 	}
 	if id, ok := attributes["id"]; ok {
@@ -103,7 +104,7 @@ func (d *document) element(element xml.StartElement) {
 	d.references = append(d.references, strings.Fields(attributes["aria-describedby"]+" "+attributes["aria-labelledby"])...)
 	for _, a := range []string{"href", "src", "action"} {
 		if attributes[a] != signInURL {
-			require.NotRegexp(d.t, absolute, attributes[a], "links are relative")
+			require.NotRegexp(d.t, absolute, attributes[a], "a link must be relative")
 		}
 	}
 	d.count[element.Name.Local]++
@@ -111,12 +112,12 @@ func (d *document) element(element xml.StartElement) {
 	case "html":
 		require.NotEmpty(d.t, attributes["lang"])
 	case "style":
-		require.Fail(d.t, "inline style")
+		require.Fail(d.t, "the page has an inline style")
 	case "script":
-		require.NotEmpty(d.t, attributes["src"], "inline script")
+		require.NotEmpty(d.t, attributes["src"], "the page has an inline script")
 	case "h1", "h2":
 		d.headings = append(d.headings, name)
-	case "label": // either for a field, or around the one that follows
+	case "label": // it has the attribute for, or contains the next field
 		d.labels = append(d.labels, attributes["for"])
 	case "textarea", "input":
 		d.field(attributes)

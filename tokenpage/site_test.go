@@ -27,17 +27,17 @@ func TestMain(m *testing.M) { leak.Main(m) }
 const (
 	day       = 24 * time.Hour
 	prefix    = "/account/tokens/"
-	signInURL = "/sign-in" // where it is set
+	signInURL = "/sign-in" // if the test sets Options.SignInURL
 )
 
-// A site is a service with the account page at /account/tokens/ and the staff's at
-// /staff/. The cookie "user" says who is signed in; "root" is staff.
+// A site is a service with the page for users at /account/tokens/ and the page for staff at
+// /staff/. The cookie "user" names the signed-in user. The user "root" is staff.
 type site struct {
 	*tokenauthtest.Kit
 	http.Handler
 	t      *testing.T
-	user   string   // who is signed in; empty: nobody
-	logged []string // what OnError was told
+	user   string   // ID of the signed-in user; empty if nobody is signed in
+	logged []string // texts of the errors that OnError received
 }
 
 var errSession = errors.New("session store is down")
@@ -74,12 +74,12 @@ func (s *site) mount(m *tokenauth.Manager, opts *tokenpage.Options) {
 	s.Handler = mux
 }
 
-// newAuth returns an Authenticator whose user is the user ID of the token.
+// newAuth returns an Authenticator whose users are strings: the user IDs.
 func newAuth(m *tokenauth.Manager) *tokenauth.Authenticator[string] {
 	return must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))
 }
 
-// issue makes a token and returns it as it is listed.
+// issue issues a token by a direct call of the Manager.
 func (s *site) issue(spec tokenauth.Spec) (string, tokenauth.Token) {
 	key, token, err := s.Manager.Issue(context.Background(), spec)
 	require.NoError(s.t, err)
@@ -124,12 +124,12 @@ func (s *site) create(form url.Values) page {
 	return s.post("new", form)
 }
 
-// A page is an answer, whose body was checked if it is HTML.
+// A page is a response. If its body is HTML, send has checked it.
 type page struct {
 	*httptest.ResponseRecorder
 	body  string
 	title string
-	key   string // that it shows
+	key   string // key that the page shows
 }
 
 var (
@@ -137,8 +137,9 @@ var (
 	keyElement   = regexp.MustCompile(`(<textarea [^>]*>)([^<]*)(</textarea>)`)
 )
 
-// send checks every page that is answered, and has all but the one place where a key
-// may be shown searched for keys.
+// send returns the response to a request. It checks the headers and the HTML of the response. It
+// also passes the response to the search for leaked keys, except the element that may contain a
+// key.
 func (s *site) send(r *http.Request) page {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
@@ -156,7 +157,7 @@ func (s *site) send(r *http.Request) page {
 	return p
 }
 
-// text returns what a reader sees of a page, with single spaces.
+// text returns the visible text of a page, with single spaces.
 func (p page) text() string {
 	_, main, _ := strings.Cut(p.body, "<main")
 	return strings.Join(strings.Fields(unescape(regexp.MustCompile(`<[^>]*>`).ReplaceAllString("<main"+main, " "))), " ")
@@ -166,7 +167,7 @@ func unescape(s string) string {
 	return strings.NewReplacer("&#34;", `"`, "&#39;", "'", "&lt;", "<", "&gt;", ">", "&#43;", "+", "&amp;", "&").Replace(s)
 }
 
-// element returns the first tag of a page that holds all of the given texts.
+// element returns the first tag of a page that contains all given texts.
 func (p page) element(t *testing.T, holds ...string) string {
 	t.Helper()
 tags:
@@ -178,11 +179,11 @@ tags:
 		}
 		return tag
 	}
-	require.Failf(t, "no such element", "%q in %s", holds, p.body)
+	require.Failf(t, "the page has no such element", "%q in %s", holds, p.body)
 	return ""
 }
 
-// link returns where the link with the given label leads, from the page's own path.
+// link returns the target of the link with the given label. The path is that of the page.
 func (p page) link(t *testing.T, path, label string) string {
 	t.Helper()
 	for _, found := range regexp.MustCompile(`(?s)<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>`).FindAllStringSubmatch(p.body, -1) {
@@ -190,7 +191,7 @@ func (p page) link(t *testing.T, path, label string) string {
 			return resolve(t, path, unescape(found[1]))
 		}
 	}
-	require.Failf(t, "no such link", "%q in %s", label, p.text())
+	require.Failf(t, "the page has no such link", "%q in %s", label, p.text())
 	return ""
 }
 
@@ -203,7 +204,7 @@ func resolve(t *testing.T, path, reference string) string {
 	return to.String()
 }
 
-// fields returns what the form of a page would send if it is sent as it is.
+// fields returns the values that a browser would send with the form of a page, without changes.
 func (p page) fields() url.Values {
 	form := url.Values{}
 	for _, tag := range regexp.MustCompile(`<input [^>]*>`).FindAllString(p.body, -1) {
@@ -223,22 +224,10 @@ func attribute(tag, name string) string {
 	return unescape(found[1])
 }
 
-// works reports whether a key is accepted.
+// works reports whether the Manager accepts a key.
 func (s *site) works(key string) bool {
 	_, err := s.Manager.Authenticate(context.Background(), key)
 	return err == nil
-}
-
-// newReadOnlyStore returns a store that reads from inner and fails all other calls.
-func newReadOnlyStore(inner tokenauth.Store) *tokenauthtest.Store {
-	store := tokenauthtest.NewStore(inner)
-	store.Intercept(func(_ context.Context, method string, next func() error) error {
-		if method == "Find" || method == "List" {
-			return next()
-		}
-		return errDown
-	})
-	return store
 }
 
 func oversized() *bytes.Reader { return bytes.NewReader(bytes.Repeat([]byte("name=a&"), 100<<10)) }

@@ -13,6 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
+// Staff must be able to find and revoke the token of any user, for example after a leak. Staff must
+// not get a key of another user.
 func TestStaffSeesAndRevokesTokensOfAllUsers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
@@ -49,13 +51,15 @@ func TestStaffSeesAndRevokesTokensOfAllUsers(t *testing.T) {
 	require.Contains(t, s.get("/staff/history").text(), "laptop Revoked")
 
 	for _, action := range []string{"rename", "rotate"} {
-		require.Equal(t, http.StatusNotFound, s.get("/staff/"+token.ID+"/"+action).Code, "staff sees no key")
+		require.Equal(t, http.StatusNotFound, s.get("/staff/"+token.ID+"/"+action).Code, "staff must get no key")
 	}
 	require.Equal(t, http.StatusNotFound, s.get("/staff/new").Code)
 	require.Equal(t, http.StatusNotFound, s.post("/staff/NOSUCHTOKEN/revoke", nil).Code)
 }
 
-func TestStaffSearchesForOddUsers(t *testing.T) {
+// Staff may search for any text. A text that cannot be a user ID must find no tokens, without an
+// error.
+func TestStaffSearchAcceptsAnyText(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	s.user = "root"
@@ -68,7 +72,8 @@ func TestStaffSearchesForOddUsers(t *testing.T) {
 	}
 }
 
-// Staff knows people by their names. What can't be looked up must not be taken for nobody.
+// Staff must be able to search by a name, such as an email address, if the service has FindUser. If
+// FindUser fails, the page must not say that there are no tokens.
 func TestStaffSearchesByName(t *testing.T) {
 	t.Parallel()
 	var failure error
@@ -85,17 +90,18 @@ func TestStaffSearchesByName(t *testing.T) {
 	require.Contains(t, s.get(p.link(t, "/staff/", "7")).text(), "laptop")
 	require.NotContains(t, s.get(resolve(t, "/staff/", p.link(t, "/staff/", "History"))).text(), "phone")
 	p = s.get("/staff/?search=8")
-	require.Contains(t, p.text(), "There are no tokens here.", "nobody is called so")
+	require.Contains(t, p.text(), "There are no tokens here.", "no user has this name")
 	require.NotContains(t, p.text(), "phone")
-	failure = fmt.Errorf("staff: %w", tokenauth.ErrNoUser) // as the function for an Authenticator says it
+	failure = fmt.Errorf("staff: %w", tokenauth.ErrNoUser) // like the error of the function for an Authenticator
 	require.Contains(t, s.get("/staff/?search=bob").text(), "There are no tokens here.")
 	failure = errors.New("no connection")
 	require.Equal(t, http.StatusServiceUnavailable, s.get("/staff/?search=7").Code)
 	require.Equal(t, http.StatusOK, s.get("/staff/?user=8").Code)
 }
 
-// A user's ID is theirs to the last space: a link to their tokens must lead to no others'.
-func TestStaffLinksToOddUsers(t *testing.T) {
+// A user ID may end with a space. The link to the tokens of that user must not lead to the tokens
+// of another user.
+func TestStaffLinkKeepsSpacesOfUserID(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	s.issue(tokenauth.Spec{UserID: "7 ", Name: "laptop"})
@@ -106,8 +112,9 @@ func TestStaffLinksToOddUsers(t *testing.T) {
 	require.NotContains(t, p.text(), "phone")
 }
 
-// Staff whose session has ended must find the way back in, not only a refusal.
-func TestW7StaffSignsInAgain(t *testing.T) {
+// A member of staff whose session has ended must find a link to sign in again.
+// Case W7.
+func TestStaffPageLinksToSignIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, &tokenpage.Options{SignInURL: signInURL})
 	s.user = ""
@@ -116,7 +123,8 @@ func TestW7StaffSignsInAgain(t *testing.T) {
 	require.Equal(t, signInURL, p.link(t, "/staff/", "Sign in"))
 }
 
-func TestStaffPageIsForStaff(t *testing.T) {
+// Only staff may see and revoke the tokens of other users.
+func TestStaffPageRefusesOthers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	key, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})

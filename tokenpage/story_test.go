@@ -12,7 +12,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-func TestW6EveryControlNamesItsToken(t *testing.T) {
+// A screen reader reads each link without the text around it. Therefore the label of each link must
+// name its token.
+// Case W6.
+func TestEveryControlNamesItsToken(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	for _, name := range []string{"laptop", "phone"} {
@@ -27,8 +30,9 @@ func TestW6EveryControlNamesItsToken(t *testing.T) {
 	require.NotContains(t, p.body, "<script")
 }
 
-// Links are followed and forms sent, as a browser without script does.
-func TestW6CreateWithoutScript(t *testing.T) {
+// A user without scripts must be able to create a token by links and forms alone.
+// Case W6.
+func TestCreateWorksWithoutScript(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, &tokenauth.Options{Scopes: []string{"notes:read", "notes:write"}},
 		&tokenpage.Options{Scopes: map[string]string{"notes:read": "Read your notes"}})
@@ -55,7 +59,10 @@ func TestW6CreateWithoutScript(t *testing.T) {
 	require.Contains(t, p.text(), "backup Scopes notes:read Key ends in "+hint+" Created 3 hours ago 1 Mar 2026 Expires in 90 days 30 May 2026 Last used 2 hours ago 1 Mar 2026 Rename backup")
 }
 
-func TestW6ChangeWithoutScript(t *testing.T) {
+// A user without scripts must be able to rename, rotate and revoke a token by links and forms
+// alone.
+// Case W6.
+func TestChangeWorksWithoutScript(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	key, _ := s.issue(tokenauth.Spec{UserID: "anna", Name: "backup"})
@@ -90,7 +97,7 @@ func TestW6ChangeWithoutScript(t *testing.T) {
 	at = resolve(t, revoke, done.Header().Get("Location"))
 	p = s.get(at)
 	require.Contains(t, p.text(), "The token is revoked.")
-	require.Contains(t, p.title, "The token is revoked.", "what a screen reader reads first")
+	require.Contains(t, p.title, "The token is revoked.", "a screen reader reads the title first")
 	require.Contains(t, p.text(), "You have no live tokens")
 	p = s.get(p.link(t, at, "History"))
 	require.Contains(t, p.text(), "night backup Revoked")
