@@ -71,6 +71,29 @@ func TestRotateAppliesGrace(t *testing.T) {
 	}
 }
 
+// A form without the generation of the key must not replace the key. Otherwise an incomplete or
+// repeated form would end a key that programs use.
+// Case W5.
+func TestRotateRefusesFormWithoutGeneration(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	key, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+	for name, form := range map[string]url.Values{
+		"missing":      {"grace": {"0"}},
+		"empty":        {"grace": {"0"}, "generation": {""}},
+		"no number":    {"grace": {"0"}, "generation": {"x"}},
+		"zero":         {"grace": {"0"}, "generation": {"0"}},
+		"out of range": {"grace": {"0"}, "generation": {"99999999999999999999"}},
+		"next":         {"grace": {"0"}, "generation": {"2"}},
+	} {
+		p := s.post(token.ID+"/rotate?generation=1", form) // a parameter of the URL must not count
+		require.Equal(t, http.StatusConflict, p.Code, name)
+		require.Empty(t, p.key, name)
+		require.True(t, s.works(key), name)
+	}
+	require.Equal(t, []tokenauth.Token{token}, s.tokens("anna"))
+}
+
 // A token may expire while its form is open. The page must not show a new key that does not work.
 func TestRotateRefusesExpiredToken(t *testing.T) {
 	t.Parallel()
