@@ -35,7 +35,7 @@ func section(t *testing.T, heading string) [][]string {
 	return codeBlock.FindAllStringSubmatch(text, -1)
 }
 
-func TestReadmePrintsQuickstart(t *testing.T) {
+func TestReadmeContainsQuickstart(t *testing.T) {
 	program, err := os.ReadFile("quickstart/main.go")
 	require.NoError(t, err)
 	for _, block := range section(t, "Quick start") {
@@ -50,7 +50,7 @@ func TestReadmePrintsQuickstart(t *testing.T) {
 // programs is the folder of the built programs.
 type programs string
 
-func TestReadme(t *testing.T) {
+func TestReadmeMatchesPrograms(t *testing.T) {
 	folder := t.TempDir()
 	output, err := exec.Command("go", "build", "-o", folder, "./server", "./quickstart").CombinedOutput()
 	require.NoError(t, err, string(output))

@@ -22,7 +22,7 @@ import (
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 
 // The Go code in docs/manage-tokens.md must be code that is compiled and tested here.
-func TestDocs(t *testing.T) {
+func TestDocsShowCompiledCode(t *testing.T) {
 	page, err := os.ReadFile("../../docs/manage-tokens.md")
 	require.NoError(t, err)
 	files, err := filepath.Glob("*.go")
@@ -44,7 +44,7 @@ func withoutIndent(code string) string {
 	return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(code, "")
 }
 
-func TestDocsAppearanceAndLanguage(t *testing.T) {
+func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
 	store := tokenauth.NewMemoryStore()
 	tokens := must.Get(tokenauth.New(store, "notes", nil))
 	signedIn := func(*http.Request) (string, error) { return "1", nil }
@@ -79,7 +79,7 @@ func TestDocsAppearanceAndLanguage(t *testing.T) {
 }
 
 // Behind a reverse proxy, failures must count against the address that the proxy saw.
-func TestDocsLoginBehindProxy(t *testing.T) {
+func TestDocsExampleThrottlesClientsOfProxy(t *testing.T) {
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)
 	beside(t, path, func(s service) {

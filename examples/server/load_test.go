@@ -124,7 +124,7 @@ func (s text) WriteTo(w io.Writer) (int64, error) {
 
 // Q5: headers without end must cost no more memory than MaxHeaderBytes a connection,
 // and reach nothing.
-func TestQ5BigHeaders(t *testing.T) {
+func TestLoadBigHeadersAreRefused(t *testing.T) {
 	ln, calls := startServer(t, func(*http.Server) {})
 	const buffers = 4<<10 + 4<<10 // what net/http allows beyond, and its reader
 	big := text("GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + strings.Repeat("a", 1<<20) + "\r\n\r\n")
@@ -142,7 +142,7 @@ func TestQ5BigHeaders(t *testing.T) {
 
 // Q5: clients that never finish their headers must not hold connections for ever, nor
 // keep others out.
-func TestQ5Slowloris(t *testing.T) {
+func TestLoadSlowHeadersReleaseConnections(t *testing.T) {
 	limits := newServer(nil, slog.New(slog.DiscardHandler))
 	for name, limit := range map[string]time.Duration{
 		"ReadHeaderTimeout": limits.ReadHeaderTimeout, "ReadTimeout": limits.ReadTimeout,
@@ -170,7 +170,7 @@ func TestQ5Slowloris(t *testing.T) {
 }
 
 // A body that never comes whole must hold neither the connection nor a handler for ever.
-func TestA6_SlowBody(t *testing.T) {
+func TestSlowBodyReleasesConnection(t *testing.T) {
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)
 	beside(t, path, func(s service) {
@@ -189,7 +189,7 @@ func TestA6_SlowBody(t *testing.T) {
 }
 
 // While many passwords are hashed, or wait for that, everybody else is served.
-func TestL8_OtherRoutesStayFast(t *testing.T) {
+func TestLoadPasswordsLeaveOtherRoutesFast(t *testing.T) {
 	iterations = fullIterations // so that they take seconds, one after the other
 	t.Cleanup(func() { iterations = 1000 })
 	p := start(t, databaseFile(t))

@@ -45,7 +45,7 @@ func TestPagesRequireSignIn(t *testing.T) {
 }
 
 // A page of another site must not sign anybody in or out, nor make tokens.
-func TestFormsOfOtherSites(t *testing.T) {
+func TestCrossSiteFormsAreRefused(t *testing.T) {
 	b := start(t, databaseFile(t)).browser(t)
 	other := http.Header{"Sec-Fetch-Site": {"cross-site"}}
 	form := url.Values{"username": {demoName}, "password": {testPassword}}
@@ -57,7 +57,7 @@ func TestFormsOfOtherSites(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get("/").StatusCode)
 }
 
-func TestHeadersOfPages(t *testing.T) {
+func TestPagesHaveSafeHeaders(t *testing.T) {
 	p := start(t, databaseFile(t))
 	b := p.signedIn(t, demoName, testPassword)
 	for _, got := range []answer{p.browser(t).get(signInPath), b.get("/"), b.get(accountPath), b.get(staffPath)} {
@@ -74,7 +74,7 @@ func TestHeadersOfPages(t *testing.T) {
 }
 
 // The whole story: a key that is made on the page works until it is revoked there.
-func TestTokenOfThePage(t *testing.T) {
+func TestTokenOfPageWorksUntilRevoked(t *testing.T) {
 	p := start(t, databaseFile(t))
 	b := p.signedIn(t, demoName, testPassword)
 	key := b.create("laptop", scopeRead, scopeWrite)
@@ -103,7 +103,7 @@ func (p *program) login(t *testing.T, body string) (key string) {
 	return got.Key
 }
 
-func TestLogin(t *testing.T) {
+func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 	p := start(t, databaseFile(t))
 	wrong := p.do(t, "POST", "/api/login", "", `{"username":"ada","password":"not the password"}`)
 	require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
@@ -133,7 +133,7 @@ func TestLogin(t *testing.T) {
 
 // A second start must find all that the first one left; with -seed-demo only the
 // password is new, and the sessions of the one before end.
-func TestSeedAndStartAgain(t *testing.T) {
+func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
 	path := databaseFile(t)
 	p, password := startEmpty(t, path, "-seed-demo")
 	b := p.signedIn(t, demoName, password)

@@ -15,7 +15,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-func TestRoutes(t *testing.T) {
+func TestRoutesRequireKey(t *testing.T) {
 	p := start(t, databaseFile(t))
 	wrong := p.Key[:len(p.Key)-1] + "!"
 	steps := []struct {
@@ -49,7 +49,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func TestMe(t *testing.T) {
+func TestMeReturnsUserAndToken(t *testing.T) {
 	p := start(t, databaseFile(t))
 	got := p.do(t, "GET", "/me", p.Key, "")
 	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
@@ -58,7 +58,7 @@ func TestMe(t *testing.T) {
 		`"hint":"`+p.Key[len(p.Key)-4:]+`"\}\}`+"\n$", got.Text)
 }
 
-func TestChallenges(t *testing.T) {
+func TestUnauthorizedResponseHasChallenges(t *testing.T) {
 	p := start(t, databaseFile(t))
 	tests := []struct {
 		name, key, attributes string
@@ -90,7 +90,7 @@ func (p *program) otherKey(t *testing.T) string {
 	return key.Reveal()
 }
 
-func TestScopes(t *testing.T) {
+func TestRoutesRequireScopes(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
 	user := addUser(t, path, demoName, true).tokenID()
@@ -110,7 +110,7 @@ func TestScopes(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", reader, "").StatusCode, "a revoked key is out at once")
 }
 
-func TestBadBodies(t *testing.T) {
+func TestBadBodiesAreRefused(t *testing.T) {
 	p := start(t, databaseFile(t))
 	const asJSON = "application/json"
 	tests := []struct {
@@ -150,7 +150,7 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
-func TestLog(t *testing.T) {
+func TestLogNamesRoutesAndTokens(t *testing.T) {
 	p := start(t, databaseFile(t))
 	p.do(t, "GET", "/me", p.Key, "")
 	p.do(t, "GET", "/me", "notes_x", "")

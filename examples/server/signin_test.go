@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSignIn(t *testing.T) {
+func TestSignInRequiresPassword(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
 	addUser(t, path, "gone", false)
@@ -65,7 +65,7 @@ func besideDB(t *testing.T, path, statement string) {
 
 // Whoever guesses must be kept waiting, on the form too, and told for how long; and
 // must not go on at the API.
-func TestSignInIsThrottled(t *testing.T) {
+func TestSignInAndLoginShareThrottle(t *testing.T) {
 	b := start(t, databaseFile(t)).browser(t)
 	guess := url.Values{"username": {demoName}, "password": {"guess again"}}
 	atAPI := 0 // where five alone would bring a wait
@@ -87,7 +87,7 @@ func TestSignInIsThrottled(t *testing.T) {
 
 // Sessions must not outlive their time, whatever a form asks for, a sign-out, or a
 // user who is switched off.
-func TestSessionEnds(t *testing.T) {
+func TestEndedSessionIsRefused(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
 	forms := url.Values{"username": {demoName}, "password": {testPassword}, "expires_at": {time.Now().AddDate(1, 0, 0).Format(time.RFC3339)}}
@@ -136,7 +136,7 @@ func TestSessionIsStoredAsDigest(t *testing.T) {
 	require.Equal(t, sessionTime, left)
 }
 
-func TestSecureCookie(t *testing.T) {
+func TestCookieIsSecureOverTLS(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		change func(*http.Request)
@@ -155,7 +155,7 @@ func TestSecureCookie(t *testing.T) {
 }
 
 // What a page says to copy must not send the key in clear where the page came by TLS.
-func TestCommandOfTheHomePage(t *testing.T) {
+func TestHomePageCommandUsesScheme(t *testing.T) {
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
 	require.Contains(t, b.get("/").Text, b.URL+"/notes")
 	behind := http.Header{"X-Forwarded-Proto": {"https"}}
@@ -163,7 +163,7 @@ func TestCommandOfTheHomePage(t *testing.T) {
 }
 
 // Staff knows people by their names.
-func TestStaffFindsUsers(t *testing.T) {
+func TestStaffFindsUsersByName(t *testing.T) {
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
 	b.create("laptop")
 	for _, typed := range []string{demoName, b.userID()} {
@@ -172,7 +172,7 @@ func TestStaffFindsUsers(t *testing.T) {
 	require.Contains(t, b.get(staffPath+"?search=nobody").Text, "There are no tokens here.")
 }
 
-func TestPasswords(t *testing.T) {
+func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 	t.Parallel()
 	require.GreaterOrEqual(t, fullIterations, 600_000)
 	stored, err := hashPassword(testPassword)
@@ -203,7 +203,7 @@ func TestPasswords(t *testing.T) {
 
 // How long an answer takes must not tell which users there are. No machine hashes so
 // often within the time below; a look-up alone takes far less.
-func TestUnknownUserCostsWork(t *testing.T) {
+func TestUnknownUserIsHashedToo(t *testing.T) {
 	iterations = 200_000
 	t.Cleanup(func() { iterations = 1000 })
 	beside(t, databaseFile(t), func(s service) {

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestGracefulShutdown stops the program while it reads the body of a request.
-func TestGracefulShutdown(t *testing.T) {
+// TestShutdownFinishesRequests stops the program while it reads the body of a request.
+func TestShutdownFinishesRequests(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
 	body, bodyEnd := io.Pipe()
@@ -61,7 +61,7 @@ func TestGracefulShutdown(t *testing.T) {
 
 // With a cache: what is used shortly before the end must be written, and what ended
 // long ago must go.
-func TestLastUseAndPrune(t *testing.T) {
+func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	path := databaseFile(t)
 	db, err := openDatabase(t.Context(), path)
 	require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestLastUseAndPrune(t *testing.T) {
 
 // F11: a power cut must undo no revoke that was answered, here or at whoever follows the
 // docs, which name each setting that lets it.
-func TestF11PowerCut(t *testing.T) {
+func TestDatabaseSurvivesPowerCut(t *testing.T) {
 	db, err := openDatabase(t.Context(), databaseFile(t))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
@@ -103,7 +103,7 @@ func TestF11PowerCut(t *testing.T) {
 	}
 }
 
-func TestOddFileNames(t *testing.T) {
+func TestDatabaseFileMayHaveAnyName(t *testing.T) {
 	for _, name := range []string{"a b.db", "what?.db", "100%25.db", "a#b&c=d.db", ":memory:", "file:x.db", "größe.db"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), name)
@@ -119,7 +119,7 @@ func TestOddFileNames(t *testing.T) {
 	}
 }
 
-func TestRelativeFileName(t *testing.T) {
+func TestDatabaseFileMayBeRelative(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"tokens.db", ":memory:"} {
 		p := start(t, name)
@@ -128,7 +128,7 @@ func TestRelativeFileName(t *testing.T) {
 	}
 }
 
-func TestStartFails(t *testing.T) {
+func TestStartReportsErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = taken.Close() }()
@@ -159,7 +159,7 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-func TestHelp(t *testing.T) {
+func TestHelpShowsDefaults(t *testing.T) {
 	var stderr buffer
 	require.NoError(t, run(t.Context(), []string{"-h"}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), `(default "tokens.db")`)
