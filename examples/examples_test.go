@@ -35,6 +35,7 @@ func section(t *testing.T, heading string) [][]string {
 	return codeBlock.FindAllStringSubmatch(text, -1)
 }
 
+// README.md must show the quick start as it is compiled and tested.
 func TestReadmeContainsQuickstart(t *testing.T) {
 	program, err := os.ReadFile("quickstart/main.go")
 	require.NoError(t, err)
@@ -47,9 +48,11 @@ func TestReadmeContainsQuickstart(t *testing.T) {
 	t.Fatal("the section has no Go code")
 }
 
-// programs is the folder of the built programs.
+// A programs is the path of the folder with the built programs.
 type programs string
 
+// A reader of README.md starts both programs and copies the commands. The commands must work, and
+// must print what README.md shows.
 func TestReadmeMatchesPrograms(t *testing.T) {
 	folder := t.TempDir()
 	output, err := exec.Command("go", "build", "-o", folder, "./server", "./quickstart").CombinedOutput()
@@ -114,7 +117,7 @@ func (p programs) testCommands(t *testing.T) {
 	}
 }
 
-// A command is a curl command of README.md, and the lines of its response that README.md shows.
+// A command is a curl command of README.md, with the lines of its response that README.md shows.
 type command struct {
 	line     string
 	response []string
@@ -164,7 +167,8 @@ func (p programs) start(t *testing.T, name string, args ...string) *bufio.Reader
 	return bufio.NewReader(stdout)
 }
 
-// match reads a line, which must match. It does not print the line, which may hold a secret.
+// match reads a line, which must match form. It does not print the line, because the line may
+// contain a secret.
 func match(t *testing.T, output *bufio.Reader, form *regexp.Regexp) []string {
 	t.Helper()
 	line, err := output.ReadString('\n')

@@ -30,7 +30,7 @@ func (p *program) browser(t *testing.T) *browser {
 	return &browser{p, t, http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-// signedIn returns a browser in which a user has signed in.
+// signedIn returns a browser in which the user has signed in.
 func (p *program) signedIn(t *testing.T, name, password string) *browser {
 	t.Helper()
 	b := p.browser(t)
@@ -50,7 +50,8 @@ func (b *browser) post(path string, form url.Values) answer {
 	return b.send("POST", path, form, nil, false)
 }
 
-// send sends a form. Unless the answer is to show a key it is searched for secrets.
+// send sends a form. It passes the response to the search for leaked secrets, except a response
+// that may contain a key.
 func (b *browser) send(method, path string, form url.Values, header http.Header, showsKey bool) answer {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), method, b.URL+path, strings.NewReader(form.Encode()))
@@ -83,7 +84,7 @@ func (b *browser) send(method, path string, form url.Values, header http.Header,
 
 var newKey = regexp.MustCompile(`>(notes_[0-9A-Za-z]{38})<`)
 
-// create makes a token on the account page, and returns the key that it shows.
+// create creates a token on the account page. It returns the key that the page shows.
 func (b *browser) create(name string, scopes ...string) string {
 	b.t.Helper()
 	got := b.send("POST", accountPath+"new", url.Values{"user": {b.userID()}, "name": {name}, "scope": scopes, "expires": {"7"}}, nil, true)
@@ -99,6 +100,7 @@ var (
 	revokeLink = regexp.MustCompile(`href="\./([A-Z2-7]{26})/revoke"`)
 )
 
+// userID returns the ID of the signed-in user, which the form for a new token contains.
 func (b *browser) userID() string {
 	b.t.Helper()
 	found := hiddenUser.FindStringSubmatch(b.get(accountPath + "new").Text)
@@ -106,7 +108,7 @@ func (b *browser) userID() string {
 	return found[1]
 }
 
-// tokenIDs returns the tokens on a list, in its order.
+// tokenIDs returns the IDs of the tokens on a list, in the order of the list.
 func (b *browser) tokenIDs(path string) (ids []string) {
 	b.t.Helper()
 	got := b.get(path)

@@ -21,7 +21,7 @@ import (
 
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 
-// The Go code in docs/manage-tokens.md must be code that is compiled and tested here.
+// docs/manage-tokens.md must show code of this folder, which is compiled and tested.
 func TestDocsShowCompiledCode(t *testing.T) {
 	page, err := os.ReadFile("../../docs/manage-tokens.md")
 	require.NoError(t, err)
@@ -44,6 +44,7 @@ func withoutIndent(code string) string {
 	return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(code, "")
 }
 
+// The code for another style and another language in docs/manage-tokens.md must work.
 func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
 	store := tokenauth.NewMemoryStore()
 	tokens := must.Get(tokenauth.New(store, "notes", nil))
@@ -78,7 +79,8 @@ func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
 	require.Contains(t, get("/tokens.css", "fr"), "Georgia")
 }
 
-// Behind a reverse proxy, failures must count against the address that the proxy saw.
+// Behind a reverse proxy, a failure must count for the address of the client, which the proxy
+// appends to X-Forwarded-For.
 func TestDocsExampleThrottlesClientsOfProxy(t *testing.T) {
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)

@@ -22,7 +22,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// A countedListener counts what the server reads of all its connections.
+// A countedListener counts the bytes that the server reads from all its connections.
 type countedListener struct {
 	net.Listener
 	read atomic.Int64
@@ -44,8 +44,8 @@ func (c countedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// startServer serves with the program's own limits, but for a change to them, and
-// counts the calls of the handler.
+// startServer starts a server with the limits of the program and one change to them. It also
+// returns the number of calls of the handler.
 func startServer(t *testing.T, change func(*http.Server)) (ln *countedListener, calls *atomic.Int64) {
 	t.Helper()
 	calls = new(atomic.Int64)
@@ -53,6 +53,7 @@ func startServer(t *testing.T, change func(*http.Server)) (ln *countedListener, 
 	return startHandler(t, handler, change), calls
 }
 
+// startHandler is like startServer, with the given handler.
 func startHandler(t *testing.T, handler http.Handler, change func(*http.Server)) (ln *countedListener) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,8 +69,8 @@ func startHandler(t *testing.T, handler http.Handler, change func(*http.Server))
 	return ln
 }
 
-// connections is how many clients misbehave at once: in a long run 10,000, or as many
-// as the process may hold both ends of.
+// connections returns the number of concurrent clients that misbehave. In a long run, it is 10,000,
+// or fewer if the process may not open that many files.
 func connections(t *testing.T) int {
 	t.Helper()
 	if !load.Long() {
@@ -80,8 +81,8 @@ func connections(t *testing.T) int {
 	return min(10_000, int(files.Cur)/2-100)
 }
 
-// sendAll writes a request that is no good on many connections at once, and returns what
-// the server answered on each before it closed it.
+// sendAll sends a bad request on many concurrent connections. It returns the number of responses by
+// status line. The server must close each connection.
 func sendAll(t *testing.T, addr string, request io.WriterTo) (answers map[string]int) {
 	t.Helper()
 	answers = map[string]int{}
@@ -122,8 +123,9 @@ func (s text) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// Q5: headers without end must cost no more memory than MaxHeaderBytes a connection,
-// and reach nothing.
+// A client that sends endless headers must use at most MaxHeaderBytes of memory per connection. Its
+// request must not reach the handler.
+// Case Q5.
 func TestLoadBigHeadersAreRefused(t *testing.T) {
 	ln, calls := startServer(t, func(*http.Server) {})
 	const buffers = 4<<10 + 4<<10 // what net/http allows beyond, and its reader
@@ -140,8 +142,9 @@ func TestLoadBigHeadersAreRefused(t *testing.T) {
 	require.Equal(t, map[string]int{"HTTP/1.1 200 OK": n}, sendAll(t, ln.Addr().String(), small))
 }
 
-// Q5: clients that never finish their headers must not hold connections for ever, nor
-// keep others out.
+// A client that never completes its headers must lose its connection. It must not delay other
+// clients.
+// Case Q5.
 func TestLoadSlowHeadersReleaseConnections(t *testing.T) {
 	limits := newServer(nil, slog.New(slog.DiscardHandler))
 	for name, limit := range map[string]time.Duration{
@@ -169,7 +172,8 @@ func TestLoadSlowHeadersReleaseConnections(t *testing.T) {
 	require.EqualValues(t, 1, calls.Load(), "of the handler, by the client that behaves")
 }
 
-// A body that never comes whole must hold neither the connection nor a handler for ever.
+// A client that never completes its body must lose its connection, and the handler must end.
+// Case A6.
 func TestSlowBodyReleasesConnection(t *testing.T) {
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)
@@ -188,7 +192,9 @@ func TestSlowBodyReleasesConnection(t *testing.T) {
 	})
 }
 
-// While many passwords are hashed, or wait for that, everybody else is served.
+// The hash of a password takes a processor for a tenth of a second. Many concurrent logins must not
+// delay the requests of other users.
+// Case L8.
 func TestLoadPasswordsLeaveOtherRoutesFast(t *testing.T) {
 	iterations = fullIterations // so that they take seconds, one after the other
 	t.Cleanup(func() { iterations = 1000 })

@@ -23,8 +23,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
-// The keys, passwords and sessions of the tests are searched for in all that the
-// program puts out, but for the pages and answers that show a new key.
+// TestMain lowers the cost of passwords. It also searches all output of the program for secrets,
+// except the responses that show a new key.
 func TestMain(m *testing.M) {
 	iterations = 1000
 	leak.Main(m)
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 var fullIterations = iterations // before TestMain
 
-// A program is a running one.
+// A program is a running example server.
 type program struct {
 	URL  string
 	Key  string  // of the user ada, for notes
@@ -41,7 +41,7 @@ type program struct {
 	Done <-chan error // what run returned
 }
 
-// A buffer is safe for concurrent use.
+// A buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -61,7 +61,7 @@ func (b *buffer) String() string {
 
 var firstLine = regexp.MustCompile(`^Open (http://127\.0\.0\.1:\d+)/( and sign in as ada with the password ([a-z2-7]{16}))?\n$`)
 
-// start runs the program, with a user and a key in its database.
+// start runs the program with a database that has a user and a key.
 func start(t *testing.T, db string, flags ...string) *program {
 	t.Helper()
 	user := addUser(t, db, demoName, true)
@@ -71,8 +71,8 @@ func start(t *testing.T, db string, flags ...string) *program {
 	return p
 }
 
-// startEmpty runs the program on a free port until the test ends, or Stop is called,
-// and returns the password that it prints.
+// startEmpty runs the program on a free port until the test ends or calls Stop. It returns the
+// password that the program prints.
 func startEmpty(t *testing.T, db string, flags ...string) (p *program, password string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -102,7 +102,7 @@ func startEmpty(t *testing.T, db string, flags ...string) (p *program, password 
 	return p, password
 }
 
-// beside opens the database beside the program, as another process would.
+// beside opens the database while the program runs, like another process.
 func beside(t *testing.T, path string, do func(service)) {
 	t.Helper()
 	db, err := openDatabase(t.Context(), path)
@@ -132,6 +132,7 @@ func addUser(t *testing.T, path, name string, staff bool) (added *user) {
 	return added
 }
 
+// issue issues a token. It returns the key, and a function that revokes the token.
 func issue(t *testing.T, path string, spec tokenauth.Spec) (key string, revoke func()) {
 	t.Helper()
 	var token tokenauth.Token
@@ -146,13 +147,14 @@ func issue(t *testing.T, path string, spec tokenauth.Spec) (key string, revoke f
 	}
 }
 
-// An answer is a response with its body read.
+// An answer is a response whose body has been read.
 type answer struct {
 	*http.Response
 	Text string
 }
 
-// do sends a request, with a key if that is not empty, and a JSON body if that is not.
+// do sends a request. An empty key or an empty body means that the request has none. The body is
+// JSON.
 func (p *program) do(t *testing.T, method, path, key, body string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, p.URL+path, strings.NewReader(body))
@@ -179,7 +181,7 @@ func send(t *testing.T, r *http.Request) answer {
 
 const patience = 20 * time.Second
 
-// wait returns what run returned.
+// wait returns the result of run.
 func (p *program) wait(t *testing.T) error {
 	t.Helper()
 	select {

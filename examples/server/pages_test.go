@@ -12,6 +12,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
+// Each route must be available only to its users: pages to users with a session, pages of staff to
+// staff, and routes for programs to requests with a key.
 func TestPagesRequireSignIn(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
@@ -44,7 +46,7 @@ func TestPagesRequireSignIn(t *testing.T) {
 	require.NotContains(t, bob.get("/").Text, `href="/staff/tokens/"`)
 }
 
-// A page of another site must not sign anybody in or out, nor make tokens.
+// A page of another site must not sign a user in or out, or create a token.
 func TestCrossSiteFormsAreRefused(t *testing.T) {
 	b := start(t, databaseFile(t)).browser(t)
 	other := http.Header{"Sec-Fetch-Site": {"cross-site"}}
@@ -57,6 +59,7 @@ func TestCrossSiteFormsAreRefused(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get("/").StatusCode)
 }
 
+// The pages must have a strict Content-Security-Policy, and must work with it.
 func TestPagesHaveSafeHeaders(t *testing.T) {
 	p := start(t, databaseFile(t))
 	b := p.signedIn(t, demoName, testPassword)
@@ -73,7 +76,7 @@ func TestPagesHaveSafeHeaders(t *testing.T) {
 	}
 }
 
-// The whole story: a key that is made on the page works until it is revoked there.
+// A key from the account page must work until the user revokes the token on the same page.
 func TestTokenOfPageWorksUntilRevoked(t *testing.T) {
 	p := start(t, databaseFile(t))
 	b := p.signedIn(t, demoName, testPassword)
@@ -90,7 +93,7 @@ func TestTokenOfPageWorksUntilRevoked(t *testing.T) {
 	require.Equal(t, ids[:1], b.tokenIDs(staffPath))
 }
 
-// login gets a key by the API.
+// login sends a login request to the API and returns the key of the response.
 func (p *program) login(t *testing.T, body string) (key string) {
 	t.Helper()
 	response, err := http.Post(p.URL+"/api/login", "application/json", strings.NewReader(body))
@@ -103,6 +106,8 @@ func (p *program) login(t *testing.T, body string) (key string) {
 	return got.Key
 }
 
+// A key from the login endpoint must allow only the scopes of the request. After a logout, the key
+// must be refused.
 func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 	p := start(t, databaseFile(t))
 	wrong := p.do(t, "POST", "/api/login", "", `{"username":"ada","password":"not the password"}`)
@@ -131,8 +136,8 @@ func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 	}
 }
 
-// A second start must find all that the first one left; with -seed-demo only the
-// password is new, and the sessions of the one before end.
+// A second start must keep the data of the first one. With -seed-demo, it must also change the
+// password of the demo user and end her sessions.
 func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
 	path := databaseFile(t)
 	p, password := startEmpty(t, path, "-seed-demo")
@@ -159,7 +164,8 @@ func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
 	p.signedIn(t, demoName, password)
 }
 
-// restore returns a browser with the cookies of one before; they know no port.
+// restore returns a browser with the cookies of an earlier browser. Cookies do not depend on the
+// port, so the new program receives them.
 func restore(t *testing.T, p *program, jar http.CookieJar) *browser {
 	b := p.browser(t)
 	b.client.Jar = jar

@@ -15,6 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
+// The routes for programs must refuse a request without a valid key, and must serve a request with
+// one.
 func TestRoutesRequireKey(t *testing.T) {
 	p := start(t, databaseFile(t))
 	wrong := p.Key[:len(p.Key)-1] + "!"
@@ -49,6 +51,7 @@ func TestRoutesRequireKey(t *testing.T) {
 	}
 }
 
+// The route /me must describe the user and the presented token.
 func TestMeReturnsUserAndToken(t *testing.T) {
 	p := start(t, databaseFile(t))
 	got := p.do(t, "GET", "/me", p.Key, "")
@@ -58,6 +61,7 @@ func TestMeReturnsUserAndToken(t *testing.T) {
 		`"hint":"`+p.Key[len(p.Key)-4:]+`"\}\}`+"\n$", got.Text)
 }
 
+// A client must find out from a 401 response which scheme to use, and whether its key was refused.
 func TestUnauthorizedResponseHasChallenges(t *testing.T) {
 	p := start(t, databaseFile(t))
 	tests := []struct {
@@ -90,6 +94,8 @@ func (p *program) otherKey(t *testing.T) string {
 	return key.Reveal()
 }
 
+// A token must be limited to its scopes. A revoked token, and the token of an unknown user, must be
+// refused.
 func TestRoutesRequireScopes(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
@@ -110,6 +116,8 @@ func TestRoutesRequireScopes(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", reader, "").StatusCode, "a revoked key is out at once")
 }
 
+// A body that is too large, malformed or of another media type must add no note.
+// Case A6.
 func TestBadBodiesAreRefused(t *testing.T) {
 	p := start(t, databaseFile(t))
 	const asJSON = "application/json"
@@ -150,6 +158,8 @@ func TestBadBodiesAreRefused(t *testing.T) {
 	}
 }
 
+// The log must have a line for each request, with the route and the ID of the token. It must not
+// contain the path or the key, which may be secret.
 func TestLogNamesRoutesAndTokens(t *testing.T) {
 	p := start(t, databaseFile(t))
 	p.do(t, "GET", "/me", p.Key, "")

@@ -13,6 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Only the right password of an active user may sign in. The page must not reveal which users
+// exist.
+// Case L1.
 func TestSignInRequiresPassword(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
@@ -54,6 +57,7 @@ func TestSignInRequiresPassword(t *testing.T) {
 	}
 }
 
+// besideDB executes a statement on the database while the program runs.
 func besideDB(t *testing.T, path, statement string) {
 	t.Helper()
 	db, err := openDatabase(t.Context(), path)
@@ -63,8 +67,9 @@ func besideDB(t *testing.T, path, statement string) {
 	require.NoError(t, err)
 }
 
-// Whoever guesses must be kept waiting, on the form too, and told for how long; and
-// must not go on at the API.
+// Failed attempts on the sign-in page must make the user wait, at the login endpoint of the API
+// too. Otherwise an attacker could guess twice as often.
+// Cases L2, L5.
 func TestSignInAndLoginShareThrottle(t *testing.T) {
 	b := start(t, databaseFile(t)).browser(t)
 	guess := url.Values{"username": {demoName}, "password": {"guess again"}}
@@ -85,8 +90,8 @@ func TestSignInAndLoginShareThrottle(t *testing.T) {
 	t.Fatal("20 attempts, and no wait")
 }
 
-// Sessions must not outlive their time, whatever a form asks for, a sign-out, or a
-// user who is switched off.
+// A session must end at its expiry, when the user signs out or in again, and when the user is
+// disabled. The sign-in form must not be able to choose a later expiry.
 func TestEndedSessionIsRefused(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
@@ -121,7 +126,7 @@ func TestEndedSessionIsRefused(t *testing.T) {
 	}
 }
 
-// A leak of the database must give nobody's session or password.
+// An attacker who reads the database must not get a session or a password.
 func TestSessionIsStoredAsDigest(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
@@ -136,6 +141,7 @@ func TestSessionIsStoredAsDigest(t *testing.T) {
 	require.Equal(t, sessionTime, left)
 }
 
+// If the browser uses TLS, it must not send the cookie of the session over plain HTTP.
 func TestCookieIsSecureOverTLS(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -154,7 +160,7 @@ func TestCookieIsSecureOverTLS(t *testing.T) {
 	}
 }
 
-// What a page says to copy must not send the key in clear where the page came by TLS.
+// The home page shows a command with a key. If the browser uses TLS, the command must use TLS too.
 func TestHomePageCommandUsesScheme(t *testing.T) {
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
 	require.Contains(t, b.get("/").Text, b.URL+"/notes")
@@ -162,7 +168,7 @@ func TestHomePageCommandUsesScheme(t *testing.T) {
 	require.Contains(t, b.send("GET", "/", nil, behind, false).Text, strings.Replace(b.URL, "http:", "https:", 1)+"/notes")
 }
 
-// Staff knows people by their names.
+// Staff must be able to find tokens by the name or the ID of a user.
 func TestStaffFindsUsersByName(t *testing.T) {
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
 	b.create("laptop")
@@ -172,6 +178,8 @@ func TestStaffFindsUsersByName(t *testing.T) {
 	require.Contains(t, b.get(staffPath+"?search=nobody").Text, "There are no tokens here.")
 }
 
+// A stored password must match only the right password. A malformed one must cause an error,
+// because it must not look like a wrong password.
 func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 	t.Parallel()
 	require.GreaterOrEqual(t, fullIterations, 600_000)
@@ -201,8 +209,10 @@ func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 	}
 }
 
-// How long an answer takes must not tell which users there are. No machine hashes so
-// often within the time below; a look-up alone takes far less.
+// The duration of a login must not reveal which users exist. Therefore the program must hash the
+// password even for an unknown user. The limit in the test is far above the duration of a query,
+// and far below that of a hash.
+// Case L1.
 func TestUnknownUserIsHashedToo(t *testing.T) {
 	iterations = 200_000
 	t.Cleanup(func() { iterations = 1000 })

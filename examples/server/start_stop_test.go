@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestShutdownFinishesRequests stops the program while it reads the body of a request.
+// If the program receives a signal while it reads a body, it must finish the request. It must
+// accept no new connection.
 func TestShutdownFinishesRequests(t *testing.T) {
 	path := databaseFile(t)
 	p := start(t, path)
@@ -59,8 +60,8 @@ func TestShutdownFinishesRequests(t *testing.T) {
 		"the next start knows the note, and the key of the start before")
 }
 
-// With a cache: what is used shortly before the end must be written, and what ended
-// long ago must go.
+// At its end, the program must write the last-used times that are still in memory. With -prune, it
+// must delete tokens that expired long ago.
 func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	path := databaseFile(t)
 	db, err := openDatabase(t.Context(), path)
@@ -85,8 +86,9 @@ func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	require.Equal(t, 1, count("1 = 1"), "the key that has just been issued")
 }
 
-// F11: a power cut must undo no revoke that was answered, here or at whoever follows the
-// docs, which name each setting that lets it.
+// A power cut must not undo a revocation that the program has confirmed. The documentation must
+// name each setting that would allow it.
+// Case F11.
 func TestDatabaseSurvivesPowerCut(t *testing.T) {
 	db, err := openDatabase(t.Context(), databaseFile(t))
 	require.NoError(t, err)
@@ -103,6 +105,7 @@ func TestDatabaseSurvivesPowerCut(t *testing.T) {
 	}
 }
 
+// The name of the database file may contain characters that have a meaning in a URI.
 func TestDatabaseFileMayHaveAnyName(t *testing.T) {
 	for _, name := range []string{"a b.db", "what?.db", "100%25.db", "a#b&c=d.db", ":memory:", "file:x.db", "größe.db"} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +122,8 @@ func TestDatabaseFileMayHaveAnyName(t *testing.T) {
 	}
 }
 
+// A relative name must be a file in the working directory, even if it looks like a special name of
+// SQLite.
 func TestDatabaseFileMayBeRelative(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"tokens.db", ":memory:"} {
@@ -128,6 +133,8 @@ func TestDatabaseFileMayBeRelative(t *testing.T) {
 	}
 }
 
+// If the program cannot start, the error must name the cause, and the program must not print an
+// address.
 func TestStartReportsErrors(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -159,6 +166,7 @@ func TestStartReportsErrors(t *testing.T) {
 	}
 }
 
+// The flag -h must print the flags and their defaults, and must not start the program.
 func TestHelpShowsDefaults(t *testing.T) {
 	var stderr buffer
 	require.NoError(t, run(t.Context(), []string{"-h"}, io.Discard, &stderr))
