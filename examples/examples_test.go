@@ -54,6 +54,9 @@ type programs string
 // A reader of README.md starts both programs and copies the commands. The commands must work, and
 // must print what README.md shows.
 func TestReadmeMatchesPrograms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and starts two programs")
+	}
 	folder := t.TempDir()
 	output, err := exec.Command("go", "build", "-o", folder, "./server", "./quickstart").CombinedOutput()
 	require.NoError(t, err, string(output))
@@ -76,7 +79,7 @@ func (p programs) testAddresses(t *testing.T) {
 		}
 		require.Contains(t, text.String(), "go run ./examples/"+want.name)
 		for _, address := range regexp.MustCompile(`http://([^/]+)/`).FindAllStringSubmatch(text.String(), -1) {
-			if address[1] != "%s" { // in the program itself
+			if address[1] != "%s" { // the address is a format in the program
 				require.Equal(t, want.address, address[1], heading)
 			}
 		}

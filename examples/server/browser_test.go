@@ -74,7 +74,7 @@ func (b *browser) send(method, path string, form url.Values, header http.Header,
 		}
 	}
 	shown := response.Header.Clone()
-	shown.Del("Set-Cookie") // where the key of a session belongs
+	shown.Del("Set-Cookie") // it contains the key of a session
 	_, _ = fmt.Fprintf(&leak.Default, "%v", shown)
 	if !showsKey {
 		_, _ = leak.Default.Write(body)
@@ -90,7 +90,7 @@ func (b *browser) create(name string, scopes ...string) string {
 	got := b.send("POST", accountPath+"new", url.Values{"user": {b.userID()}, "name": {name}, "scope": scopes, "expires": {"7"}}, nil, true)
 	require.Equal(b.t, http.StatusOK, got.StatusCode)
 	found := newKey.FindStringSubmatch(got.Text)
-	require.Len(b.t, found, 2, "no key is shown")
+	require.Len(b.t, found, 2, "the page must show a key")
 	leak.Default.Secret(found[1])
 	return found[1]
 }

@@ -23,6 +23,7 @@ var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 
 // docs/manage-tokens.md must show code of this folder, which is compiled and tested.
 func TestDocsShowCompiledCode(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../docs/manage-tokens.md")
 	require.NoError(t, err)
 	files, err := filepath.Glob("*.go")
@@ -36,7 +37,7 @@ func TestDocsShowCompiledCode(t *testing.T) {
 	blocks := goBlock.FindAllStringSubmatch(string(page), -1)
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {
-		require.True(t, strings.Contains(code.String(), withoutIndent(block[1])), "not in this folder:\n%s", block[1])
+		require.True(t, strings.Contains(code.String(), withoutIndent(block[1])), "this folder must contain:\n%s", block[1])
 	}
 }
 
@@ -46,6 +47,7 @@ func withoutIndent(code string) string {
 
 // The code for another style and another language in docs/manage-tokens.md must work.
 func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
+	t.Parallel()
 	store := tokenauth.NewMemoryStore()
 	tokens := must.Get(tokenauth.New(store, "notes", nil))
 	signedIn := func(*http.Request) (string, error) { return "1", nil }
@@ -82,6 +84,7 @@ func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
 // Behind a reverse proxy, a failure must count for the address of the client, which the proxy
 // appends to X-Forwarded-For.
 func TestDocsExampleThrottlesClientsOfProxy(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)
 	beside(t, path, func(s service) {
@@ -101,7 +104,7 @@ func TestDocsExampleThrottlesClientsOfProxy(t *testing.T) {
 	r := httptest.NewRequest("POST", "/api/login", nil)
 	r.Header.Add("X-Forwarded-For", "198.51.100.7")
 	r.Header.Add("X-Forwarded-For", "198.51.100.8, 192.0.2.1")
-	require.Equal(t, "192.0.2.1", clientAddress(r), "the client sent the other addresses itself")
+	require.Equal(t, "192.0.2.1", clientAddress(r), "a client can forge the other addresses")
 }
 
 // clientAddress is for a service that only its own reverse proxy can reach. The proxy appends the

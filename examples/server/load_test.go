@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,21 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
+
+// testLoad prepares a test that opens many connections or occupies a processor. A long run starts
+// these tests one after the other, because a process has a limited number of file descriptors.
+func testLoad(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("opens many connections or hashes many passwords")
+	}
+	if !load.Long() {
+		t.Parallel()
+	}
+}
+
+// shortTimeout replaces a timeout of the program, so that tests do not wait for long.
+const shortTimeout = 500 * time.Millisecond
 
 // A countedListener counts the bytes that the server reads from all its connections.
 type countedListener struct {
@@ -96,12 +112,12 @@ func sendAll(t *testing.T, addr string, request io.WriterTo) (answers map[string
 				return
 			}
 			defer func() { _ = conn.Close() }()
-			_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // 10,000 take a while
+			_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // 10,000 connections may take minutes
 			written := make(chan struct{})
-			go func() { defer close(written); _, _ = request.WriteTo(conn) }() // until the server closes
+			go func() { defer close(written); _, _ = request.WriteTo(conn) }() // returns when the server closes the connection
 			answer, err := io.ReadAll(conn)
 			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-				t.Error("the server does not close")
+				t.Error("the server must close the connection")
 			}
 			_ = conn.Close()
 			<-written
@@ -115,7 +131,7 @@ func sendAll(t *testing.T, addr string, request io.WriterTo) (answers map[string
 	return answers
 }
 
-// A text is a request, as it is.
+// A text is the text of a request.
 type text string
 
 func (s text) WriteTo(w io.Writer) (int64, error) {
@@ -127,16 +143,17 @@ func (s text) WriteTo(w io.Writer) (int64, error) {
 // request must not reach the handler.
 // Case Q5.
 func TestLoadBigHeadersAreRefused(t *testing.T) {
+	testLoad(t)
 	ln, calls := startServer(t, func(*http.Server) {})
-	const buffers = 4<<10 + 4<<10 // what net/http allows beyond, and its reader
+	const buffers = 4<<10 + 4<<10 // net/http reads 4 KiB beyond the limit, into a buffer of 4 KiB
 	big := text("GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + strings.Repeat("a", 1<<20) + "\r\n\r\n")
 	n := connections(t)
 	answers := sendAll(t, ln.Addr().String(), big)
 	const refusal = "HTTP/1.1 431 Request Header Fields Too Large"
 	require.Positive(t, answers[refusal])
-	require.Equal(t, n, answers[refusal]+answers[""], "%v", answers) // empty: reset before it was read
+	require.Equal(t, n, answers[refusal]+answers[""], "%v", answers) // empty if the connection was reset before the client read the response
 	require.Zero(t, calls.Load())
-	require.LessOrEqual(t, ln.read.Load(), int64(n*(16<<10+buffers)), "bytes read")
+	require.LessOrEqual(t, ln.read.Load(), int64(n*(16<<10+buffers)), "number of bytes that the server reads")
 
 	small := text("GET /me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + strings.Repeat("a", 15<<10) + "\r\n\r\n")
 	require.Equal(t, map[string]int{"HTTP/1.1 200 OK": n}, sendAll(t, ln.Addr().String(), small))
@@ -146,6 +163,7 @@ func TestLoadBigHeadersAreRefused(t *testing.T) {
 // clients.
 // Case Q5.
 func TestLoadSlowHeadersReleaseConnections(t *testing.T) {
+	testLoad(t)
 	limits := newServer(nil, slog.New(slog.DiscardHandler))
 	for name, limit := range map[string]time.Duration{
 		"ReadHeaderTimeout": limits.ReadHeaderTimeout, "ReadTimeout": limits.ReadTimeout,
@@ -155,7 +173,11 @@ func TestLoadSlowHeadersReleaseConnections(t *testing.T) {
 	}
 	require.Equal(t, 16<<10, limits.MaxHeaderBytes)
 
-	ln, calls := startServer(t, func(s *http.Server) { s.ReadHeaderTimeout = 2 * time.Second })
+	timeout := shortTimeout
+	if load.Long() {
+		timeout *= 4 // 10,000 clients delay the client with complete headers
+	}
+	ln, calls := startServer(t, func(s *http.Server) { s.ReadHeaderTimeout = timeout })
 	answered := make(chan error, 1)
 	go func() {
 		response, err := http.Get("http://" + ln.Addr().String())
@@ -169,16 +191,20 @@ func TestLoadSlowHeadersReleaseConnections(t *testing.T) {
 	}()
 	sendAll(t, ln.Addr().String(), text("GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bear"))
 	require.NoError(t, <-answered)
-	require.EqualValues(t, 1, calls.Load(), "of the handler, by the client that behaves")
+	require.EqualValues(t, 1, calls.Load(), "only the client with complete headers may reach the handler")
 }
 
 // A client that never completes its body must lose its connection, and the handler must end.
 // Case A6.
 func TestSlowBodyReleasesConnection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a timeout")
+	}
+	t.Parallel()
 	path := databaseFile(t)
 	addUser(t, path, demoName, false)
 	beside(t, path, func(s service) {
-		ln := startHandler(t, must.Get(s.newHandler()), func(s *http.Server) { s.ReadTimeout = 2 * time.Second })
+		ln := startHandler(t, must.Get(s.newHandler()), func(s *http.Server) { s.ReadTimeout = shortTimeout })
 		conn, err := net.Dial("tcp", ln.Addr().String())
 		require.NoError(t, err)
 		defer func() { _ = conn.Close() }()
@@ -186,7 +212,7 @@ func TestSlowBodyReleasesConnection(t *testing.T) {
 		_, err = io.WriteString(conn, "POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"username\":\"ada\",")
 		require.NoError(t, err)
 		answer, err := io.ReadAll(conn)
-		require.NoError(t, err, "the server does not close")
+		require.NoError(t, err, "the server must close the connection")
 		require.Contains(t, string(answer), "400 Bad Request")
 		require.Contains(t, string(answer), "The body did not arrive whole.")
 	})
@@ -196,30 +222,48 @@ func TestSlowBodyReleasesConnection(t *testing.T) {
 // delay the requests of other users.
 // Case L8.
 func TestLoadPasswordsLeaveOtherRoutesFast(t *testing.T) {
-	iterations = fullIterations // so that they take seconds, one after the other
-	t.Cleanup(func() { iterations = 1000 })
-	p := start(t, databaseFile(t))
+	testLoad(t)
+	path := databaseFile(t)
 	const logins = 12
-	answered := make(chan int, logins)
-	var all sync.WaitGroup
+	beside(t, path, func(s service) {
+		slow := encodePassword(fullIterations, make([]byte, saltSize), make([]byte, sha256.Size))
+		for i := range logins {
+			_, err := s.users.save(t.Context(), fmt.Sprint("user", i), slow, false)
+			require.NoError(t, err)
+		}
+	})
+	p := start(t, path)
+	ctx, disconnect := context.WithCancel(t.Context())
+	statuses := make(chan int, logins)
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer disconnect() // the test needs no more responses
 	for i := range logins {
-		all.Go(func() {
-			response, err := http.PostForm(p.URL+"/api/login", url.Values{"username": {fmt.Sprint("user", i)}, "password": {"guess"}})
+		clients.Go(func() {
+			form := url.Values{"username": {fmt.Sprint("user", i)}, "password": {"guess"}}
+			r, err := http.NewRequestWithContext(ctx, "POST", p.URL+"/api/login", strings.NewReader(form.Encode()))
 			if err != nil {
 				t.Error(err)
 				return
 			}
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			response, err := http.DefaultClient.Do(r)
+			if err != nil {
+				if ctx.Err() == nil {
+					t.Error(err)
+				}
+				return
+			}
 			_ = response.Body.Close()
-			answered <- response.StatusCode
+			statuses <- response.StatusCode
 		})
 	}
-	require.Equal(t, http.StatusBadRequest, <-answered) // so that the others have come, too
+	require.Equal(t, http.StatusBadRequest, <-statuses, "the other logins have arrived by now")
 	for range 5 {
 		require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode)
 	}
-	require.Less(t, len(answered), logins-1, "a login still hashes or waits")
+	require.Less(t, len(statuses), logins-1, "a login must still be running or waiting")
 	if load.Long() {
-		require.Less(t, len(answered), logins/2, "logins that did not wait")
+		require.Less(t, len(statuses), logins/2, "most logins must still be running or waiting")
 	}
-	all.Wait()
 }

@@ -30,15 +30,15 @@ func TestMain(m *testing.M) {
 	leak.Main(m)
 }
 
-var fullIterations = iterations // before TestMain
+var fullIterations = iterations // the value before TestMain changes it
 
 // A program is a running example server.
 type program struct {
 	URL  string
-	Key  string  // of the user ada, for notes
-	Log  *buffer // what it writes to standard error
+	Key  string  // key of the user ada for /notes
+	Log  *buffer // output on standard error
 	Stop context.CancelFunc
-	Done <-chan error // what run returned
+	Done <-chan error // result of run
 }
 
 // A buffer is a bytes.Buffer that is safe for concurrent use.
@@ -91,14 +91,14 @@ func startEmpty(t *testing.T, db string, flags ...string) (p *program, password 
 
 	printed := bufio.NewReader(stdout)
 	line, err := printed.ReadString('\n')
-	require.NoError(t, err, "the program ended: %s", p.Log)
+	require.NoError(t, err, "the program must not end: %s", p.Log)
 	found := firstLine.FindStringSubmatch(line)
-	require.Len(t, found, 4, "the first line does not say which page to open") // it is not to be printed
+	require.Len(t, found, 4, "the first line must name the page to open") // the line may hold a password, so the message omits it
 	p.URL, password = found[1], found[3]
 	if password != "" {
 		leak.Default.Secret(password)
 	}
-	go func() { _, _ = io.Copy(&leak.Default, printed) }() // it prints no more secrets
+	go func() { _, _ = io.Copy(&leak.Default, printed) }() // the rest of the output must contain no secrets
 	return p, password
 }
 
@@ -188,7 +188,7 @@ func (p *program) wait(t *testing.T) error {
 	case err := <-p.Done:
 		return err
 	case <-time.After(patience):
-		t.Fatal("the program does not end")
+		t.Fatal("the program must end")
 		return nil
 	}
 }

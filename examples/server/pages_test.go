@@ -15,6 +15,7 @@ import (
 // Each route must be available only to its users: pages to users with a session, pages of staff to
 // staff, and routes for programs to requests with a key.
 func TestPagesRequireSignIn(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	p := start(t, path)
 	addUser(t, path, "bob", false)
@@ -28,13 +29,13 @@ func TestPagesRequireSignIn(t *testing.T) {
 		{"GET", "/account/tokens", 307, 307, 307},
 		{"GET", accountPath, 303, 200, 200},
 		{"GET", accountPath + "new", 303, 200, 200},
-		{"POST", accountPath + "new", 401, 409, 409}, // the form says for whom
+		{"POST", accountPath + "new", 401, 409, 409}, // the form must name its user
 		{"GET", staffPath, 403, 403, 200},
 		{"GET", "/api/tokens", 401, 200, 200},
 		{"GET", "/api/staff/tokens", 403, 403, 200},
 		{"GET", "/site.css", 200, 200, 200},
 		{"GET", accountPath + "tokens.css", 200, 200, 200},
-		{"GET", "/notes", 401, 401, 401}, // for programs
+		{"GET", "/notes", 401, 401, 401}, // a route for programs ignores sessions
 	}
 	for _, tt := range tests {
 		for who, b := range map[string]*browser{"nobody": nobody, "bob": bob, "ada": ada} {
@@ -48,6 +49,7 @@ func TestPagesRequireSignIn(t *testing.T) {
 
 // A page of another site must not sign a user in or out, or create a token.
 func TestCrossSiteFormsAreRefused(t *testing.T) {
+	t.Parallel()
 	b := start(t, databaseFile(t)).browser(t)
 	other := http.Header{"Sec-Fetch-Site": {"cross-site"}}
 	form := url.Values{"username": {demoName}, "password": {testPassword}}
@@ -61,6 +63,7 @@ func TestCrossSiteFormsAreRefused(t *testing.T) {
 
 // The pages must have a strict Content-Security-Policy, and must work with it.
 func TestPagesHaveSafeHeaders(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	b := p.signedIn(t, demoName, testPassword)
 	for _, got := range []answer{p.browser(t).get(signInPath), b.get("/"), b.get(accountPath), b.get(staffPath)} {
@@ -71,13 +74,14 @@ func TestPagesHaveSafeHeaders(t *testing.T) {
 		require.Equal(t, "no-store", got.Header.Get("Cache-Control"))
 		require.Equal(t, "nosniff", got.Header.Get("X-Content-Type-Options"))
 		require.Equal(t, "DENY", got.Header.Get("X-Frame-Options"))
-		require.Contains(t, got.Text, `<link rel="stylesheet" href="/site.css">`, "the frame of the service")
-		require.NotRegexp(t, `style=|<style|<script>`, got.Text, "the policy would forbid it")
+		require.Contains(t, got.Text, `<link rel="stylesheet" href="/site.css">`, "the layout of the service must be used")
+		require.NotRegexp(t, `style=|<style|<script>`, got.Text, "the policy forbids inline code")
 	}
 }
 
 // A key from the account page must work until the user revokes the token on the same page.
 func TestTokenOfPageWorksUntilRevoked(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	b := p.signedIn(t, demoName, testPassword)
 	key := b.create("laptop", scopeRead, scopeWrite)
@@ -89,7 +93,7 @@ func TestTokenOfPageWorksUntilRevoked(t *testing.T) {
 	require.Len(t, ids, 2)
 	require.Equal(t, http.StatusSeeOther, b.post(accountPath+ids[1]+"/revoke", nil).StatusCode)
 	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", key, "").StatusCode)
-	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode, "the other one is as it was")
+	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode, "the other token must be unchanged")
 	require.Equal(t, ids[:1], b.tokenIDs(staffPath))
 }
 
@@ -109,6 +113,7 @@ func (p *program) login(t *testing.T, body string) (key string) {
 // A key from the login endpoint must allow only the scopes of the request. After a logout, the key
 // must be refused.
 func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	wrong := p.do(t, "POST", "/api/login", "", `{"username":"ada","password":"not the password"}`)
 	require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
@@ -121,15 +126,15 @@ func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 		want                          int
 	}{
 		{"the key works", "GET", "/notes", reader, "", 200},
-		{"it may do no more than was asked for", "POST", "/notes", reader, `{"text":"milk"}`, 403},
-		{"nor manage tokens", "GET", "/api/tokens", reader, "", 403},
-		{"another one may", "GET", "/api/tokens", manager, "", 200},
-		{"but makes none that may more", "POST", "/api/tokens", manager, `{"name":"x","scopes":["notes:read"]}`, 403},
-		{"and is not staff", "GET", "/api/staff/tokens", manager, "", 403},
-		{"logout", "POST", "/api/logout", reader, "", 204},
-		{"ends it", "GET", "/notes", reader, "", 401},
-		{"and no other", "GET", "/api/tokens", manager, "", 200},
-		{"a key is no session", "GET", "/api/tokens", "session_" + manager[len("notes_"):], "", 401},
+		{"the key allows only its scopes", "POST", "/notes", reader, `{"text":"milk"}`, 403},
+		{"the key cannot manage tokens", "GET", "/api/tokens", reader, "", 403},
+		{"a key with the scope can manage tokens", "GET", "/api/tokens", manager, "", 200},
+		{"that key cannot create a token with more scopes", "POST", "/api/tokens", manager, `{"name":"x","scopes":["notes:read"]}`, 403},
+		{"that key is not staff", "GET", "/api/staff/tokens", manager, "", 403},
+		{"logout revokes the key", "POST", "/api/logout", reader, "", 204},
+		{"a revoked key is refused", "GET", "/notes", reader, "", 401},
+		{"the other key still works", "GET", "/api/tokens", manager, "", 200},
+		{"the key of a session is no API key", "GET", "/api/tokens", "session_" + manager[len("notes_"):], "", 401},
 	}
 	for _, s := range steps {
 		require.Equal(t, s.want, p.do(t, s.method, s.path, s.key, s.body).StatusCode, s.name)
@@ -139,6 +144,7 @@ func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 // A second start must keep the data of the first one. With -seed-demo, it must also change the
 // password of the demo user and end her sessions.
 func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	p, password := startEmpty(t, path, "-seed-demo")
 	b := p.signedIn(t, demoName, password)
@@ -154,7 +160,7 @@ func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
 	p, none := startEmpty(t, path)
 	require.Empty(t, none)
 	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", key, "").StatusCode)
-	require.Equal(t, http.StatusOK, restore(t, p, jar).get(accountPath).StatusCode, "the session goes on")
+	require.Equal(t, http.StatusOK, restore(t, p, jar).get(accountPath).StatusCode, "the session must continue")
 	p.Stop()
 	require.NoError(t, p.wait(t))
 

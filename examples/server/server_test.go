@@ -18,6 +18,7 @@ import (
 // The routes for programs must refuse a request without a valid key, and must serve a request with
 // one.
 func TestRoutesRequireKey(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	wrong := p.Key[:len(p.Key)-1] + "!"
 	steps := []struct {
@@ -27,20 +28,20 @@ func TestRoutesRequireKey(t *testing.T) {
 		want         int
 		text         string
 	}{
-		{"anyone may see the document of the API", "GET", "/api/openapi.json", "", "", 200, ""},
-		{"a wrong key is not taken for none", "GET", "/api/openapi.json", wrong, "", 401, ""},
+		{"the OpenAPI document needs no key", "GET", "/api/openapi.json", "", "", 200, ""},
+		{"a wrong key is refused even there", "GET", "/api/openapi.json", wrong, "", 401, ""},
 		{"me", "GET", "/me", p.Key, "", 200, ""},
 		{"me without a body", "HEAD", "/me", p.Key, "", 200, ""},
 		{"me without a key", "GET", "/me", "", "", 401, ""},
 		{"me with a wrong key", "GET", "/me", wrong, "", 401, ""},
 		{"no notes yet", "GET", "/notes", p.Key, "", 200, `{"notes":[]}` + "\n"},
-		{"a note is added", "POST", "/notes", p.Key, `{"text":"milk"}`, 201, `{"id":1,"text":"milk"}` + "\n"},
-		{"another one", "POST", "/notes", p.Key, `{"text":"Brötchen \u0000"}`, 201, `{"id":2,"text":"Brötchen \u0000"}` + "\n"},
+		{"add a note", "POST", "/notes", p.Key, `{"text":"milk"}`, 201, `{"id":1,"text":"milk"}` + "\n"},
+		{"add another note", "POST", "/notes", p.Key, `{"text":"Brötchen \u0000"}`, 201, `{"id":2,"text":"Brötchen \u0000"}` + "\n"},
 		{"the newest comes first", "GET", "/notes", p.Key, "", 200,
 			`{"notes":[{"id":2,"text":"Brötchen \u0000"},{"id":1,"text":"milk"}]}` + "\n"},
-		{"no key, no note", "POST", "/notes", "", `{"text":"milk"}`, 401, ""},
-		{"no such route", "GET", "/other", p.Key, "", 404, "404 page not found\n"},
-		{"no such method", "DELETE", "/notes", p.Key, "", 405, "Method Not Allowed\n"},
+		{"add a note without a key", "POST", "/notes", "", `{"text":"milk"}`, 401, ""},
+		{"unknown route", "GET", "/other", p.Key, "", 404, "404 page not found\n"},
+		{"unknown method", "DELETE", "/notes", p.Key, "", 405, "Method Not Allowed\n"},
 	}
 	for _, s := range steps {
 		got := p.do(t, s.method, s.path, s.key, s.body)
@@ -53,6 +54,7 @@ func TestRoutesRequireKey(t *testing.T) {
 
 // The route /me must describe the user and the presented token.
 func TestMeReturnsUserAndToken(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	got := p.do(t, "GET", "/me", p.Key, "")
 	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
@@ -63,6 +65,7 @@ func TestMeReturnsUserAndToken(t *testing.T) {
 
 // A client must find out from a 401 response which scheme to use, and whether its key was refused.
 func TestUnauthorizedResponseHasChallenges(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	tests := []struct {
 		name, key, attributes string
@@ -97,12 +100,13 @@ func (p *program) otherKey(t *testing.T) string {
 // A token must be limited to its scopes. A revoked token, and the token of an unknown user, must be
 // refused.
 func TestRoutesRequireScopes(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	p := start(t, path)
 	user := addUser(t, path, demoName, true).tokenID()
 	reader, revoke := issue(t, path, tokenauth.Spec{UserID: user, Name: "reader", Scopes: []string{scopeRead}})
 	bare, _ := issue(t, path, tokenauth.Spec{UserID: user, Name: "bare"})
-	nobody, _ := issue(t, path, tokenauth.Spec{UserID: "404", Name: "of nobody", Scopes: []string{scopeRead}})
+	nobody, _ := issue(t, path, tokenauth.Spec{UserID: "404", Name: "unknown user", Scopes: []string{scopeRead}})
 
 	refused := p.do(t, "POST", "/notes", reader, `{"text":"milk"}`)
 	require.Equal(t, http.StatusForbidden, refused.StatusCode)
@@ -113,12 +117,13 @@ func TestRoutesRequireScopes(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", nobody, "").StatusCode)
 
 	revoke()
-	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", reader, "").StatusCode, "a revoked key is out at once")
+	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", reader, "").StatusCode, "a revoked key must be refused immediately")
 }
 
 // A body that is too large, malformed or of another media type must add no note.
 // Case A6.
 func TestBadBodiesAreRefused(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	const asJSON = "application/json"
 	tests := []struct {
@@ -127,20 +132,20 @@ func TestBadBodiesAreRefused(t *testing.T) {
 	}{
 		{"with a charset", asJSON + "; charset=utf-8", `{"text":"milk"}`, http.StatusCreated},
 		{"as large as allowed", asJSON, `{"text":"` + strings.Repeat("x", maxBody-len(`{"text":""}`)) + `"}`, http.StatusCreated},
-		{"larger by a byte", asJSON, `{"text":"` + strings.Repeat("x", maxBody+1-len(`{"text":""}`)) + `"}`, http.StatusRequestEntityTooLarge},
-		{"larger behind the value", asJSON, `{"text":"milk"}` + strings.Repeat(" ", maxBody), http.StatusRequestEntityTooLarge},
-		{"no media type", "", `{"text":"milk"}`, http.StatusUnsupportedMediaType},
-		{"a form", "application/x-www-form-urlencoded", `text=milk`, http.StatusUnsupportedMediaType},
+		{"larger by one byte", asJSON, `{"text":"` + strings.Repeat("x", maxBody+1-len(`{"text":""}`)) + `"}`, http.StatusRequestEntityTooLarge},
+		{"larger because of trailing space", asJSON, `{"text":"milk"}` + strings.Repeat(" ", maxBody), http.StatusRequestEntityTooLarge},
+		{"no Content-Type", "", `{"text":"milk"}`, http.StatusUnsupportedMediaType},
+		{"form", "application/x-www-form-urlencoded", `text=milk`, http.StatusUnsupportedMediaType},
 		{"empty", asJSON, ``, http.StatusBadRequest},
 		{"not JSON", asJSON, `milk`, http.StatusBadRequest},
-		{"cut off", asJSON, `{"text":"mil`, http.StatusBadRequest},
+		{"truncated", asJSON, `{"text":"mil`, http.StatusBadRequest},
 		{"not an object", asJSON, `["milk"]`, http.StatusBadRequest},
 		{"null", asJSON, `null`, http.StatusBadRequest},
-		{"a text that is none", asJSON, `{"text":1}`, http.StatusBadRequest},
+		{"number as text", asJSON, `{"text":1}`, http.StatusBadRequest},
 		{"no text", asJSON, `{}`, http.StatusBadRequest},
-		{"an empty text", asJSON, `{"text":""}`, http.StatusBadRequest},
-		{"an unknown member", asJSON, `{"text":"milk","user":2}`, http.StatusBadRequest},
-		{"two values", asJSON, `{"text":"milk"}{"text":"milk"}`, http.StatusBadRequest},
+		{"empty text", asJSON, `{"text":""}`, http.StatusBadRequest},
+		{"unknown member", asJSON, `{"text":"milk","user":2}`, http.StatusBadRequest},
+		{"two objects", asJSON, `{"text":"milk"}{"text":"milk"}`, http.StatusBadRequest},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,6 +166,7 @@ func TestBadBodiesAreRefused(t *testing.T) {
 // The log must have a line for each request, with the route and the ID of the token. It must not
 // contain the path or the key, which may be secret.
 func TestLogNamesRoutesAndTokens(t *testing.T) {
+	t.Parallel()
 	p := start(t, databaseFile(t))
 	p.do(t, "GET", "/me", p.Key, "")
 	p.do(t, "GET", "/me", "notes_x", "")

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // exist.
 // Case L1.
 func TestSignInRequiresPassword(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	p := start(t, path)
 	addUser(t, path, "gone", false)
@@ -26,14 +28,15 @@ func TestSignInRequiresPassword(t *testing.T) {
 		want                     int
 	}{
 		{"right", demoName, testPassword, http.StatusSeeOther},
-		{"in capitals", " ADA ", testPassword, http.StatusSeeOther},
+		{"capital letters and spaces", " ADA ", testPassword, http.StatusSeeOther},
 		{"wrong password", demoName, "not the password", http.StatusBadRequest},
 		{"unknown user", "nobody", testPassword, http.StatusBadRequest},
-		{"switched off", "gone", testPassword, http.StatusBadRequest},
+		{"disabled user", "gone", testPassword, http.StatusBadRequest},
 		{"no password", demoName, "", http.StatusBadRequest},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			b := p.browser(t)
 			got := b.post(signInPath, url.Values{"username": {tt.username}, "password": {tt.password}})
 			require.Equal(t, tt.want, got.StatusCode)
@@ -49,10 +52,10 @@ func TestSignInRequiresPassword(t *testing.T) {
 			cookie := got.Cookies()[0]
 			require.True(t, cookie.HttpOnly)
 			require.Equal(t, http.SameSiteLaxMode, cookie.SameSite)
-			require.False(t, cookie.Secure, "it would not come back over plain HTTP")
+			require.False(t, cookie.Secure, "the browser would not send the cookie over plain HTTP")
 			require.Equal(t, http.StatusOK, after.StatusCode)
 			require.Contains(t, after.Text, "<bdi>ada</bdi>")
-			require.Equal(t, accountPath, b.get(signInPath).Header.Get("Location"), "who is signed in need not do it again")
+			require.Equal(t, accountPath, b.get(signInPath).Header.Get("Location"), "the sign-in page redirects a user who is signed in")
 		})
 	}
 }
@@ -71,9 +74,23 @@ func besideDB(t *testing.T, path, statement string) {
 // too. Otherwise an attacker could guess twice as often.
 // Cases L2, L5.
 func TestSignInAndLoginShareThrottle(t *testing.T) {
-	b := start(t, databaseFile(t)).browser(t)
+	t.Parallel()
+	p := start(t, databaseFile(t))
+	b := p.browser(t)
 	guess := url.Values{"username": {demoName}, "password": {"guess again"}}
-	atAPI := 0 // where five alone would bring a wait
+	var guesses sync.WaitGroup
+	for range 5 { // concurrently, because each failure takes a quarter of a second
+		guesses.Go(func() {
+			response, err := http.PostForm(p.URL+signInPath, guess)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = response.Body.Close()
+		})
+	}
+	guesses.Wait()
+	atAPI := 0 // failures of the API; five of them alone would cause a wait
 	for range 20 {
 		got := b.post(signInPath, guess)
 		if got.StatusCode != http.StatusTooManyRequests {
@@ -84,15 +101,16 @@ func TestSignInAndLoginShareThrottle(t *testing.T) {
 		if b.post("/api/login", guess).StatusCode == http.StatusTooManyRequests {
 			return
 		}
-		atAPI++ // on a busy machine the wait may be over; the next one is longer
-		require.Less(t, atAPI, 5, "the API counts for itself")
+		atAPI++ // on a busy machine, the wait may have ended; the next wait is longer
+		require.Less(t, atAPI, 5, "the API must not have a count of its own")
 	}
-	t.Fatal("20 attempts, and no wait")
+	t.Fatal("25 attempts caused no wait")
 }
 
 // A session must end at its expiry, when the user signs out or in again, and when the user is
 // disabled. The sign-in form must not be able to choose a later expiry.
 func TestEndedSessionIsRefused(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	p := start(t, path)
 	forms := url.Values{"username": {demoName}, "password": {testPassword}, "expires_at": {time.Now().AddDate(1, 0, 0).Format(time.RFC3339)}}
@@ -107,7 +125,7 @@ func TestEndedSessionIsRefused(t *testing.T) {
 		{"signed in again", func(b *browser) {
 			b.post(signInPath, url.Values{"username": {demoName}, "password": {testPassword}})
 		}},
-		{"user switched off", func(*browser) { besideDB(t, path, "UPDATE users SET active = 0") }},
+		{"user disabled", func(*browser) { besideDB(t, path, "UPDATE users SET active = 0") }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -128,6 +146,7 @@ func TestEndedSessionIsRefused(t *testing.T) {
 
 // An attacker who reads the database must not get a session or a password.
 func TestSessionIsStoredAsDigest(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	p := start(t, path)
 	p.signedIn(t, demoName, testPassword)
@@ -162,6 +181,7 @@ func TestCookieIsSecureOverTLS(t *testing.T) {
 
 // The home page shows a command with a key. If the browser uses TLS, the command must use TLS too.
 func TestHomePageCommandUsesScheme(t *testing.T) {
+	t.Parallel()
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
 	require.Contains(t, b.get("/").Text, b.URL+"/notes")
 	behind := http.Header{"X-Forwarded-Proto": {"https"}}
@@ -170,6 +190,7 @@ func TestHomePageCommandUsesScheme(t *testing.T) {
 
 // Staff must be able to find tokens by the name or the ID of a user.
 func TestStaffFindsUsersByName(t *testing.T) {
+	t.Parallel()
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
 	b.create("laptop")
 	for _, typed := range []string{demoName, b.userID()} {
@@ -188,7 +209,7 @@ func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 	require.Regexp(t, `^pbkdf2-sha256\$1000\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`, stored)
 	again, err := hashPassword(testPassword)
 	require.NoError(t, err)
-	require.NotEqual(t, stored, again, "two users with one password must not be seen to have it")
+	require.NotEqual(t, stored, again, "two stored forms of the same password must differ")
 
 	for _, tt := range []struct {
 		name, stored, password string
@@ -196,11 +217,11 @@ func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 	}{
 		{"right", stored, testPassword, true, false},
 		{"wrong", stored, testPassword + " ", false, false},
-		{"of nobody", nobodysPassword(), "", false, false},
+		{"unknown user", nobodysPassword(), "", false, false},
 		{"other iterations", strings.Replace(stored, "$1000$", "$1001$", 1), testPassword, false, false},
 		{"another algorithm", "md5" + stored, testPassword, false, true},
 		{"no iterations", strings.Replace(stored, "$1000$", "$many$", 1), testPassword, false, true},
-		{"cut off", stored[:len(stored)-1] + "!", testPassword, false, true},
+		{"truncated", stored[:len(stored)-1] + "!", testPassword, false, true},
 		{"empty", "", testPassword, false, true},
 	} {
 		matches, err := passwordMatches(tt.stored, tt.password)

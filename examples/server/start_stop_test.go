@@ -17,6 +17,7 @@ import (
 // If the program receives a signal while it reads a body, it must finish the request. It must
 // accept no new connection.
 func TestShutdownFinishesRequests(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	p := start(t, path)
 	body, bodyEnd := io.Pipe()
@@ -26,7 +27,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+p.Key)
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Expect", "100-continue") // the server sends 100 once a handler reads the body
+	r.Header.Set("Expect", "100-continue") // the server sends 100 when a handler reads the body
 	status := make(chan int, 1)
 	go func() {
 		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: patience}}
@@ -48,7 +49,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 			_ = conn.Close()
 		}
 		return err != nil
-	}, patience, time.Millisecond, "a stopping program takes no new connection")
+	}, patience, time.Millisecond, "a program that shuts down must accept no new connection")
 	_, err = io.WriteString(bodyEnd, `{"text":"finished"}`)
 	require.NoError(t, err)
 	require.NoError(t, bodyEnd.Close())
@@ -57,12 +58,13 @@ func TestShutdownFinishesRequests(t *testing.T) {
 
 	again := start(t, path)
 	require.Equal(t, `{"notes":[{"id":1,"text":"finished"}]}`+"\n", again.do(t, "GET", "/notes", p.Key, "").Text,
-		"the next start knows the note, and the key of the start before")
+		"after a restart, the note must exist and the key must work")
 }
 
 // At its end, the program must write the last-used times that are still in memory. With -prune, it
 // must delete tokens that expired long ago.
 func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
+	t.Parallel()
 	path := databaseFile(t)
 	db, err := openDatabase(t.Context(), path)
 	require.NoError(t, err)
@@ -83,19 +85,20 @@ func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	require.NoError(t, err)
 	start(t, path, "-prune", "24h")
 	require.Eventually(t, func() bool { return count("expires_at = 1") == 0 }, patience, time.Millisecond)
-	require.Equal(t, 1, count("1 = 1"), "the key that has just been issued")
+	require.Equal(t, 1, count("1 = 1"), "only the new key must be left")
 }
 
 // A power cut must not undo a revocation that the program has confirmed. The documentation must
 // name each setting that would allow it.
 // Case F11.
 func TestDatabaseSurvivesPowerCut(t *testing.T) {
+	t.Parallel()
 	db, err := openDatabase(t.Context(), databaseFile(t))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	var synchronous int
 	require.NoError(t, db.QueryRow("PRAGMA synchronous").Scan(&synchronous))
-	require.Equal(t, 2, synchronous, "FULL")
+	require.Equal(t, 2, synchronous, "the setting must be FULL")
 	page, err := os.ReadFile("../../docs/databases.md")
 	require.NoError(t, err)
 	for _, setting := range []string{
@@ -107,8 +110,10 @@ func TestDatabaseSurvivesPowerCut(t *testing.T) {
 
 // The name of the database file may contain characters that have a meaning in a URI.
 func TestDatabaseFileMayHaveAnyName(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"a b.db", "what?.db", "100%25.db", "a#b&c=d.db", ":memory:", "file:x.db", "größe.db"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(t.TempDir(), name)
 			p := start(t, path)
 			require.Equal(t, http.StatusOK, p.do(t, "GET", "/me", p.Key, "").StatusCode)
@@ -117,7 +122,7 @@ func TestDatabaseFileMayHaveAnyName(t *testing.T) {
 			require.NoError(t, p.wait(t))
 			entries, err := os.ReadDir(filepath.Dir(path))
 			require.NoError(t, err)
-			require.Len(t, entries, 1, "no other file is left")
+			require.Len(t, entries, 1, "the program must leave no other file")
 		})
 	}
 }
@@ -136,6 +141,7 @@ func TestDatabaseFileMayBeRelative(t *testing.T) {
 // If the program cannot start, the error must name the cause, and the program must not print an
 // address.
 func TestStartReportsErrors(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = taken.Close() }()
@@ -148,11 +154,11 @@ func TestStartReportsErrors(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"the port is taken", []string{"-addr", taken.Addr().String(), "-db", databaseFile(t)}, []string{taken.Addr().String(), "address already in use"}},
-		{"no such folder", []string{"-db", missing}, []string{"open database " + missing, "unable to open"}},
-		{"the file is no database", []string{"-db", notDatabase}, []string{"open database " + notDatabase, "not a database"}},
-		{"an unknown flag", []string{"-port", "80"}, []string{"-port"}},
-		{"an argument", []string{"tokens.db"}, []string{"unexpected argument", "tokens.db"}},
+		{"address in use", []string{"-addr", taken.Addr().String(), "-db", databaseFile(t)}, []string{taken.Addr().String(), "address already in use"}},
+		{"missing folder", []string{"-db", missing}, []string{"open database " + missing, "unable to open"}},
+		{"file that is no database", []string{"-db", notDatabase}, []string{"open database " + notDatabase, "not a database"}},
+		{"unknown flag", []string{"-port", "80"}, []string{"-port"}},
+		{"argument", []string{"tokens.db"}, []string{"unexpected argument", "tokens.db"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -161,13 +167,14 @@ func TestStartReportsErrors(t *testing.T) {
 			for _, want := range tt.want {
 				require.ErrorContains(t, err, want)
 			}
-			require.Empty(t, stdout.String(), "nothing is announced")
+			require.Empty(t, stdout.String(), "the program must print no address")
 		})
 	}
 }
 
 // The flag -h must print the flags and their defaults, and must not start the program.
 func TestHelpShowsDefaults(t *testing.T) {
+	t.Parallel()
 	var stderr buffer
 	require.NoError(t, run(t.Context(), []string{"-h"}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), `(default "tokens.db")`)
