@@ -19,6 +19,9 @@ import (
 // contain each token once.
 // Case W8.
 func TestListPagesThroughManyTokens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("imports 10,000 tokens")
+	}
 	t.Parallel()
 	const many = 10_000
 	s := newSite(t, &tokenauth.Options{MaxPerUser: -1}, nil)
