@@ -161,7 +161,7 @@ func TestPrune(t *testing.T) {
 
 // A person who finds a leaked key must be able to revoke its token with RevokeKey, even if the
 // token has expired. After the grace period, a previous key must not revoke the token, because
-// users do not keep replaced keys secret.
+// users do not keep replaced keys secret. Case E16.
 func TestRevokeKey(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
@@ -222,7 +222,7 @@ func TestRevokeKey(t *testing.T) {
 }
 
 // RevokeKey must look up the key in the store, not in a cache. Otherwise a key that another process
-// has replaced could still revoke the token.
+// has replaced could still revoke the token. Case E16.
 func TestRevokeKeyReadsTheStore(t *testing.T) {
 	t.Parallel()
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())

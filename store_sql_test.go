@@ -19,8 +19,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
-// TestStores tests the contract of Store on every store. This file tests the behavior that only
-// SQLStore has, and uses SQLite.
+// TestConformance tests the contract of Store on every store. This file tests the behavior that
+// only SQLStore has, and uses SQLite.
 
 // NewSQLStore must return an error for an invalid option, so that the mistake shows when the
 // service starts. No statement may contain a malformed table name.

@@ -22,8 +22,8 @@ func TestMain(m *testing.M) { leak.Main(m) }
 var ctx = context.Background()
 
 // Both stores must fulfill the contract of Store, so that a service can change from one to the
-// other.
-func TestStores(t *testing.T) {
+// other. Case S30.
+func TestConformance(t *testing.T) {
 	stores := map[string]func(t *testing.T) tokenauth.Store{
 		"memory": func(*testing.T) tokenauth.Store { return tokenauth.NewMemoryStore() },
 		"SQLite": func(t *testing.T) tokenauth.Store { return sqlite.NewPooledStore(t, "") },

@@ -35,19 +35,6 @@ func section(t *testing.T, heading string) [][]string {
 	return codeBlock.FindAllStringSubmatch(text, -1)
 }
 
-// README.md must show the quick start as it is compiled and tested.
-func TestReadmeContainsQuickstart(t *testing.T) {
-	program, err := os.ReadFile("quickstart/main.go")
-	require.NoError(t, err)
-	for _, block := range section(t, "Quick start") {
-		if block[1] == "go" {
-			require.Equal(t, string(program), block[2])
-			return
-		}
-	}
-	t.Fatal("the section has no Go code")
-}
-
 // A programs is the path of the folder with the built programs.
 type programs string
 

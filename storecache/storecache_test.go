@@ -54,7 +54,7 @@ func record(name string) tokenauth.Record {
 // A store must still satisfy the Store contract if it is behind a cache. The options other than the
 // default, and the SQLite store, are for long runs. They fail only on defects of the cache on which
 // the default options fail too.
-func TestCacheSatisfiesStoreContract(t *testing.T) {
+func TestConformance(t *testing.T) {
 	t.Parallel()
 	conform := func(t *testing.T, opts *storecache.Options, newStore func(*testing.T) tokenauth.Store) {
 		t.Parallel()

@@ -50,7 +50,6 @@ var badBodies = []struct {
 	{"expiry in the past", `{"name":"x","expires_at":"2026-03-01T11:59:59Z"}`, 400, "#/expires_at"},
 	{"expiry now", `{"name":"x","expires_at":"2026-03-01T12:00:00Z"}`, 400, "#/expires_at"},
 	{"expiry beyond the year 9999", `{"name":"x","expires_at":"9999-12-31T23:59:59-23:00"}`, 400, "#/expires_at"},
-	// Case A7.
 	{"id", `{"name":"x","id":"MINE"}`, 400, "#/id"},
 	{"user_id", `{"name":"x","user_id":"eve"}`, 400, "#/user_id"},
 	{"digest", `{"name":"x","digest":"00"}`, 400, "#/digest"},

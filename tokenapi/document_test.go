@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
@@ -42,45 +43,44 @@ func withHead(methods []string) []string {
 	return methods
 }
 
-// The OpenAPI document must list exactly the routes that the API serves, so that a generated client
-// can use each of them.
-func TestDocumentHasEveryRoute(t *testing.T) {
+// The API must serve each route of the OpenAPI document with exactly the documented methods, so that
+// a generated client can use each of them. apitest.Do refuses a response on any other route.
+func TestDocumentedRoutesAreServed(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})
-	served := apitest.ReadSource(t).Routes
-	requireServed := func(mount, constructor string, documented map[string][]string) {
-		paths := append(slices.Clone(served["newHandler"]), served[constructor]...)
-		require.ElementsMatch(t, slices.Collect(maps.Keys(documented)), paths, constructor)
-		for _, path := range paths {
+	for mount, documented := range map[string]map[string][]string{
+		"/api": documentedMethods(),
+		"/staff": { // the routes of staff in the description of the document
+			"/tokens": {"DELETE", "GET"}, "/tokens/{id}": {"DELETE", "GET"}, "/openapi.json": {"GET"},
+		},
+	} {
+		require.NotEmpty(t, documented)
+		for path, methods := range documented {
 			w := httptest.NewRecorder()
 			s.mux.ServeHTTP(w, httptest.NewRequest("UNKNOWN", mount+strings.Replace(path, "{id}", "ID", 1), nil))
-			require.Equal(t, strings.Join(withHead(documented[path]), ", "), w.Header().Get("Allow"), path)
+			require.Equal(t, strings.Join(withHead(methods), ", "), w.Header().Get("Allow"), mount+path)
 		}
 	}
-	requireServed("/api", "New", documentedMethods())
-	requireServed("/staff", "NewStaff", map[string][]string{ // the routes of staff in the description of the document
-		"/tokens": {"DELETE", "GET"}, "/tokens/{id}": {"DELETE", "GET"}, "/openapi.json": {"GET"},
-	})
-	require.Len(t, served, 3, "this test must check each function that registers routes")
 }
 
-// The OpenAPI document must list exactly the members and parameters that the API reads, so that a
-// generated client can send each of them. A test of package tokenlogin checks this for /login.
-func TestDocumentHasEveryMember(t *testing.T) {
+// The API must read each member and each parameter that the OpenAPI document lists, so that a
+// generated client can send them. apitest.Do refuses a request with any other member.
+func TestDocumentedMembersAreRead(t *testing.T) {
 	t.Parallel()
-	read := apitest.ReadSource(t).Members
-	for _, c := range []struct{ method, path, function string }{
-		{"post", "/tokens", "create"},
-		{"patch", "/tokens/{id}", "update"},
-		{"post", "/tokens/{id}/rotate", "rotate"},
-	} {
-		operation := apitest.Paths()[c.path].(object)[c.method].(object)
-		require.NotEmpty(t, read[c.function])
-		require.Equal(t, read[c.function], apitest.Properties(t, operation, "application/json"), c)
-	}
-	require.Len(t, read, 3, "this test must check each function that reads a body")
-
 	s := newService(t, nil, tokenapi.Options{})
+	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	for _, c := range []struct{ method, path string }{{"post", "/tokens"}, {"patch", "/tokens/{id}"}, {"post", "/tokens/{id}/rotate"}} {
+		operation := apitest.Paths()[c.path].(object)[c.method].(object)
+		members := apitest.Properties(t, operation, "application/json")
+		require.NotEmpty(t, members)
+		for _, member := range members {
+			target := "/api" + strings.Replace(c.path, "{id}", made.ID, 1)
+			w := send(t, s.mux, strings.ToUpper(c.method), target, `{"`+member+`":{}}`, as("ada")) // no member is an object
+			require.Equal(t, http.StatusBadRequest, w.Code)
+			require.Equal(t, "#/"+member, field(t, w))
+			require.NotContains(t, w.Body.String(), "unknown", c)
+		}
+	}
 	list := apitest.Paths()["/tokens"].(object)["get"].(object)
 	for _, name := range apitest.Parameters(t, list) {
 		w := send(t, s.mux, "GET", "/staff/tokens?"+name+"=%00", "", as("root"))

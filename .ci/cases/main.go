@@ -28,7 +28,7 @@ import (
 const (
 	pageName    = "docs/security-cases.md"
 	suite       = "storetest" // folder of the package whose case tables run as subtests
-	fewestWords = 3 // of a reason
+	fewestWords = 3           // of a reason
 )
 
 func main() {

@@ -4,9 +4,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -18,32 +15,6 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
-
-var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
-
-// docs/manage-tokens.md must show code of this folder, which is compiled and tested.
-func TestDocsShowCompiledCode(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../../docs/manage-tokens.md")
-	require.NoError(t, err)
-	files, err := filepath.Glob("*.go")
-	require.NoError(t, err)
-	var code strings.Builder
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		code.WriteString(withoutIndent(string(text)))
-	}
-	blocks := goBlock.FindAllStringSubmatch(string(page), -1)
-	require.NotEmpty(t, blocks)
-	for _, block := range blocks {
-		require.True(t, strings.Contains(code.String(), withoutIndent(block[1])), "this folder must contain:\n%s", block[1])
-	}
-}
-
-func withoutIndent(code string) string {
-	return regexp.MustCompile(`(?m)^\s+`).ReplaceAllString(code, "")
-}
 
 // The code for another style and another language in docs/manage-tokens.md must work.
 func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
