@@ -219,7 +219,8 @@ func (g *gate) requireAnswer(t *testing.T, want answer, w *httptest.ResponseReco
 }
 
 // The Authenticator must parse credentials strictly. If it parsed them less strictly than a reverse
-// proxy, the two programs could see different credentials in the same request.
+// proxy, the two programs could see different credentials in the same request. Cases H1, H2, H3,
+// H4, H5, H6, H7, H8, H9, H10, H11, H12, H15, and H16.
 func TestCredentials(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
