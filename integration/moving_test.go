@@ -77,7 +77,7 @@ func copyFixture(t *testing.T, path string, to *sql.DB, d tokenauth.Dialect) (li
 	return lines
 }
 
-func execute(t *testing.T, db *sql.DB, statements string) {
+func execute(t testing.TB, db *sql.DB, statements string) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), statements)
 	require.NoError(t, err)

@@ -53,7 +53,7 @@ var modules = []string{".", "tokencli", "cmd/tokenauth"}
 // isTestSupport reports whether only tests, and other test support, may import a package. Test
 // support itself may import every package.
 func isTestSupport(name string) bool {
-	return name == "internal/systemtest" || name == "internal/importtest" || strings.HasPrefix(name, "internal/testing/")
+	return name == "internal/systemtest" || strings.HasPrefix(name, "internal/testing/")
 }
 
 func main() {

@@ -1,6 +1,4 @@
-// Package importtest imports up to one million tokens of Django REST Framework. It compares the
-// duration of the import with the duration of plain INSERT statements for the same rows.
-package importtest
+package integration
 
 import (
 	"context"
@@ -11,7 +9,10 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
@@ -19,25 +20,22 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// Rows returns the number of rows to import. The number is one million if TOKENAUTH_LONG is set,
-// and 20,000 otherwise. With the race detector, it is 2,000, because the race detector makes the
-// SQLite driver twenty times slower.
-func Rows() int {
+// importRows returns the number of rows to import. The number is one million if TOKENAUTH_LONG is
+// set, and 20,000 otherwise. With the race detector, it is 2,000, because the race detector makes
+// the SQLite driver twenty times slower.
+func importRows() int {
 	info, _ := debug.ReadBuildInfo()
-	switch {
-	case info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}):
+	if info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		return 2_000
-	case os.Getenv("TOKENAUTH_LONG") != "":
-		return 1_000_000
 	}
-	return 20_000
+	return shortOrLong(20_000, 1_000_000)
 }
 
 var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) // creation time of the token of user 0
 
-// fills contains SQL statements for each dialect. They create the tables of Django, the given
+// djangoTables contains SQL statements for each dialect. They create the tables of Django, the given
 // number of active users, and one token for each user.
-var fills = map[tokenauth.Dialect][]string{
+var djangoTables = map[tokenauth.Dialect][]string{
 	tokenauth.SQLite: {
 		"CREATE TABLE auth_user (id integer PRIMARY KEY, is_active bool NOT NULL)",
 		"CREATE TABLE authtoken_token (key varchar(40) PRIMARY KEY, created datetime NOT NULL, user_id integer NOT NULL UNIQUE)",
@@ -53,26 +51,25 @@ var fills = map[tokenauth.Dialect][]string{
 	},
 }
 
-// Fill creates the tables of Django in db, with the given number of users and tokens.
-func Fill(ctx context.Context, db *sql.DB, d tokenauth.Dialect, rows int) error {
-	for _, statement := range fills[d] {
+// fillDjango creates the tables of Django in db, with the given number of users and tokens. It does
+// not run ANALYZE, because PostgreSQL must import without statistics too.
+func fillDjango(t testing.TB, db *sql.DB, d tokenauth.Dialect, rows int) {
+	t.Helper()
+	for _, statement := range djangoTables[d] {
 		if strings.Contains(statement, "%d") {
 			statement = fmt.Sprintf(statement, rows)
 		}
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			return err
-		}
+		execute(t, db, statement)
 	}
-	return nil
 }
 
-// PageSize is the number of rows that the import stores with one statement.
-const PageSize = 500
+// importPage is the number of rows that the import stores with one statement.
+const importPage = 500
 
-// specs reads the page of source rows whose keys follow after. It returns an ImportSpec for each
-// row, and the last key of the page.
-func specs(ctx context.Context, db *sql.DB, d tokenauth.Dialect, after string) (page []tokenauth.ImportSpec, last string, err error) {
-	query := "SELECT key, user_id FROM authtoken_token WHERE key > " + placeholder(d, 1) + " ORDER BY key LIMIT " + fmt.Sprint(PageSize)
+// importSpecs reads the page of source rows whose keys follow after. It returns an ImportSpec for
+// each row, and the last key of the page.
+func importSpecs(ctx context.Context, db *sql.DB, d tokenauth.Dialect, after string) (page []tokenauth.ImportSpec, last string, err error) {
+	query := "SELECT key, user_id FROM authtoken_token WHERE key > " + placeholder(d, 1) + " ORDER BY key LIMIT " + fmt.Sprint(importPage)
 	rows, err := db.QueryContext(ctx, query, after)
 	if err != nil {
 		return nil, "", err
@@ -98,57 +95,57 @@ func placeholder(d tokenauth.Dialect, n int) string {
 	return "?"
 }
 
-// Figures holds the times that tokenimport.Run and plain INSERT statements take to store the same
-// rows. Measure runs them alternately, one page at a time.
-type Figures struct {
-	Rows int
-	Run  time.Duration // time of tokenimport.Run, which also reads the source and detects tokens that are already imported
-	Bare time.Duration // time of the plain INSERT statements, one per page
+// importFigures holds the times that tokenimport.Run and plain INSERT statements take to store the
+// same rows. measureImport runs them alternately, one page at a time.
+type importFigures struct {
+	rows int
+	run  time.Duration // time of tokenimport.Run, which also reads the source and detects tokens that are already imported
+	bare time.Duration // time of the plain INSERT statements, one per page
 }
 
-func (f Figures) String() string {
-	rate := func(d time.Duration) float64 { return float64(f.Rows) / d.Seconds() }
-	return fmt.Sprintf("%d rows: Run stores %.0f per second, plain INSERT %.0f; ratio %.2f", f.Rows, rate(f.Run), rate(f.Bare), rate(f.Run)/rate(f.Bare))
+func (f importFigures) String() string {
+	rate := func(d time.Duration) float64 { return float64(f.rows) / d.Seconds() }
+	return fmt.Sprintf("%d rows: Run stores %.0f per second, plain INSERT %.0f; ratio %.2f", f.rows, rate(f.run), rate(f.bare), rate(f.run)/rate(f.bare))
 }
 
-// A Target is a table to import into. The table has the schema that Store requires.
-type Target struct {
-	DB    *sql.DB
-	Table string
-	Store tokenauth.Store
+// An importTarget is a table to import into. The table has the schema that store requires.
+type importTarget struct {
+	db    *sql.DB
+	table string
+	store tokenauth.Store
 }
 
-// Measure imports the tokens of source into run, and inserts the same rows into bare with plain
+// measureImport imports the tokens of source into run, and inserts the same rows into bare with plain
 // INSERT statements. It returns the times that both take.
-func Measure(ctx context.Context, source *sql.DB, d tokenauth.Dialect, run, bare Target) (Figures, error) {
-	var f Figures
+func measureImport(ctx context.Context, source *sql.DB, d tokenauth.Dialect, run, bare importTarget) (importFigures, error) {
+	var f importFigures
 	var last string
 	var failure error
 	begin := time.Now()
-	report, err := tokenimport.Run(ctx, must.Get(tokenauth.New(run.Store, "acme", nil)), tokenimport.DRF(source, d, nil), &tokenimport.Options{
+	report, err := tokenimport.Run(ctx, must.Get(tokenauth.New(run.store, "acme", nil)), tokenimport.DRF(source, d, nil), &tokenimport.Options{
 		Progress: func(tokenimport.Report) {
-			f.Run += time.Since(begin)
+			f.run += time.Since(begin)
 			failure = errors.Join(failure, func() (err error) {
 				var page []tokenauth.ImportSpec
-				if page, last, err = specs(ctx, source, d, last); err != nil {
+				if page, last, err = importSpecs(ctx, source, d, last); err != nil {
 					return err
 				}
-				query, args := insert(d, bare.Table, page)
+				query, args := bareInsert(d, bare.table, page)
 				start := time.Now()
-				_, err = bare.DB.ExecContext(ctx, query, args...)
-				f.Bare += time.Since(start)
+				_, err = bare.db.ExecContext(ctx, query, args...)
+				f.bare += time.Since(start)
 				return err
 			}())
 			begin = time.Now()
 		},
 	})
-	f.Rows = report.Imported
+	f.rows = report.Imported
 	return f, errors.Join(err, failure)
 }
 
-// insert returns an INSERT statement and its arguments. The statement inserts the rows that a store
+// bareInsert returns an INSERT statement and its arguments. The statement inserts the rows that a store
 // would write for page.
-func insert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (query string, args []any) {
+func bareInsert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (query string, args []any) {
 	const columns = "id, user_id, name, live_name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until, created_at, expires_at, last_used_at, revoked_at"
 	var b strings.Builder
 	b.WriteString("INSERT INTO " + table + " (" + columns + ") VALUES ")
@@ -167,9 +164,9 @@ func insert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (que
 	return b.String(), args
 }
 
-// Child imports the tokens of source repeatedly until the process is killed. It uses
+// importUntilKilled imports the tokens of source repeatedly until the process is killed. It uses
 // [kill.Steps] to acknowledge each page with new tokens and each completed import.
-func Child(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) error {
+func importUntilKilled(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) error {
 	steps := make(chan error)
 	go func() {
 		for {
@@ -188,15 +185,14 @@ func Child(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 	return kill.Steps(func(int) error { return <-steps })
 }
 
-// Whole returns an error unless store contains exactly the tokens of source, and none of them is
+// requireWhole requires that store contains exactly the tokens of source, and that none of them is
 // revoked.
-func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) error {
+func requireWhole(t testing.TB, source *sql.DB, d tokenauth.Dialect, store tokenauth.Store) {
+	t.Helper()
 	missing := map[tokenauth.Digest]string{}
 	for last := ""; ; {
-		page, key, err := specs(ctx, source, d, last)
-		if err != nil {
-			return err
-		}
+		page, key, err := importSpecs(t.Context(), source, d, last)
+		require.NoError(t, err)
 		if len(page) == 0 {
 			break
 		}
@@ -208,13 +204,11 @@ func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 	const pageSize = 50_000 // large, because a store may scan all rows for each page
 	q := tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: pageSize}
 	for {
-		records, err := store.List(ctx, q)
-		if err != nil {
-			return err
-		}
+		records, err := store.List(t.Context(), q)
+		require.NoError(t, err)
 		for _, r := range records {
 			if user, ok := missing[r.Digest]; !ok || user != r.Token.UserID || !r.Token.RevokedAt.IsZero() {
-				return fmt.Errorf("user %s has a token that is duplicate, revoked, or not in the source", r.Token.UserID)
+				require.FailNow(t, "a token is duplicate, revoked, or not in the source", "user %s", r.Token.UserID)
 			}
 			delete(missing, r.Digest)
 		}
@@ -223,15 +217,12 @@ func Whole(ctx context.Context, source *sql.DB, d tokenauth.Dialect, store token
 		}
 		q.After = records[len(records)-1].Token.Cursor()
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("%d tokens of the source are missing in the store", len(missing))
-	}
-	return nil
+	require.Empty(t, missing, "tokens of the source that the store does not contain")
 }
 
-// Peak returns the peak resident memory of this process in MiB, which it reads from /proc on Linux.
-// On other systems, Peak returns 0.
-func Peak() int {
+// peakMemory returns the peak resident memory of this process in MiB, which it reads from /proc on
+// Linux. On other systems, peakMemory returns 0.
+func peakMemory() int {
 	status, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.SplitSeq(string(status), "\n") {
 		var kib int
