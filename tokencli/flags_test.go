@@ -11,10 +11,10 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A script whose variable is not set gives a flag no value. That must not mean a token
-// that never expires, a grace of none, or another database: each flag of each command
-// refuses it, and nothing is done.
-func TestEmptyFlags(t *testing.T) {
+// A script whose variable is not set passes an empty flag. Each flag of each command must refuse it
+// and do nothing. Otherwise the script creates a token that never expires, or changes another
+// database.
+func TestEmptyFlagsAreRefused(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	p.from(django(t, 3))
@@ -56,8 +56,8 @@ func TestEmptyFlags(t *testing.T) {
 	require.Equal(t, 1, live[0].Generation)
 }
 
-// The flags of a service's own are its own, and may be empty.
-func TestEmptyFlagOfTheService(t *testing.T) {
+// The service's own flags may be empty. The commands must not refuse them.
+func TestEmptyFlagOfServiceIsAccepted(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	root := p.root()

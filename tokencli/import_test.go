@@ -5,16 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -22,13 +21,11 @@ const djangoSchema = `
 CREATE TABLE auth_user (id INTEGER PRIMARY KEY, is_active BOOL NOT NULL);
 CREATE TABLE authtoken_token (key TEXT PRIMARY KEY, created TEXT NOT NULL, user_id INTEGER NOT NULL UNIQUE);`
 
-// django returns a service's database with a token for each of n users, of whom the
-// first is not active.
+// django returns the database of a Django service with a token for each of n users. The first user
+// is not active.
 func django(t testing.TB, n int) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "django.db"))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db := sqlite.New(t)
 	tx, err := db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	_, err = tx.Exec(djangoSchema)
@@ -54,8 +51,8 @@ func (p *program) from(db *sql.DB) {
 	}
 }
 
-// An operator must see what an import would do, did, and refused.
-func TestImport(t *testing.T) {
+// An operator must see what an import would do, what it did, and which rows it refused.
+func TestImportReportsRows(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{Scopes: []string{"a", "b"}})
 	p.from(django(t, 3))
@@ -74,8 +71,8 @@ func TestImport(t *testing.T) {
 	require.JSONEq(t, `{"tokens": 1}`, p.run("import", "remaining", "drf", "--json").stdout)
 }
 
-// What is stopped by Ctrl-C in the middle must say so, and be completed by a repetition.
-func TestImportInterrupted(t *testing.T) {
+// An import that Ctrl-C stops must report how far it came, and the next run must complete it.
+func TestInterruptedImportResumes(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	p.from(django(t, 1001))
@@ -97,8 +94,8 @@ func TestImportInterrupted(t *testing.T) {
 	require.JSONEq(t, `{"dry_run": false, "read": 1001, "imported": 501, "existing": 499, "refused": 1}`, p.run("import", "drf", "--json").stdout)
 }
 
-// An import that is asked for wrongly must not begin.
-func TestImportExitCodes(t *testing.T) {
+// An import with wrong arguments must not begin, and its exit code must tell the cause.
+func TestImportRefusesWrongUsage(t *testing.T) {
 	t.Parallel()
 	for want, all := range map[int][][]string{
 		Usage: {
@@ -118,13 +115,12 @@ func TestImportExitCodes(t *testing.T) {
 	}
 }
 
-// A "*" must not become everything by itself, nor an ability another one's scopes.
-func TestMapAbility(t *testing.T) {
+// The ability "*" must not grant all scopes by itself, and an ability must not grant the scopes of
+// another.
+func TestMapAbilityGrantsOnlyNamedScopes(t *testing.T) {
 	t.Parallel()
-	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "laravel.db"))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	_, err = db.Exec(`
+	db := sqlite.New(t)
+	_, err := db.Exec(`
 CREATE TABLE users (id INTEGER PRIMARY KEY);
 CREATE TABLE personal_access_tokens (id INTEGER PRIMARY KEY, tokenable_type TEXT, tokenable_id INTEGER, name TEXT, token TEXT,
 	abilities TEXT, last_used_at TEXT, expires_at TEXT, created_at TEXT);
@@ -155,8 +151,8 @@ INSERT INTO personal_access_tokens VALUES
 	}
 }
 
-// What has no sources has no command; what has them is offered.
-func TestImportCompletion(t *testing.T) {
+// The shell must offer the import commands if the service has set OpenSource.
+func TestImportCompletionOffersSources(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	p.from(nil)

@@ -11,9 +11,9 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Whoever names a token, or writes into the table by hand, must neither hide another
-// token from the operator nor move the terminal's cursor.
-func TestOddTextBendsNoTable(t *testing.T) {
+// A name may contain control characters. It must neither hide another token from the operator nor
+// move the cursor of the terminal.
+func TestTableEscapesControlCharacters(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"laptop":       "laptop",
@@ -39,8 +39,8 @@ func TestOddTextBendsNoTable(t *testing.T) {
 	}
 }
 
-// A list must be readable whatever its tokens are called.
-func TestTableIsAligned(t *testing.T) {
+// A list must be readable whatever characters the names contain.
+func TestTableAlignsWideCharacters(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	table := table{out: &out}
@@ -61,15 +61,16 @@ func TestTableIsAligned(t *testing.T) {
 	}, "\n"), out.String())
 }
 
-func TestCut(t *testing.T) {
+// A cell must not become wider than its column, whatever characters it contains.
+func TestCutCountsColumns(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"": "", "12345": "12345", "123456": "1234…", "名前名前": "名前…", "a名前名前": "a名…"} {
 		require.Equal(t, want, cut(text, 5))
 	}
 }
 
-// Colour only helps those who see it.
-func TestList(t *testing.T) {
+// An operator must see the tokens of a user, and with --revoked the revoked tokens too.
+func TestListShowsTokens(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	at := func(days int) time.Time { return noon.AddDate(0, 0, days) }
@@ -100,7 +101,8 @@ func lines(text string) map[string]bool {
 	return all
 }
 
-func TestShow(t *testing.T) {
+// An operator must see every field of a token.
+func TestShowPrintsEveryField(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, ExpiresAt: noon.AddDate(0, 0, 90)})

@@ -21,7 +21,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A script that pipes the key into a secret store would store something else.
+// Standard output must contain the key alone. Otherwise a script that pipes it into a secret store
+// stores something else.
 func TestKeyIsAloneOnStandardOutput(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
@@ -44,9 +45,9 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
-// A key that nobody has read must not stay good, or a job that is repeated would pile
-// up tokens.
-func TestKeyThatCannotBeWritten(t *testing.T) {
+// A key that could not be written must not stay valid. Otherwise a job that repeats the command
+// creates more and more tokens.
+func TestUnwrittenKeyIsRevoked(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	token := p.issue(tokenauth.Spec{UserID: "42", Name: "old"})
@@ -70,8 +71,8 @@ func TestKeyThatCannotBeWritten(t *testing.T) {
 
 var errBroken = errors.New("connection refused")
 
-// A script tells by the code what to do: repeat, give up, or go on.
-func TestExitCodes(t *testing.T) {
+// A script decides by the exit code whether it repeats the command, gives up, or continues.
+func TestExitCodesTellCause(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		args []string
@@ -139,9 +140,9 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// Whoever presses Ctrl-C must neither be told that the database is down, nor that nothing
-// was made.
-func TestInterrupted(t *testing.T) {
+// An operator who presses Ctrl-C must learn what may have been done. The command must not report
+// that the database is down.
+func TestInterruptedCommandTellsWhatMayBeDone(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -154,8 +155,9 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A key that is pasted in the wrong place must not come back in a log.
-func TestNoKeyIsRepeated(t *testing.T) {
+// A key that is pasted in the wrong place must not appear in the output, which may go into a log.
+// Case X1.
+func TestCommandsNeverRepeatKey(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	key := strings.TrimSpace(p.run("create", "--user", "42", "laptop").stdout) // which is searched for at the end
@@ -172,8 +174,8 @@ func TestNoKeyIsRepeated(t *testing.T) {
 	}
 }
 
-// A service whose database is down can still say what is wrong with a key.
-func TestOffline(t *testing.T) {
+// An operator must be able to check the form of a key while the database is down.
+func TestCheckKeyNeedsNoDatabase(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	for stdin, code := range map[string]int{
@@ -189,8 +191,8 @@ func TestOffline(t *testing.T) {
 	require.Zero(t, p.opened)
 }
 
-// Without what a command needs, it isn't there to fail.
-func TestCommandsThatAreAbsent(t *testing.T) {
+// A command whose options are not set must be absent, instead of failing.
+func TestCommandsWithoutOptionsAreAbsent(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	for _, name := range []string{"schema", "import"} {
@@ -199,8 +201,8 @@ func TestCommandsThatAreAbsent(t *testing.T) {
 	require.Panics(t, func() { New(nil, nil) })
 }
 
-// A program that reads tokenapi's JSON must be able to read this.
-func TestJSONIsThatOfTheAPI(t *testing.T) {
+// A program that reads the JSON of tokenapi must be able to read the JSON of the commands.
+func TestJSONEqualsAPI(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	require.JSONEq(t, `{"tokens": []}`, p.run("list", "--all-users", "--json").stdout)
@@ -236,8 +238,8 @@ func decoded(t testing.TB, text string) (object map[string]any) {
 	return object
 }
 
-// A list that is cut off in the middle must not pass for a whole one.
-func TestLongList(t *testing.T) {
+// A list must contain every page of tokens. A list that breaks off must not be valid JSON.
+func TestTruncatedListIsInvalidJSON(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	for i := range pageSize + 1 {
@@ -259,8 +261,8 @@ func TestLongList(t *testing.T) {
 	require.False(t, json.Valid([]byte(got.stdout)))
 }
 
-// An operator who types a name that is also another token's ID must know which is meant.
-func TestAnIDComesBeforeAName(t *testing.T) {
+// A name may equal the ID of another token. The command must then select the token with the ID.
+func TestIDTakesPrecedenceOverName(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	first := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
@@ -270,8 +272,9 @@ func TestAnIDComesBeforeAName(t *testing.T) {
 	require.NotNil(t, decoded(t, p.run("show", first.ID, "--json").stdout)["revoked_at"], "what is revoked can be looked at")
 }
 
-// A rotation that came between the question and the answer must not lose its key.
-func TestRotateWhatWasShown(t *testing.T) {
+// A concurrent rotation comes between the prompt and the reply. The command must not replace the
+// key of that rotation.
+func TestRotateReplacesOnlyShownKey(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
@@ -289,8 +292,8 @@ func TestRotateWhatWasShown(t *testing.T) {
 	require.Equal(t, Conflict, p.run("rotate", token.ID, "--yes").code())
 }
 
-// What a shell offers must be what there is.
-func TestCompletion(t *testing.T) {
+// The shell must offer the scopes, tokens and values that exist.
+func TestCompletionOffersExistingValues(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{Scopes: []string{"orders:write", "orders:read"}})
 	p.from(django(t, 1))
@@ -319,9 +322,10 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// What was pasted in a wrong place, a key or a DSN with a password, must not go into the
-// logs of a job with the error; a name that is only mistyped helps.
-func TestFlagErrors(t *testing.T) {
+// A key or a DSN that is pasted in the wrong place must not appear in an error, which may go into a
+// log. The error must still name a mistyped flag.
+// Case X1.
+func TestFlagErrorsRepeatNoValue(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	for arg, want := range map[string]string{

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An operator who reads "in 3 months" must not find the token expired in 2.
-func TestRelative(t *testing.T) {
+// An operator who reads "in 3 months" must not find the token expired after two.
+func TestRelativeTimeIsNotTooLong(t *testing.T) {
 	t.Parallel()
 	c := &cli{options: Options{Now: func() time.Time { return noon }}}
 	for distance, want := range map[time.Duration]string{
@@ -36,8 +36,8 @@ func TestRelative(t *testing.T) {
 	require.Equal(t, "in 7979 years", c.relative(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)))
 }
 
-// A token must not end a day early, nor what ended a day ago be deleted.
-func TestParseTime(t *testing.T) {
+// A token must not expire a day early, and Prune must not delete a token a day early.
+func TestParseTimeKeepsWholeDay(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][2]time.Time{ // ahead and back
 		"90d":                       {noon.AddDate(0, 0, 90), noon.AddDate(0, 0, -90)},
@@ -59,8 +59,9 @@ func TestParseTime(t *testing.T) {
 	}
 }
 
-// A job's log must not fill with thousands of lines, nor a terminal stand still.
-func TestProgress(t *testing.T) {
+// The progress of an import must not fill a log with thousands of lines, and must move on a
+// terminal.
+func TestProgressLimitsOutput(t *testing.T) {
 	t.Parallel()
 	for rewrites, want := range map[bool]string{
 		true:  "\r\x1b[Kread 2, 0s\r\x1b[Kread 3, 0s\r\x1b[Kread 1000, 10s\r\x1b[K",
