@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever moves by command types what docs/moving-from-*.md show: it must run as it stands
-// there, and say what the page says of it.
-func TestMovingCommands(t *testing.T) {
+// An operator who moves to this library types the commands of docs/moving-from-*.md. The commands
+// must run as printed, and print what the page shows.
+func TestMovingGuidesRunAsPrinted(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
 	output(t, nil, "go", "build", "-C", "../cmd/tokenauth", "-o", bin+"/tokenauth", ".")

@@ -12,7 +12,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
-// A difference between two engines that a user could see is a bug.
+// Every engine, driver and setting must keep the contract of Store. Otherwise a service behaves
+// differently after it changes its database.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for round := range shortOrLong(1, 5) {

@@ -98,9 +98,11 @@ var djangoModels = map[string]*tokenimport.DRFOptions{
 	"many":      {Table: "tokens_token", ID: "id", Name: "name"},
 }
 
-// K10: Django makes the tokens and says whom each key lets in. The Go server on the same
-// database must say the same, or somebody is locked out, or let in, by the move.
-func TestK10Django(t *testing.T) {
+// Django creates the tokens and reports which user each key lets in. A Go server on the same
+// database must accept the same keys for the same users. Otherwise the move locks users out, or
+// lets others in.
+// Case K10.
+func TestDjangoImportAcceptsSameKeys(t *testing.T) {
 	t.Parallel()
 	for _, d := range []tokenauth.Dialect{tokenauth.SQLite, tokenauth.PostgreSQL} {
 		for model, opts := range djangoModels {

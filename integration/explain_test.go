@@ -130,7 +130,8 @@ func scansOnMariaDB(table string, plan []string) []string {
 	})
 }
 
-// A scan is not felt with ten tokens, and stops a service with a million.
+// Each statement must use an index. A scan is fast with ten tokens, and stops a service that has a
+// million.
 func TestNoStatementScansTheTable(t *testing.T) {
 	t.Parallel()
 	postgresProbes := []string{"_digest_key on", "Index Cond: (digest = ", "_retired_digest_key on", "Index Cond: (retired_digest = "}
@@ -167,7 +168,7 @@ func TestNoStatementScansTheTable(t *testing.T) {
 				}
 				for _, call := range calls(transaction) {
 					if call.name == "Prune" && c.name == "PostgreSQL, generic plans" {
-						continue // see TestPruneNeedsItsTimes
+						continue // see TestPruneUsesCustomPlan
 					}
 					e.plans = nil
 					require.NoError(t, call.do(t.Context(), store), call.name)
@@ -205,9 +206,10 @@ func age(t *testing.T, db *sql.DB, d tokenauth.Dialect, table, number string) {
 	}
 }
 
-// PostgreSQL's plan of Prune for times that it doesn't know would read the table: it
-// expects a third of the tokens to be dead. So it must never turn to that one.
-func TestPruneNeedsItsTimes(t *testing.T) {
+// PostgreSQL's generic plan of Prune scans the table, because it expects that a third of the tokens
+// are expired. PostgreSQL must choose a custom plan each time. Otherwise Prune slows the service
+// down.
+func TestPruneUsesCustomPlan(t *testing.T) {
 	t.Parallel()
 	s := setupNamed(t, "PostgreSQL, pgx")
 	opts := newTable()

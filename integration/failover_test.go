@@ -161,9 +161,10 @@ func cutOff(t *testing.T, primary *sql.DB, replica *servers.PostgresServer) {
 	})
 }
 
-// With a synchronous standby, whatever was answered must outlive the primary: a token
-// that is gone locks its client out, a revoke that is gone lets a thief in again.
-func TestFailoverSynchronous(t *testing.T) {
+// With a synchronous standby, every acknowledged change must survive the loss of the primary. A
+// lost token locks its client out, and a lost revoke lets an attacker in again.
+// Case F11.
+func TestFailoverSynchronousLosesNothing(t *testing.T) {
 	primary := closing(t, func() (*servers.PostgresServer, error) {
 		return servers.Postgres("synchronous_standby_names='*'", "synchronous_commit=remote_apply")
 	})
@@ -173,13 +174,14 @@ func TestFailoverSynchronous(t *testing.T) {
 	f.requireSound(t)
 }
 
-// An asynchronous standby may lack the last commits. What the docs warn of must be
-// true: answered changes are lost, but nothing worse happens than that.
+// An asynchronous standby may lack the last commits. The warning in the docs must be true:
+// acknowledged changes are lost, and nothing worse happens.
 //
-// A standby on the same machine lags by a millisecond, and would lose nothing. So it
-// loses its connection to the primary, as in a network that fails, and the primary
-// answers for another 300 ms before it dies too.
-func TestFailoverAsynchronous(t *testing.T) {
+// A standby on the same machine lags by a millisecond, and would lose nothing. Therefore the test
+// cuts the standby off, as a broken network does, and kills the primary 300 ms later.
+//
+// Case F11.
+func TestFailoverAsynchronousLosesLastChanges(t *testing.T) {
 	primary := closing(t, func() (*servers.PostgresServer, error) { return servers.Postgres() })
 	replica := closing(t, primary.Replica)
 	db := open(t, "pgx", primary.DSN("postgres"))
@@ -209,9 +211,11 @@ func TestFailoverAsynchronous(t *testing.T) {
 	require.Positive(t, f.undone, "ends of keys that came undone")
 }
 
-// What was answered must outlive the primary, also where a change was repeated that the
-// first time had been committed, but not yet been received by the standby.
-func TestRepeatedChangeOutlivesThePrimary(t *testing.T) {
+// A client repeats a revoke that timed out after the commit. If the repeated call succeeds, the
+// revoke must survive the loss of the primary. Otherwise the revoked key works again after a
+// failover.
+// Case F11.
+func TestRepeatedRevokeSurvivesPrimary(t *testing.T) {
 	for name, repeat := range map[string]func(s tokenauth.Store, r tokenauth.Record) error{
 		"revoke": func(s tokenauth.Store, r tokenauth.Record) error {
 			return s.Revoke(t.Context(), r.Token.UserID, r.Token.ID, time.Now())
@@ -247,9 +251,10 @@ func TestRepeatedChangeOutlivesThePrimary(t *testing.T) {
 	}
 }
 
-// A standby that is away must hold up the answer to a change, whichever driver waits for
-// it: a revoke that is answered without it comes undone with the primary.
-func TestNoAnswerWithoutTheStandby(t *testing.T) {
+// A change must not succeed while the synchronous standby is away, whichever driver waits for it.
+// Otherwise a revoke that succeeded is undone with the loss of the primary.
+// Case F11.
+func TestRevokeWaitsForSynchronousStandby(t *testing.T) {
 	primary := closing(t, startPostgres)
 	standby := func(name string) { require.NoError(t, primary.Set("synchronous_standby_names", name)) }
 	for _, driver := range []string{"pgx", "postgres"} {

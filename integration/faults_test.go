@@ -92,16 +92,19 @@ func (o outage) test(t *testing.T) {
 	require.Less(t, r.slowest, storeTimeout+slack, "an answer comes soon after the store's timeout at the latest")
 }
 
-// F2: a database that is restarted for an update must not cost the clients more than
-// 503s, and what was given up must not wait for it for ever.
-func TestPostgresStopped(t *testing.T) {
+// While a database restarts, clients must get 503 and nothing else. The service must recover by
+// itself.
+// Case F2.
+func TestPostgresStoppedReturns503(t *testing.T) {
 	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
 	outage{"PostgreSQL stopped", "pgx", pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
 }
 
-// F3: a server that hangs keeps its connections open. Nobody may wait for it for ever.
-func TestPostgresFrozen(t *testing.T) {
+// A server that hangs keeps its connections open. No client may wait for it longer than the
+// timeout.
+// Case F3.
+func TestPostgresFrozenReturns503InTime(t *testing.T) {
 	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
 	outage{"PostgreSQL frozen", "pgx", pg.DSN("postgres"), pg.Freeze, pg.Thaw, 3 * time.Second}.test(t)
@@ -113,26 +116,29 @@ func throughPgBouncer(t *testing.T) (*servers.PostgresServer, *servers.PgBouncer
 	return pg, closing(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
 }
 
-// F2: a pooler that is restarted is no worse than a database that is.
-func TestPgBouncerStopped(t *testing.T) {
+// The restart of a pooler must cost clients no more than the restart of a database.
+// Case F2.
+func TestPgBouncerStoppedReturns503(t *testing.T) {
 	leak.NothingLeft(t)
 	_, bouncer := throughPgBouncer(t)
 	outage{"PgBouncer stopped", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
 		bouncer.Stop, bouncer.Start, 2 * time.Second}.test(t)
 }
 
-// F2: a pooler takes calls for a server that is down, and lets them wait: the store's own
-// deadline alone ends them.
-func TestPgBouncerWithoutServer(t *testing.T) {
+// A pooler accepts calls while its server is down, and lets them wait. The timeout of the store
+// must end them. Otherwise every request hangs.
+// Case F2.
+func TestPgBouncerWithoutServerReturns503(t *testing.T) {
 	leak.NothingLeft(t)
 	pg, bouncer := throughPgBouncer(t)
 	outage{"PostgreSQL stopped behind PgBouncer", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
 		pg.Stop, pg.Start, 3 * time.Second}.test(t)
 }
 
-// F7: idle connections die, with a failover or at a firewall. The pool must get rid of them
-// at the cost of at most one 503 each, and never of a good key's 401.
-func TestKilledIdle(t *testing.T) {
+// A failover or a firewall kills idle connections. Each may cost one request a 503, and no valid
+// key may get 401.
+// Case F7.
+func TestPoolReplacesDeadConnections(t *testing.T) {
 	const conns = 8
 	for _, e := range engines(t) {
 		t.Run(e.name, func(t *testing.T) {
@@ -192,9 +198,10 @@ func blackHole(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// F3: a server that accepts and never answers is the worst for a service: without a
-// deadline each request would hang, and with it the whole service.
-func TestBlackHole(t *testing.T) {
+// A server that accepts connections and never responds must not hang the service. Each call must
+// end at its timeout.
+// Case F3.
+func TestSilentServerReturns503InTime(t *testing.T) {
 	hole := blackHole(t)
 	key, _ := issued(t, tokenauth.NewMemoryStore(), "laptop")
 	pgDSN := "postgres://postgres@" + hole + "/postgres?sslmode=disable"
@@ -261,9 +268,11 @@ func sqlState(err error) string {
 	return ""
 }
 
-// F4: a client that goes away while the database is slow is no wrong key. Its query ends
-// with it, or goes on for others who wait for the same; the next client gets its own answer.
-func TestF4ClientGoesAway(t *testing.T) {
+// A client that disconnects while the database is slow must not be counted as a wrong key. Its
+// query is canceled, unless other requests wait for the same result. The next client gets its own
+// result.
+// Case F4.
+func TestCanceledRequestIsNoWrongKey(t *testing.T) {
 	for _, e := range engines(t) {
 		for _, cached := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, cache %t", e.name, cached), func(t *testing.T) { e.goAway(t, cached) })
@@ -327,9 +336,10 @@ func (c *tally) add(what string) {
 	c.counts[what]++
 }
 
-// S27: the docs say which mode pgx needs behind PgBouncer. Whoever overlooks that must get
-// errors, and never an answer that is wrong.
-func TestPgBouncerDefaultMode(t *testing.T) {
+// The docs name the mode that pgx needs behind PgBouncer. A service without that setting must get
+// errors, and never a wrong result.
+// Case S27.
+func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
 	_, bouncer := throughPgBouncer(t)
 	opts := newTable()
 	good := newStore(t, open(t, "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec")), tokenauth.PostgreSQL, opts)

@@ -17,9 +17,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// F9: a full disk must cost no more than what can't be written on it: keys go on being
-// looked up, nobody waits for a last use, and once there is room all is as before.
-func TestPostgresDiskFull(t *testing.T) {
+// On a full disk only writes may fail. Lookups must go on, no request may wait for its last-used
+// time, and writes must work again once there is room.
+// Case F9.
+func TestPostgresDiskFullKeepsLookups(t *testing.T) {
 	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
 	err := pg.CreateTablespace("small", 1<<20)

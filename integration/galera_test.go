@@ -172,9 +172,9 @@ func (l *underLoad) answers200(i int) func(context.Context) error {
 	}
 }
 
-// A service that writes to all nodes must lose nothing, and lock nobody out, when one
-// of them dies under load and comes back.
-func TestGaleraNodeKilled(t *testing.T) {
+// A service writes to all nodes while one of them is killed and comes back. It must lose no
+// acknowledged change, and refuse no valid key.
+func TestGaleraNodeKilledLosesNothing(t *testing.T) {
 	c := started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 16, n.calm()...)
@@ -205,9 +205,9 @@ func TestGaleraNodeKilled(t *testing.T) {
 	require.Less(t, stalled, time.Second+recovery, "the others shut it out after a second, and go on")
 }
 
-// Without a majority nothing can be answered: that must be 503, also for keys that
-// are good, and end by itself once the majority is there again.
-func TestGaleraQuorum(t *testing.T) {
+// A node without a majority must respond 503, also to valid keys, and recover once the majority is
+// back. Otherwise it accepts revoked keys or refuses valid ones.
+func TestGaleraWithoutQuorumReturns503(t *testing.T) {
 	c := started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 16, n.calm()...)
@@ -268,9 +268,9 @@ func errorNumber(err error) string {
 	return ""
 }
 
-// What one node was told, another may not know yet. The docs say which setting closes
-// that gap; it must do so in every case, and none may make an answer wrong for good.
-func TestGaleraStaleReads(t *testing.T) {
+// A node may not know yet what another node has committed. The setting that the docs name must
+// prevent stale reads in every case. Otherwise a revoked key still works on another node.
+func TestGaleraSyncWaitPreventsStaleReads(t *testing.T) {
 	c := started(t, galera)
 	const rounds = 200
 	for _, s := range []struct {
@@ -347,7 +347,8 @@ func revokeAllElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (
 	return survived
 }
 
-// What was written through any node must be the same on all.
+// After concurrent writes through all nodes, every node must have the same rows. Otherwise a key is
+// valid on one node and unknown on another.
 func TestGaleraNodesAgree(t *testing.T) {
 	n := onNodes(t, started(t, galera), 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 32, n.stores...)

@@ -33,8 +33,8 @@ func importRows() int {
 
 var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) // creation time of the token of user 0
 
-// djangoTables contains SQL statements for each dialect. They create the tables of Django, the given
-// number of active users, and one token for each user.
+// djangoTables contains SQL statements for each dialect. They create the tables of Django, the
+// given number of active users, and one token for each user.
 var djangoTables = map[tokenauth.Dialect][]string{
 	tokenauth.SQLite: {
 		"CREATE TABLE auth_user (id integer PRIMARY KEY, is_active bool NOT NULL)",
@@ -115,8 +115,8 @@ type importTarget struct {
 	store tokenauth.Store
 }
 
-// measureImport imports the tokens of source into run, and inserts the same rows into bare with plain
-// INSERT statements. It returns the times that both take.
+// measureImport imports the tokens of source into run, and inserts the same rows into bare with
+// plain INSERT statements. It returns the times that both take.
 func measureImport(ctx context.Context, source *sql.DB, d tokenauth.Dialect, run, bare importTarget) (importFigures, error) {
 	var f importFigures
 	var last string
@@ -143,8 +143,8 @@ func measureImport(ctx context.Context, source *sql.DB, d tokenauth.Dialect, run
 	return f, errors.Join(err, failure)
 }
 
-// bareInsert returns an INSERT statement and its arguments. The statement inserts the rows that a store
-// would write for page.
+// bareInsert returns an INSERT statement and its arguments. The statement inserts the rows that a
+// store would write for page.
 func bareInsert(d tokenauth.Dialect, table string, page []tokenauth.ImportSpec) (query string, args []any) {
 	const columns = "id, user_id, name, live_name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until, created_at, expires_at, last_used_at, revoked_at"
 	var b strings.Builder

@@ -13,9 +13,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// A time that a driver bends would be another, and a key that it gives back as another
-// type would have pages left out.
-func TestImportByEachDriver(t *testing.T) {
+// Drivers return times and keys as different Go types. The import must read the same time from
+// each, and must read every page.
+func TestImportReadsEveryDriversTypes(t *testing.T) {
 	const created, rows = "2026-03-01 12:00:00.123456", 700
 	all := append(engines(t),
 		engine{name: "modernc", driver: "sqlite", dialect: tokenauth.SQLite, dsn: sqliteFile(t) + modernc},

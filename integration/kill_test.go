@@ -20,11 +20,11 @@ const (
 	killedUser    = "TOKENAUTH_TEST_KILLED_USER"
 )
 
-// TestKilledChild is the process that is killed.
-func TestKilledChild(t *testing.T) {
+// TestChildChangesTokens is the process that TestKilledChangeIsWholeOrAbsent kills.
+func TestChildChangesTokens(t *testing.T) {
 	driver := os.Getenv(killedDriver)
 	if driver == "" {
-		t.Skip("run by TestF10Killed")
+		t.Skip("runs only as a child process of TestKilledChangeIsWholeOrAbsent")
 	}
 	opts := newTable()
 	opts.Table = os.Getenv(killedTable)
@@ -33,9 +33,10 @@ func TestKilledChild(t *testing.T) {
 	require.NoError(t, kill.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
 }
 
-// F10: an instance of a service that is killed in the middle of a change leaves each
-// token wholly old or wholly new, and whatever it had answered holds.
-func TestF10Killed(t *testing.T) {
+// A service instance is killed in the middle of a change. Each token must then be completely old or
+// completely new, and every acknowledged change must hold.
+// Case F10.
+func TestKilledChangeIsWholeOrAbsent(t *testing.T) {
 	tried := 0
 	for _, e := range engines(t) {
 		if e.name != "pgx" && e.name != "MariaDB" { // the others would test the same servers
@@ -51,7 +52,7 @@ func TestF10Killed(t *testing.T) {
 				kills, steps := shortOrLong(5, 200), 0
 				for n := range kills {
 					user := fmt.Sprint("user", n)
-					acked := kill.Kill(t, "TestKilledChild", killedDriver+"="+e.driver, killedDSN+"="+e.dsn,
+					acked := kill.Kill(t, "TestChildChangesTokens", killedDriver+"="+e.driver, killedDSN+"="+e.dsn,
 						killedDialect+"="+string(e.dialect), killedTable+"="+opts.Table, killedKind+"="+kind, killedUser+"="+user)
 					steps += acked
 					until(t, "the server has done with the child's last statement", func() bool {

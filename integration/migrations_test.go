@@ -97,9 +97,9 @@ var migrationTools = map[string]func(t *testing.T, d tokenauth.Dialect, db *sql.
 	},
 }
 
-// A service that has a tool for its migrations must be able to put our schema into
-// one as it is.
-func TestMigrationTools(t *testing.T) {
+// A migration tool must be able to run the schema as it is. Otherwise services with such a tool
+// must maintain a copy of their own.
+func TestMigrationToolsCreateSchema(t *testing.T) {
 	t.Parallel()
 	for _, d := range dialects {
 		for tool, run := range migrationTools {
@@ -177,8 +177,9 @@ func useAll(t *testing.T, m *tokenauth.Manager, userID string) {
 	require.Equal(t, 2, n)
 }
 
-// Whatever a service calls its table, no name within a statement may be taken for it.
-func TestTableNames(t *testing.T) {
+// A service may name the table like an alias or a subquery inside a statement. Every statement must
+// still refer to the right one.
+func TestTableNameMayEqualAlias(t *testing.T) {
 	t.Parallel()
 	for _, d := range dialects {
 		t.Run(string(d), func(t *testing.T) {
@@ -237,8 +238,9 @@ func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, strin
 	return db, store, userTable
 }
 
-// A user who is deleted must take the tokens along, where the service wants it so.
-func TestUserTable(t *testing.T) {
+// The column user_id may reference the service's own table of users. The tokens of a deleted user
+// must be deleted with the user.
+func TestUserIDMayReferenceUserTable(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "PgBouncer, lib-pq",

@@ -114,10 +114,10 @@ func copyRows(t *testing.T, from, to *sql.DB, d tokenauth.Dialect, table string)
 	require.NoError(t, rows.Err())
 }
 
-// K10: knox's and Sanctum's tables mean the same on each engine, whatever the driver makes
-// of their columns: the keys that they accept work, and no others, and each token expires when it
-// did.
-func TestK10KnoxAndSanctumOnEngines(t *testing.T) {
+// The tables of knox and Sanctum must mean the same on each engine, with each driver. Exactly the
+// keys that the old system accepts must work, and each token must expire at the same time.
+// Case K10.
+func TestKnoxAndSanctumImportAcceptsSameKeys(t *testing.T) {
 	t.Parallel()
 	scopes := func(string) ([]string, error) { return []string{"any"}, nil }
 	for name, c := range map[string]struct {
@@ -187,10 +187,9 @@ func TestK10KnoxAndSanctumOnEngines(t *testing.T) {
 	}
 }
 
-// Whoever moves on PostgreSQL types what the pages show, on the one database that has the
-// other system's tables too: each command and each statement must do there what the page
-// says.
-func TestMovingPagesOnPostgreSQL(t *testing.T) {
+// An operator on PostgreSQL runs the commands and statements of docs/moving-from-*.md in the
+// database of the old system. Each must have the effect that the page describes.
+func TestMovingGuidesWorkOnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
 	output(t, nil, "go", "build", "-C", "../cmd/tokenauth", "-o", bin+"/tokenauth", ".")

@@ -30,8 +30,8 @@ func counted(store tokenauth.Store, logger *slog.Logger) (*prometheus.CounterVec
 	return events, tokens, err
 }
 
-// What the page on observability shows must compile, and count.
-func TestCountingWithPrometheus(t *testing.T) {
+// The code in docs/observability.md must compile, and count events.
+func TestPrometheusCountsEvents(t *testing.T) {
 	page, err := os.ReadFile("../docs/observability.md")
 	require.NoError(t, err)
 	own, err := os.ReadFile("observability_test.go")

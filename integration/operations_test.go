@@ -20,9 +20,9 @@ import (
 
 // What docs/databases.md tells operators to do: rights, backup and restore, moving.
 
-// A service whose database user may do no more than docs/databases.md grants must
-// find no method that needs more.
-func TestRights(t *testing.T) {
+// A database user with the rights that docs/databases.md grants must be able to call every method
+// of the store.
+func TestGrantedRightsSuffice(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, owner string
@@ -114,8 +114,8 @@ func fill(t testing.TB, s tokenauth.Store, n int) (key string) {
 	return key
 }
 
-// A service that outgrows its database must be able to take its tokens along.
-func TestMove(t *testing.T) {
+// A service that changes its database engine must keep its tokens, and all keys must still work.
+func TestMoveBetweenEnginesKeepsTokens(t *testing.T) {
 	t.Parallel()
 	var stores []tokenauth.Store
 	for _, name := range []string{"SQLite, modernc", "PostgreSQL, pgx", "MariaDB", "SQLite, mattn"} {
@@ -136,8 +136,9 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// A backup that bends digests or names would be noticed when it is needed.
-func TestBackup(t *testing.T) {
+// A restored backup must contain the same tokens, and their keys must work. A changed digest or
+// name would be noticed only after the restore.
+func TestRestoredBackupKeepsTokens(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		setup   string

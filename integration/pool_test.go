@@ -18,9 +18,10 @@ import (
 
 // Connections that there are none of: all in use, too many for the server, or refused.
 
-// F5: while a transaction has the only connection each call ends by its deadline, in no
-// deadlock; and no call needs a second one, inside of it or out of it.
-func TestF5PoolExhausted(t *testing.T) {
+// A transaction holds the only connection of the pool. Every call must then end at its deadline
+// instead of a deadlock, and no call may need a second connection.
+// Case F5.
+func TestExhaustedPoolReturns503InTime(t *testing.T) {
 	for _, e := range engines(t) {
 		t.Run(e.name, func(t *testing.T) {
 			db := open(t, e.driver, e.dsn)
@@ -100,9 +101,11 @@ func newMariaDBLogin(t *testing.T) login {
 	}
 }
 
-// F14: a wrong password is told at start; one that is changed under a running service
-// costs 503 and no more, and is told to nobody.
-func TestF14WrongPassword(t *testing.T) {
+// A wrong password must be reported at start. If the password changes while the service runs,
+// clients must get 503 and learn no detail. If the server has no free connection, clients must get
+// 503 too.
+// Cases F5, F14.
+func TestWrongPasswordReturns503(t *testing.T) {
 	for name, newLogin := range map[string]func(*testing.T) login{"PostgreSQL": newPostgresLogin, "MariaDB": newMariaDBLogin} {
 		t.Run(name, func(t *testing.T) {
 			l := newLogin(t)
@@ -148,7 +151,8 @@ func TestF14WrongPassword(t *testing.T) {
 	}
 }
 
-// testServerFull has others take all connections of the server: F5.
+// testServerFull opens all connections that the server allows, and requires that the service then
+// responds 503.
 func testServerFull(t *testing.T, l login, opts *tokenauth.SQLOptions, key string) {
 	t.Helper()
 	others, db := open(t, l.driver, l.dsn("right")), open(t, l.driver, l.dsn("right"))

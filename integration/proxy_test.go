@@ -263,9 +263,10 @@ func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore,
 	require.Len(t, rows(), 1, "and not a second time")
 }
 
-// F8: a connection that breaks after the database has committed, before the answer is
-// there, must make no second token, and must not be reported as a failure for sure.
-func TestLostAnswer(t *testing.T) {
+// A connection breaks after the commit and before the response. The store must report the outcome
+// as unknown, or find the change. A repeated call must not create a second token.
+// Case F8.
+func TestLostResponseCreatesNoSecondToken(t *testing.T) {
 	for _, e := range engines(t) {
 		t.Run(e.name, func(t *testing.T) {
 			p := startCutter(t, e.addr)
@@ -312,9 +313,10 @@ func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
 	})
 }
 
-// F7: a connection that is killed while its statement waits for another's lock must leave
-// nothing half done, and its client must be able to repeat the change.
-func TestKilledMidQuery(t *testing.T) {
+// The server kills a connection whose statement waits for a lock. No change may be half done, and
+// the client must be able to repeat the change.
+// Case F7.
+func TestConnectionLossLeavesChangeWhole(t *testing.T) {
 	for _, e := range engines(t) {
 		t.Run(e.name, func(t *testing.T) {
 			opts := newTable()

@@ -81,9 +81,10 @@ func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missin
 	return missing, live
 }
 
-// V24: the docs say which setting keeps a replica from accepting keys that are revoked, and
-// from refusing keys that were just issued. It must do that in every case.
-func TestStaleReads(t *testing.T) {
+// A replica accepts revoked keys, and refuses new keys, until it has replayed the change. The
+// setting that the docs name must prevent both in every case.
+// Case C13.
+func TestStaleReadsEndWithRemoteApply(t *testing.T) {
 	primary := closing(t, startPostgres)
 	replica := closing(t, primary.Replica)
 	for _, s := range []struct{ standbys, commit, name string }{
@@ -103,10 +104,10 @@ func TestStaleReads(t *testing.T) {
 	}
 }
 
-// V24: a replica that lags goes on accepting a key whose revoke was answered, and nothing
-// bounds for how long: that is why a store has one handle, which must be the writer's.
-// With remote_apply a revoke isn't answered before the replica knows it.
-func TestLaggingReplica(t *testing.T) {
+// A lagging replica accepts a revoked key for an unlimited time, so the docs require the handle of
+// the primary. With remote_apply, a revoke must not succeed before the replica has replayed it.
+// Case C13.
+func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	primary := closing(t, startPostgres)
 	replica := closing(t, primary.Replica)
 	onPrimary, on := onReplica(t, primary, replica, time.Second)
@@ -173,9 +174,10 @@ func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token
 	require.Equal(t, before, after)
 }
 
-// F6: after a failover a service may find itself on a server that takes no writes. That is
-// no "not found" and no conflict; and whoever has a good key must not be locked out.
-func TestPostgresReadOnly(t *testing.T) {
+// After a failover a service may reach a server that takes no writes. Writes must return 503, not
+// "not found" or a conflict, and valid keys must still work.
+// Case F6.
+func TestPostgresReadOnlyKeepsLookups(t *testing.T) {
 	primary := closing(t, startPostgres)
 	replica := closing(t, primary.Replica)
 	onPrimary, on := onReplica(t, primary, replica, 0)
@@ -195,8 +197,10 @@ func isMariaDBReadOnly(err error) bool {
 	return errors.As(err, &e) && e.Number == 1290
 }
 
-// F6: the same on MariaDB, whose read_only is for all but administrators.
-func TestMariaDBReadOnly(t *testing.T) {
+// MariaDB with read_only, which does not apply to administrators, must return 503 for writes, and
+// valid keys must still work.
+// Case F6.
+func TestMariaDBReadOnlyKeepsLookups(t *testing.T) {
 	m := closing(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB() })
 	require.NoError(t, m.CreateDatabase("t"))
 	admin := open(t, "mysql", m.DSN("t"))
@@ -239,9 +243,10 @@ func mariaDBReplica(t *testing.T) (primary, replica *servers.MariaDBServer, admi
 	return primary, replica, admin
 }
 
-// F6, V24: a replica of MariaDB takes no writes, and accepts keys whose revoke it has not
-// heard of, without a bound. The docs tell how much that is where nothing holds it up.
-func TestMariaDBReplica(t *testing.T) {
+// A MariaDB replica takes no writes, and accepts revoked keys until it has applied the change. The
+// test measures the delay for the docs.
+// Cases C13, F6.
+func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	primary, replica, admin := mariaDBReplica(t)
 	appAt := func(m *servers.MariaDBServer, parameters string) *sql.DB {
 		return open(t, "mysql", "app@tcp("+m.Addr()+")/t"+parameters)

@@ -84,9 +84,10 @@ func conflicts() []conflict {
 	}
 }
 
-// Two that want each other's rows are a matter of the database: a caller must not
-// see it, unless it is in a transaction of its own, which is then lost as a whole.
-func TestS29UndoneStatements(t *testing.T) {
+// The database rolls a statement back because of a deadlock or a conflict. The store must retry it,
+// so that the caller sees no error. In the caller's own transaction, the caller must get the error.
+// Case S29.
+func TestRolledBackStatementIsRetried(t *testing.T) {
 	t.Parallel()
 	for _, c := range conflicts() {
 		for _, transaction := range []bool{false, true} {
@@ -222,8 +223,10 @@ func waitsOnMariaDB(t *testing.T, db *sql.DB, table string) bool {
 	return regexp.MustCompile("of table `t`.`" + table + "` .* waiting").MatchString(status)
 }
 
-// A service prunes while it serves: lookups must go on, and only what is dead may go.
-func TestS23PruneWhileLookingUp(t *testing.T) {
+// A service calls Prune while it serves requests. Lookups must go on, and only expired or revoked
+// tokens may be deleted.
+// Case S23.
+func TestPruneDoesNotBlockLookups(t *testing.T) {
 	t.Parallel()
 	dead, live := shortOrLong(10_000, 100_000), 1000
 	for name, number := range map[string]string{
@@ -296,9 +299,10 @@ func TestS23PruneWhileLookingUp(t *testing.T) {
 	}
 }
 
-// SQLite has one writer at a time. The others wait their turn, and no request fails
-// for it, whichever driver makes them wait.
-func TestS26ManyWritersAndReaders(t *testing.T) {
+// SQLite has one writer at a time. Concurrent writers must wait for each other, and no request may
+// fail because of them.
+// Case S26.
+func TestSQLiteWritersWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	s := setupNamed(t, "SQLite, mattn")
 	store := newStore(t, s.open(t)[0], s.dialect, nil)

@@ -88,8 +88,10 @@ var (
 	}
 )
 
-// What can't be read must never be read as "no expiry" or "not revoked".
-func TestS13SpoiltRows(t *testing.T) {
+// A corrupt value must never be read as "no expiry" or "not revoked". Otherwise an expired key
+// works again.
+// Case S13.
+func TestCorruptRowIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	lax := "sql_mode=%27%27" // or MariaDB takes no zero date
 	for _, s := range []setup{
@@ -136,9 +138,9 @@ func requireNotAccepted(t *testing.T, store tokenauth.Store, m *tokenauth.Manage
 	require.Error(t, err, what)
 }
 
-// A key that was replaced must not come back because nobody knows any more until
-// when it was good.
-func TestS13RetiredKeyWithoutEnd(t *testing.T) {
+// A previous key must not work again because the end of its grace is missing or corrupt.
+// Case S13.
+func TestRetiredKeyWithoutEndIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"PostgreSQL, pgx", "MariaDB"} {
 		s := setupNamed(t, name)

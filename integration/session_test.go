@@ -54,9 +54,10 @@ var texts = []string{
 	strings.Repeat("🙂", 63),
 }
 
-// A text must come back as it was given, and be nobody else's: no quote may end it,
-// no collation take it for another, no limit cut it.
-func TestS14S22Texts(t *testing.T) {
+// Names and user IDs must come back exactly as given, whatever the settings of the session are. No
+// quote may end a text, no collation may equate two texts, and no limit may cut a text.
+// Cases S14, S22.
+func TestTextsRoundTripInEverySession(t *testing.T) {
 	t.Parallel()
 	for _, s := range append(bent, setups...) {
 		if s.nodes != nil || !s.load && !long() {
@@ -138,9 +139,10 @@ func requireTooLong(t *testing.T, m *tokenauth.Manager) {
 	require.Len(t, list, 1)
 }
 
-// The driver puts the texts into the statement itself, which is not safe in some
-// character sets: those it must refuse.
-func TestS22UnsafeCollation(t *testing.T) {
+// With interpolateParams the driver writes texts into the statement, which is unsafe in some
+// character sets. The driver must refuse those sets.
+// Case S22.
+func TestUnsafeCollationIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, collation := range []string{"gbk_chinese_ci", "sjis_japanese_ci", "big5_chinese_ci", "cp932_japanese_ci"} {
 		s := mariaDBWith("collation="+collation, "interpolateParams=true")
@@ -149,9 +151,10 @@ func TestS22UnsafeCollation(t *testing.T) {
 	}
 }
 
-// An instant must be the same for all instances of a service, whatever zone each
-// lives in, when clocks are changed, and on a leap day.
-func TestS15S16Instants(t *testing.T) {
+// All instances of a service must read the same instant, whatever their time zones are, also at a
+// change of the clocks and on a leap day.
+// Cases S15, S16.
+func TestInstantsAreEqualInEveryTimeZone(t *testing.T) {
 	t.Parallel()
 	zones := map[string][]setup{
 		"PostgreSQL": {
@@ -233,8 +236,10 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 	require.Equal(t, at.UTC(), got.Token.RevokedAt)
 }
 
-// Every instance of a service creates the schema when it starts, and they start together.
-func TestS24CreateSchemaAtOnce(t *testing.T) {
+// All instances of a service create the schema when they start, and they start at the same time.
+// None may fail.
+// Case S24.
+func TestCreateSchemaIsSafeConcurrently(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL serializable, lib-pq", "PgBouncer, pgx", "MariaDB"} {
 		t.Run(name, func(t *testing.T) {
@@ -269,8 +274,9 @@ func TestS24CreateSchemaAtOnce(t *testing.T) {
 	}
 }
 
-// A forgotten migration must be told at start.
-func TestS24CheckSchema(t *testing.T) {
+// CheckSchema must report a forgotten migration when the service starts.
+// Case S24.
+func TestCheckSchemaFindsMissingMigration(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "MariaDB", "MariaDB, interpolateParams"} {
 		t.Run(name, func(t *testing.T) {
@@ -302,9 +308,10 @@ func TestS24CheckSchema(t *testing.T) {
 	}
 }
 
-// Whether an update that changes nothing counts as one differs between these, and
-// must be seen by nobody.
-func TestS28AffectedRows(t *testing.T) {
+// Engines and settings count an update that changes no value differently. The results of the store
+// must not depend on that count.
+// Case S28.
+func TestAffectedRowsDoNotChangeResults(t *testing.T) {
 	t.Parallel()
 	want := answersTo(t, tokenauth.NewMemoryStore())
 	require.Contains(t, want[2].call, "update to the same: <nil>")

@@ -21,9 +21,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// What a service does all day must work on every engine under more contention than
-// it will ever have: no error but 503, no lost or doubled token.
-func TestLoad(t *testing.T) {
+// Every engine must work under more contention than a service will have. No call may return an
+// error other than 503, and no token may be lost or created twice.
+func TestLoadKeepsTokensConsistent(t *testing.T) {
 	for _, s := range setups {
 		if !s.load {
 			continue
@@ -87,8 +87,10 @@ func requireOnce(t *testing.T, m *tokenauth.Manager, db *sql.DB, table string) (
 	return rows
 }
 
-// Q1: a service that runs for days must not grow, nor ever refuse a good key.
-func TestQ1SustainedLoad(t *testing.T) {
+// A service that runs for days must not need more and more memory, and must never refuse a valid
+// key.
+// Case Q1.
+func TestLoadSustainedServesEveryValidKey(t *testing.T) {
 	for _, name := range []string{"PostgreSQL, pgx", "MariaDB"} {
 		t.Run(name, func(t *testing.T) {
 			s := setupNamed(t, name)
@@ -111,9 +113,10 @@ func TestQ1SustainedLoad(t *testing.T) {
 	}
 }
 
-// Q2: fifty times as many clients at once, before a cache that forgets soon, must turn
-// nobody away but who waited for the database as long as the service lets them.
-func TestQ2Spike(t *testing.T) {
+// Fifty times as many clients arrive while the cache is cold. A request may fail only if it waited
+// for the database until its timeout.
+// Case Q2.
+func TestLoadSpikeRefusesNoValidKey(t *testing.T) {
 	for _, name := range []string{"PostgreSQL, pgx", "MariaDB"} {
 		t.Run(name, func(t *testing.T) {
 			s := setupNamed(t, name)

@@ -73,8 +73,8 @@ func liveNames(t *testing.T, s tokenauth.Store) (names []string) {
 	return names
 }
 
-// A service must never have a row of its own without the token, or a token without the row.
-func TestTransaction(t *testing.T) {
+// A transaction must commit the token and the service's own row together, or neither.
+func TestTransactionCommitsTokenWithOwnRows(t *testing.T) {
 	t.Parallel()
 	for _, name := range transactional {
 		for end, commit := range map[string]bool{"commit": true, "rollback": false} {
@@ -150,9 +150,8 @@ type refusal struct {
 	call func(tokenauth.Store) error
 }
 
-// A name that is taken must be told to the user, and not cost the service the rest of
-// its transaction.
-func TestTransactionLivesOnAfterConflict(t *testing.T) {
+// A name that is taken must be reported, and the service must be able to continue its transaction.
+func TestTransactionContinuesAfterConflict(t *testing.T) {
 	t.Parallel()
 	for _, name := range transactional {
 		t.Run(name, func(t *testing.T) {
@@ -176,9 +175,9 @@ func TestTransactionLivesOnAfterConflict(t *testing.T) {
 	}
 }
 
-// The same where the other token came after the transaction's snapshot, which doesn't
-// show it: it is told all the same, or the transaction is told to be lost.
-func TestTransactionWithOlderSnapshot(t *testing.T) {
+// The conflicting token was committed after the snapshot of the transaction, which does not show
+// it. The store must report the conflict, or report that the transaction is lost.
+func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 	t.Parallel()
 	for name, told := range map[string]bool{
 		"PostgreSQL, pgx": true, "PostgreSQL, lib-pq": true, "PostgreSQL repeatable read, pgx": false, "PostgreSQL serializable, pgx": false,
@@ -217,9 +216,9 @@ func TestTransactionWithOlderSnapshot(t *testing.T) {
 	}
 }
 
-// A limit must hold in a transaction too, though its snapshot doesn't show the token
-// that takes the last place; and that must be an answer, not an outage.
-func TestTransactionHoldsLimit(t *testing.T) {
+// The limit of tokens per user must hold in a transaction whose snapshot does not show the last
+// token. The caller must get a conflict, not an outage.
+func TestTransactionKeepsLimit(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"PostgreSQL, pgx", "MariaDB", "MariaDB, read committed"} {
 		t.Run(name, func(t *testing.T) {
@@ -240,9 +239,9 @@ func TestTransactionHoldsLimit(t *testing.T) {
 	}
 }
 
-// Where the rival isn't committed yet, the transaction waits for it. On PostgreSQL a
-// rename then costs the transaction, and a service must learn that from the error.
-func TestTransactionWaitsForRival(t *testing.T) {
+// A transaction waits for a conflicting transaction that is not committed yet. On PostgreSQL a
+// rename then loses the transaction, and the error must tell the service so.
+func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 	t.Parallel()
 	for name, renames := range map[string]bool{"PostgreSQL, pgx": false, "PostgreSQL, lib-pq": false, "MariaDB": true} {
 		for what, rename := range map[string]bool{"create": false, "rename": true} {
@@ -290,9 +289,9 @@ func waits(t *testing.T, s shop) bool {
 	return waitsOnMariaDB(t, s.db, table)
 }
 
-// Of two transactions on different nodes that change one token, one must learn that it
-// has lost: a revoke that is answered and isn't there would be found by an attacker.
-func TestGaleraTransactions(t *testing.T) {
+// Two transactions on different nodes change one token. The one that loses must get an error.
+// Otherwise a revoke succeeds that never happened.
+func TestGaleraTransactionLearnsOfConflict(t *testing.T) {
 	n := onNodes(t, started(t, galera), time.Minute, "wsrep_sync_wait=7")
 	digest := tokenauth.DigestOf("new")
 	name, at, told := "renamed", time.Now(), map[string]int{}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -28,11 +29,15 @@ var programDir string
 type withProgram struct{ *testing.M }
 
 func (m withProgram) Run() int {
+	flag.Parse()
+	if testing.Short() {
+		return m.M.Run() // which skips all tests of the program
+	}
 	var err error
 	if programDir, err = os.MkdirTemp("", "tokenauth"); err == nil {
 		defer os.RemoveAll(programDir)
-		// By its name this test depends on all commands; else go test would not see that
-		// they have changed, and take its last result from the cache.
+		// The name of the program makes the test depend on all commands. Otherwise go test would
+		// take the result from its cache after a command has changed.
 		program := filepath.Join(programDir, newCommand(&app{}).Use)
 		build := exec.Command("go", "build", "-o", program, ".")
 		build.Stderr = os.Stderr
@@ -45,12 +50,23 @@ func (m withProgram) Run() int {
 	return m.M.Run()
 }
 
-// The scripts are the manual, so what they say must be so, and no output but that of
-// create and rotate may have a key. They run on SQLite, or on an empty
-// database of your own, and leave their tables there:
+// needProgram skips a test that runs the program if -short is set.
+func needProgram(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds and starts the program")
+	}
+}
+
+// The scripts are the manual, so each must run as written. Only create and rotate may print a key.
+//
+// The scripts run on SQLite, or on an empty database of your own, in which they leave their tables:
 //
 //	TOKENAUTH_TEST_DSN=postgres://me@host/scratch go test .
-func TestScripts(t *testing.T) {
+//
+// Case X1.
+func TestScriptsRunAsWritten(t *testing.T) {
+	needProgram(t)
 	dsn := os.Getenv("TOKENAUTH_TEST_DSN")
 	shown := &output{}
 	t.Run("all", func(t *testing.T) { // which ends when its scripts have
@@ -178,9 +194,10 @@ func (t scriptT) Log(args ...any) {
 	t.T.Log(keyForm.ReplaceAllString(text, "KEY"))
 }
 
-// An operator whose database hangs up must be told, though a reader that hangs up, as head
-// does, gives the same error.
-func TestDatabaseHangsUp(t *testing.T) {
+// An operator must learn that the database closed the connection. A closed pipe, as after head,
+// gives the same error and must not hide it.
+func TestDatabaseDisconnectIsReported(t *testing.T) {
+	needProgram(t)
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "pg") // short, as the path of a socket must be
 	require.NoError(t, err)
@@ -209,9 +226,10 @@ func TestDatabaseHangsUp(t *testing.T) {
 	}
 }
 
-// An operator who gives up on a source that hangs must not be told, by the code, that it
-// failed: a script would try again.
-func TestInterruptedSource(t *testing.T) {
+// An operator interrupts an import whose source hangs. The exit code must tell the interruption,
+// because a script would repeat a failed import.
+func TestInterruptedImportExits130(t *testing.T) {
+	needProgram(t)
 	t.Parallel()
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -13,9 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever presses Ctrl-C at a question must get the terminal back as it was, with nothing
-// done, and a key that is typed must not be seen.
-func TestTerminal(t *testing.T) {
+// Ctrl-C at a prompt must restore the terminal and change nothing. A key that is typed must not be
+// shown.
+func TestInterruptedPromptRestoresTerminal(t *testing.T) {
+	needProgram(t)
 	t.Parallel()
 	need(t, "script") // of util-linux, which gives a command a terminal
 	env := append(os.Environ(), "PATH="+programDir+string(filepath.ListSeparator)+os.Getenv("PATH"), "TERM=xterm",

@@ -16,9 +16,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-// A service that sets none of the options, or those that examples/server doesn't, must
-// get pages that everybody can use as well.
-func TestPagesOfOtherServices(t *testing.T) {
+// A service that sets other options than examples/server, or none, must get accessible pages too.
+func TestPagesWithOtherOptionsAreAccessible(t *testing.T) {
 	needShared(t)
 	t.Parallel()
 	dir := t.TempDir()

@@ -16,8 +16,8 @@ type view struct {
 	title  string // of the browser's tab
 }
 
-// Every page must be usable for people who see little, or hear it, and be valid HTML.
-func TestPages(t *testing.T) {
+// Each page must be valid HTML, and usable with low vision and with a screen reader.
+func TestPagesAreAccessibleAndValid(t *testing.T) {
 	needShared(t)
 	t.Parallel()
 	dir := t.TempDir()

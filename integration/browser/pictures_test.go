@@ -15,9 +15,9 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// The pictures in docs/ are taken here, into the folder that TOKENAUTH_SCREENSHOTS names.
-// A long run takes them for nobody, to see that they can be.
-func TestPictures(t *testing.T) {
+// The test takes the pictures in docs/, into the folder that TOKENAUTH_SCREENSHOTS names. A long
+// run takes them into a temporary folder, to check that they can be taken.
+func TestPicturesCanBeTaken(t *testing.T) {
 	dir := os.Getenv("TOKENAUTH_SCREENSHOTS")
 	switch {
 	case dir != "":

@@ -17,8 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The life of a token, from signing in to signing out, must be possible for everybody.
-func TestStory(t *testing.T) {
+// A person must be able to sign in, to create, use, rename, rotate and revoke a token, and to sign
+// out. This must work with a mouse or a keyboard, on a phone, and without JavaScript.
+func TestPersonManagesTokenInBrowser(t *testing.T) {
 	needShared(t)
 	tests := []struct {
 		hands
@@ -53,8 +54,9 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// A last use that is not written yet when the server stops must not be lost.
-func TestLastUse(t *testing.T) {
+// A server that stops must write the last-used times that it still holds. Otherwise the page says
+// that the token was never used.
+func TestStopWritesLastUsedTime(t *testing.T) {
 	needShared(t)
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "tokens.db")

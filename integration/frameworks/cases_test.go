@@ -161,8 +161,9 @@ func checkRecovery(t *testing.T, router func(*app) http.Handler) {
 	})
 }
 
-// A service that requires a scope that does not exist serves nobody, and says that it is at fault.
-func TestRPCRequiresUnknownScope(t *testing.T) {
+// A service that requires a scope that does not exist must serve nobody, and must report a fault of
+// its own.
+func TestRPCWithUnknownScopeReturnsInternalError(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(*testing.T, *app) ask{
 		"Connect by middleware": func(t *testing.T, a *app) ask {
@@ -185,9 +186,9 @@ func TestRPCRequiresUnknownScope(t *testing.T) {
 	}
 }
 
-// Where the middleware of a router runs before its routes are looked at, a
-// stranger can't find out which paths there are.
-func TestUnknownPathWithoutKey(t *testing.T) {
+// A router whose middleware runs before routing must not reveal which paths exist to a client
+// without a key. The test shows which routers do so.
+func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		router func(*app) http.Handler

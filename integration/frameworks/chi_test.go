@@ -21,7 +21,8 @@ func chiRouter(a *app) http.Handler {
 	return r
 }
 
-func TestChi(t *testing.T) {
+// A service with chi must serve valid keys, refuse all others, and recover from a panic.
+func TestChiAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, chiRouter)
 	checkRecovery(t, chiRouter)

@@ -159,7 +159,9 @@ var connectServers = map[string]func(*app) http.Handler{
 	"interceptor": connectIntercepted,
 }
 
-func TestConnect(t *testing.T) {
+// A Connect service must serve valid keys and refuse all others, over each protocol and for each
+// kind of call.
+func TestConnectAuthenticates(t *testing.T) {
 	t.Parallel()
 	protocols := map[string]connect.ClientOption{
 		"connect":  connect.WithClientOptions(),
@@ -243,9 +245,9 @@ func connectAnswer(t *testing.T, err error) answer {
 	return answer{}
 }
 
-// A client without Connect's library must get the status and the challenge as of
-// any other HTTP service.
-func TestConnectOverPlainHTTP(t *testing.T) {
+// A client without Connect's library must get the same status and challenge as from any other HTTP
+// service.
+func TestConnectChallengesPlainHTTPClient(t *testing.T) {
 	t.Parallel()
 	for by, h := range connectServers {
 		t.Run(by, func(t *testing.T) {
@@ -260,9 +262,9 @@ func TestConnectOverPlainHTTP(t *testing.T) {
 	}
 }
 
-// Strangers must not make the service read and decode their messages. Behind the
-// middleware they can't; an interceptor comes too late for that.
-func TestConnectReadsMessagesOfStrangers(t *testing.T) {
+// A client without a key must not make the service read and decode its message. The middleware
+// refuses the client before, and an interceptor refuses it after.
+func TestConnectMiddlewareRefusesBeforeReading(t *testing.T) {
 	t.Parallel()
 	const malformed = "no message"
 	require.Equal(t, 401, post(t, must.Get(connectMux(newApp(t))), malformed).Code)

@@ -31,15 +31,16 @@ func echoRouter(a *app) http.Handler {
 	return e
 }
 
-func TestEcho(t *testing.T) {
+// A service with echo must serve valid keys, refuse all others, and recover from a panic.
+func TestEchoAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, echoRouter)
 	checkRecovery(t, echoRouter)
 }
 
-// A logger before authentication must see the status of a refusal, what stands
-// after it must not run, and a handler's error must still reach echo.
-func TestEchoMiddlewareAround(t *testing.T) {
+// A logger before authentication must see the status of a refusal. Middleware after authentication
+// must not run then, and the error of a handler must still reach echo.
+func TestEchoLoggerSeesRefusal(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	var logged, after atomic.Int64

@@ -47,15 +47,16 @@ func ginRouter(a *app) http.Handler {
 	return r
 }
 
-func TestGin(t *testing.T) {
+// A service with gin must serve valid keys, refuse all others, and recover from a panic.
+func TestGinAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, ginRouter)
 	checkRecovery(t, ginRouter)
 }
 
-// A logger before authentication must see the status of a refusal, and what
-// stands after it must not run.
-func TestGinMiddlewareAround(t *testing.T) {
+// A logger before authentication must see the status of a refusal, and middleware after
+// authentication must not run then.
+func TestGinLoggerSeesRefusal(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	var logged, after atomic.Int64
@@ -78,9 +79,9 @@ func TestGinMiddlewareAround(t *testing.T) {
 	require.EqualValues(t, 1, after.Load(), "middleware after authentication runs once")
 }
 
-// A handler of a public route that calls auth.User(c) would take everybody for a
-// stranger: gin's own context doesn't look into the request's.
-func TestGinContextIsNotTheRequests(t *testing.T) {
+// A handler of a public route that calls auth.User(c) finds no user, because gin's own context does
+// not include the request's. The setting that the docs name must make it find the user.
+func TestGinUserNeedsContextFallback(t *testing.T) {
 	t.Parallel()
 	for _, fallback := range []bool{false, true} {
 		a := newApp(t)

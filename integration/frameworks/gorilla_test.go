@@ -23,14 +23,15 @@ func gorillaRouter(a *app) http.Handler {
 	return r
 }
 
-func TestGorilla(t *testing.T) {
+// A service with gorilla/mux must serve valid keys and refuse all others.
+func TestGorillaAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, gorillaRouter)
 }
 
-// CORS middleware in r.Use would never see a browser's question: mux answers it
-// before its middleware runs.
-func TestGorillaPreflight(t *testing.T) {
+// The docs say that CORS middleware in r.Use never sees a preflight request, because mux responds
+// before its middleware runs. This must stay true.
+func TestGorillaPreflightSkipsMiddleware(t *testing.T) {
 	t.Parallel()
 	asked := false
 	r := mux.NewRouter()

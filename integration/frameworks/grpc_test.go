@@ -120,7 +120,8 @@ func grpcHello(ctx context.Context, a *app) *wrapperspb.StringValue {
 	return wrapperspb.String(a.greet(user, token))
 }
 
-func TestGRPC(t *testing.T) {
+// A gRPC service must serve valid keys and refuse all others, for each kind of call.
+func TestGRPCAuthenticates(t *testing.T) {
 	t.Parallel()
 	for kind, streams := range kinds {
 		t.Run(kind, func(t *testing.T) {

@@ -29,13 +29,14 @@ func netHTTP(a *app) http.Handler {
 	return mux
 }
 
-func TestNetHTTP(t *testing.T) {
+// A service with net/http alone must serve valid keys and refuse all others.
+func TestNetHTTPAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, netHTTP)
 }
 
-// The whole mux behind Require, and some routes of it behind RequireScopes.
-func TestNetHTTPNested(t *testing.T) {
+// A mux behind Require, with some routes behind RequireScopes, must make the same decisions.
+func TestNetHTTPNestedAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, func(a *app) http.Handler { return a.auth.Require(netHTTP(a)) })
 }

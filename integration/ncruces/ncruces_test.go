@@ -15,6 +15,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
+// The driver ncruces/go-sqlite3 must keep the contract of Store, like every other driver.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) tokenauth.Store {

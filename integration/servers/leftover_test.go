@@ -45,7 +45,8 @@ func requireDown(t *testing.T, addr string) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-func TestStopAll(t *testing.T) {
+// StopAll must stop every server and remove every folder. Otherwise test runs fill the machine.
+func TestStopAllLeavesNothing(t *testing.T) {
 	dir := tempDir(t)
 	pg := started(t, postgres)
 	m := started(t, mariaDB)
@@ -58,7 +59,8 @@ func TestStopAll(t *testing.T) {
 	require.NoError(t, servers.StopAll())
 }
 
-func TestFailedStart(t *testing.T) {
+// A server that does not start must report the reason, and leave no folder.
+func TestFailedStartReportsReason(t *testing.T) {
 	dir := tempDir(t)
 	_, err := servers.Postgres("shared_buffers=wrong")
 	skipIfMissing(t, err)
@@ -69,7 +71,7 @@ func TestFailedStart(t *testing.T) {
 	requireNothingLeft(t, dir)
 }
 
-const abandon = "SERVERS_TEST_ABANDON" // set in the process that TestKilledTest starts
+const abandon = "SERVERS_TEST_ABANDON" // set in the process that TestKilledTestStopsServers starts
 
 // startAndAbandon starts a server, on a thread that ends before the server may, prints
 // its address and waits to be killed.
@@ -92,7 +94,8 @@ func startAndAbandon() {
 	select {}
 }
 
-func TestKilledTest(t *testing.T) {
+// A test process that is killed must not leave a server running.
+func TestKilledTestStopsServers(t *testing.T) {
 	started(t, mariaDB) // or skip
 	tempDir(t)          // removes what the killed test can't
 	self, err := os.Executable()

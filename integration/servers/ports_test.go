@@ -30,7 +30,9 @@ func requireOtherPort[S interface {
 	require.NoError(t, s.Close())
 }
 
-func TestTakenPort(t *testing.T) {
+// Another program may take the chosen port before the server does. The server must then start on
+// another port.
+func TestTakenPortIsReplaced(t *testing.T) {
 	for _, program := range []string{"postgres", "pgbouncer", "mariadbd"} {
 		if _, err := installed(program); err != nil && os.Getenv("CI") == "" {
 			t.Skip(err)

@@ -125,7 +125,8 @@ func testServer(t *testing.T, s *servers.Server, db *sql.DB) {
 	require.NoError(t, s.Stop(), "frozen")
 }
 
-func TestPostgres(t *testing.T) {
+// Tests kill, stop and freeze PostgreSQL. Its rows must be there afterwards.
+func TestPostgresRestarts(t *testing.T) {
 	t.Parallel()
 	pg := started(t, postgres)
 	require.NoError(t, pg.CreateDatabase("app"))
@@ -133,7 +134,8 @@ func TestPostgres(t *testing.T) {
 	testServer(t, pg.Server, db)
 }
 
-func TestPostgresSettings(t *testing.T) {
+// A setting that a test gives PostgreSQL must be in effect, and a malformed one must be an error.
+func TestPostgresAppliesSettings(t *testing.T) {
 	t.Parallel()
 	pg := started(t, func() (*servers.PostgresServer, error) { return servers.Postgres("work_mem=5MB") })
 	db := open(t, "pgx", pg.DSN("postgres"))
@@ -148,7 +150,8 @@ func TestPostgresSettings(t *testing.T) {
 	require.Error(t, pg.Set("work_mem", "it's wrong"))
 }
 
-func TestReplica(t *testing.T) {
+// A replica must have each row of its primary, refuse writes, and take them after its promotion.
+func TestReplicaFollowsPrimary(t *testing.T) {
 	t.Parallel()
 	pg := started(t, func() (*servers.PostgresServer, error) {
 		return servers.Postgres("synchronous_commit=remote_apply", "max_connections=300")
@@ -180,7 +183,9 @@ func TestReplica(t *testing.T) {
 	require.Equal(t, 22, count(t, db))
 }
 
-func TestPgBouncer(t *testing.T) {
+// Tests kill, stop and freeze PgBouncer, also while its server is down. It must serve again
+// afterwards.
+func TestPgBouncerRestarts(t *testing.T) {
 	t.Parallel()
 	pg := started(t, postgres)
 	bouncer := started(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
@@ -197,14 +202,16 @@ func TestPgBouncer(t *testing.T) {
 	require.Equal(t, 1, count(t, db))
 }
 
-func TestMariaDB(t *testing.T) {
+// Tests kill, stop and freeze MariaDB. Its rows must be there afterwards.
+func TestMariaDBRestarts(t *testing.T) {
 	t.Parallel()
 	m := started(t, mariaDB)
 	require.NoError(t, m.CreateDatabase("app"))
 	testServer(t, m.Server, open(t, "mysql", m.DSN("app", "clientFoundRows=true")))
 }
 
-func TestMariaDBSettings(t *testing.T) {
+// A setting that a test gives MariaDB must be in effect.
+func TestMariaDBAppliesSettings(t *testing.T) {
 	t.Parallel()
 	m := started(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB("sql_mode=''") })
 	var mode string
@@ -212,7 +219,9 @@ func TestMariaDBSettings(t *testing.T) {
 	require.Empty(t, mode)
 }
 
-func TestGalera(t *testing.T) {
+// Tests kill one node and then two. The rows must be on each node afterwards, and a node without a
+// majority must not respond.
+func TestGaleraNodesRestart(t *testing.T) {
 	t.Parallel()
 	c := started(t, servers.Galera)
 	require.NoError(t, c.Nodes[0].CreateDatabase("app"))
