@@ -95,22 +95,28 @@ func TestLoadSustainedServesEveryValidKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := setupNamed(t, name)
 			store := newStore(t, s.open(t)[0], s.dialect, nil)
-			var keys []string
-			for batch := range slices.Chunk(make([]tokenauth.Record, shortOrLong(200, 100_000)), 500) {
-				for i := range batch {
-					key := keyform.Generate("acme")
-					batch[i] = tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: tokenauth.Token{
-						ID: rand.Text(), UserID: fmt.Sprint(len(keys) / 10), Name: fmt.Sprint(len(keys)), Generation: 1, CreatedAt: time.Now(),
-					}}
-					if keys = append(keys, key); len(keys) <= 500 { // to search for all takes too much memory
-						leak.Default.Secret(key)
-					}
-				}
-				require.NoError(t, store.Create(t.Context(), batch...))
-			}
+			keys := createMany(t, store, shortOrLong(200, 100_000))
 			load.Sustain(t, store, keys, shortOrLong(time.Second/2, 5*time.Minute))
 		})
 	}
+}
+
+// createMany creates n tokens, ten of each user, and returns their keys.
+func createMany(t testing.TB, store tokenauth.Store, n int) (keys []string) {
+	t.Helper()
+	for batch := range slices.Chunk(make([]tokenauth.Record, n), 500) {
+		for i := range batch {
+			key := keyform.Generate("acme")
+			batch[i] = tokenauth.Record{Digest: tokenauth.DigestOf(key), Token: tokenauth.Token{
+				ID: rand.Text(), UserID: fmt.Sprint(len(keys) / 10), Name: fmt.Sprint(len(keys)), Generation: 1, CreatedAt: time.Now(),
+			}}
+			if keys = append(keys, key); len(keys) <= 500 { // a search for all keys needs too much memory
+				leak.Default.Secret(key)
+			}
+		}
+		require.NoError(t, store.Create(t.Context(), batch...))
+	}
+	return keys
 }
 
 // Fifty times as many clients arrive while the cache is cold. A request may fail only if it waited

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Servers must not outlive a test that crashes or is killed, hence Pdeathsig. But
@@ -97,6 +98,19 @@ type process struct {
 	pid, parent int
 	state       byte
 	begin       string // tells it from a later process with the same number
+	ticks       int    // of CPU time, with that of the children that have ended
+}
+
+// ticksPerSecond is the unit of the times in /proc, which is the same on all architectures of Go.
+const ticksPerSecond = 100
+
+// CPUTime returns the CPU time that all processes of the server have used.
+func (s *Server) CPUTime() time.Duration {
+	ticks := 0
+	for _, p := range family(s.leader.Pid) {
+		ticks += p.ticks
+	}
+	return time.Duration(ticks) * time.Second / ticksPerSecond
 }
 
 // family returns a process and all below it. The process group wouldn't do: each
@@ -145,7 +159,14 @@ func readProcess(file string) (process, error) {
 	}
 	pid, err1 := strconv.Atoi(string(number))
 	parent, err2 := strconv.Atoi(string(fields[1]))
-	return process{pid: pid, parent: parent, state: fields[0][0], begin: string(fields[19])}, errors.Join(err1, err2)
+	p := process{pid: pid, parent: parent, state: fields[0][0], begin: string(fields[19])}
+	errs := []error{err1, err2}
+	for _, field := range fields[11:15] { // utime, stime, cutime, cstime
+		ticks, err := strconv.Atoi(string(field))
+		p.ticks += ticks
+		errs = append(errs, err)
+	}
+	return p, errors.Join(errs...)
 }
 
 func (p process) frozen() bool { return p.state == 'T' || p.state == 't' || p.ended() }
