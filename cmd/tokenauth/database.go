@@ -64,6 +64,11 @@ const (
 	read   access = "read"   // and change nothing, as somebody else's
 )
 
+// maxConns limits the connections to each database, and all of them stay open when they are idle. A
+// command runs one statement at a time, also when it imports. The second connection is for
+// lacksTable, if the statement before still hangs.
+const maxConns = 2
+
 // answerTime is long: no request waits, and on a busy server a batch takes its time.
 const answerTime = 30 * time.Second
 
@@ -138,10 +143,13 @@ func usage(text string) error {
 // driver may have taken a password for something else.
 func (a *app) open(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	db, dialect, err := openDSN(dsn, purpose)
-	if err == nil {
-		a.opened = append(a.opened, db)
+	if err != nil {
+		return nil, "", err
 	}
-	return db, dialect, err
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	a.opened = append(a.opened, db)
+	return db, dialect, nil
 }
 
 func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
