@@ -38,7 +38,9 @@ func run(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	db.SetMaxOpenConns(1) // with :memory:, each connection has its own database
+	// With :memory:, each connection has its own database. For a file or a server, docs/databases.md
+	// has the settings of the pool.
+	db.SetMaxOpenConns(1)
 
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
 	if err != nil {

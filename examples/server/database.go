@@ -31,6 +31,11 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE INDEX IF NOT EXISTS notes_user ON notes (user_id, id);
 `
 
+// maxConns limits the connections to the database. All of them stay open when they are idle. With
+// its default, database/sql closes all idle connections but two, and opens new ones for the next
+// requests. docs/databases.md shows how much CPU time that costs.
+const maxConns = 32
+
 // openDatabase opens the database file. It creates the file and its tables if they are missing.
 func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 	name, err := dataSource(path)
@@ -41,6 +46,8 @@ func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
 	if _, err := db.ExecContext(ctx, schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), db.Close())
 	}
