@@ -118,8 +118,9 @@ func scansOnPostgres(table string, plan []string) []string {
 	})
 }
 
-// scansOnMariaDB returns what of a plan reads a table, or an index of it, from end to
-// end, or merges what it found in two. Of an index in the order that is asked for it reads as much as the limit says.
+// scansOnMariaDB returns the lines of a plan that scan a table or an index, or that merge the
+// results of two indexes. A scan of the index in the order of the list is no such line, because it
+// ends at the limit.
 func scansOnMariaDB(table string, plan []string) []string {
 	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
 		const selectType, name, how, key, rows = 1, 2, 3, 5, 8

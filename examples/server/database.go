@@ -13,8 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// schema has the service's own tables. SQLStore.CreateSchema creates the tables of the tokens and of
-// the sessions.
+// schema has the service's own tables. SQLStore.CreateSchema creates the tables of the tokens and
+// of the sessions.
 const schema = `
 CREATE TABLE IF NOT EXISTS users (
 	id       INTEGER PRIMARY KEY,
@@ -59,8 +59,8 @@ func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 //
 //   - journal_mode(WAL): readers and a writer do not block each other.
 //   - busy_timeout(5000): a writer waits for another writer.
-//   - _txlock=immediate: a transaction takes the write lock at its start. SQLite cannot wait for the
-//     lock in a transaction that has read before.
+//   - _txlock=immediate: a transaction takes the write lock at its start. SQLite cannot wait for
+//     the lock in a transaction that has read before.
 //   - synchronous(FULL): a committed change survives a power cut. Otherwise a revoked key could be
 //     accepted again.
 func dataSource(path string) (string, error) {
