@@ -76,7 +76,7 @@ func benchmarkFind(b *testing.B, s setup, rows int) {
 	})
 }
 
-// readBare reads the one row.
+// readBare reads the only row of rows.
 func readBare(rows *sql.Rows, err error) {
 	if err != nil {
 		panic(err)
@@ -97,8 +97,8 @@ func readBare(rows *sql.Rows, err error) {
 	}
 }
 
-// populate fills a table with rows whose digests are those of the texts 0, 1 and
-// so on: ten tokens a user, one row in a hundred with a retired key.
+// populate inserts rows into a table. The digest of row n is the digest of the text n. Each user
+// has ten tokens, and one row in a hundred has a previous key.
 func populate(b testing.TB, db *sql.DB, d tokenauth.Dialect, table string, rows int) {
 	b.Helper()
 	const into = " (id, user_id, name, live_name, scopes, hint, generation, origin, digest, retired_digest, retired_until, created_at, expires_at) "

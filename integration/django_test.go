@@ -29,14 +29,14 @@ const (
 	drf    = "/usr/lib/python3/dist-packages/rest_framework/__init__.py"
 )
 
-// A djangoToken is a token that Django has made.
+// A djangoToken is a token that Django has created.
 type djangoToken struct {
 	key, userID, name string
 	created           time.Time
 	letIn             string // the user whom Django REST Framework lets in with the key; empty: nobody
 }
 
-// django has the script make users, and tokens of a model, in a database.
+// django runs the script that creates users, and tokens of the given model, in a database.
 func django(t *testing.T, model string, database []string) (tokens []djangoToken) {
 	t.Helper()
 	if _, err := os.Stat(drf); errors.Is(err, os.ErrNotExist) && os.Getenv("CI") == "" {
@@ -58,7 +58,7 @@ func django(t *testing.T, model string, database []string) (tokens []djangoToken
 	return tokens
 }
 
-// forDjango tells the script which database a DSN means.
+// forDjango returns the arguments of the script for the database of a DSN.
 func forDjango(t *testing.T, d tokenauth.Dialect, dsn string) []string {
 	t.Helper()
 	if d == tokenauth.SQLite {
@@ -70,7 +70,7 @@ func forDjango(t *testing.T, d tokenauth.Dialect, dsn string) []string {
 	return []string{"postgresql", u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/")}
 }
 
-// djangoUsers finds users in Django's table, as the service that takes over does.
+// djangoUsers finds users in Django's table, as a service does that replaces the Django service.
 type djangoUsers struct {
 	db      *sql.DB
 	dialect tokenauth.Dialect
@@ -162,7 +162,8 @@ func (t djangoToken) shownName() string {
 	return t.name
 }
 
-// tellToken returns a handler that writes the user, the name and the creation time of the token.
+// tellToken returns a handler that writes the user, and the name and the creation time of the
+// token.
 func tellToken(auth *tokenauth.Authenticator[string]) http.Handler {
 	return auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, _ := auth.User(r.Context())

@@ -15,7 +15,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// An explainer asks the database for its plan of each statement before it runs it.
+// An explainer reads the plan of each statement from the database before it runs the statement.
 type explainer struct {
 	tokenauth.DB // one connection
 	t            *testing.T
@@ -85,8 +85,8 @@ func explain(ctx context.Context, db tokenauth.DB, query string, args []any) ([]
 	return lines(ctx, db, "EXPLAIN "+query, args...)
 }
 
-// explainGeneric returns PostgreSQL's plan for any values, to which it may turn after
-// a few runs of a prepared statement.
+// explainGeneric returns PostgreSQL's generic plan, which PostgreSQL may choose after a few
+// executions of a prepared statement.
 func explainGeneric(ctx context.Context, db tokenauth.DB, query string, args []any) ([]string, error) {
 	var values []string
 	for _, arg := range args {
@@ -111,7 +111,7 @@ func explainGeneric(ctx context.Context, db tokenauth.DB, query string, args []a
 	return plan, err
 }
 
-// scansOnPostgres returns what of a plan reads a table from end to end.
+// scansOnPostgres returns the lines of a plan that scan a table.
 func scansOnPostgres(table string, plan []string) []string {
 	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
 		return !strings.Contains(line, "Seq Scan on "+table)
@@ -189,7 +189,8 @@ func TestNoStatementScansTheTable(t *testing.T) {
 	}
 }
 
-// age makes the rows of a table different in age, and a few of them dead.
+// age gives the rows of a table different creation times, and makes a few of them expired or
+// revoked.
 func age(t *testing.T, db *sql.DB, d tokenauth.Dialect, table, number string) {
 	t.Helper()
 	analyze := "ANALYZE "
@@ -239,8 +240,8 @@ type storeCall struct {
 	do   func(context.Context, tokenauth.Store) error
 }
 
-// calls returns calls of all methods that succeed, on rows that populate has made: on
-// others where they are made again.
+// calls returns a successful call of each method, on rows that populate has inserted. If again is
+// true, it returns calls on other rows, because the changes of the first ones are done already.
 func calls(again bool) []storeCall {
 	n, now := 7, time.Now()
 	if again {
@@ -280,10 +281,10 @@ func calls(again bool) []storeCall {
 	}, changes(n, now)...)
 }
 
-// rowOf returns whose token a row of populate's is, and its ID.
+// rowOf returns the user and the ID of row i of populate.
 func rowOf(i int) (user, id string) { return fmt.Sprint(i / 10), fmt.Sprintf("T%025d", i) }
 
-// changes returns calls that change the row with a number, and some others.
+// changes returns calls that change row n of populate, and a few other rows.
 func changes(n int, now time.Time) []storeCall {
 	user, id := rowOf(n)
 	expiredUser, expiredID := rowOf(n - 7 + 18_555)

@@ -20,12 +20,12 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A primary that dies under load, and a replica that takes its place: what clients see
-// meanwhile, and what is lost.
+// These tests kill a primary under load and promote its replica. They check what clients see, and
+// which changes are lost.
 
 const storeTimeout = 2 * time.Second // the default of SQLOptions.Timeout
 
-// In the usual run other tests, with the race detector, share the machine.
+// In a short run, other tests and the race detector share the machine.
 var (
 	// recovery is how long a service may take to recover once its database is there again.
 	recovery = shortOrLong(15*time.Second, 5*time.Second)
@@ -47,8 +47,8 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// A calmStore is for a load whose clients, after a change that failed, wait a little
-// before the next: else they would do nothing but fail while a server is down.
+// A calmStore delays the next change of a client whose change failed. Otherwise the clients would
+// only produce failures while a server is down.
 type calmStore struct {
 	*tokenauthtest.Store
 	failures atomic.Int64
@@ -71,8 +71,8 @@ func newCalmStore(inner tokenauth.Store) *calmStore {
 	return s
 }
 
-// stockUp issues n tokens: so that changes, while all of them fail and nothing new is
-// issued, don't run out of tokens that they could end.
+// stockUp issues n tokens. While a server is down no token is issued, and the changes of the load
+// need tokens that they can revoke.
 func (l *underLoad) stockUp(t *testing.T, n int) {
 	t.Helper()
 	const clients = 16
@@ -87,8 +87,8 @@ func (l *underLoad) stockUp(t *testing.T, n int) {
 	all.Wait()
 }
 
-// recovers waits until a load on a store has been answered for two seconds without a
-// 503, and returns how long after a moment the last one was.
+// recovers waits until a load has run for two seconds without a 503. It returns the time from since
+// to the last 503.
 func (l *underLoad) recovers(t *testing.T, store *calmStore, since time.Time) time.Duration {
 	t.Helper()
 	const quiet = 2 * time.Second
@@ -108,7 +108,7 @@ func (l *underLoad) recovers(t *testing.T, store *calmStore, since time.Time) ti
 	return max(0, last.Sub(since))
 }
 
-// A failover is what came of one.
+// A failover is the result of a load during a failover.
 type failover struct {
 	result
 	promoted, back time.Duration // since the kill: the replica was promoted; the last failure
@@ -119,8 +119,8 @@ func (f failover) String() string {
 		f.requests, f.refused, f.changes, f.failed, f.promoted.Seconds(), f.back.Seconds(), f.lost, f.undone)
 }
 
-// failOver kills the primary under load, with SIGKILL, and promotes the replica.
-// beforeKill is called under load.
+// failOver kills the primary under load with SIGKILL, and promotes the replica. It calls beforeKill
+// under load, before the kill.
 func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill func()) failover {
 	t.Helper()
 	// The driver itself finds the server that takes writes.
@@ -150,7 +150,7 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 	return f
 }
 
-// cutOff ends the connection of a replica to its primary, and returns when that knows.
+// cutOff ends the connection of a replica to its primary. It returns when the primary has noticed.
 func cutOff(t *testing.T, primary *sql.DB, replica *servers.PostgresServer) {
 	t.Helper()
 	require.NoError(t, replica.Set("primary_conninfo", ""))

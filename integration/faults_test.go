@@ -24,8 +24,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// Servers that stop, hang or lie in between: each request is then answered 503 in
-// time, and all goes on by itself when they are back.
+// In these tests a server or a pooler stops or hangs. Each request must get 503 in time, and the
+// service must recover by itself.
 
 func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres() }
 
@@ -49,7 +49,8 @@ func issued(t *testing.T, store tokenauth.Store, name string) (string, tokenauth
 	return revealed(key), token
 }
 
-// requireNoAnswer requires an error that says that the store did not answer.
+// requireNoAnswer requires an error that a service answers with 503, because the store did not
+// respond.
 func requireNoAnswer(t *testing.T, err error, what string) {
 	t.Helper()
 	require.Error(t, err, what)
@@ -57,7 +58,7 @@ func requireNoAnswer(t *testing.T, err error, what string) {
 	_, _ = fmt.Fprint(&leak.Default, err)
 }
 
-// An outage is something that happens to a server under load.
+// An outage is a failure of a server under load.
 type outage struct {
 	name       string
 	driver     string
@@ -173,7 +174,7 @@ func TestPoolReplacesDeadConnections(t *testing.T) {
 	}
 }
 
-// blackHole returns an address that accepts connections and never says a word.
+// blackHole returns the address of a server that accepts connections and never sends anything.
 func blackHole(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -234,8 +235,8 @@ func TestSilentServerReturns503InTime(t *testing.T) {
 	}
 }
 
-// A deadlineDialer is for lib/pq, which by itself waits for a server that hangs,
-// whatever the deadline of a call: a read that takes too long ends the connection.
+// A deadlineDialer sets a deadline for each read of lib/pq, which itself ignores the deadline of a
+// call while the server does not respond.
 type deadlineDialer struct{ net.Dialer }
 
 // DialTimeout implements pq.Dialer.
@@ -259,7 +260,7 @@ func (c deadlineConn) Read(into []byte) (int, error) {
 	return c.Conn.Read(into)
 }
 
-// sqlState returns what PostgreSQL calls an error.
+// sqlState returns the SQLSTATE of an error of PostgreSQL.
 func sqlState(err error) string {
 	var e interface{ SQLState() string }
 	if errors.As(err, &e) {
@@ -324,7 +325,7 @@ func (e engine) goAway(t *testing.T, cached bool) {
 	require.Zero(t, events.Load())
 }
 
-// A tally counts answers, right and wrong ones.
+// A tally counts results by their name.
 type tally struct {
 	mu     sync.Mutex
 	counts map[string]int

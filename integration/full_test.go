@@ -87,7 +87,7 @@ func TestPostgresDiskFullKeepsLookups(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, statusOf(store, last))
 }
 
-// fillDisk leaves no room for a new row, be it a token or another state of one.
+// fillDisk fills the disk until it has no room for a new row or for a new version of a row.
 func fillDisk(t *testing.T, db *sql.DB, store tokenauth.Store) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), "CREATE TABLE filler (content TEXT)")

@@ -17,10 +17,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
-// A Galera cluster takes writes on every node. What its clients see of a node that
-// dies, of a lost majority, and of what one node doesn't know yet of another's writes.
+// A Galera cluster takes writes on every node. These tests check what clients see after the loss of
+// a node or of the majority, and while a node has not yet applied the writes of another.
 
-// galeraNodes are stores on one table, each on another node.
+// galeraNodes holds stores on the same table, each on a different node.
 type galeraNodes struct {
 	dbs    []*sql.DB
 	stores []tokenauth.Store
@@ -40,7 +40,7 @@ func onNodes(t *testing.T, c *servers.GaleraCluster, timeout time.Duration, para
 	return n
 }
 
-// fragile is a cluster for the tests that break one. They mend it.
+// fragile is the cluster of the tests that kill nodes. Each test starts the killed nodes again.
 var fragile = sync.OnceValues(func() (*servers.GaleraCluster, error) {
 	c, err := servers.Galera()
 	if err != nil {
@@ -49,7 +49,7 @@ var fragile = sync.OnceValues(func() (*servers.GaleraCluster, error) {
 	return c, c.Nodes[0].CreateDatabase("t")
 })
 
-// calm returns the stores for a load.
+// calm returns a calmStore for each node.
 func (n galeraNodes) calm() (all []tokenauth.Store) {
 	for _, store := range n.stores {
 		all = append(all, newCalmStore(store))
@@ -57,7 +57,7 @@ func (n galeraNodes) calm() (all []tokenauth.Store) {
 	return all
 }
 
-// requireSameRows fails if a node has other rows than the first.
+// requireSameRows fails unless all nodes have the same rows.
 func (n galeraNodes) requireSameRows(t *testing.T) {
 	t.Helper()
 	var first []string
@@ -71,7 +71,7 @@ func (n galeraNodes) requireSameRows(t *testing.T) {
 	}
 }
 
-// allRows returns all rows of a table, each as a text, in the order of their IDs.
+// allRows returns all rows of a table as texts, in the order of their IDs.
 func allRows(t *testing.T, db *sql.DB, table string) (all []string) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), "SELECT * FROM "+table+" ORDER BY id")
@@ -91,7 +91,7 @@ func allRows(t *testing.T, db *sql.DB, table string) (all []string) {
 	return all
 }
 
-// A prober issues one token after the other, and notes when it was answered.
+// A prober issues one token after another, and records the time of each success.
 type prober struct {
 	stop     func()
 	mu       sync.Mutex
@@ -125,8 +125,8 @@ func (p *prober) last() time.Time {
 	return p.answered[len(p.answered)-1]
 }
 
-// longestGap returns the longest time without an answer that ended after a moment, or
-// goes on.
+// longestGap returns the longest time between two successes, of which the second came after the
+// given time. A gap without a second success ends now.
 func (p *prober) longestGap(after time.Time) (longest time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,7 +138,7 @@ func (p *prober) longestGap(after time.Time) (longest time.Duration) {
 	return max(longest, time.Since(p.answered[len(p.answered)-1]))
 }
 
-// await calls done until it returns nil, and returns how long that took since a moment.
+// await calls done until it returns nil. It returns the time from since to that call.
 func await(t *testing.T, since time.Time, what string, done func(context.Context) error) time.Duration {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // other work may share the machine
@@ -158,7 +158,8 @@ func await(t *testing.T, since time.Time, what string, done func(context.Context
 	}
 }
 
-// answers200 asks a load's server on the node with index i.
+// answers200 returns a function that sends a valid key to the service on node i, and returns an
+// error unless the status is 200.
 func (l *underLoad) answers200(i int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		status, err := l.send(ctx, l.servers[i].URL, l.steady[0].key)
@@ -298,8 +299,8 @@ func TestGaleraSyncWaitPreventsStaleReads(t *testing.T) {
 	}
 }
 
-// writeElsewhere creates tokens on one node and changes them on another at once. It
-// returns how long that one said that there is no such token.
+// writeElsewhere creates tokens on one node and immediately changes them on another. It returns for
+// how long that node returned ErrNotFound.
 func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (update, revoke delays) {
 	t.Helper()
 	name := "renamed"
@@ -333,8 +334,8 @@ func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (upda
 	return update, revoke
 }
 
-// revokeAllElsewhere creates tokens on one node and revokes all of the user's on another
-// at once. It returns how many tokens that one didn't know of: those live on.
+// revokeAllElsewhere creates a token on one node and immediately calls RevokeAll on another. It
+// returns the number of tokens that RevokeAll did not find, which stay valid.
 func revokeAllElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (survived int) {
 	t.Helper()
 	for i := range rounds {

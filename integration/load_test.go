@@ -24,16 +24,15 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// An underLoad is a service under load: clients that send requests with keys, and
-// clients that issue, rotate, rename, revoke and list tokens, all as fast as they are
-// answered. It judges every answer while it runs:
+// An underLoad is a service under load. Its clients send requests with keys, and issue, rotate,
+// rename, revoke and list tokens, without a pause. It checks every response while it runs:
 //
-//   - a good key is answered 200 or 503; good is one whose Issue or Rotate was
-//     answered before the request was sent, and that nobody has begun to end;
-//   - a key whose Revoke, or whose Rotate without grace, was answered before the
-//     request was sent is answered 401 or 503;
-//   - a change (touches and prunes too) is answered with success or with an error that is none of the
-//     package's, which a service turns into 503.
+//   - A valid key gets 200 or 503. A key is valid if Issue or Rotate returned it before the request,
+//     and if no client has begun to end it.
+//   - An ended key gets 401 or 503. A key is ended if its Revoke, or its Rotate without grace,
+//     returned before the request.
+//   - A change succeeds, or returns an error that a service answers with 503. This includes Touch and
+//     Prune.
 type underLoad struct {
 	name     string
 	begin    time.Time
@@ -63,8 +62,8 @@ type liveToken struct {
 
 const users = 50
 
-// startLoad starts a load of so many readers and writers over stores, which are
-// ways to one table. The test must call finish.
+// startLoad starts a load of the given number of readers and writers. All stores must use the same
+// table. The test must call finish.
 func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *underLoad {
 	t.Helper()
 	l := &underLoad{
@@ -105,7 +104,7 @@ func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *u
 	return l
 }
 
-// read sends one request with a good key, or, one time in four, with an ended one.
+// read sends one request, with an ended key in one of four cases, and with a valid key otherwise.
 func (l *underLoad) read(ctx context.Context, url string) {
 	l.mu.Lock()
 	token, isSteady := l.steady[rand.N(len(l.steady))], true
@@ -174,7 +173,7 @@ func (l *underLoad) violation(what string) {
 	l.wrong[what]++
 }
 
-// write does one change.
+// write makes one change.
 func (l *underLoad) write(ctx context.Context, m *tokenauth.Manager, store tokenauth.Store) {
 	dice := rand.N(12)
 	switch {
@@ -278,7 +277,7 @@ func (l *underLoad) judge(ctx context.Context, what string, err error) bool {
 	return false
 }
 
-// take takes a token out of those that are good.
+// take removes a token from the live ones and returns it.
 func (l *underLoad) take() (liveToken, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -301,7 +300,7 @@ func (l *underLoad) end(key string) {
 	l.ended = append(l.ended, key)
 }
 
-// A result is what a load has counted.
+// A result holds what a load has counted.
 type result struct {
 	requests, refused, changes, failed int64
 	seconds                            float64
@@ -318,8 +317,8 @@ func (r result) String() string {
 		r.changes, float64(r.changes)/r.seconds, r.failed, r.lost, r.undone)
 }
 
-// finish stops the load and counts what is in the table itself, through a handle for
-// each store. It may be called when all stores answer again.
+// finish stops the load, and compares the table with the responses through one handle for each
+// store. All stores must respond again.
 func (l *underLoad) finish(t *testing.T, table string, dbs ...*sql.DB) result {
 	t.Helper()
 	l.cancel()
@@ -358,7 +357,7 @@ func (l *underLoad) finish(t *testing.T, table string, dbs ...*sql.DB) result {
 	return r
 }
 
-// requireSound fails if an answer was wrong or a change was lost.
+// requireSound fails if a response was wrong or a change was lost.
 func (r result) requireSound(t *testing.T) {
 	t.Helper()
 	require.Empty(t, r.wrong)

@@ -1,5 +1,5 @@
-// Package integration runs the library on real servers: what each engine, driver
-// and pooler makes of it, and what a service's clients see while servers fail.
+// Package integration tests the library on real servers: with each engine, driver and pooler, and
+// while servers fail.
 package integration
 
 import (
@@ -39,16 +39,16 @@ func (m andStopServers) Run() int {
 	return code
 }
 
-// revealed returns a key, for which all output is searched at the end.
+// revealed returns a key, and registers it: package leak searches all output for it.
 func revealed(k tokenauth.Key) string {
 	leak.Default.Secret(k.Reveal())
 	return k.Reveal()
 }
 
-// long reports whether the soaks take their time.
+// long reports whether TOKENAUTH_LONG is set.
 func long() bool { return os.Getenv("TOKENAUTH_LONG") != "" }
 
-// shortOrLong returns the first in the usual run, the second in a long one.
+// shortOrLong returns inLong in a long run, and short otherwise.
 func shortOrLong[T any](short, inLong T) T {
 	if long() {
 		return inLong
@@ -56,7 +56,7 @@ func shortOrLong[T any](short, inLong T) T {
 	return short
 }
 
-// The servers that tests share. What a test breaks, it starts for itself.
+// Tests share these servers. A test that breaks a server starts its own.
 var (
 	postgres = sync.OnceValues(func() (*servers.PostgresServer, error) {
 		// Crash safety costs an fsync a commit, which proves nothing here. Each processor
@@ -98,8 +98,8 @@ var (
 	})
 )
 
-// started returns what start started. A server that isn't installed skips the test,
-// but not in CI.
+// started returns the server that start returns. If the server is not installed, the test is
+// skipped, but in CI it fails.
 func started[S any](t testing.TB, start func() (S, error)) S {
 	t.Helper()
 	s, err := start()
@@ -110,7 +110,7 @@ func started[S any](t testing.TB, start func() (S, error)) S {
 	return s
 }
 
-// closing has what start returns closed at the end of the test.
+// closing is like started, and closes the server at the end of the test.
 func closing[S interface{ Close() error }](t testing.TB, start func() (S, error)) S {
 	t.Helper()
 	s := started(t, start)
@@ -118,7 +118,7 @@ func closing[S interface{ Close() error }](t testing.TB, start func() (S, error)
 	return s
 }
 
-// open opens a database with a pool of 32.
+// open opens a database with a pool of 32 connections.
 func open(t testing.TB, driver, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(driver, dsn)
@@ -131,13 +131,14 @@ func open(t testing.TB, driver, dsn string) *sql.DB {
 
 var tables atomic.Int64
 
-// newTable returns the options for a table of its own.
+// newTable returns options with the name of a new table.
 func newTable() *tokenauth.SQLOptions {
 	// A loaded machine must not look like a broken store.
 	return &tokenauth.SQLOptions{Table: fmt.Sprint("t", tables.Add(1)), Timeout: time.Minute}
 }
 
-// newStore returns a store on a new table, which is dropped at the end. opts may be nil.
+// newStore creates a table and returns a store on it. The table is dropped at the end of the test.
+// opts may be nil.
 func newStore(t testing.TB, db *sql.DB, d tokenauth.Dialect, opts *tokenauth.SQLOptions) *tokenauth.SQLStore {
 	t.Helper()
 	if opts == nil {

@@ -41,8 +41,8 @@ var dialects = []tokenauth.Dialect{tokenauth.SQLite, tokenauth.PostgreSQL, token
 
 const dropTable = "DROP TABLE tokenauth_tokens;\n"
 
-// The tools that services use for their migrations: each gets the schema as it is,
-// and a handle that it may close, and creates the table or drops it again.
+// migrationTools are tools that services use for their migrations. Each gets the schema as it is,
+// and creates the table or drops it.
 var migrationTools = map[string]func(t *testing.T, d tokenauth.Dialect, db *sql.DB, schema string, up bool){
 	"goose": func(t *testing.T, d tokenauth.Dialect, db *sql.DB, schema string, up bool) {
 		files := fstest.MapFS{"00001_tokens.sql": {Data: []byte("-- +goose Up\n" + schema + "\n-- +goose Down\n" + dropTable)}}
@@ -127,7 +127,7 @@ func TestMigrationToolsCreateSchema(t *testing.T) {
 	}
 }
 
-// indexesOf returns the number of indexes.
+// indexesOf returns the number of indexes of the table.
 func indexesOf(t *testing.T, db *sql.DB, d tokenauth.Dialect) (n int) {
 	t.Helper()
 	query := map[tokenauth.Dialect]string{
@@ -140,7 +140,7 @@ func indexesOf(t *testing.T, db *sql.DB, d tokenauth.Dialect) (n int) {
 	return n
 }
 
-// useAll calls all that a service calls.
+// useAll calls each method that a service calls.
 func useAll(t *testing.T, m *tokenauth.Manager, userID string) {
 	t.Helper()
 	ctx := t.Context()
@@ -201,8 +201,8 @@ func TestTableNameMayEqualAlias(t *testing.T) {
 	}
 }
 
-// newStoreOfUsers returns a store whose user_id is a number that refers to the
-// service's own users, 1, 42 and two large ones.
+// newStoreOfUsers returns a store whose column user_id is a number that references a table of
+// users. The table contains the users 1 and 42, and two users with large numbers.
 func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, string) {
 	t.Helper()
 	opts := newTable()

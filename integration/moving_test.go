@@ -21,8 +21,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// The tables of knox and Sanctum as Django and Laravel create them on each engine. Those
-// of SQLite are in the fixtures, from which the rows come.
+// movingTables are the tables of knox and Sanctum, as Django and Laravel create them on each
+// engine. The rows come from the fixtures, which have the tables of SQLite.
 var movingTables = map[tokenauth.Dialect][]string{
 	tokenauth.PostgreSQL: {
 		`CREATE TABLE auth_user (id integer NOT NULL PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, is_active boolean NOT NULL)`,
@@ -44,7 +44,8 @@ var movingTables = map[tokenauth.Dialect][]string{
 	},
 }
 
-// fixture returns the tables and the lines of tokenimport/testdata.
+// fixture returns a database with the tables of a fixture in tokenimport/testdata, and the lines of
+// its list of keys.
 func fixture(t *testing.T, path string) (*sql.DB, [][]string) {
 	t.Helper()
 	statements, err := os.ReadFile("../tokenimport/testdata/" + path + ".sql")
@@ -63,7 +64,8 @@ func fixture(t *testing.T, path string) (*sql.DB, [][]string) {
 	return db, lines
 }
 
-// copyFixture makes the tables of a fixture in a database, and returns its lines.
+// copyFixture copies the tables of a fixture to another database. It returns the lines of its list
+// of keys.
 func copyFixture(t *testing.T, path string, to *sql.DB, d tokenauth.Dialect) (lines [][]string) {
 	t.Helper()
 	from, lines := fixture(t, path)
@@ -224,7 +226,7 @@ func TestMovingGuidesWorkOnPostgreSQL(t *testing.T) {
 	}
 }
 
-// A movingPage is one of docs/moving-from-*.md, on a database.
+// A movingPage is one of docs/moving-from-*.md, with the database on which its commands run.
 type movingPage struct {
 	origin string
 	db     *sql.DB
@@ -232,7 +234,7 @@ type movingPage struct {
 	dsn    string
 }
 
-// walk does what the page says, in its order.
+// walk runs the commands and statements of the page in its order.
 func (p *movingPage) walk(t *testing.T, accepted int) {
 	sh, sql := p.blocks(t, "sh"), p.blocks(t, "sql")
 	require.Equal(t, 1, strings.Count(sh[0], "sqlite:app.db"))
@@ -291,7 +293,7 @@ func (p *movingPage) run(t *testing.T, commands string) string {
 	return output(t, env, "sh", "-ec", commands)
 }
 
-// count counts the tokens here.
+// count returns the number of tokens that match a condition.
 func (p *movingPage) count(t *testing.T, where string) (n int) {
 	t.Helper()
 	require.NoError(t, p.db.QueryRowContext(t.Context(), "SELECT count(*) FROM tokenauth_tokens WHERE "+where).Scan(&n))

@@ -17,7 +17,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// counted is what docs/observability.md shows.
+// counted is the code that docs/observability.md shows.
 func counted(store tokenauth.Store, logger *slog.Logger) (*prometheus.CounterVec, *tokenauth.Manager, error) {
 	events := promauto.NewCounterVec(prometheus.CounterOpts{Name: "tokenauth_events_total"}, []string{"kind", "reason"})
 	log := tokenauth.LogEvents(logger)

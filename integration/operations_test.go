@@ -18,7 +18,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
-// What docs/databases.md tells operators to do: rights, backup and restore, moving.
+// These tests do what docs/databases.md tells operators to do: grant rights, back up and restore,
+// and change the engine.
 
 // A database user with the rights that docs/databases.md grants must be able to call every method
 // of the store.
@@ -66,8 +67,8 @@ func TestGrantedRightsSuffice(t *testing.T) {
 	}
 }
 
-// move copies all records from one store to another. It may be run again: what is
-// there already stays as it is.
+// move copies all records from one store to another. It may run again, because Create leaves
+// existing records as they are.
 func move(ctx context.Context, from, to tokenauth.Store) error {
 	q := tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 500}
 	for {
@@ -90,7 +91,7 @@ func everything(t testing.TB, s tokenauth.Store) []tokenauth.Record {
 	return records
 }
 
-// fill issues tokens, rotates some and revokes some. It returns a key that is good.
+// fill issues tokens, rotates some of them, and revokes others. It returns a valid key.
 func fill(t testing.TB, s tokenauth.Store, n int) (key string) {
 	t.Helper()
 	m := must.Get(tokenauth.New(s, "acme", nil))
@@ -184,7 +185,7 @@ func TestRestoredBackupKeepsTokens(t *testing.T) {
 	}
 }
 
-// runTool runs a program of the database's and returns what it puts out.
+// runTool runs a program of the database and returns its output.
 func runTool(t *testing.T, input []byte, name string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)

@@ -16,7 +16,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
-// Connections that there are none of: all in use, too many for the server, or refused.
+// In these tests a connection is missing: all are in use, the server has no more, or it refuses the
+// login.
 
 // A transaction holds the only connection of the pool. Every call must then end at its deadline
 // instead of a deadlock, and no call may need a second connection.
@@ -55,7 +56,7 @@ func TestExhaustedPoolReturns503InTime(t *testing.T) {
 	}
 }
 
-// A login is how a service signs in to its database.
+// A login describes how a service signs in to its database.
 type login struct {
 	driver   string
 	dialect  tokenauth.Dialect
@@ -65,8 +66,8 @@ type login struct {
 	password string   // a statement that sets the password PASSWORD
 }
 
-// newPostgresLogin starts a server that asks all but its owner for a password, and has
-// room for few.
+// newPostgresLogin starts a server that requires a password of all users but its owner, and that
+// allows ten connections.
 func newPostgresLogin(t *testing.T) login {
 	t.Helper()
 	dir := t.TempDir()

@@ -20,11 +20,11 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// Changes whose answer is lost: the store must say that it doesn't know, and a client
-// that repeats them must get what it asked for, once.
+// In these tests the response to a change is lost. The store must report that the outcome is
+// unknown, and a repeated change must be made once.
 
-// An engine is a server that tests reach through a driver, and how its connections are
-// killed.
+// An engine is a database that tests reach through one driver, with the statements that find and
+// kill its connections.
 type engine struct {
 	name, driver string
 	dialect      tokenauth.Dialect
@@ -35,7 +35,7 @@ type engine struct {
 	lock         string // locks a row of a table
 }
 
-// engines returns a new database on the servers that tests share, as drivers reach it.
+// engines creates a database on each of the shared servers, and returns one engine for each driver.
 func engines(t *testing.T) []engine {
 	t.Helper()
 	pg, m := started(t, postgres), started(t, mariaDB)
@@ -66,14 +66,14 @@ func newRecord(userID, name string) tokenauth.Record {
 	}
 }
 
-// requireUnknown requires an error that doesn't claim to know the outcome.
+// requireUnknown requires an error that reports an unknown outcome.
 func requireUnknown(t *testing.T, err error) {
 	t.Helper()
 	requireNoAnswer(t, err, "change")
 	require.ErrorContains(t, err, "outcome unknown")
 }
 
-// A cutter is a proxy before a database that can lose an answer.
+// A cutter is a proxy between a store and its database. It can lose a response.
 type cutter struct {
 	listener net.Listener
 	server   string
@@ -131,7 +131,7 @@ func (c *cutter) serve(running *sync.WaitGroup) {
 	}
 }
 
-// answer passes on what the server answers, until an answer is to be lost.
+// answer forwards the responses of the server until one must be lost.
 func (c *cutter) answer(client, server net.Conn) {
 	buffer := make([]byte, 1<<16)
 	for {
@@ -145,7 +145,7 @@ func (c *cutter) answer(client, server net.Conn) {
 	}
 }
 
-// loses reports whether the answer that has come is the one to lose.
+// loses reports whether the current response must be lost.
 func (c *cutter) loses() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,15 +167,15 @@ func (c *cutter) cut() {
 	c.conns = nil
 }
 
-// lose loses the first answer that comes when executed is true: when the database has
-// done what was asked. goesDown tells whether no other connection comes about then.
+// lose drops the first response that arrives when executed returns true, which means that the
+// database has made the change. If goesDown is true, the cutter then accepts no other connection.
 func (c *cutter) lose(goesDown bool, executed func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.executed, c.goesDown = executed, goesDown
 }
 
-// requireLost requires that the answer was lost, and lets connections through again.
+// requireLost requires that a response was lost, and accepts connections again.
 func (c *cutter) requireLost(t *testing.T) {
 	t.Helper()
 	c.mu.Lock()
@@ -184,7 +184,7 @@ func (c *cutter) requireLost(t *testing.T) {
 	c.down = false
 }
 
-// A lostChange is a change whose answer is lost.
+// A lostChange is a change whose response is lost.
 type lostChange struct {
 	name   string
 	before bool // whether the record is there before
@@ -212,7 +212,7 @@ var lostChanges = []lostChange{
 	}, func(r tokenauth.Record) bool { return !r.Token.RevokedAt.IsZero() }},
 }
 
-// test loses the answer, and repeats the change.
+// test loses the response, and then repeats the change.
 func (c lostChange) test(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore, goesDown bool) {
 	r := newRecord(rand.Text(), "laptop")
 	ctx := t.Context()
@@ -240,7 +240,7 @@ func (c lostChange) test(t *testing.T, p *cutter, direct, through *tokenauth.SQL
 	require.Equal(t, once, rows(), "and it is done once")
 }
 
-// testLostIssue loses the answer to an Issue, and repeats it with a new key.
+// testLostIssue loses the response to Issue, and then repeats Issue with a new key.
 func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore, goesDown bool) {
 	spec := tokenauth.Spec{UserID: rand.Text(), Name: "laptop"}
 	rows := func() []tokenauth.Record {
@@ -284,8 +284,8 @@ func TestLostResponseCreatesNoSecondToken(t *testing.T) {
 	}
 }
 
-// killed kills the connections that a query finds, once there are so many, and returns
-// when they are gone.
+// killed waits until the query returns n connections, and kills them. It returns when they are
+// gone.
 func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
 	t.Helper()
 	numbers := func(query string) (all []int64) {

@@ -16,9 +16,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
-// Servers that take no writes, and show what the writer did a moment later.
+// In these tests a service uses a server that takes no writes, and that applies the changes of the
+// primary with a delay.
 
-// onReplica returns a store on a primary and one on its replica, on the same table.
+// onReplica returns two stores on the same table, one on the primary and one on its replica.
 func onReplica(t *testing.T, primary, replica *servers.PostgresServer, timeout time.Duration) (onPrimary, on *tokenauth.SQLStore) {
 	t.Helper()
 	opts := newTable()
@@ -30,10 +31,10 @@ func onReplica(t *testing.T, primary, replica *servers.PostgresServer, timeout t
 	return onPrimary, on
 }
 
-// delays are how long a replica showed what was no longer true, once for each write.
+// delays are the times for which a replica returned an old state, one for each write.
 type delays []time.Duration
 
-// add looks at a replica until it shows a write that was answered just now.
+// add calls shown until the replica shows the last write, and records the delay.
 func (d *delays) add(t *testing.T, shown func() bool) {
 	t.Helper()
 	answered, stale := time.Now(), time.Duration(0)
@@ -44,7 +45,7 @@ func (d *delays) add(t *testing.T, shown func() bool) {
 	*d = append(*d, stale)
 }
 
-// stale counts the writes that the replica didn't show at once.
+// stale returns the number of writes that the replica did not show immediately.
 func (d delays) stale() int {
 	return len(slices.DeleteFunc(slices.Clone(d), func(delay time.Duration) bool { return delay == 0 }))
 }
@@ -55,7 +56,7 @@ func (d delays) String() string {
 		float64(all[len(all)/2].Microseconds())/1000, float64(all[len(all)-1].Microseconds())/1000)
 }
 
-// measure writes on the primary, and looks at the replica at once.
+// measure writes to the primary, and immediately reads from the replica.
 func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missing, live delays) {
 	t.Helper()
 	for range rounds {
@@ -141,8 +142,8 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
 }
 
-// requireRefusesWrites requires that a server that takes no writes says so in its own
-// way, and answers what it can.
+// requireRefusesWrites requires that each write fails with the error of a read-only server, and
+// that lookups succeed.
 func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token tokenauth.Token, isReadOnly func(error) bool) {
 	t.Helper()
 	ctx, now, name := t.Context(), time.Now(), "new name"
@@ -223,8 +224,8 @@ func TestMariaDBReadOnlyKeepsLookups(t *testing.T) {
 	require.NoError(t, store.Revoke(t.Context(), "anna", token.ID, time.Now()), "and it goes on in the same pool")
 }
 
-// mariaDBReplica starts a primary and a replica that follows it, asynchronously, with
-// the database t and a user app, whom read_only binds.
+// mariaDBReplica starts a primary and an asynchronous replica, with the database t and the user
+// app, to whom read_only applies.
 func mariaDBReplica(t *testing.T) (primary, replica *servers.MariaDBServer, admin *sql.DB) {
 	t.Helper()
 	primary = closing(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB("server_id=1", "log_bin=log") })
@@ -283,8 +284,8 @@ func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	t.Logf("MariaDB replica: caught up after %v", time.Since(began).Round(time.Millisecond))
 }
 
-// requireStale revokes a token while the replica stands still, and returns the key of a new
-// one: the replica knows of neither.
+// requireStale revokes a token and issues another while the replica is stopped. It requires that
+// the replica accepts the revoked key and refuses the new one, and returns the new one.
 func requireStale(t *testing.T, onPrimary, on *tokenauth.SQLStore, key string, token tokenauth.Token) (fresh string) {
 	t.Helper()
 	fresh, _ = issued(t, onPrimary, "phone")

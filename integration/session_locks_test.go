@@ -18,9 +18,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// What a store makes of locks that others hold.
+// In these tests other transactions hold locks that the store needs.
 
-// A watchedDB notes the errors of the statements that change something.
+// A watchedDB records the errors of statements that change rows.
 type watchedDB struct {
 	*sql.DB
 	errs chan error
@@ -36,8 +36,7 @@ func (w *watchedDB) ExecContext(ctx context.Context, query string, args ...any) 
 
 func codeOf(err error) string { return sqlState(err) + errorNumber(err) }
 
-// A conflict is one in which the database gives a statement of the store up for a
-// rival's transaction.
+// A conflict makes the database roll back a statement of the store in favor of a rival transaction.
 type conflict struct {
 	name    string
 	setup   setup
@@ -49,7 +48,8 @@ type conflict struct {
 	call    func(ctx context.Context, s tokenauth.Store, a, b tokenauth.Record) error
 }
 
-// fillers are rows that a rival changes besides: MariaDB gives up who has done less.
+// fillers is the number of other rows that the rival changes. In a deadlock, MariaDB rolls back the
+// transaction that has changed fewer rows.
 const fillers = 20
 
 func touchBoth(ctx context.Context, s tokenauth.Store, a, b tokenauth.Record) error {
@@ -111,7 +111,7 @@ func TestRolledBackStatementIsRetried(t *testing.T) {
 	}
 }
 
-// rivals returns how the rival reaches the database: without the settings of the call.
+// rivals returns the setup of the rival, which lacks the settings of the call.
 func (c conflict) rivals() setup {
 	if c.setup.dialect == tokenauth.MySQL {
 		return mariaDBWith()
@@ -119,7 +119,7 @@ func (c conflict) rivals() setup {
 	return postgresWith("pgx")
 }
 
-// alone makes the call on the database's handle.
+// alone makes the call outside a transaction.
 func (c conflict) alone(t *testing.T, w *watchedDB, store *tokenauth.SQLStore, rival *sql.DB, table string) {
 	a, b, tx := c.begin(t, store, rival, table)
 	done := make(chan error, 1)
@@ -134,7 +134,7 @@ func (c conflict) alone(t *testing.T, w *watchedDB, store *tokenauth.SQLStore, r
 	require.Equal(t, c.code, codeOf(<-w.errs))
 }
 
-// inTransaction makes the call in a transaction of the caller's own.
+// inTransaction makes the call in the caller's own transaction.
 func (c conflict) inTransaction(t *testing.T, w *watchedDB, store *tokenauth.SQLStore, rival *sql.DB, table string) {
 	a, b, tx := c.begin(t, store, rival, table)
 	own, err := w.BeginTx(t.Context(), nil)
@@ -155,7 +155,7 @@ func (c conflict) inTransaction(t *testing.T, w *watchedDB, store *tokenauth.SQL
 	require.NoError(t, c.call(t.Context(), store, a, b), "in a new one")
 }
 
-// begin begins the rival's transaction, which holds what it should.
+// begin begins the rival's transaction and takes its locks.
 func (c conflict) begin(t *testing.T, store tokenauth.Store, rival *sql.DB, table string) (a, b tokenauth.Record, tx *sql.Tx) {
 	t.Helper()
 	a, b = newRecord("anna", "first"), newRecord("anna", "second")
@@ -179,7 +179,7 @@ func (c conflict) begin(t *testing.T, store tokenauth.Store, rival *sql.DB, tabl
 	return a, b, tx
 }
 
-// update changes rows by their IDs: by anything else MariaDB would lock more of them.
+// update changes rows by their IDs, because MariaDB would otherwise lock more rows.
 func (c conflict) update(t *testing.T, tx *sql.Tx, table, rows string) {
 	t.Helper()
 	var ids []string
@@ -198,7 +198,7 @@ func (c conflict) update(t *testing.T, tx *sql.Tx, table, rows string) {
 	}
 }
 
-// provoke waits until the call waits for the rival, and has that do the rest.
+// provoke waits until the call waits for the rival, and then makes the rival want the other row.
 func (c conflict) provoke(t *testing.T, tx *sql.Tx, db *sql.DB, table string) {
 	t.Helper()
 	if c.patient {
@@ -215,7 +215,7 @@ func (c conflict) provoke(t *testing.T, tx *sql.Tx, db *sql.DB, table string) {
 	c.update(t, tx, table, c.wants)
 }
 
-// waitsOnMariaDB reports whether somebody waits for a lock on a table.
+// waitsOnMariaDB reports whether a transaction waits for a lock on a table.
 func waitsOnMariaDB(t *testing.T, db *sql.DB, table string) bool {
 	t.Helper()
 	var kind, name, status string

@@ -14,8 +14,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// looseTable creates the table without its checks, without NOT NULL and with digests of
-// any length: as one that was made by hand, or moved from another database.
+// looseTable creates the table without its checks, without NOT NULL, and with digests of any
+// length, like a table that was created by hand or copied from another database.
 func looseTable(t *testing.T, db *sql.DB, d tokenauth.Dialect) (*tokenauth.SQLStore, string) {
 	t.Helper()
 	opts := newTable()

@@ -16,7 +16,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// What the settings of a session or a server could bend.
+// In these tests the settings of a session or of a server differ from the defaults.
 
 func mariaDBWith(parameters ...string) setup {
 	return setup{name: strings.Join(append([]string{"MariaDB"}, parameters...), ", "), driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB(parameters...)}
@@ -26,7 +26,7 @@ func postgresWith(driver string, parameters ...string) setup {
 	return setup{name: strings.Join(append([]string{"PostgreSQL", driver}, parameters...), ", "), driver: driver, dialect: tokenauth.PostgreSQL, dsn: onPostgres(parameters...)}
 }
 
-// bent are sessions that other parts of a service may have asked for.
+// bent are sessions with settings that other parts of a service may need.
 var bent = []setup{
 	mariaDBWith("sql_mode=%27%27"),
 	mariaDBWith("sql_mode=%27NO_BACKSLASH_ESCAPES%27", "interpolateParams=true"),
@@ -45,7 +45,7 @@ var bent = []setup{
 	postgresWith("postgres", "binary_parameters=yes"),
 }
 
-// texts are user IDs and names that a database could take for something else.
+// texts are user IDs and names that a database could misinterpret.
 var texts = []string{
 	"x", " leading and trailing ", "Robert'); DROP TABLE tokenauth_tokens; --", `" OR ""="`, "' OR 1=1 -- ", "/* comment */", "# comment",
 	`back\slash`, `\`, `\'`, `''`, "100 %", "a_b", "%", "_", "?", "$1", ":name", "@name", "{table}", "{columns}", "`t`", "NULL", "null", "0", "1e3", "0x41",
@@ -81,7 +81,7 @@ func TestTextsRoundTripInEverySession(t *testing.T) {
 	}
 }
 
-// requireRoundTrip issues a token and requires that all ways to it find it, and it alone.
+// requireRoundTrip issues a token, and requires that each method finds this token and no other.
 func requireRoundTrip(t *testing.T, m *tokenauth.Manager, spec tokenauth.Spec) {
 	t.Helper()
 	key, token, err := m.Issue(t.Context(), spec)
@@ -109,7 +109,7 @@ func requireRoundTrip(t *testing.T, m *tokenauth.Manager, spec tokenauth.Spec) {
 	require.Equal(t, token, changed)
 }
 
-// longest returns a token of which each text is as long as is allowed.
+// longest returns a spec whose texts all have the maximum length.
 func longest() tokenauth.Spec {
 	spec := tokenauth.Spec{UserID: strings.Repeat("🙂", 63) + "abc", Name: strings.Repeat("🙃", 64)}
 	for i := range 100 {
@@ -118,7 +118,8 @@ func longest() tokenauth.Spec {
 	return spec
 }
 
-// requireTooLong requires that what a database could cut never reaches it.
+// requireTooLong requires that longer texts are refused before they reach the database, which could
+// cut them.
 func requireTooLong(t *testing.T, m *tokenauth.Manager) {
 	t.Helper()
 	for what, change := range map[string]func(*tokenauth.Spec){
@@ -188,7 +189,7 @@ func TestInstantsAreEqualInEveryTimeZone(t *testing.T) {
 	}
 }
 
-// instants are some that a zone or a calendar could bend.
+// instants returns times that a time zone or a calendar could change.
 func instants(t *testing.T) []time.Time {
 	t.Helper()
 	newYork, err := time.LoadLocation("America/New_York")
@@ -209,7 +210,8 @@ func instants(t *testing.T) []time.Time {
 	}
 }
 
-// requireInstant has one store write an instant in each column, and all read it.
+// requireInstant writes an instant to each column with one store, and requires that all stores read
+// the same instant.
 func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Store, readers []tokenauth.Store) {
 	t.Helper()
 	r := tokenauth.Record{Digest: tokenauth.DigestOf(id), Token: tokenauth.Token{
@@ -326,13 +328,13 @@ func TestAffectedRowsDoNotChangeResults(t *testing.T) {
 	}
 }
 
-// An answer is what came of a call, and what was in the store then.
+// An answer is the result of a call, and the content of the store after it.
 type answer struct {
 	call  string
 	after []tokenauth.Record
 }
 
-// answersTo returns what a store answers to changes that change nothing.
+// answersTo returns the results of changes that mostly change nothing.
 func answersTo(t *testing.T, s tokenauth.Store) (answers []answer) {
 	t.Helper()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -10,7 +10,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A setup is a way in which services reach their database.
+// A setup is an engine, a driver and the settings by which a service reaches its database.
 type setup struct {
 	name    string
 	driver  string
@@ -21,7 +21,7 @@ type setup struct {
 	inLong  bool                        // whether it is left to a long run
 }
 
-// open returns the handles of a setup.
+// open returns a handle for each node of the setup, and a single handle if there are no nodes.
 func (s setup) open(t testing.TB) []*sql.DB {
 	t.Helper()
 	if s.nodes == nil {
@@ -57,8 +57,8 @@ func onGalera(parameters ...string) func(testing.TB) []string {
 	}
 }
 
-// setups are all that the conformance suite runs on. ncruces/go-sqlite3 has a
-// package of its own, since it registers the same name as mattn/go-sqlite3.
+// setups are the setups on which the conformance suite runs. ncruces/go-sqlite3 has a package of
+// its own, because it registers the same name as mattn/go-sqlite3.
 var setups = []setup{
 	{name: "SQLite, modernc", load: true, driver: "sqlite", dialect: tokenauth.SQLite,
 		dsn: func(t testing.TB) string { return sqliteFile(t) + modernc }},
@@ -99,8 +99,8 @@ var setups = []setup{
 		nodes: onGalera("wsrep_sync_wait=7", "interpolateParams=true", "wsrep_retry_autocommit=10")},
 }
 
-// newStore returns the store of a setup: on several nodes, one that sends each
-// call to another.
+// newStore returns the store of a setup. With several nodes, the store sends each call to the next
+// node.
 func (s setup) newStore(t testing.TB, dbs []*sql.DB) tokenauth.Store {
 	t.Helper()
 	opts := newTable()
@@ -114,7 +114,7 @@ func (s setup) newStore(t testing.TB, dbs []*sql.DB) tokenauth.Store {
 	return all
 }
 
-// inTurn sends each call to the next of several stores on one cluster.
+// inTurn is a store that sends each call to the next of several stores on one cluster.
 type inTurn struct {
 	stores []tokenauth.Store
 	calls  atomic.Int64

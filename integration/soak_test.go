@@ -46,8 +46,8 @@ func TestLoadKeepsTokensConsistent(t *testing.T) {
 	}
 }
 
-// requireOnce requires that a table holds the tokens that its lists show, each once, and
-// nothing else but a prober's. It returns the number of rows of each ID.
+// requireOnce requires that the table contains each token of the lists once, and no other rows
+// except those of a prober. It returns the number of rows of each ID.
 func requireOnce(t *testing.T, m *tokenauth.Manager, db *sql.DB, table string) (rows map[string]int) {
 	t.Helper()
 	var names, digests map[string]int
@@ -144,7 +144,7 @@ func TestLoadSpikeRefusesNoValidKey(t *testing.T) {
 	}
 }
 
-// elapse lets a load run.
+// elapse waits while a load runs.
 func elapse(t testing.TB, d time.Duration) {
 	t.Helper()
 	select {

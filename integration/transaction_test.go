@@ -13,15 +13,15 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// What a store does inside a transaction of the service's own.
+// In these tests the store runs inside a transaction of the service.
 
-// transactional are the sessions that services begin transactions in.
+// transactional are the names of the setups in which services begin transactions.
 var transactional = []string{
 	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PostgreSQL serializable, pgx", "PgBouncer, pgx",
 	"MariaDB", "MariaDB, interpolateParams", "MariaDB, read committed", "MariaDB, serializable", "MariaDB, snapshot isolation",
 }
 
-// A shop is a store beside a table of the service's own.
+// A shop is a store beside a table of the service.
 type shop struct {
 	setup
 	db     *sql.DB
@@ -49,7 +49,7 @@ func (s shop) begin(t *testing.T) (*sql.Tx, *tokenauth.SQLStore) {
 	return tx, s.store.With(tx)
 }
 
-// order adds a row of the service's own.
+// order inserts a row into the table of the service.
 func (s shop) order(t *testing.T, tx *sql.Tx, id int) {
 	t.Helper()
 	_, err := tx.Exec(fmt.Sprintf("INSERT INTO %s VALUES (%d)", s.orders, id))
@@ -62,7 +62,7 @@ func (s shop) countOrders(t *testing.T) (n int) {
 	return n
 }
 
-// liveNames returns the names of the live tokens, in the order of their making.
+// liveNames returns the names of the live tokens in the order of their creation.
 func liveNames(t *testing.T, s tokenauth.Store) (names []string) {
 	t.Helper()
 	for _, r := range everything(t, s) {
@@ -110,7 +110,8 @@ func TestTransactionCommitsTokenWithOwnRows(t *testing.T) {
 	}
 }
 
-// inTheWay returns tokens of anna's that are in the way of others, and those others.
+// inTheWay returns two tokens of anna, and tokens that conflict with the first of them, by what
+// they have in common with it.
 func inTheWay() (rival, mine tokenauth.Record, others map[string]tokenauth.Record) {
 	rival, mine = newRecord("anna", "taken"), newRecord("anna", "mine")
 	rival.Slot, mine.Slot = 1, 2
@@ -125,7 +126,7 @@ func inTheWay() (rival, mine tokenauth.Record, others map[string]tokenauth.Recor
 	return rival, mine, others
 }
 
-// refusals are calls that a token in the way refuses, and the answer to each.
+// refusals returns calls that conflict with an existing token, and the error that each must return.
 func refusals(ctx context.Context) (rival, mine tokenauth.Record, calls []refusal) {
 	rival, mine, others := inTheWay()
 	third, taken := newRecord("anna", "third"), rival.Token.Name
@@ -277,7 +278,7 @@ func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 	}
 }
 
-// waits reports whether a statement on the shop's table waits for another's lock.
+// waits reports whether a statement on the shop's table waits for a lock.
 func waits(t *testing.T, s shop) bool {
 	t.Helper()
 	table := s.orders[len("orders"):]
@@ -342,8 +343,8 @@ func TestGaleraTransactionLearnsOfConflict(t *testing.T) {
 	n.requireSameRows(t)
 }
 
-// loseTo has a transaction on one node lose to one on another, before it makes a call
-// and commits. It returns where it was told.
+// loseTo makes a transaction on one node lose to a transaction on another, then makes a call in it
+// and commits it. It returns whether the call or the commit failed.
 func loseTo(t *testing.T, n galeraNodes, call func(context.Context, tokenauth.Store, tokenauth.Record) error) (where string) {
 	t.Helper()
 	ctx := t.Context()
