@@ -29,7 +29,7 @@ func TestRecordOfAnotherKeyIsRefused(t *testing.T) {
 		"nil record and nil error":        nil,
 		"record without digests":          {},
 	} {
-		m := fixture.NewManager(fixture.Answering{Record: record}, nil)
+		m := fixture.NewManager(fixture.FixedFind{Record: record}, nil)
 		_, err := m.Authenticate(ctx, key)
 		require.Error(t, fixture.Noted(err), name)
 		// The key is valid, so the status must be 503. With 401, the client would discard the key.
@@ -67,7 +67,7 @@ func TestEveryByteOfTheDigestCounts(t *testing.T) {
 	}
 }
 
-// A wrappingStore adds context to each error of Find and List, as good code does.
+// A wrappingStore adds context to each error of Find, as good code does.
 type wrappingStore struct{ tokenauth.Store }
 
 func (s wrappingStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
@@ -86,6 +86,31 @@ func TestWrappedErrNotFoundIsAnUnknownKey(t *testing.T) {
 	_, err := fixture.NewManager(wrappingStore{tokenauth.NewMemoryStore()}, nil).Authenticate(ctx, key)
 	require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
 	require.Equal(t, 401, tokenauth.StatusCode(err))
+}
+
+// The token of an event must be a copy. Otherwise an OnEvent that edits the scopes would edit the
+// store. Case S20.
+func TestEventsHoldCopies(t *testing.T) {
+	t.Parallel()
+	clock := fixture.NewClock()
+	kinds := map[tokenauth.EventKind]bool{}
+	store := tokenauth.NewMemoryStore()
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: func(_ context.Context, e tokenauth.Event) {
+		kinds[e.Kind] = true
+		if len(e.Token.Scopes) > 0 {
+			e.Token.Scopes[0] = "admin"
+		}
+	}})
+	old, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"read"}, ExpiresAt: fixture.Start.Add(time.Hour)})
+	_, _, err := m.Rotate(ctx, "u", token.ID, time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, []bool{true}, fixture.Accepts(m, old))
+	clock.Advance(time.Hour)
+	require.Equal(t, []bool{false}, fixture.Accepts(m, old))
+	require.True(t, kinds[tokenauth.EventRejected] && kinds[tokenauth.EventRetiredKeyUsed], "the test must cause both events")
+	stored, err := m.Get(ctx, "u", token.ID)
+	require.NoError(t, err)
+	require.Equal(t, tokenauth.Scopes{"read"}, stored.Scopes)
 }
 
 // The scopes that Authenticate returns must be a copy. Otherwise a handler that edits them would
@@ -114,7 +139,7 @@ func TestAuthenticateReturnsCopies(t *testing.T) {
 // If a call of the store fails, StatusCode must return 503. This must hold even if the error of the
 // store is or wraps an error of package tokenauth. With status 401, clients would discard valid
 // keys. Cases S17, F1.
-func TestStoreFails(t *testing.T) {
+func TestStoreFailureIs503(t *testing.T) {
 	t.Parallel()
 	key, _ := fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), nil), tokenauth.Spec{UserID: "u", Name: "n"})
 	for _, cause := range []error{errors.New("dial tcp: refused"), context.Canceled, context.DeadlineExceeded, tokenauth.ErrConflict, tokenauth.ErrRevoked} {
@@ -142,7 +167,7 @@ func TestStoreFails(t *testing.T) {
 
 // If the user lookup reports that the user may not sign in, the response must be the same as for an
 // invalid key. If the user lookup fails, the status must be 503. Cases U1, U3, U4, U5.
-func TestUserLookup(t *testing.T) {
+func TestUserLookupDecidesStatus(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})

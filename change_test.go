@@ -80,7 +80,7 @@ func TestOneTokenNeverTouchesAnother(t *testing.T) {
 
 // Update must change only those fields of a token that the Patch sets. It must return an error if
 // the token does not exist, or if the Patch contains an invalid value. Cases S9, S10, and P4.
-func TestUpdate(t *testing.T) {
+func TestUpdateChangesOnlyPatchedFields(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -138,7 +138,7 @@ func TestUpdate(t *testing.T) {
 
 // After Rotate, the previous key must work until the grace period ends. From then on, the Manager
 // must reject the previous key. Case E9.
-func TestRotateWithGrace(t *testing.T) {
+func TestPreviousKeyWorksUntilGraceEnds(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -188,7 +188,7 @@ func TestGraceEndsWithExpiryAtRotation(t *testing.T) {
 
 // If a token is rotated twice within the grace period, the key from before the first rotation must
 // stop working. Case E11.
-func TestRotateWithinGrace(t *testing.T) {
+func TestSecondRotationEndsFirstKey(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, nil)
@@ -204,7 +204,7 @@ func TestRotateWithinGrace(t *testing.T) {
 // If two concurrent calls of Rotate replace the same generation, one must succeed and the other
 // must return ErrConflict. Each success must increase Generation by one. At most two keys of the
 // token may be valid at any time. Case E10.
-func TestConcurrentRotations(t *testing.T) {
+func TestOneOfConcurrentRotationsWins(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, nil)
@@ -307,7 +307,7 @@ func TestTokenWithLostKeyCanBeRotated(t *testing.T) {
 // A user may submit the form that rotates a token twice. If several calls of RotateFrom have the
 // same generation, only one may succeed. Otherwise a second call would replace a key that the user
 // has not seen yet.
-func TestRotateFrom(t *testing.T) {
+func TestRotateFromReplacesKeyOnce(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, nil)

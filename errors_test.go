@@ -19,7 +19,7 @@ import (
 
 // StatusCode must return the right status for each error of the package, even if the error is
 // wrapped. Errors with status 400, 404 or 409 must not wrap ErrInvalidKey.
-func TestStatusCode(t *testing.T) {
+func TestStatusCodeOfEachError(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]int{
 		nil:                             200,
@@ -53,7 +53,7 @@ func TestStatusCode(t *testing.T) {
 }
 
 // The JSON form of a Token must omit the fields of zero times. Case E4.
-func TestTokenThatNeverExpiresAsJSON(t *testing.T) {
+func TestJSONOmitsZeroTimes(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(tokenauth.Token{ID: "x", CreatedAt: fixture.Start})
 	require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestTokenThatNeverExpiresAsJSON(t *testing.T) {
 
 // WriteError must write the status and the challenge for each error of the package. It must not
 // write the text of any other error, because that text may contain SQL.
-func TestWriteError(t *testing.T) {
+func TestWriteErrorWritesStatusAndChallenge(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	auth := fixture.NewAuthenticator(m, &tokenauth.AuthenticatorOptions{Realm: "notes"})
@@ -181,7 +181,7 @@ func TestSpecErrorNamesField(t *testing.T) {
 }
 
 // The JSON form of a Token must not change by accident, because clients parse it.
-func TestJSONOfToken(t *testing.T) {
+func TestJSONOfTokenIsStable(t *testing.T) {
 	t.Parallel()
 	at := fixture.Start.Add(1500 * time.Microsecond)
 	for _, c := range []struct {
@@ -217,7 +217,7 @@ func TestJSONOfToken(t *testing.T) {
 
 // A client sends a cursor back unchanged. UnmarshalText must refuse text that is not a cursor.
 // Otherwise the client would get the first page of the list again.
-func TestTextOfCursor(t *testing.T) {
+func TestCursorTextRoundTrips(t *testing.T) {
 	t.Parallel()
 	for _, c := range []tokenauth.Cursor{{}, {CreatedAt: fixture.Start, ID: "ABC"}, {ID: "A"}, {CreatedAt: fixture.Start.Add(time.Microsecond), ID: "a-_9"}} {
 		text, err := c.MarshalText()

@@ -40,7 +40,7 @@ func newWatchedService(t *testing.T) *watchedService {
 		store:  tokenauthtest.NewStore(tokenauth.NewMemoryStore()),
 		tokens: map[string]tokenauth.Token{}, lines: map[string]string{},
 	}
-	m := fixture.NewManager(s.store, &tokenauth.Options{Now: clock.Now, OnEvent: s.events.Tell, IdleTimeout: 24 * time.Hour})
+	m := fixture.NewManager(s.store, &tokenauth.Options{Now: clock.Now, OnEvent: s.events.Record, IdleTimeout: 24 * time.Hour})
 	s.auth = must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*fixture.User, error) {
 		switch id {
 		case "gone":
@@ -76,7 +76,7 @@ func newWatchedService(t *testing.T) *watchedService {
 // A rejected request must cause one event with the reason and the token. Operators use this event
 // to find out why the request failed. A second event is allowed only in the cases that the comment
 // of [tokenauth.Event] lists.
-func TestEventsOfRequests(t *testing.T) {
+func TestRejectedRequestCausesOneEvent(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
 	required, optional := s.auth.Require(fixture.Whoami), s.auth.Optional(fixture.Whoami)
@@ -131,7 +131,7 @@ func TestEventsOfRequests(t *testing.T) {
 
 // If the store fails during a request, the event must contain the error of the store. Operators
 // need this error to find the cause.
-func TestEventOfAStoreThatFails(t *testing.T) {
+func TestEventContainsErrorOfStore(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
 	down := errors.New("down")
@@ -145,7 +145,7 @@ func TestEventOfAStoreThatFails(t *testing.T) {
 
 // If a client cancels its request, the Authenticator must emit no event. Neither the store nor the
 // key is at fault, so an event would be a false alarm for operators. Case F4.
-func TestClientThatGaveUpCausesNoEvent(t *testing.T) {
+func TestCanceledRequestCausesNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)
 	s.store.Fail(errors.New("down"))
@@ -158,6 +158,21 @@ func TestClientThatGaveUpCausesNoEvent(t *testing.T) {
 	_, _, err := s.auth.Authenticate(canceled, r.Header, tokenauth.Need{})
 	require.Error(t, err)
 	require.Empty(t, s.events.Take())
+}
+
+// If the store fails because the deadline of the request has passed, the Manager must emit an event.
+// Otherwise an outage behind http.TimeoutHandler would be invisible. Case F4.
+func TestFailureAtDeadlineCausesEvent(t *testing.T) {
+	t.Parallel()
+	s := newWatchedService(t)
+	s.store.Fail(context.DeadlineExceeded)
+	late, cancel := context.WithDeadline(ctx, time.Unix(0, 0))
+	defer cancel()
+	_, _, err := s.auth.Authenticate(late, http.Header{"Authorization": {s.lines["good"]}}, tokenauth.Need{})
+	require.Equal(t, 503, tokenauth.StatusCode(err))
+	all := s.events.Take()
+	require.Len(t, all, 1)
+	require.Equal(t, tokenauth.ReasonStoreFailed, all[0].Reason)
 }
 
 // A client that tries keys and disconnects before the response must still cause an event. Otherwise
@@ -177,12 +192,12 @@ func TestRejectionOfCanceledRequestCausesEvent(t *testing.T) {
 
 // Every change of tokens must cause one event. The event must contain the changed token or the
 // number of changed tokens.
-func TestEventsOfChanges(t *testing.T) {
+func TestChangeCausesOneEvent(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
 		var events fixture.Recorder
-		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Tell})
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Record})
 		one := func(kind tokenauth.EventKind) tokenauth.Event {
 			t.Helper()
 			got := events.Take()
@@ -242,7 +257,7 @@ func TestEventsOfChanges(t *testing.T) {
 // LogEvents must log the fields of an event that an operator needs, but never a key. LogEvents must
 // limit how many malformed and unknown keys it logs per minute. Otherwise a stranger could flood
 // the log.
-func TestLogEvents(t *testing.T) {
+func TestLogEventsLogsFieldsButNoKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

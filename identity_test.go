@@ -109,7 +109,7 @@ func TestNestedMiddlewareReusesIdentity(t *testing.T) {
 // Confirm must see changes that were made after the request arrived, so it must read from the store
 // and not from a cache. Otherwise a handler could change data for a token that was revoked
 // meanwhile.
-func TestConfirm(t *testing.T) {
+func TestConfirmSeesLaterChanges(t *testing.T) {
 	t.Parallel()
 	clock := fixture.NewClock()
 	inner := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
@@ -219,7 +219,7 @@ func upload(key string) *http.Request {
 // copy, the middleware must set them on the original, too. Outer middleware may log the pattern and
 // the path values. net/http removes the temporary files of the original's form, but not after a
 // panic. After a panic, the middleware must remove these files.
-func TestHandlerSetsOnCallersRequest(t *testing.T) {
+func TestHandlerSettingsReachCallersRequest(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})

@@ -46,7 +46,7 @@ func TestLegacyKeyAuthenticates(t *testing.T) {
 
 // A key that matches neither the native format nor a LegacyFormat must be rejected without a query
 // to the store.
-func TestLegacyFormatRefuses(t *testing.T) {
+func TestUnknownFormatCausesNoQuery(t *testing.T) {
 	t.Parallel()
 	store := fixture.NewStore()
 	h := must.Get(tokenauth.NewAuthenticator(fixture.NewLegacyManager(store, fixture.DRF), fixture.AnyUser, nil)).Require(fixture.Whoami)
@@ -183,7 +183,7 @@ func TestLegacyFormatOpensNoNativeToken(t *testing.T) {
 
 // After Rotate of an imported token, the legacy key must work until the grace period ends. The new
 // key must work immediately. Case K12.
-func TestRotateImportedToken(t *testing.T) {
+func TestRotatedImportedTokenKeepsLegacyKeyDuringGrace(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -209,7 +209,7 @@ func TestRotateImportedToken(t *testing.T) {
 
 // Import must refuse an expiry within the first microsecond of the year 1. Rounding it down would
 // yield the zero time, and the token would never expire.
-func TestImportOfTheFirstInstant(t *testing.T) {
+func TestImportRefusesFirstInstant(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	_, err := m.Import(ctx, tokenauth.ImportSpec{UserID: "u", Name: "n", Origin: "drf", Digest: tokenauth.DigestOf("x"), ExpiresAt: time.Time{}.Add(1)})

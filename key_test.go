@@ -65,7 +65,7 @@ func TestDigestIsRedacted(t *testing.T) {
 
 // A printed Key must show the prefix and the hint of the key, so that people can identify the
 // token. Case K9.
-func TestRedactedFormOfKey(t *testing.T) {
+func TestRedactedKeyShowsPrefixAndHint(t *testing.T) {
 	t.Parallel()
 	key, token, err := fixture.NewManager(tokenauth.NewMemoryStore(), nil).Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop"})
 	require.NoError(t, err)
@@ -189,7 +189,7 @@ func shows(out string, secrets []string) bool {
 
 // New must return an error for an invalid prefix. Otherwise the service would issue keys that no
 // service accepts. Case K8.
-func TestPrefixes(t *testing.T) {
+func TestNewRefusesInvalidPrefixes(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 20)
 	for _, prefix := range []string{"a", "acme", "acme_test", "a__b", "a1", long} {
@@ -226,7 +226,7 @@ func TestPrefixErrorDoesNotRepeatThePrefix(t *testing.T) {
 
 // After a service has changed its prefix, it must still accept keys with its former prefixes.
 // Otherwise its users would have to replace all keys.
-func TestFormerPrefixes(t *testing.T) {
+func TestFormerPrefixesAreAccepted(t *testing.T) {
 	t.Parallel()
 	store := tokenauth.NewMemoryStore()
 	before := must.Get(tokenauth.New(store, "acmeold", nil))

@@ -22,7 +22,7 @@ import (
 // The pages that List returns must neither repeat nor skip a token. List must return an error for a
 // Query without a user ID. Otherwise a service that forgets the user ID would show one user the
 // tokens of all users.
-func TestList(t *testing.T) {
+func TestListPagesNeitherRepeatNorSkip(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		// The clock stands still, so all tokens have the same CreatedAt.
@@ -120,7 +120,7 @@ func TestMalformedIDsDoNotReachTheStore(t *testing.T) {
 
 // Prune must delete all tokens that expired before the given time, even thousands of tokens. Prune
 // must keep imported tokens, because a deleted token could be imported again.
-func TestPrune(t *testing.T) {
+func TestPruneDeletesExpiredTokensOnly(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -162,12 +162,12 @@ func TestPrune(t *testing.T) {
 // A person who finds a leaked key must be able to revoke its token with RevokeKey, even if the
 // token has expired. After the grace period, a previous key must not revoke the token, because
 // users do not keep replaced keys secret. Case E16.
-func TestRevokeKey(t *testing.T) {
+func TestRevokeKeyRevokesLeakedKey(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
 		var events fixture.Recorder
-		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Tell})
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Record})
 		revoked := func(token tokenauth.Token) bool {
 			got, err := m.Get(ctx, "u", token.ID)
 			require.NoError(t, err)
@@ -285,7 +285,7 @@ func TestRevokeReportsFailure(t *testing.T) {
 
 // RevokeAll must revoke all tokens that the user had when the call started, even if other calls
 // issue tokens at the same time. Cases E15, E17.
-func TestRevokeAll(t *testing.T) {
+func TestRevokeAllRevokesTokensOfUser(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, nil)
@@ -320,7 +320,7 @@ func TestRevokeAll(t *testing.T) {
 
 // A service may pass a wrong time to Prune, for example because of a wrong sign or an overflow.
 // Prune must not delete valid tokens, even if the passed time is in the future.
-func TestPruneInTheFuture(t *testing.T) {
+func TestPruneInTheFutureDeletesNoValidToken(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()

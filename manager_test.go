@@ -15,7 +15,7 @@ import (
 )
 
 // Issue must return and store a token with the requested fields.
-func TestIssue(t *testing.T) {
+func TestIssueStoresRequestedFields(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -45,7 +45,7 @@ func TestIssue(t *testing.T) {
 
 // Issue must refuse an invalid Spec and store nothing. The error must be ErrInvalidSpec,
 // whose text a service may show to the user. Cases E2, S4, S12, S22, P3, and P4.
-func TestIssueRefuses(t *testing.T) {
+func TestIssueRefusesInvalidSpec(t *testing.T) {
 	t.Parallel()
 	clock := fixture.NewClock()
 	max := &tokenauth.Options{Now: clock.Now, MaxTTL: 24 * time.Hour, Scopes: []string{"read"}}
@@ -88,7 +88,7 @@ func TestIssueRefuses(t *testing.T) {
 
 // If the Spec has no expiry, Issue must set the expiry from DefaultTTL or MaxTTL. No token may live
 // longer than MaxTTL. Case E2.
-func TestExpiryByPolicy(t *testing.T) {
+func TestExpiryFollowsPolicy(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
 	for name, c := range map[string]struct {
@@ -165,7 +165,7 @@ func TestLoweredMaxTTLKeepsExpiry(t *testing.T) {
 }
 
 // Rotate, Authenticate, Prune and Revoke must work on a token that never expires. Case E4.
-func TestTokenThatNeverExpires(t *testing.T) {
+func TestTokenCanNeverExpire(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -234,9 +234,40 @@ func TestIssueWhenExpiredTokenIsGone(t *testing.T) {
 	}
 }
 
+// If a service has lowered MaxPerUser, Issue must revoke as many expired tokens as needed to free a
+// slot. Otherwise a user with many expired tokens could not create a token.
+func TestIssueRevokesSeveralExpiredTokens(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 4})
+		for i := range 4 {
+			fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), ExpiresAt: fixture.Start.Add(time.Hour)})
+		}
+		clock.Advance(time.Hour)
+		lowered := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, MaxPerUser: 2})
+		fixture.Issue(t, lowered, tokenauth.Spec{UserID: "u", Name: "new"})
+		live, err := lowered.List(ctx, tokenauth.Query{UserID: "u"})
+		require.NoError(t, err)
+		require.Len(t, live, 2)
+	})
+}
+
+// New must copy Options.Scopes and sort the copy. Otherwise a later change of the caller's slice would
+// change which scopes a token can have.
+func TestManagerCopiesScopes(t *testing.T) {
+	t.Parallel()
+	scopes := []string{"write", "admin", "write", "read"}
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Scopes: scopes})
+	require.Equal(t, []string{"write", "admin", "write", "read"}, scopes, "New must not sort the caller's slice")
+	scopes[0] = "changed"
+	require.Equal(t, []string{"admin", "read", "write"}, m.Scopes())
+	fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"write", "admin"}})
+}
+
 // Issue must enforce MaxPerUser. A token that expires or is revoked must not count toward the
 // limit. Case S7.
-func TestMaxPerUser(t *testing.T) {
+func TestMaxPerUserCountsLiveTokensOnly(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -294,7 +325,7 @@ func TestLimitHoldsUnderConcurrency(t *testing.T) {
 }
 
 // If 64 concurrent calls of Issue request the same name, exactly one call must succeed. Case S5.
-func TestConcurrentIssueOfOneName(t *testing.T) {
+func TestConcurrentIssueGivesNameOnce(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, nil)
@@ -313,44 +344,39 @@ func TestConcurrentIssueOfOneName(t *testing.T) {
 // Case S8.
 func TestRepeatedKeyIsNotIssued(t *testing.T) {
 	t.Parallel()
-	fixture.EachStore(t, func(t *testing.T, inner tokenauth.Store) {
-		store := takenKeys{Store: inner, taken: &tokenauth.Record{}}
-		m := fixture.NewManager(&store, nil)
-		key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "1"})
-		first := *store.taken
-		store.repeats = 3
-		second, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "2"})
-		require.NotEqual(t, key, second)
-		require.Equal(t, -1, store.repeats, "Issue must try again with another key")
-		store.repeats = 1000
-		_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "3"})
-		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrConflict)
-		token, err := m.Authenticate(ctx, key)
-		require.NoError(t, err)
-		require.Equal(t, first.Token.ID, token.ID)
-	})
+	store := &takenKeys{Store: tokenauth.NewMemoryStore(), taken: 3}
+	m := fixture.NewManager(store, nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "1"})
+	require.Len(t, store.tried, 4, "number of different keys that Issue tried")
+	require.True(t, store.tried[tokenauth.DigestOf(key)])
+	store.taken = 1000
+	_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "2"})
+	require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrConflict)
+	require.Greater(t, len(store.tried), 10)
 }
 
-// takenKeys is a Store in which the first key is generated again and again: while repeats is
-// positive, Create gets the digest of the first key.
+// takenKeys is a Store that already has the next keys that the Manager generates. taken is the
+// number of these keys.
 type takenKeys struct {
 	tokenauth.Store
-	taken   *tokenauth.Record
-	repeats int
+	taken int
+	tried map[tokenauth.Digest]bool
 }
 
 func (s *takenKeys) Create(ctx context.Context, records ...tokenauth.Record) error {
-	if s.taken.Token.ID == "" {
-		*s.taken = records[0]
-	} else if s.repeats--; s.repeats >= 0 {
-		records[0].Digest = s.taken.Digest
+	if s.tried == nil {
+		s.tried = map[tokenauth.Digest]bool{}
+	}
+	s.tried[records[0].Digest] = true
+	if s.taken--; s.taken >= 0 {
+		return tokenauth.ErrKeyTaken
 	}
 	return s.Store.Create(ctx, records...)
 }
 
 // If a service lowers MaxPerUser, 64 concurrent calls of Issue must not exceed the new limit. This
 // must hold even if valid tokens have slot numbers above the new limit. Case S7.
-func TestLoweredLimit(t *testing.T) {
+func TestLoweredLimitHoldsUnderConcurrency(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		for i := range 3 {
@@ -375,7 +401,7 @@ func TestLoweredLimit(t *testing.T) {
 
 // Issue must round an expiry down before it checks the expiry. Otherwise it could issue an
 // expired token.
-func TestExpiryRoundedToNow(t *testing.T) {
+func TestIssueRefusesExpiryThatRoundsToNow(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: fixture.NewClock().Now})
 	_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "n", ExpiresAt: fixture.Start.Add(999)})

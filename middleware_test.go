@@ -18,10 +18,10 @@ import (
 
 // The function need that the service passes to RequireFunc may return a different Need for each
 // request. For example, the Need may depend on the path.
-func TestRequireFunc(t *testing.T) {
+func TestRequireFuncDecidesPerRequest(t *testing.T) {
 	t.Parallel()
 	var events fixture.Recorder
-	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Scopes: []string{"read", "write"}, OnEvent: events.Tell})
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Scopes: []string{"read", "write"}, OnEvent: events.Record})
 	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"read"}})
 	auth := fixture.NewAuthenticator(m, nil)
 	need := func(r *http.Request) (tokenauth.Need, error) {
@@ -103,7 +103,7 @@ func TestMiddlewareWritesOnlyChanges(t *testing.T) {
 
 // What a function given to RequireFunc returns must not change the kind of response or forge a
 // header, whatever the error wraps.
-func TestRequireFuncWithOddErrors(t *testing.T) {
+func TestErrorOfRequireFuncForgesNoHeader(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
@@ -131,7 +131,7 @@ func TestRequireFuncWithOddErrors(t *testing.T) {
 
 // The response to a rejected request must follow RFC 6750 and RFC 9457. It must not reveal the text
 // of the underlying error. Cases P2, P6, F1, and U5.
-func TestRefusals(t *testing.T) {
+func TestRefusalsFollowRFCs(t *testing.T) {
 	t.Parallel()
 	clock := fixture.NewClock()
 	store := tokenauth.NewMemoryStore()
@@ -188,7 +188,7 @@ func TestRefusals(t *testing.T) {
 // If an ErrorHandler writes the response body, the response must still have a challenge. The
 // ErrorHandler must receive the exact error, such as ErrRevoked. The challenge must not reveal that
 // error to the client.
-func TestErrorHandler(t *testing.T) {
+func TestErrorHandlerKeepsChallenge(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
@@ -297,7 +297,7 @@ func TestScopesAreEscaped(t *testing.T) {
 }
 
 // Optional must accept a request without credentials, and must reject an invalid key.
-func TestOptional(t *testing.T) {
+func TestOptionalAcceptsRequestWithoutKey(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})

@@ -53,7 +53,7 @@ func TestNewSQLStoreRefuses(t *testing.T) {
 
 // Every statement must use the table that SQLOptions.Table names. The database has no other table,
 // so a statement that uses another name fails.
-func TestTableOfAnotherName(t *testing.T) {
+func TestEveryStatementUsesNamedTable(t *testing.T) {
 	t.Parallel()
 	store := sqlite.NewPooledStore(t, "Acme_api_tokens2")
 	require.NoError(t, store.CheckSchema(ctx))
@@ -68,7 +68,7 @@ func TestTableOfAnotherName(t *testing.T) {
 // these calls must succeed.
 //
 // Case S24.
-func TestCreateSchemaAgain(t *testing.T) {
+func TestCreateSchemaIsRepeatable(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	const instances = 8
@@ -83,7 +83,7 @@ func TestCreateSchemaAgain(t *testing.T) {
 // shows when the service starts.
 //
 // Case S24.
-func TestCheckSchema(t *testing.T) {
+func TestCheckSchemaFindsMissingColumns(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ change, complaint string }{
 		"as created":       {"CREATE TABLE other (id TEXT)", ""},
@@ -106,14 +106,14 @@ func TestCheckSchema(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			fixture.RequireNoAnswer(t, err)
+			fixture.RequireStoreFailure(t, err)
 			require.ErrorContains(t, err, c.complaint)
 		})
 	}
 }
 
 // Create must accept 500 records in one call, because an import of many tokens uses large batches.
-func TestCreateManyRecords(t *testing.T) {
+func TestCreateAccepts500Records(t *testing.T) {
 	t.Parallel()
 	store := sqlite.NewStore(t, sqlite.New(t), nil)
 	records := make([]tokenauth.Record, 500)
@@ -152,7 +152,7 @@ func TestFindIsPreparedOnce(t *testing.T) {
 	r := fixture.NewRecord("laptop")
 	for range 3 {
 		_, err = store.Find(ctx, r.Digest)
-		fixture.RequireNoAnswer(t, err)
+		fixture.RequireStoreFailure(t, err)
 	}
 	require.NoError(t, store.CreateSchema(ctx))
 	require.NoError(t, store.Create(ctx, r))
@@ -245,7 +245,7 @@ func TestNoStatementScansTheTable(t *testing.T) {
 
 // Many people can read logs. Therefore the text of a store error must not contain digests, user
 // IDs, names, scopes or hints.
-func TestSQLErrorsHideWhatTheyAreAbout(t *testing.T) {
+func TestSQLErrorsContainNoValues(t *testing.T) {
 	t.Parallel()
 	r := fixture.NewRecord("laptop")
 	r.Token.UserID, r.Token.Name, r.Token.Scopes, r.Token.Hint = "anna@example.org", "Annas laptop", []string{"patients:read"}, "hInT"

@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 		"memory": func(*testing.T) tokenauth.Store { return tokenauth.NewMemoryStore() },
 		"SQLite": func(t *testing.T) tokenauth.Store { return sqlite.NewPooledStore(t, "") },
 	}
-	if load.Long() { // TestTableOfAnotherName is the short form
+	if load.Long() { // TestEveryStatementUsesNamedTable is the short form
 		stores["SQLite, another table"] = func(t *testing.T) tokenauth.Store { return sqlite.NewPooledStore(t, "Acme_api_tokens2") }
 	}
 	for name, newStore := range stores {
@@ -106,14 +106,14 @@ func TestNilArgumentsPanic(t *testing.T) {
 
 // Manager.MaxTTL must return the option MaxTTL, so that a page can offer only expiries that Issue
 // accepts.
-func TestMaxTTL(t *testing.T) {
+func TestMaxTTLReturnsOption(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 48*time.Hour, fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxTTL: 48 * time.Hour}).MaxTTL())
 	require.Zero(t, fixture.NewManager(tokenauth.NewMemoryStore(), nil).MaxTTL())
 }
 
 // If Options.Now returns the zero time, Revoke must still revoke the token.
-func TestZeroClock(t *testing.T) {
+func TestRevokeWorksAtZeroTime(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, &tokenauth.Options{Now: func() time.Time { return time.Time{} }})

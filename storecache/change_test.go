@@ -106,6 +106,29 @@ func TestRecordFetchedDuringChangeIsEvicted(t *testing.T) {
 	}
 }
 
+// A change may be committed long before the call returns, for example if the response of the database
+// is late. In this time, the cache must not serve a record that it fetched before the call.
+// Case C2.
+func TestCommittedChangeIsVisibleBeforeCallReturns(t *testing.T) {
+	t.Parallel()
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, s, r := newCacheWithLaptop(t)
+			_, err := c.Find(ctx, r.Digest)
+			require.NoError(t, err)
+			s.Intercept(func(_ context.Context, method string, next func() error) error {
+				err := next()
+				if method == name {
+					requireSameFind(t, c, s, r.Digest)
+				}
+				return err
+			})
+			require.NoError(t, change(c))
+		})
+	}
+}
+
 // A client may use a key as soon as Create returns. Find must then not join a query that started
 // before the commit and found nothing. Otherwise the new key would be refused as unknown.
 // Cases C2, C12.

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
@@ -288,6 +290,21 @@ func TestConcurrentLookupsChangesAndEvictions(t *testing.T) {
 	}
 	calls.Wait()
 	require.LessOrEqual(t, c.Len(), 8)
+}
+
+// A store that returns neither a record nor an error is broken. The cache must pass this result on,
+// so that the Manager responds with 503. Otherwise a panic would end the process.
+func TestMissingRecordIsNotCached(t *testing.T) {
+	t.Parallel()
+	c := must.Get(storecache.New(fixture.FixedFind{}, nil))
+	for range 2 {
+		r, err := c.Find(ctx, tokenauth.DigestOf("key"))
+		require.NoError(t, err)
+		require.Nil(t, r)
+	}
+	require.Zero(t, c.Len())
+	_, err := fixture.NewManager(c, nil).Authenticate(ctx, keyform.Generate("acme"))
+	require.Equal(t, 503, tokenauth.StatusCode(err))
 }
 
 // The Manager checks a cached record on every request. An expired token, or a replaced key of the

@@ -301,6 +301,21 @@ var changeBugs = []bug{
 			return s.plainStore.Prune(ctx, before, 1e6)
 		}
 	}, []string{"delete at most limit records, and return the number of deleted records"}},
+	{"Prune applies the limit to revoked and to expired records separately", func(s *brokenStore) {
+		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+			all, err := s.plainStore.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
+			revoked := 0
+			for _, r := range all {
+				if !r.Token.RevokedAt.IsZero() {
+					revoked++
+				}
+			}
+			if err != nil || limit <= revoked {
+				return s.plainStore.Prune(ctx, before, limit)
+			}
+			return s.plainStore.Prune(ctx, before, limit+revoked)
+		}
+	}, []string{"delete at most limit records, and return the number of deleted records"}},
 	{"Prune deletes imported records", func(s *brokenStore) {
 		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
 			s.edit(func(tokenauth.Record) bool { return true }, func(r *tokenauth.Record) { r.Token.Origin = "" })

@@ -149,7 +149,7 @@ func pruneLimit(t *tester) {
 		t.create(r)
 	}
 	left := 10
-	for _, step := range []struct{ limit, want int }{{0, 0}, {1, 1}, {4, 4}, {3, 3}, {3, 2}, {3, 0}} {
+	for _, step := range []struct{ limit, want int }{{0, 0}, {2, 2}, {4, 4}, {3, 3}, {3, 1}, {3, 0}} {
 		n := t.prune(after(10), step.limit)
 		left -= step.want
 		rest := len(t.list(tokenauth.Query{AllUsers: true, IncludeRevoked: true})) - 1

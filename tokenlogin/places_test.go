@@ -2,6 +2,7 @@ package tokenlogin_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -63,6 +64,24 @@ func TestVictimCanSignInFromKnownAddress(t *testing.T) {
 			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "bob", "wrong").Code)
 		}
 		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "bob", "right").Code, "only ada signed in from home")
+	})
+}
+
+// The failures at a known address must have a count of their own, which no username can name.
+// Otherwise a stranger who fails with the username "ada192.0.2.1" could lock ada out at home.
+// Case L6.
+func TestUsernameCannotNameKnownAddress(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newLoginService(t, &tokenauth.Options{MaxPerUser: -1}, nil)
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		address, _, err := net.SplitHostPort(home)
+		require.NoError(t, err)
+		for i, separator := range []string{"", " ", ":", "/", "@", "|", ",", "-"} {
+			for range 5 {
+				s.post(t, fmt.Sprintf("203.0.113.%d:1", i), "ada"+separator+address, "wrong")
+			}
+			require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code, "separator %q", separator)
+		}
 	})
 }
 

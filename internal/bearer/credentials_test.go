@@ -221,7 +221,7 @@ func (g *gate) requireAnswer(t *testing.T, want answer, w *httptest.ResponseReco
 // The Authenticator must parse credentials strictly. If it parsed them less strictly than a reverse
 // proxy, the two programs could see different credentials in the same request. Cases H1, H2, H3,
 // H4, H5, H6, H7, H8, H9, H10, H11, H12, H15, and H16.
-func TestCredentials(t *testing.T) {
+func TestCredentialsAreParsedStrictly(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	for _, c := range headerCases(g.key) {
@@ -231,7 +231,7 @@ func TestCredentials(t *testing.T) {
 
 // The Authenticator must parse the header that KeyHeader names as strictly as Authorization, and
 // must refuse a request with two keys.
-func TestCredentialsInKeyHeader(t *testing.T) {
+func TestKeyHeaderIsParsedStrictly(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, &tokenauth.AuthenticatorOptions{KeyHeader: "x-api-key"})
 	for _, c := range keyHeaderCases(g.key) {
@@ -248,7 +248,7 @@ func TestCredentialsInKeyHeader(t *testing.T) {
 
 // The test inserts each of the 256 byte values into the Authorization header, at each position
 // where a lenient parser might skip the byte. Cases H5, H11, H12.
-func TestEveryByteInCredentials(t *testing.T) {
+func TestNoByteMakesKeyAcceptable(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	for i := range 256 {

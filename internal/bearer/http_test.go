@@ -20,7 +20,7 @@ const rawStart = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 
 // Requests with repeated or unusual Authorization lines must get the same status over the network
 // as in tests that call the handler directly. Cases H4, H5, H8, H11, and H12.
-func TestCredentialsOverHTTP1(t *testing.T) {
+func TestHTTP1DecidesLikeHandler(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	address := fixture.NewServer(t, g.auth.Require(fixture.Whoami))
@@ -48,7 +48,7 @@ func TestCredentialsOverHTTP1(t *testing.T) {
 }
 
 // HTTP/2 must not change which requests the Authenticator accepts. Case H8.
-func TestCredentialsOverHTTP2(t *testing.T) {
+func TestHTTP2DecidesLikeHandler(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, nil)
 	s := httptest.NewUnstartedServer(g.auth.Require(fixture.Whoami))

@@ -14,7 +14,7 @@ import (
 
 // One request may contain the key of an app and the key of its user, in two headers. Each header
 // has its own Authenticator. The handler must get both the app and the user.
-func TestTwoPrincipals(t *testing.T) {
+func TestTwoAuthenticatorsReadTwoHeaders(t *testing.T) {
 	t.Parallel()
 	apps, users := fixture.NewManager(tokenauth.NewMemoryStore(), nil), fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	appKey, _ := fixture.Issue(t, apps, tokenauth.Spec{UserID: "app", Name: "n"})
@@ -52,7 +52,7 @@ func TestTwoPrincipals(t *testing.T) {
 
 // A service can set AuthenticatorOptions.Schemes to the authentication schemes that its clients
 // already send. The Authenticator must accept only these schemes.
-func TestSchemes(t *testing.T) {
+func TestOnlyConfiguredSchemesAreAccepted(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})

@@ -25,7 +25,7 @@ const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 //
 // At each position of the random part of a key, all characters must be equally likely. Otherwise
 // keys would be easier to guess. Case K2.
-func TestGeneratedKeys(t *testing.T) {
+func TestGeneratedKeysAreUniqueAndUniform(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^acme_[0-9A-Za-z]{38}$`)
 	const keys, random = 100_000, 32

@@ -1,4 +1,4 @@
-package keyform
+package keyform_test
 
 import (
 	"testing"

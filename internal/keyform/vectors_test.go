@@ -20,7 +20,7 @@ import (
 
 // The format of keys must never change. If this test fails, this version rejects keys that earlier
 // versions issued, or accepts keys that earlier versions rejected.
-func TestVectors(t *testing.T) {
+func TestVectorsKeepTheirResults(t *testing.T) {
 	t.Parallel()
 	for _, v := range fixture.Vectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestVectors(t *testing.T) {
 			d := tokenauth.DigestOf(v.Key)
 			require.Equal(t, v.SHA256, hex.EncodeToString(d[:]))
 
-			m = must.Get(tokenauth.New(fixture.Answering{Record: fixture.RecordOf(d)}, v.Prefix, nil))
+			m = must.Get(tokenauth.New(fixture.FixedFind{Record: fixture.RecordOf(d)}, v.Prefix, nil))
 			token, err := m.Authenticate(t.Context(), v.Key)
 			require.NoError(t, err)
 			require.Equal(t, "42", token.UserID)
@@ -51,7 +51,7 @@ func TestVectors(t *testing.T) {
 
 // The example in docs/key-format.md must be a key with that checksum and that digest, because
 // developers follow this page to implement the key format in other languages.
-func TestExampleOfKeyFormatPage(t *testing.T) {
+func TestExampleOfKeyFormatPageIsCorrect(t *testing.T) {
 	t.Parallel()
 	page := keyFormatPage(t)
 	row := func(name string) string {
@@ -91,7 +91,7 @@ func checksum(body string) string {
 
 // docs/key-format.md contains a regular expression for secret scanners. The expression must match
 // every key, and must not match hashes or other text. Case K13.
-func TestScannerExpression(t *testing.T) {
+func TestScannerExpressionMatchesKeysOnly(t *testing.T) {
 	t.Parallel()
 	block := regexp.MustCompile("(?s)```regex\n(.*?)\n```").FindStringSubmatch(keyFormatPage(t))
 	require.Len(t, block, 2)
@@ -149,7 +149,7 @@ func FuzzCheckKey(f *testing.F) {
 		tail := key[len(prefix):]
 		require.Regexp(t, `^_[0-9A-Za-z]{38}$`, tail)
 		require.Equal(t, key, prefix+tail[:33]+checksum(prefix+tail[:33]))
-		m := must.Get(tokenauth.New(fixture.Answering{Record: fixture.RecordOf(tokenauth.DigestOf(key))}, prefix, nil))
+		m := must.Get(tokenauth.New(fixture.FixedFind{Record: fixture.RecordOf(tokenauth.DigestOf(key))}, prefix, nil))
 		_, err = m.Authenticate(t.Context(), key)
 		require.NoError(t, err)
 	})

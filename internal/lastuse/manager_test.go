@@ -53,7 +53,7 @@ func TestLastUseIsWrittenInTime(t *testing.T) {
 
 // One call of Touch must write the last-used times of many tokens. Otherwise the database would
 // execute one statement per token.
-func TestLastUseOfManyTokens(t *testing.T) {
+func TestOneTouchWritesManyLastUses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := fixture.NewStore()
@@ -80,7 +80,7 @@ func TestLastUseOfManyTokens(t *testing.T) {
 
 // If the database refuses writes, requests must still succeed. The Manager must keep the last-used
 // times in memory, and write them when the database accepts writes again.
-func TestLastUseSurvivesFailure(t *testing.T) {
+func TestLastUseSurvivesFailedWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := fixture.NewStore()
@@ -113,7 +113,7 @@ func TestLastUseSurvivesFailure(t *testing.T) {
 }
 
 // A token must expire if no request uses it for IdleTimeout.
-func TestIdleTimeout(t *testing.T) {
+func TestIdleTokenExpires(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -145,7 +145,7 @@ func TestIdleTimeout(t *testing.T) {
 }
 
 // If TouchEvery is negative, the Manager must not write last-used times.
-func TestOptionsOfLastUse(t *testing.T) {
+func TestNegativeTouchEveryDisablesLastUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := fixture.NewStore()
@@ -161,7 +161,7 @@ func TestOptionsOfLastUse(t *testing.T) {
 
 // 64 goroutines use one key while the Manager writes the last-used time of its token. No call may
 // fail, and the race detector must find no data race. Case Q3.
-func TestLastUseConcurrently(t *testing.T) {
+func TestConcurrentUsesKeepLatestTime(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})
@@ -184,12 +184,12 @@ func TestLastUseConcurrently(t *testing.T) {
 
 // Close must write all pending last-used times. After Close, the Manager must not call Touch,
 // because a service closes the database next.
-func TestClose(t *testing.T) {
+func TestNoTouchAfterClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
 		var events fixture.Recorder
-		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Tell})
+		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Record})
 		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
 		_, err := m.Authenticate(t.Context(), key)
 		require.NoError(t, err)

@@ -240,7 +240,7 @@ func BenchmarkMemory(b *testing.B) {
 
 // A request with a valid key may cause at most two allocations: one for the context and one for the
 // copy of the request.
-func TestAllocationsOfAHit(t *testing.T) {
+func TestValidKeyCausesTwoAllocations(t *testing.T) {
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
 	u := &fixture.User{ID: "u"}

@@ -26,7 +26,7 @@ const day = 24 * time.Hour
 // The Manager must check the expiry, the grace period and the idle timeout by the time that
 // Options.Now returns. This must hold even if that time jumps by a day. A jump backward must not
 // move LastUsedAt backward. Case F12.
-func TestClockJumps(t *testing.T) {
+func TestClockJumpsDecideExpiry(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		clock := fixture.NewClock()
@@ -70,7 +70,7 @@ func TestClockJumps(t *testing.T) {
 // If Options.Now always returns the same time, the Manager must still write last-used times. The
 // clock of a suspended virtual machine can stand still in this way. The Manager starts each write
 // by a timer, which does not depend on Options.Now. Case F12.
-func TestClockStandsStill(t *testing.T) {
+func TestStoppedClockDoesNotStopWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := fixture.NewStore()
@@ -97,7 +97,7 @@ func TestClockStandsStill(t *testing.T) {
 // Two instances of a service share a store, but their clocks differ by 61 seconds. Neither instance
 // may undo a change that the other one has made. Neither instance may accept a key more than 61
 // seconds after the key expired. Case F12.
-func TestClocksOfInstancesDiffer(t *testing.T) {
+func TestSkewedInstancesUndoNoChange(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		const skew = 61 * time.Second
@@ -134,7 +134,7 @@ func TestClocksOfInstancesDiffer(t *testing.T) {
 // At shutdown, Flush must return by the deadline of its context and must leave no goroutine. If
 // Flush fails, the next Flush must write the last-used times that are still pending. If a goroutine
 // remains, synctest fails the test. Case F16.
-func TestFlushDuringShutdown(t *testing.T) {
+func TestFlushReturnsByDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store, begun, end := fixture.NewStore(), make(chan struct{}, 100), make(chan struct{})
@@ -151,7 +151,7 @@ func TestFlushDuringShutdown(t *testing.T) {
 			}
 		})
 		var events fixture.Recorder
-		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Tell})
+		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Record})
 		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		other, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
 		require.Equal(t, []bool{true}, fixture.Accepts(m, key))
@@ -191,13 +191,13 @@ func TestFlushDuringShutdown(t *testing.T) {
 // After the database is closed, requests must get status 503. With status 401, clients would
 // discard valid keys. The test is not parallel, because it would find the open resources of other
 // tests. Case F16.
-func TestCloseDuringShutdown(t *testing.T) {
+func TestStoreClosesInAnyOrder(t *testing.T) {
 	for name, databaseFirst := range map[string]bool{"store first": false, "database first": true} {
 		before := leak.TakeStock()
 		db := sqlite.New(t)
 		store := sqlite.NewStore(t, db, nil)
 		var events fixture.Recorder
-		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Tell})
+		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Record})
 		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 		h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
 		require.Equal(t, http.StatusOK, fixture.Get(h, "Bearer "+key).Code, name)

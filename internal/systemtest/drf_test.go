@@ -150,7 +150,7 @@ func newDRFService(t *testing.T) string {
 // docs/compared-with-drf.md lists the responses that clients get after a service has moved from
 // Django REST Framework to this library. For every table row, the test sends the request to a
 // server and compares the response with the row.
-func TestComparedWithDRF(t *testing.T) {
+func TestResponsesMatchComparisonWithDRF(t *testing.T) {
 	t.Parallel()
 	rows := tableOf(t, "../../docs/compared-with-drf.md", "request")
 	address := newDRFService(t)

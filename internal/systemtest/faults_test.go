@@ -46,7 +46,7 @@ func await(t *testing.T, what string, done func() bool) {
 func requireUnavailable(t *testing.T, err error, what string) {
 	t.Helper()
 	require.Error(t, fixture.Noted(err), what)
-	fixture.RequireNoAnswer(t, err)
+	fixture.RequireStoreFailure(t, err)
 	require.Equal(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", what, err)
 }
 
@@ -91,7 +91,7 @@ func (f *heldFile) release(t *testing.T) {
 // If another process locks the database file, requests with valid keys must get status 503. With
 // status 401, clients would discard valid keys. After the lock is released, requests must succeed
 // again, and no goroutine or connection may be left. Case F2.
-func TestLockedFile(t *testing.T) {
+func TestLockedFileIs503(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for timeouts")
 	}
@@ -100,7 +100,7 @@ func TestLockedFile(t *testing.T) {
 	f.db.SetMaxOpenConns(8)
 	f.db.SetMaxIdleConns(8)
 	var events fixture.Recorder
-	m := fixture.NewManager(f.store, &tokenauth.Options{OnEvent: events.Tell})
+	m := fixture.NewManager(f.store, &tokenauth.Options{OnEvent: events.Record})
 	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
 	h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil)).Require(fixture.Whoami)
 	const requests = 50
@@ -130,14 +130,14 @@ func TestLockedFile(t *testing.T) {
 // Without a cache, the store must cancel the query of that request. With a cache, the query may
 // continue, because other requests may wait for its result. The next request must get its own
 // response. Case F4.
-func TestClientGoesAway(t *testing.T) {
+func TestCanceledRequestCancelsQuery(t *testing.T) {
 	t.Parallel()
 	for name, cached := range map[string]bool{"store": false, "cache": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newHeldFile(t, "60000", time.Minute)
 			var events fixture.Recorder
-			opts := &tokenauth.Options{OnEvent: events.Tell}
+			opts := &tokenauth.Options{OnEvent: events.Record}
 			key, _ := fixture.Issue(t, fixture.NewManager(f.store, nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
 			// This call opens a database connection before the file is locked.
 			_, err := f.store.Find(ctx, tokenauth.DigestOf(key))
@@ -195,7 +195,7 @@ func TestClientGoesAway(t *testing.T) {
 
 // If all connections of the pool are in use, each call of the store must return by its deadline. As
 // soon as a connection is free, calls must succeed again. Case F5.
-func TestPoolExhausted(t *testing.T) {
+func TestExhaustedPoolIs503(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for timeouts")
 	}
@@ -245,7 +245,7 @@ func TestPoolExhausted(t *testing.T) {
 
 // If a handler panics, the middleware must release every connection and every lock. The Manager
 // must still record the last-used time of the token. Case F15.
-func TestHandlerPanics(t *testing.T) {
+func TestPanicOfHandlerReleasesEverything(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	store := sqlite.NewStore(t, db, nil)
@@ -275,7 +275,7 @@ func TestHandlerPanics(t *testing.T) {
 }
 
 // If the database is closed, every request must get 503, and no handler may run. Case F1.
-func TestClosedDatabase(t *testing.T) {
+func TestClosedDatabaseIs503(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	m := fixture.NewManager(sqlite.NewStore(t, db, nil), nil)

@@ -81,7 +81,7 @@ func eachIdleStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
 
 // A service that runs for days must not use ever more memory, and must never reject a valid key.
 // Case Q1.
-func TestLoadSustained(t *testing.T) {
+func TestLoadSustainedKeepsMemoryFlat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends many requests")
 	}
@@ -93,7 +93,7 @@ func TestLoadSustained(t *testing.T) {
 
 // 256 concurrent requests with one key must not wait for each other. They must not wait for the
 // Touch call that writes the last-used time, even if the database does not respond. Case Q3.
-func TestLoadOneKeyManyConnections(t *testing.T) {
+func TestLoadOfOneKeyIsNotSerialized(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends many requests")
 	}
@@ -169,7 +169,7 @@ func ask(client *http.Client, url, key string) (status int, err error) {
 // A flood of invalid keys must not increase memory use. A key with a wrong checksum or prefix must
 // cause no query to the store. Any other invalid key must cause one query. Requests with a valid
 // key must succeed during the flood. Case Q4.
-func TestLoadFloodOfInvalidKeys(t *testing.T) {
+func TestLoadOfInvalidKeysKeepsNoMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends many requests")
 	}
@@ -232,7 +232,7 @@ func TestLoadFloodOfInvalidKeys(t *testing.T) {
 // A request must cause one query for its key, and must not list the tokens of its user, even if the
 // user has many tokens. The tests in integration/ check that the query does not scan the table.
 // Case Q6.
-func TestLoadUserWithManyTokens(t *testing.T) {
+func TestLoadOfUserWithManyTokensListsNone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends many requests")
 	}
@@ -250,7 +250,7 @@ func TestLoadUserWithManyTokens(t *testing.T) {
 }
 
 // Lookups must still work while Prune deletes old tokens. Case Q7.
-func TestLoadLookupsDuringPrune(t *testing.T) {
+func TestLoadDuringPruneIsServed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends many requests")
 	}

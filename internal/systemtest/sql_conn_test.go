@@ -83,7 +83,7 @@ func TestCallsAreRetriedByError(t *testing.T) {
 			conn := &fakeConn{err: c.err}
 			_, err := newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", fixture.Start)
 			require.ErrorIs(t, err, c.err)
-			fixture.RequireNoAnswer(t, err)
+			fixture.RequireStoreFailure(t, err)
 			require.Len(t, conn.queries, c.attempts)
 			if c.unknown {
 				require.ErrorContains(t, err, "outcome unknown")
@@ -115,7 +115,7 @@ func TestUniqueViolationIsInErrorChain(t *testing.T) {
 		require.ErrorIs(t, err, failure)
 		require.ErrorContains(t, err, "unique key")
 		require.NotContains(t, err.Error(), "secret")
-		fixture.RequireNoAnswer(t, err)
+		fixture.RequireStoreFailure(t, err)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestLostChangeIsNotReportedAsDone(t *testing.T) {
 		err := change()
 		require.ErrorIs(t, err, driver.ErrBadConn, name)
 		require.ErrorContains(t, err, "outcome unknown", name)
-		fixture.RequireNoAnswer(t, err)
+		fixture.RequireStoreFailure(t, err)
 		require.LessOrEqual(t, conn.writes, 2, name)
 	}
 }
@@ -215,10 +215,12 @@ func TestConnectionBreaksDuringQuery(t *testing.T) {
 	conn.rows = 0
 	_, err = store.Find(ctx, r.Digest)
 	require.ErrorIs(t, err, errCut)
-	fixture.RequireNoAnswer(t, err)
+	fixture.RequireStoreFailure(t, err)
 	conn.rows, conn.closeErr = 1, errCut
 	_, err = store.Find(ctx, r.Digest)
-	require.ErrorIs(t, err, errCut, "the error of Close")
+	require.ErrorIs(t, err, errCut, "the error of Close after a row")
+	_, err = store.Find(ctx, tokenauth.DigestOf("unknown"))
+	require.ErrorIs(t, err, errCut, "the error of Close without a row")
 }
 
 // A silentConn never returns before the context of a call ends.
@@ -239,7 +241,7 @@ func (silentConn) InTransaction() bool { return false }
 // If the database does not respond, each call must end at the timeout of the store, even if its
 // context has no deadline. Otherwise requests would pile up until the service has no memory left.
 // If a call has no timeout, synctest reports a deadlock. Case F3.
-func TestSilentDatabase(t *testing.T) {
+func TestSilentDatabaseEndsAtTimeout(t *testing.T) {
 	t.Parallel()
 	for _, call := range fixture.Calls(fixture.NewRecord("laptop")) {
 		t.Run(call.Name, func(t *testing.T) {
@@ -250,7 +252,7 @@ func TestSilentDatabase(t *testing.T) {
 				begin := time.Now()
 				err = call.Do(context.Background(), store)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				fixture.RequireNoAnswer(t, err)
+				fixture.RequireStoreFailure(t, err)
 				require.LessOrEqual(t, time.Since(begin), time.Second)
 			})
 		})
@@ -340,7 +342,7 @@ func TestSQLiteSuccessCountsAfterCancel(t *testing.T) {
 
 // If the database handle is nil, the constructors must panic. The mistake then shows when the
 // service starts, not at the first request.
-func TestNilHandles(t *testing.T) {
+func TestNilHandlesPanic(t *testing.T) {
 	t.Parallel()
 	var noDB *sql.DB
 	var noTx *sql.Tx

@@ -31,7 +31,7 @@ func lock(t *testing.T, db *sql.DB) (unlock func()) {
 
 // While another connection holds the write lock, a call must fail when its timeout or deadline
 // ends. It must not return a sentinel error such as ErrNotFound.
-func TestTimeoutWhileLocked(t *testing.T) {
+func TestLockedWriteEndsAtTimeout(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		timeout, deadline time.Duration
@@ -65,7 +65,7 @@ func TestTimeoutWhileLocked(t *testing.T) {
 				require.Less(t, time.Since(began), 30*time.Second, what) // the call must not wait for SQLite's busy timeout of 60 seconds
 				require.ErrorIs(t, err, context.DeadlineExceeded, what)
 				require.ErrorContains(t, err, "outcome unknown", what)
-				fixture.RequireNoAnswer(t, err)
+				fixture.RequireStoreFailure(t, err)
 			}
 			unlock()
 			require.NoError(t, patient.Create(ctx, fixture.NewRecord("phone")), "a repeated Create must succeed after the lock is released")
@@ -76,7 +76,7 @@ func TestTimeoutWhileLocked(t *testing.T) {
 
 // Find must work while another connection holds the write lock, for example a backup or a
 // migration. Otherwise the service would reject every key during that time.
-func TestFindWhileLocked(t *testing.T) {
+func TestFindWorksWhileLocked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
@@ -145,14 +145,14 @@ func TestBusyIsNotRetriedForever(t *testing.T) {
 	store, h, unlock := newImpatient(t)
 	defer unlock()
 	err := store.Create(ctx, fixture.NewRecord("laptop"))
-	fixture.RequireNoAnswer(t, err)
+	fixture.RequireStoreFailure(t, err)
 	require.ErrorContains(t, err, "locked")
 	require.Equal(t, 5, h.tries)
 }
 
 const sharedFile = "TOKENAUTH_TEST_SHARED_FILE"
 
-// shareSteps are the steps of TestTwoProcesses. Two processes execute the steps in turn on one
+// shareSteps are the steps of TestRevocationReachesOtherProcess. Two processes execute the steps in turn on one
 // token. Each process must see the changes of the other process in its next call.
 var shareSteps = []func(t *testing.T, store tokenauth.Store, r tokenauth.Record){
 	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
@@ -181,12 +181,12 @@ func sharedRecord(n int) tokenauth.Record {
 	return r
 }
 
-// TestTwoProcessesChild runs in the child process of [TestTwoProcesses]. It reads the number of a
+// TestChildSharesFile runs in the child process of [TestRevocationReachesOtherProcess]. It reads the number of a
 // token and the number of a step from standard input, and executes that step.
-func TestTwoProcessesChild(t *testing.T) {
+func TestChildSharesFile(t *testing.T) {
 	path := os.Getenv(sharedFile)
 	if path == "" {
-		t.Skip("run by TestTwoProcesses")
+		t.Skip("run by TestRevocationReachesOtherProcess")
 	}
 	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
@@ -202,14 +202,14 @@ func TestTwoProcessesChild(t *testing.T) {
 // instance must reject the token's key from its next call on.
 //
 // Case S25.
-func TestTwoProcesses(t *testing.T) {
+func TestRevocationReachesOtherProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for locks")
 	}
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestTwoProcessesChild$")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChildSharesFile$")
 	child.Env = append(os.Environ(), sharedFile+"="+path)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
@@ -242,7 +242,7 @@ func TestTwoProcesses(t *testing.T) {
 // works.
 //
 // Case S25.
-func TestMemoryDatabase(t *testing.T) {
+func TestMemoryDatabaseNeedsOneConnection(t *testing.T) {
 	t.Parallel()
 	db, err := sql.Open("sqlite", ":memory:")
 	require.NoError(t, err)
@@ -256,9 +256,9 @@ func TestMemoryDatabase(t *testing.T) {
 	busy, err := db.Conn(ctx) // the connection whose database has the table
 	require.NoError(t, err)
 	_, err = store.Find(ctx, r.Digest)
-	fixture.RequireNoAnswer(t, err)
-	fixture.RequireNoAnswer(t, store.CheckSchema(ctx))
-	fixture.RequireNoAnswer(t, store.Revoke(ctx, "u", r.Token.ID, fixture.Start))
+	fixture.RequireStoreFailure(t, err)
+	fixture.RequireStoreFailure(t, store.CheckSchema(ctx))
+	fixture.RequireStoreFailure(t, store.Revoke(ctx, "u", r.Token.ID, fixture.Start))
 	require.NoError(t, busy.Close())
 }
 
@@ -266,7 +266,7 @@ func TestMemoryDatabase(t *testing.T) {
 // fail.
 //
 // Case S26.
-func TestManyWritersAndReaders(t *testing.T) {
+func TestConcurrentWritersWaitForLock(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for locks")
 	}

@@ -17,7 +17,7 @@ import (
 
 // docs/databases.md shows a table whose column user_id references the users table of the service.
 // When the service deletes a user, the database must delete the user's tokens.
-func TestUserIDRefersToUsers(t *testing.T) {
+func TestDeletedUserDeletesTokens(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
@@ -64,7 +64,7 @@ func newLooseStore(t *testing.T) (*tokenauth.SQLStore, *sql.DB) {
 // treat an invalid value as "never expires" or "not revoked".
 //
 // Case S13.
-func TestTamperedRows(t *testing.T) {
+func TestTamperedTimesAreRefused(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
 	m := fixture.NewManager(store, &tokenauth.Options{Now: fixture.NewClock().Now, MaxPerUser: -1})
@@ -92,7 +92,7 @@ func TestTamperedRows(t *testing.T) {
 				require.True(t, r.Token.ExpiredAt(fixture.Start) || !r.Token.RevokedAt.IsZero(),
 					"expires %v, revoked %v", r.Token.ExpiresAt, r.Token.RevokedAt)
 			} else {
-				fixture.RequireNoAnswer(t, err)
+				fixture.RequireStoreFailure(t, err)
 				require.Nil(t, r)
 			}
 			require.Equal(t, []bool{false}, fixture.Accepts(m, key))
@@ -104,7 +104,7 @@ func TestTamperedRows(t *testing.T) {
 // any key.
 //
 // Case S13.
-func TestTamperedDigests(t *testing.T) {
+func TestTamperedDigestsMatchNoKey(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
 	for i, change := range []string{
@@ -120,7 +120,7 @@ func TestTamperedDigests(t *testing.T) {
 			_, err = store.Find(ctx, tokenauth.DigestOf(change))
 			require.ErrorIs(t, err, tokenauth.ErrNotFound, "Find by the digest from before the change")
 			_, err = store.Find(ctx, r.Digest)
-			fixture.RequireNoAnswer(t, err)
+			fixture.RequireStoreFailure(t, err)
 		})
 	}
 }
@@ -129,7 +129,7 @@ func TestTamperedDigests(t *testing.T) {
 // change that instant.
 //
 // Case S16.
-func TestClockChangesAndLeapDay(t *testing.T) {
+func TestExpirySurvivesClockChangesAndLeapDay(t *testing.T) {
 	t.Parallel()
 	newYork, err := time.LoadLocation("America/New_York")
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 
 // A service may issue a token in a transaction of its own. The database must then commit or roll
 // back the token together with the row of the service.
-func TestWithStoreInTransaction(t *testing.T) {
+func TestManagerIssuesInTransaction(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	store := sqlite.NewStore(t, db, nil)
@@ -56,7 +56,7 @@ func countOrders(t *testing.T, db *sql.DB) (n int) {
 
 // If a store uses the service's transaction, a commit or rollback must apply both to the token and
 // to the service's own row.
-func TestTransaction(t *testing.T) {
+func TestTransactionCoversTokenAndService(t *testing.T) {
 	t.Parallel()
 	for name, commit := range map[string]bool{"commit keeps both": true, "rollback undoes both": false} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestTransaction(t *testing.T) {
 			}
 			require.Equal(t, want, liveNames(t, store))
 			_, err = in.Find(ctx, before.Digest)
-			fixture.RequireNoAnswer(t, err) // the transaction has ended
+			fixture.RequireStoreFailure(t, err) // the transaction has ended
 		})
 	}
 }
@@ -172,12 +172,12 @@ func TestTransactionRetriesNothing(t *testing.T) {
 	require.NoError(t, err)
 	err = store.Create(ctx, fixture.NewRecord("laptop"))
 	require.ErrorIs(t, err, h.err)
-	fixture.RequireNoAnswer(t, err)
+	fixture.RequireStoreFailure(t, err)
 	require.Equal(t, 1, h.calls)
 }
 
 // A *sql.Conn has a method BeginTx. Therefore the store must not treat it as a transaction.
-func TestStoreOnConn(t *testing.T) {
+func TestConnIsNoTransaction(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
 	store := sqlite.NewStore(t, db, nil)

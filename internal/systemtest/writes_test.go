@@ -23,7 +23,7 @@ import (
 // If the disk is full, Issue must return an error, and existing keys must still work. The store
 // must write a change completely, or return an error and write nothing. As soon as the disk has
 // space again, Flush must write the pending last-used times. Case F9.
-func TestDiskFull(t *testing.T) {
+func TestFullDiskLosesNoToken(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a disk slowly")
 	}
@@ -33,7 +33,7 @@ func TestDiskFull(t *testing.T) {
 	store := sqlite.NewStore(t, db, nil)
 	clock := fixture.NewClock()
 	var events fixture.Recorder
-	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Tell})
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Record})
 	keys, tokens := make([]string, 50), make([]tokenauth.Token, 50)
 	for i := range keys { // 50 rows need several pages of the file
 		keys[i], tokens[i] = fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i)})
@@ -96,7 +96,7 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 	clock := fixture.NewClock()
 	clock.Advance(time.Hour)
 	var events fixture.Recorder
-	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Tell})
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, OnEvent: events.Record})
 	before, err := m.List(ctx, tokenauth.Query{UserID: "u", IncludeRevoked: true})
 	require.NoError(t, err)
 	for name, change := range map[string]func() error{
@@ -132,7 +132,7 @@ func requireNoWrites(t *testing.T, store tokenauth.Store, key string, token toke
 
 // If the database file is read-only, changes must fail with status 503, and existing keys must
 // still work. The kernel may remount a disk read-only after a disk error. Case F9.
-func TestReadOnlyFile(t *testing.T) {
+func TestReadOnlyFileServesKeys(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	key, token := fixture.Issue(t, fixture.NewManager(sqlite.NewStore(t, sqlite.Open(t, path), nil), nil), tokenauth.Spec{UserID: "u", Name: "laptop"})
@@ -152,7 +152,7 @@ func (e stateError) SQLState() string { return string(e) }
 // A database server returns these errors if a disk, a quota or a table is full, or if the server is
 // read-only. A change that fails with such an error must get status 503. The test uses SQLite, and
 // a failingHandle returns the error for every change. Case F9.
-func TestServerRefusesWrites(t *testing.T) {
+func TestRefusedWritesAre503(t *testing.T) {
 	t.Parallel()
 	for name, failure := range map[string]error{
 		"PostgreSQL, disk full":          stateError("53100"),
@@ -180,7 +180,7 @@ func TestServerRefusesWrites(t *testing.T) {
 // If the store cannot read a row, the tokens in all other rows must still work. The error must
 // contain the ID of the unreadable token, so that an operator can revoke this token. Before the
 // token is revoked, List must return an error for the user of the token. Case F13.
-func TestOneCorruptRow(t *testing.T) {
+func TestCorruptRowHarmsNoOtherToken(t *testing.T) {
 	t.Parallel()
 	for _, change := range []string{
 		`scopes = NULL`, `created_at = 'x'`, `expires_at = 9223372036854775807`, `last_used_at = -9223372036854775808`, `generation = 'x'`,
@@ -220,7 +220,7 @@ func TestOneCorruptRow(t *testing.T) {
 
 // If the column scopes contains a text that no Manager writes, this text must not grant a scope.
 // Routes that require no scope must still accept the token. Case F13.
-func TestStrangeScopesInTable(t *testing.T) {
+func TestStrangeScopesGrantNothing(t *testing.T) {
 	t.Parallel()
 	store, db := newLooseStore(t)
 	m := fixture.NewManager(store, &tokenauth.Options{MaxPerUser: -1})
@@ -239,7 +239,7 @@ func TestStrangeScopesInTable(t *testing.T) {
 // If a migration renames the table or a column of a running service, requests with valid keys must
 // get status 503. With status 401, clients would discard valid keys. After the old name is
 // restored, requests must succeed without a restart. Case F14.
-func TestTableChangesAtRunTime(t *testing.T) {
+func TestChangedTableIs503(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ away, back string }{
 		"table":             {"ALTER TABLE tokenauth_tokens RENAME TO away", "ALTER TABLE away RENAME TO tokenauth_tokens"},
@@ -275,7 +275,7 @@ func TestTableChangesAtRunTime(t *testing.T) {
 
 // If the folder of the SQLite database file does not exist, CheckSchema, CreateSchema and
 // Authenticate must fail with status 503. Case F14.
-func TestMissingDatabase(t *testing.T) {
+func TestMissingDatabaseFailsAtStart(t *testing.T) {
 	t.Parallel()
 	db := sqlite.Open(t, filepath.Join(t.TempDir(), "missing", "tokens.db"))
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())

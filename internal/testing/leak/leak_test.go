@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/keyform"
 )
 
 const (
@@ -24,6 +26,7 @@ const (
 
 var (
 	digest = sha256.Sum256([]byte(secret))
+	other  = sha256.Sum256([]byte("other"))
 	kept   any // keeps files reachable, because the garbage collector closes unreachable files
 )
 
@@ -33,24 +36,27 @@ var plants = map[string]struct {
 	plant func()
 	want  string // empty if Main must report no leak
 }{
-	"nothing":               {func() {}, ""},
-	"a key that is unknown": {func() { fmt.Println("another_secret") }, ""},
-	"X1 on stdout":          {func() { fmt.Println("x", secret, "y") }, "found a key in clear, ending in cret"},
-	"X1 on stderr":          {func() { fmt.Fprintln(os.Stderr, "x", secret, "y") }, "found a key in clear"},
-	"X1 in two reads":       {func() { fmt.Print(strings.Repeat(" ", 32<<10-4), secret) }, "found a key in clear"}, // io.Copy reads 32 KiB at a time
-	"X1 in the log":         {func() { log.Print(secret) }, "found a key in clear"},
-	"X1 in a debug line":    {func() { slog.Debug("x", "key", secret) }, "found a key in clear"},
-	"X1 in a response":      {func() { _, _ = fmt.Fprint(&Default, secret) }, "found a key in clear"},
-	"X2 in hex":             {func() { fmt.Printf("%x", digest) }, "found a digest in hex"},
-	"X2 in capital hex":     {func() { fmt.Printf("%X", digest) }, "found a digest in hex"},
-	"X2 in base64":          {func() { fmt.Print(base64.StdEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
-	"X2 in base64 for URLs": {func() { fmt.Print(base64.RawURLEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
-	"X2 as numbers":         {func() { fmt.Print(struct{ D [32]byte }{digest}) }, "found a digest as numbers"},
-	"X2 as it is":           {func() { fmt.Printf("%s", digest[:]) }, "found a digest as raw bytes"},
-	"X3 a goroutine":        {func() { go func() { select {} }() }, "left goroutine "},
-	"X3 an open file":       {func() { kept, _ = os.Open(os.DevNull) }, ": " + os.DevNull},
-	"X3 an open listener":   {func() { kept, _ = net.Listen("tcp", "127.0.0.1:0") }, ": socket:["},
-	"X3 one about to end":   {func() { go time.Sleep(time.Millisecond) }, ""},
+	"nothing":              {func() {}, ""},
+	"another text":         {func() { fmt.Println("another_secret") }, ""},
+	"a well-formed key":    {func() { fmt.Println("key=" + keyform.Generate("acme")) }, "found a well-formed key"},
+	"a key after a letter": {func() { fmt.Printf("%q", "\n"+keyform.Generate("acme")) }, "found a well-formed key"},
+	"a digest alone":       {func() { Default.Digest(other); fmt.Printf("%x", other) }, "found a digest in hex"},
+	"on stdout":            {func() { fmt.Println("x", secret, "y") }, "found a key in clear, ending in cret"},
+	"on stderr":            {func() { fmt.Fprintln(os.Stderr, "x", secret, "y") }, "found a key in clear"},
+	"in two reads":         {func() { fmt.Print(strings.Repeat(" ", 32<<10-4), secret) }, "found a key in clear"}, // io.Copy reads 32 KiB at a time
+	"in the log":           {func() { log.Print(secret) }, "found a key in clear"},
+	"in a debug line":      {func() { slog.Debug("x", "key", secret) }, "found a key in clear"},
+	"in a response":        {func() { _, _ = fmt.Fprint(&Default, secret) }, "found a key in clear"},
+	"in hex":               {func() { fmt.Printf("%x", digest) }, "found a digest in hex"},
+	"in capital hex":       {func() { fmt.Printf("%X", digest) }, "found a digest in hex"},
+	"in base64":            {func() { fmt.Print(base64.StdEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
+	"in base64 for URLs":   {func() { fmt.Print(base64.RawURLEncoding.EncodeToString(digest[:])) }, "found a digest in base64"},
+	"as numbers":           {func() { fmt.Print(struct{ D [32]byte }{digest}) }, "found a digest as numbers"},
+	"as it is":             {func() { fmt.Printf("%s", digest[:]) }, "found a digest as raw bytes"},
+	"a goroutine":          {func() { go func() { select {} }() }, "left goroutine "},
+	"an open file":         {func() { kept, _ = os.Open(os.DevNull) }, ": " + os.DevNull},
+	"an open listener":     {func() { kept, _ = net.Listen("tcp", "127.0.0.1:0") }, ": socket:["},
+	"one about to end":     {func() { go time.Sleep(time.Millisecond) }, ""},
 }
 
 type runner func()
