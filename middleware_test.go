@@ -101,7 +101,7 @@ func TestMiddlewareWritesOnlyChanges(t *testing.T) {
 	require.Equal(t, "set on the original", r.Pattern)
 }
 
-// What a function given to RequireFunc returns must not change the kind of response or forge a
+// The error of a function given to RequireFunc must not change the kind of response or forge a
 // header, whatever the error wraps.
 func TestErrorOfRequireFuncForgesNoHeader(t *testing.T) {
 	t.Parallel()

@@ -79,7 +79,7 @@ func TestConformance(t *testing.T) {
 
 // A change made by another process is visible after MaxStale, which counts from the start of the
 // query. This holds even if the store fails.
-// Cases C2, C9, C14.
+// Cases C2, C9, C14, P8.
 func TestChangeElsewhereIsVisibleWithinMaxStale(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -309,7 +309,7 @@ func TestMissingRecordIsNotCached(t *testing.T) {
 
 // The Manager checks a cached record on every request. An expired token, or a replaced key of the
 // token, must be refused although the record is cached. A printed Cache must not contain a key.
-// Cases C1, C3, C10.
+// Cases C1, C3, E1, C10.
 func TestManagerChecksCachedRecordOnEveryRequest(t *testing.T) {
 	t.Parallel()
 	now := start

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
@@ -208,5 +209,38 @@ func TestWrongKeyIsRefusedOnEveryPath(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, w.Code, "%s %s", method, path)
 			require.Equal(t, "application/problem+json", w.Header().Get("Content-Type"), path)
 		}
+	}
+}
+
+// Each response must forbid caching and content sniffing, and must have the content type of its body.
+// Otherwise a proxy could serve the tokens of one user to another user. apitest.Do checks the
+// responses of all other tests too.
+// Case A11.
+func TestResponsesHaveSafeHeaders(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	for _, c := range []struct {
+		method, path, body, user string
+		status                   int
+		contentType              string
+	}{
+		{"GET", "", "", "ada", 200, "application/json"},
+		{"POST", "", `{"name":"phone"}`, "ada", 201, "application/json"},
+		{"POST", "", `{"name":"laptop"}`, "ada", 409, "application/problem+json"},
+		{"POST", "", `{`, "ada", 400, "application/problem+json"},
+		{"GET", "", "", "", 401, "application/problem+json"},
+		{"GET", "", "", "broken", 503, "application/problem+json"},
+		{"GET", "/UNKNOWN", "", "ada", 404, "application/problem+json"},
+		{"PUT", "", "", "ada", 405, "application/problem+json"},
+		{"DELETE", "/" + made.ID, "", "ada", 204, ""},
+	} {
+		w := httptest.NewRecorder()
+		s.mux.ServeHTTP(w, apitest.NewRequest(c.method, "/api/tokens"+c.path, c.body, as(c.user)))
+		require.Equal(t, c.status, w.Code)
+		require.Equal(t, "no-store", w.Header().Get("Cache-Control"), c.status)
+		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"), c.status)
+		require.Contains(t, w.Header()["Vary"], "Cookie", c.status)
+		require.Equal(t, c.contentType, w.Header().Get("Content-Type"), c.status)
 	}
 }

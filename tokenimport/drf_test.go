@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
@@ -29,7 +30,7 @@ func TestDRFKeysKeepWorking(t *testing.T) {
 	for name, opts := range fixtures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachStore(t, func(t *testing.T, store tokenauth.Store) {
+			fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 				db := sqlite.New(t)
 				rows := loadFixture(t, db, name)
 				m := newManager(store)
@@ -132,7 +133,7 @@ func TestKeyColumnIsNeitherNameNorLabel(t *testing.T) {
 		tokenimport.Knox(db, tokenauth.SQLite, tokenimport.Knox5, &tokenimport.KnoxOptions{Name: "Digest"}),
 	} {
 		_, err := tokenimport.Run(t.Context(), m, s, nil)
-		require.ErrorIs(t, noted(err), tokenauth.ErrInvalidSpec)
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrInvalidSpec)
 	}
 }
 
@@ -154,7 +155,7 @@ func TestRunRefusesBadSources(t *testing.T) {
 		"a column with a dot": tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", Name: "t.name"}),
 	} {
 		report, err := tokenimport.Run(t.Context(), newManager(tokenauth.NewMemoryStore()), s, nil)
-		require.ErrorContains(t, noted(err), "tokenimport: ", name)
+		require.ErrorContains(t, fixture.Noted(err), "tokenimport: ", name)
 		require.Zero(t, report, name)
 	}
 }

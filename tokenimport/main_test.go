@@ -1,9 +1,7 @@
 package tokenimport_test
 
 import (
-	"crypto/sha1"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -14,25 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
-	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
-
-// eachStore runs f on an empty store of each kind.
-func eachStore(t *testing.T, f func(t *testing.T, store tokenauth.Store)) {
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		f(t, tokenauth.NewMemoryStore())
-	})
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		f(t, sqlite.NewStore(t, sqlite.New(t), nil))
-	})
-}
 
 func newManager(store tokenauth.Store) *tokenauth.Manager {
 	return must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}}))
@@ -40,10 +26,7 @@ func newManager(store tokenauth.Store) *tokenauth.Manager {
 
 // drfKey returns a key in the form of DRF. The test run fails if its output contains the key.
 func drfKey(seed any) string {
-	sum := sha1.Sum([]byte(fmt.Sprint(seed)))
-	key := hex.EncodeToString(sum[:])
-	leak.Default.Secret(key)
-	return key
+	return fixture.HexKey(fmt.Sprint(seed))
 }
 
 // run calls tokenimport.Run, which must succeed. The report and the refusals must not contain a
@@ -53,17 +36,11 @@ func run(t testing.TB, m *tokenauth.Manager, s *tokenimport.Source, opts tokenim
 	var refused []tokenimport.Refusal
 	opts.OnRefused = func(r tokenimport.Refusal) { refused = append(refused, r) }
 	report, err := tokenimport.Run(t.Context(), m, s, &opts)
-	require.NoError(t, noted(err))
+	require.NoError(t, fixture.Noted(err))
 	_, _ = fmt.Fprintf(&leak.Default, "%+v %+v", report, refused)
 	require.Equal(t, report.Read, report.Imported+report.Existing+report.Refused)
 	require.Len(t, refused, report.Refused)
 	return report, refused
-}
-
-// noted returns err. The test run fails if the text of err contains a key.
-func noted(err error) error {
-	_, _ = fmt.Fprintf(&leak.Default, "%v %+v %#v", err, err, err)
-	return err
 }
 
 // newDjango creates tables like those of Django, but with fewer constraints. Users 1 to 9 are
@@ -110,7 +87,7 @@ func execute(t testing.TB, db *sql.DB, query string, args ...any) {
 func userOf(t testing.TB, m *tokenauth.Manager, key string) string {
 	t.Helper()
 	token, err := m.Authenticate(t.Context(), key)
-	require.True(t, err == nil || errors.Is(noted(err), tokenauth.ErrInvalidKey), "%v", err)
+	require.True(t, err == nil || errors.Is(fixture.Noted(err), tokenauth.ErrInvalidKey), "%v", err)
 	return token.UserID
 }
 

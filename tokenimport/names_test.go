@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenimport"
@@ -19,7 +20,7 @@ import (
 // Case K11.
 func TestRunNumbersTakenNames(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
 		newDjango(t, db)
 		m := newManager(store)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
@@ -24,7 +25,7 @@ import (
 // Case K11.
 func TestRunReportsRefusedRows(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
 		newDjango(t, db)
 		good := []string{}
@@ -94,7 +95,7 @@ func TestRunReportsRefusedRows(t *testing.T) {
 // Case K11.
 func TestRunAgainImportsOnlyNewRows(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
 		newDjango(t, db)
 		for i := range 5 {
@@ -162,7 +163,7 @@ func TestRunContinuesAfterInterruption(t *testing.T) {
 			report, err := tokenimport.Run(ctx, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), &tokenimport.Options{
 				Progress: func(tokenimport.Report) { c.interrupt(store, cancel) },
 			})
-			require.ErrorIs(t, noted(err), c.want)
+			require.ErrorIs(t, fixture.Noted(err), c.want)
 			require.Equal(t, 500, report.Imported)
 			store.Fail(nil)
 			report, _ = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
@@ -192,7 +193,7 @@ func TestRunContinuesAfterLostResponse(t *testing.T) {
 	})
 	m := newManager(store)
 	report, err := tokenimport.Run(t.Context(), m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), nil)
-	require.ErrorIs(t, noted(err), errDown)
+	require.ErrorIs(t, fixture.Noted(err), errDown)
 	require.Equal(t, tokenimport.Report{Read: 700, Imported: 500}, report)
 	report, _ = run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
 	require.Equal(t, tokenimport.Report{Read: 700, Existing: 700}, report)
@@ -202,7 +203,7 @@ func TestRunContinuesAfterLostResponse(t *testing.T) {
 // Case K11.
 func TestConcurrentRunsImportEachRowOnce(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
 		newDjango(t, db)
 		const rows = 510
@@ -260,7 +261,7 @@ func TestRunLeavesTokenRotatedMeanwhile(t *testing.T) {
 // Case K12.
 func TestStoredDigestIsNoKey(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		db := sqlite.New(t)
 		newDjango(t, db)
 		m := newManager(store)
@@ -321,7 +322,7 @@ func TestRunRefusesUnknownScope(t *testing.T) {
 // previous keys within their grace period.
 func TestRemainingCountsImportedKeys(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, store tokenauth.Store) {
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := newManager(store)
 		left, err := tokenimport.Remaining(t.Context(), m, "drf")
 		require.NoError(t, err)

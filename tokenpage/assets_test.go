@@ -2,6 +2,7 @@ package tokenpage_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -10,11 +11,26 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
+// A page must forbid foreign content, frames, caching and content sniffing, so that another site can
+// neither show the page nor read it. Every other test checks these headers in send too.
+// Case W2.
+func TestPagesForbidForeignContentFramesAndCaching(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	for _, r := range []*http.Request{
+		s.request(http.MethodGet, "", nil), s.request(http.MethodGet, "tokens.css", nil), s.request(http.MethodGet, "missing", nil),
+		s.request(http.MethodPost, "create", nil),
+	} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		checkHeaders(t, w.Header())
+	}
+}
+
 // Browsers may cache the stylesheet and the script, which do not depend on the user. If the
 // stylesheet changes, its URL must change too, because browsers would otherwise show new pages with
-// the old style. Every test checks the headers of its pages in send.
-// Case W2.
-func TestAssetsHaveSafeHeaders(t *testing.T) {
+// the old style.
+func TestAssetsAreCachedUntilTheyChange(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, &tokenpage.Options{CSS: "\n:root { --tp-brand: #b00020; }\n"})
 	s.user = ""

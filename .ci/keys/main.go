@@ -36,6 +36,9 @@ const exampleKeys = "testdata/keys.json"
 
 func main() {
 	log.SetFlags(0)
+	if _, err := os.Stat("go.mod"); err != nil {
+		log.Fatal("run this command in the root folder: ", err) // another folder may have nothing to find
+	}
 	found, err := search(os.DirFS("."))
 	if err != nil {
 		log.Fatal(err)

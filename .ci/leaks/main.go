@@ -19,6 +19,9 @@ import (
 
 func main() {
 	log.SetFlags(0)
+	if _, err := os.Stat("go.mod"); err != nil {
+		log.Fatal("run this command in the root folder: ", err) // another folder may have nothing to find
+	}
 	unchecked, err := search(".")
 	if err != nil {
 		log.Fatal(err)

@@ -56,3 +56,15 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// A new page with Go code must be reported, because nobody compiles its code.
+func TestUnlisted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "new.md"), []byte("```go\nf()\n```\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "text.md"), []byte("no code\n"), 0o600))
+	problems, err := unlisted(filepath.Join(dir, "*.md"))
+	require.NoError(t, err)
+	require.Len(t, problems, 1)
+	require.Contains(t, problems[0], "new.md has Go code")
+}
