@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -162,6 +163,31 @@ func TestStoreFailureIs503(t *testing.T) {
 		err := fixture.Noted(call())
 		require.Error(t, err, name)
 		require.Equal(t, 503, tokenauth.StatusCode(err), name)
+	}
+}
+
+// If the store cannot store a new key, the error must not contain the key, because services log errors.
+// Case X1.
+func TestErrorOfFailedWriteContainsNoKey(t *testing.T) {
+	t.Parallel()
+	store := fixture.NewStore()
+	m := fixture.NewManager(store, nil)
+	_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+	store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Create" || method == "Rotate" {
+			return errors.New("disk full")
+		}
+		return next()
+	})
+	for name, call := range map[string]func() error{
+		"Issue":  func() error { _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "phone"}); return err },
+		"Rotate": func() error { _, _, err := m.Rotate(ctx, "u", token.ID, 0); return err },
+	} {
+		err := fixture.Noted(call())
+		require.ErrorContains(t, err, "disk full", name)
+		var out leak.Search
+		_, _ = fmt.Fprintf(&out, "%v %+v", err, err)
+		require.Empty(t, out.Leaks(), name)
 	}
 }
 
