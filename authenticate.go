@@ -109,9 +109,9 @@ func (p *presentation) isKeyOf(r *Record) bool {
 	return !p.retired || r.Retired != nil && r.Retired.Digest == p.digest
 }
 
-// match sets p.record to r. It requires that isKeyOf has returned true for r. match returns an error
-// if the form of the presented key contradicts the record. An imported key must have the legacy form
-// of its Origin, and every other key must have the Manager's own form.
+// match sets p.record to r. It requires that isKeyOf has returned true for r. match returns an
+// error if the form of the presented key contradicts the record. An imported key must have the
+// legacy form of its Origin, and every other key must have the Manager's own form.
 func (p *presentation) match(r *Record) error {
 	generation := r.Token.Generation
 	if p.retired {

@@ -166,7 +166,8 @@ func TestStoreFailureIs503(t *testing.T) {
 	}
 }
 
-// If the store cannot store a new key, the error must not contain the key, because services log errors.
+// If the store cannot store a new key, the error must not contain the key, because services log
+// errors.
 // Case X1.
 func TestErrorOfFailedWriteContainsNoKey(t *testing.T) {
 	t.Parallel()

@@ -160,8 +160,8 @@ func TestCanceledRequestCausesNoEvent(t *testing.T) {
 	require.Empty(t, s.events.Take())
 }
 
-// If the store fails because the deadline of the request has passed, the Manager must emit an event.
-// Otherwise an outage behind http.TimeoutHandler would be invisible. Case F4.
+// If the store fails because the deadline of the request has passed, the Manager must emit an
+// event. Otherwise an outage behind http.TimeoutHandler would be invisible. Case F4.
 func TestFailureAtDeadlineCausesEvent(t *testing.T) {
 	t.Parallel()
 	s := newWatchedService(t)

@@ -253,8 +253,8 @@ func TestIssueRevokesSeveralExpiredTokens(t *testing.T) {
 	})
 }
 
-// New must copy Options.Scopes and sort the copy. Otherwise a later change of the caller's slice would
-// change which scopes a token can have.
+// New must copy Options.Scopes and sort the copy. Otherwise a later change of the caller's slice
+// would change which scopes a token can have.
 func TestManagerCopiesScopes(t *testing.T) {
 	t.Parallel()
 	scopes := []string{"write", "admin", "write", "read"}

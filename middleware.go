@@ -152,10 +152,10 @@ func (a *Authenticator[U]) anonymous(r *http.Request) *http.Request {
 
 // handBack sets Pattern, its path values and MultipartForm on r if a handler set them on inner,
 // because code around the middleware reads them from r. Logs and metrics read Pattern and the path
-// values. When a handler returns, net/http removes the files of MultipartForm. If returned is false,
-// the handler panicked or called runtime.Goexit, and handBack removes these files itself. pattern
-// and form are the values before the handler ran, which r and its copy inner had in common. If inner
-// is nil or r itself, handBack does nothing.
+// values. When a handler returns, net/http removes the files of MultipartForm. If returned is
+// false, the handler panicked or called runtime.Goexit, and handBack removes these files itself.
+// pattern and form are the values before the handler ran, which r and its copy inner had in common.
+// If inner is nil or r itself, handBack does nothing.
 func handBack(r, inner *http.Request, pattern string, form *multipart.Form, returned bool) {
 	if inner == nil || inner == r {
 		return

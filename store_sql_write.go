@@ -34,10 +34,11 @@ func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	})
 }
 
-// createNew adds the records as if the table had none of them, and reports whether it did. It writes
-// before it reads the names and IDs in the table: a read-only server must reject the call, because
-// it may not show the rows that another server has written. In a transaction, createNew tries only a
-// statement that cannot fail on a conflict, because PostgreSQL aborts the transaction after an error.
+// createNew adds the records as if the table had none of them, and reports whether it did. It
+// writes before it reads the names and IDs in the table: a read-only server must reject the call,
+// because it may not show the rows that another server has written. In a transaction, createNew
+// tries only a statement that cannot fail on a conflict, because PostgreSQL aborts the transaction
+// after an error.
 func (s *SQLStore) createNew(ctx context.Context, records []Record) (done bool, err error) {
 	single := len(records) == 1 && s.engine.Guards
 	hasRetired := slices.ContainsFunc(records, func(r Record) bool { return r.Retired != nil })

@@ -27,12 +27,12 @@ import (
 // An underLoad is a service under load. Its clients send requests with keys, and issue, rotate,
 // rename, revoke and list tokens, without a pause. It checks every response while it runs:
 //
-//   - A valid key gets 200 or 503. A key is valid if Issue or Rotate returned it before the request,
-//     and if no client has begun to end it.
+//   - A valid key gets 200 or 503. A key is valid if Issue or Rotate returned it before the
+//     request, and if no client has begun to end it.
 //   - An ended key gets 401 or 503. A key is ended if its Revoke, or its Rotate without grace,
 //     returned before the request.
-//   - A change succeeds, or returns an error that a service answers with 503. This includes Touch and
-//     Prune.
+//   - A change succeeds, or returns an error that a service answers with 503. This includes Touch
+//     and Prune.
 type underLoad struct {
 	name     string
 	begin    time.Time

@@ -106,8 +106,9 @@ func TestRecordFetchedDuringChangeIsEvicted(t *testing.T) {
 	}
 }
 
-// A change may be committed long before the call returns, for example if the response of the database
-// is late. In this time, the cache must not serve a record that it fetched before the call.
+// A change may be committed long before the call returns, for example if the response of the
+// database is late. In this time, the cache must not serve a record that it fetched before the
+// call.
 // Case C2.
 func TestCommittedChangeIsVisibleBeforeCallReturns(t *testing.T) {
 	t.Parallel()

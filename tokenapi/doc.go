@@ -24,10 +24,10 @@
 // [NewStaff] serves only the routes that list, read and revoke tokens.
 //
 // A token in a response is the JSON of [tokenauth.Token]. The body of an error response is
-// problem+json (RFC 9457) and names the invalid member or parameter, unless the Authenticator has an
-// ErrorHandler. A request body must be application/json, at most 64 KiB, without unknown or repeated
-// members. Names of members are case-sensitive. After a 503 without Retry-After, a token may have
-// been created or rotated. Check this before you repeat the request.
+// problem+json (RFC 9457) and names the invalid member or parameter, unless the Authenticator has
+// an ErrorHandler. A request body must be application/json, at most 64 KiB, without unknown or
+// repeated members. Names of members are case-sensitive. After a 503 without Retry-After, a token
+// may have been created or rotated. Check this before you repeat the request.
 //
 // The number of calls to the store depends on the request:
 //

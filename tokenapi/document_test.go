@@ -43,8 +43,8 @@ func withHead(methods []string) []string {
 	return methods
 }
 
-// The API must serve each route of the OpenAPI document with exactly the documented methods, so that
-// a generated client can use each of them. apitest.Do refuses a response on any other route.
+// The API must serve each route of the OpenAPI document with exactly the documented methods, so
+// that a generated client can use each of them. apitest.Do refuses a response on any other route.
 func TestDocumentedRoutesAreServed(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})

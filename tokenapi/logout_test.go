@@ -10,8 +10,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
-// /logout must end the presented token only, and /logout-all all tokens of its user. Otherwise a user
-// who signs out on a lost device would still be signed in, or would sign out other users.
+// /logout must end the presented token only, and /logout-all all tokens of its user. Otherwise a
+// user who signs out on a lost device would still be signed in, or would sign out other users.
 func TestLogoutRevokesPresentedToken(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{}) // without a ManageScope, tokens cannot manage tokens

@@ -212,8 +212,8 @@ func TestWrongKeyIsRefusedOnEveryPath(t *testing.T) {
 	}
 }
 
-// Each response must forbid caching and content sniffing, and must have the content type of its body.
-// Otherwise a proxy could serve the tokens of one user to another user. apitest.Do checks the
+// Each response must forbid caching and content sniffing, and must have the content type of its
+// body. Otherwise a proxy could serve the tokens of one user to another user. apitest.Do checks the
 // responses of all other tests too.
 // Case A11.
 func TestResponsesHaveSafeHeaders(t *testing.T) {

@@ -51,8 +51,8 @@ func confirm(cmd *cobra.Command, question string) error {
 	return failed("nothing was done")
 }
 
-// interruptible reads from a terminal until the command is interrupted, and leaves the terminal as it
-// was. Then the reading goes on for nobody, until the program ends.
+// interruptible reads from a terminal until the command is interrupted, and leaves the terminal as
+// it was. Then the reading goes on for nobody, until the program ends.
 func interruptible(cmd *cobra.Command, in *os.File, read func() (string, error)) (string, error) {
 	type result struct {
 		text string

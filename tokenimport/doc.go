@@ -27,8 +27,8 @@
 //   - the key is already another user's, or a token's of another origin;
 //   - the user's ID, or a scope, is not one that the Manager allows.
 //
-// A name is trimmed and loses what a name must not hold: control, bidi and invisible
-// characters, and all beyond 64. One that is empty then, or that the source does not have, is the origin's
+// A name is trimmed and loses what a name must not hold: control, bidi and invisible characters,
+// and all beyond 64. One that is empty then, or that the source does not have, is the origin's
 // ("drf"). If another live token of the user has the name, it gets a number: "laptop (2)".
 //
 // Imported tokens do not count towards MaxPerUser, and DefaultTTL and MaxTTL do not

@@ -128,8 +128,8 @@ func readTimes(spec *tokenauth.ImportSpec, columns []any, location *time.Locatio
 	return ""
 }
 
-// readAbilities sets a token's scopes: of a list, or of an object, which is what PHP makes of an array
-// with gaps. NULL is none.
+// readAbilities sets a token's scopes: of a list, or of an object, which is what PHP makes of an
+// array with gaps. NULL is none.
 func readAbilities(spec *tokenauth.ImportSpec, column any, rule func(string) ([]string, error)) Reason {
 	if column == nil {
 		return ""

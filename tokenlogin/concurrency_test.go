@@ -16,8 +16,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
 
-// postConcurrently sends n concurrent login attempts on an account. It returns the number of responses by
-// status. If address is empty, each attempt comes from a different address.
+// postConcurrently sends n concurrent login attempts on an account. It returns the number of
+// responses by status. If address is empty, each attempt comes from a different address.
 func (s *loginService) postConcurrently(t testing.TB, n int, address, username, password string) map[int]int {
 	var mu sync.Mutex
 	statuses := map[int]int{}

@@ -11,8 +11,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-// A page must forbid foreign content, frames, caching and content sniffing, so that another site can
-// neither show the page nor read it. Every other test checks these headers in send too.
+// A page must forbid foreign content, frames, caching and content sniffing, so that another site
+// can neither show the page nor read it. Every other test checks these headers in send too.
 // Case W2.
 func TestPagesForbidForeignContentFramesAndCaching(t *testing.T) {
 	t.Parallel()

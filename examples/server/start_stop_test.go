@@ -88,8 +88,8 @@ func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	require.Equal(t, 1, count("1 = 1"), "only the new key must be left")
 }
 
-// A power cut must not undo a revocation that the program has confirmed. SQLite guarantees that only
-// if it waits for the disk at each commit.
+// A power cut must not undo a revocation that the program has confirmed. SQLite guarantees that
+// only if it waits for the disk at each commit.
 // Case F11.
 func TestDatabaseIsOpenedWithFullSync(t *testing.T) {
 	t.Parallel()

@@ -24,8 +24,8 @@ func (u *user) tokenID() string { return strconv.FormatInt(u.ID, 10) }
 
 type users struct{ db *sql.DB }
 
-// byID finds the user of a token. It returns ErrNoUser, which is answered with 401, if the user does
-// not exist or is switched off. Any other error is answered with 503.
+// byID finds the user of a token. It returns ErrNoUser, which is answered with 401, if the user
+// does not exist or is switched off. Any other error is answered with 503.
 func (u users) byID(ctx context.Context, id string) (*user, error) {
 	number, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
@@ -43,8 +43,8 @@ func (u users) byID(ctx context.Context, id string) (*user, error) {
 	return &found, nil
 }
 
-// find returns the ID of the user whose name or ID staff typed. It also finds users who are switched
-// off, because they may still have tokens.
+// find returns the ID of the user whose name or ID staff typed. It also finds users who are
+// switched off, because they may still have tokens.
 func (u users) find(r *http.Request, typed string) (string, error) {
 	var id int64
 	err := u.db.QueryRowContext(r.Context(), "SELECT id FROM users WHERE name = ? OR id = ? ORDER BY name = ? DESC", typed, typed, typed).Scan(&id)

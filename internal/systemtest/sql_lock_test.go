@@ -152,8 +152,8 @@ func TestBusyIsNotRetriedForever(t *testing.T) {
 
 const sharedFile = "TOKENAUTH_TEST_SHARED_FILE"
 
-// shareSteps are the steps of TestRevocationReachesOtherProcess. Two processes execute the steps in turn on one
-// token. Each process must see the changes of the other process in its next call.
+// shareSteps are the steps of TestRevocationReachesOtherProcess. Two processes execute the steps in
+// turn on one token. Each process must see the changes of the other process in its next call.
 var shareSteps = []func(t *testing.T, store tokenauth.Store, r tokenauth.Record){
 	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
 		require.NoError(t, store.Create(ctx, r))
@@ -181,8 +181,8 @@ func sharedRecord(n int) tokenauth.Record {
 	return r
 }
 
-// TestChildSharesFile runs in the child process of [TestRevocationReachesOtherProcess]. It reads the number of a
-// token and the number of a step from standard input, and executes that step.
+// TestChildSharesFile runs in the child process of [TestRevocationReachesOtherProcess]. It reads
+// the number of a token and the number of a step from standard input, and executes that step.
 func TestChildSharesFile(t *testing.T) {
 	path := os.Getenv(sharedFile)
 	if path == "" {
