@@ -2,39 +2,71 @@ package limit
 
 import (
 	"net/http"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
 
 const roundTime = 5 * time.Millisecond
 
-// Compare measures the times of limit and subject, and reports their ratio as the metric x-limit.
-// It runs the two functions alternately, in rounds of five milliseconds. Compare uses only the
-// fastest round of each function, so noise that slows down some rounds does not change the result.
+var start = time.Now()
+
+// Compare measures the times of limit and subject, in rounds of five milliseconds. See [Rounds] for
+// the metrics.
 func Compare(b *testing.B, limit, subject func()) {
 	b.Helper()
-	var fastest [2]float64 // nanoseconds per call in the fastest round
-	calls := [2]int{1, 1}
-	for b.Loop() {
-		for i, f := range []func(){limit, subject} {
-			begin, n := time.Now(), 0
-			for time.Since(begin) < roundTime {
-				for range calls[i] { // several calls per reading of the clock, which is slow
-					f()
-				}
-				n += calls[i]
+	now := func() time.Duration { return time.Since(start) }
+	Rounds(b, "ns", Timed(now, roundTime, limit), Timed(now, roundTime, subject))
+}
+
+// A Meter takes one measurement, for example of the time per call of a function.
+type Meter func() float64
+
+// Timed returns a Meter for the nanoseconds per call of f. Each measurement calls f until the clock
+// now has advanced by the given round. Timed calls f for one round before it returns, so that
+// caches are filled and statements are prepared.
+func Timed(now func() time.Duration, round time.Duration, f func()) Meter {
+	calls := 1
+	measure := func() float64 {
+		begin, n := now(), 0
+		for now()-begin < round {
+			for range calls { // several calls per reading of the clock, which is slow
+				f()
 			}
-			took := float64(time.Since(begin)) / float64(n)
-			if fastest[i] == 0 || took < fastest[i] {
-				fastest[i] = took
-			}
-			calls[i] = max(1, int(float64(roundTime)/took/20))
+			n += calls
 		}
+		took := float64(now()-begin) / float64(n)
+		calls = max(1, int(float64(round)/took/20))
+		return took
+	}
+	measure()
+	return measure
+}
+
+// Rounds takes measurements of limit and subject alternately, and reports three metrics. The metric
+// x-limit is the median of the ratios of all rounds, where a ratio is the subject's measurement
+// divided by the limit's measurement of the same round. Other work on the machine slows down both
+// sides of a round, so it hardly changes the ratio. The metrics limit-UNIT and UNIT are the medians
+// of the measurements.
+func Rounds(b *testing.B, unit string, limit, subject Meter) {
+	b.Helper()
+	var limits, subjects, ratios []float64
+	runtime.GC()
+	for b.Loop() {
+		l, s := limit(), subject()
+		limits, subjects, ratios = append(limits, l), append(subjects, s), append(ratios, s/l)
 	}
 	b.ReportMetric(0, "ns/op") // hides ns/op, which would be the time of a round
-	b.ReportMetric(fastest[0], "limit-ns")
-	b.ReportMetric(fastest[1], "ns")
-	b.ReportMetric(fastest[1]/fastest[0], "x-limit")
+	b.ReportMetric(median(limits), "limit-"+unit)
+	b.ReportMetric(median(subjects), unit)
+	b.ReportMetric(median(ratios), "x-limit")
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 // Nobody is a ResponseWriter that keeps the headers and discards the status and the body.
