@@ -1,5 +1,6 @@
-// Package chains holds what answers a request in the benchmarks: this library on
-// several stores, and its peers, each with a handler that reads the user back.
+// Package chains contains the handlers that the benchmarks measure: this library on several stores,
+// and the libraries that it is compared with. Each chain authenticates a request and then calls a
+// handler that reads the user from the context.
 package chains
 
 import (
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -16,53 +18,46 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// A Chain is a handler, and requests that it answers.
+// A Chain is a handler, and the header values of requests for it.
 type Chain struct {
 	Name    string
 	Handler http.Handler
-	Header  string   // the one that authenticates a request
-	Good    []string // its values that are let in
-	Bad     string   // one that is refused
+	Header  string   // name of the header that authenticates a request
+	Good    []string // header values that the handler accepts
+	Bad     string   // a header value that the handler rejects; empty if it rejects none
 }
 
-// Check makes sure that good requests are let in and others not: else a benchmark
-// would measure a failing path.
+// Check returns an error if the handler rejects good requests or accepts bad ones. The benchmark of
+// such a handler would measure the wrong code path.
 func (c *Chain) Check() error {
 	for want, values := range map[int][]string{
 		http.StatusOK: {c.Good[0], c.Good[len(c.Good)/2], c.Good[len(c.Good)-1]}, http.StatusUnauthorized: {c.Bad},
 	} {
 		for _, value := range values {
 			if value == "" {
-				continue // a bare handler refuses nothing
+				continue
 			}
 			w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
 			r.Header.Set(c.Header, value)
 			c.Handler.ServeHTTP(w, r)
 			if w.Code != want {
-				return fmt.Errorf("%s: answered %d, not %d", c.Name, w.Code, want)
+				return fmt.Errorf("%s: status %d, want %d", c.Name, w.Code, want)
 			}
 		}
 	}
 	return nil
 }
 
-// nobody is a ResponseWriter that costs nothing.
-type nobody struct{ header http.Header }
-
-func (w nobody) Header() http.Header         { return w.header }
-func (w nobody) Write(b []byte) (int, error) { return len(b), nil }
-func (w nobody) WriteHeader(int)             {}
-
-// Requester returns a function that sends good requests in turns. Each goroutine
-// needs one of its own.
+// Requester returns a function that sends one good request. Each call of this function uses the next
+// good header value. The function is not safe for concurrent use.
 func (c *Chain) Requester() func() {
 	r := httptest.NewRequest("GET", "/", nil)
 	value := make([]string, 1)
 	r.Header[c.Header] = value
-	w := nobody{http.Header{}}
+	w := limit.Nobody{Headers: http.Header{}}
 	i := 0
 	return func() {
-		clear(w.header)
+		clear(w.Headers)
 		value[0] = c.Good[i]
 		if i++; i == len(c.Good) {
 			i = 0
@@ -71,16 +66,17 @@ func (c *Chain) Requester() func() {
 	}
 }
 
-// A Population is tokens and their keys.
+// A Population is a set of tokens with their keys.
 type Population struct {
-	Keys    []string
-	Records []tokenauth.Record
+	Keys     []string
+	Records  []tokenauth.Record
+	FindUser func(ctx context.Context, id string) (*User, error) // for the chains of this library
 }
 
-// NewPopulation returns n tokens, so many for each user. Neighbours in Keys are not
-// neighbours in Records, so that the processor's caches can't foresee them.
+// NewPopulation returns n tokens, with perUser tokens per user. The order of Keys differs from the
+// order of Records, so that the processor cannot prefetch the record of the next key.
 func NewPopulation(n, perUser int, scopes ...string) *Population {
-	p := &Population{Keys: make([]string, n), Records: make([]tokenauth.Record, n)}
+	p := &Population{Keys: make([]string, n), Records: make([]tokenauth.Record, n), FindUser: findUser}
 	created := time.Now().UTC().Truncate(time.Microsecond).Add(-time.Hour)
 	for i := range n {
 		key := keyform.Generate(prefix)
@@ -105,9 +101,8 @@ func (p *Population) chain(name string, h http.Handler) *Chain {
 
 // Fill creates the tokens in a store.
 func (p *Population) Fill(ctx context.Context, s tokenauth.Store) error {
-	const atOnce = 1000
-	for i := 0; i < len(p.Records); i += atOnce {
-		if err := s.Create(ctx, p.Records[i:min(i+atOnce, len(p.Records))]...); err != nil {
+	for records := range slices.Chunk(p.Records, 1000) {
+		if err := s.Create(ctx, records...); err != nil {
 			return err
 		}
 	}
@@ -118,7 +113,7 @@ func (p *Population) Fill(ctx context.Context, s tokenauth.Store) error {
 func (p *Population) Memory() *tokenauth.MemoryStore {
 	s := tokenauth.NewMemoryStore()
 	if err := p.Fill(context.Background(), s); err != nil {
-		panic(err) // it has no way to fail but a mistake here
+		panic(err) // Create fails only if NewPopulation returns invalid records
 	}
 	return s
 }
@@ -131,7 +126,7 @@ func (p *Population) tokens() map[tokenauth.Digest]*tokenauth.Token {
 	return m
 }
 
-// Limit returns the chain that all others are compared with.
+// Limit returns the baseline. See package internal/testing/limit.
 func (p *Population) Limit() *Chain { return p.chain("limit", limit.Handler(p.tokens())) }
 
 // Bare returns a handler without authentication.
@@ -141,7 +136,7 @@ func (p *Population) Bare() *Chain {
 	return c
 }
 
-// A User is what a service knows of a user. All chains find it by the same function.
+// A User is the service's own type of a user.
 type User struct{ ID string }
 
 var someone = &User{ID: "42"}
@@ -153,14 +148,14 @@ func findUser(_ context.Context, id string) (*User, error) {
 	return someone, nil
 }
 
-// Authenticator returns this library's, with its default options.
-func Authenticator(s tokenauth.Store) *tokenauth.Authenticator[*User] {
-	return must.Get(tokenauth.NewAuthenticator(must.Get(tokenauth.New(s, prefix, nil)), findUser, nil))
+// Authenticator returns an Authenticator of this library on the store s.
+func (p *Population) Authenticator(s tokenauth.Store, opts *tokenauth.Options) *tokenauth.Authenticator[*User] {
+	return must.Get(tokenauth.NewAuthenticator(must.Get(tokenauth.New(s, prefix, opts)), p.FindUser, nil))
 }
 
-// Tokenauth returns this library on a store that holds the tokens.
+// Tokenauth returns the middleware of this library on the store s, which contains the tokens.
 func (p *Population) Tokenauth(name string, s tokenauth.Store, opts *tokenauth.Options) *Chain {
-	auth := must.Get(tokenauth.NewAuthenticator(must.Get(tokenauth.New(s, prefix, opts)), findUser, nil))
+	auth := p.Authenticator(s, opts)
 	return p.chain(name, auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if u, ok := auth.User(r.Context()); !ok || u == nil {
 			panic("no user")

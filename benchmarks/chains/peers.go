@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,27 +22,24 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// keepFor is how long the caches keep what they found, storecache's default.
+// keepFor is the time for which the caches keep an entry. It equals the default of storecache.
 const keepFor = 10 * time.Second
 
-// Peers returns what services use instead of this library.
-func (p *Population) Peers() ([]*Chain, error) {
-	chains := []*Chain{p.EchoKeyAuth(), p.K8sCache()}
-	for _, new := range []func() (*Chain, error){newHS256, newEdDSA, newJWTAuth, newSCS} {
-		c, err := new()
-		if err != nil {
-			return nil, err
-		}
-		chains = append(chains, c)
+// Peers returns the chains of the libraries that services use instead of this one.
+func (p *Population) Peers() []*Chain {
+	public, private, _ := ed25519.GenerateKey(nil) // fails only if the system has no random numbers
+	return []*Chain{
+		p.EchoKeyAuth(), p.K8sCache(), HS256(),
+		newJWT("golang-jwt, EdDSA", jwt.SigningMethodEdDSA, private, public), newJWTAuth(), newSCS(),
 	}
-	return chains, nil
 }
 
 type userKey struct{}
 
-// serve finds the user and puts it into the context of a handler that reads it back.
+// serve finds the user, puts it into the context, and calls a handler that reads it.
 func serve(w http.ResponseWriter, r *http.Request, userID string) {
 	u, err := findUser(r.Context(), userID)
 	if err != nil {
@@ -64,7 +60,7 @@ func bearerOf(r *http.Request) string {
 	return key
 }
 
-// EchoKeyAuth is echo's middleware over a map of digests.
+// EchoKeyAuth returns the middleware KeyAuth of echo, which looks up the token in a map of digests.
 func (p *Population) EchoKeyAuth() *Chain {
 	tokens := p.tokens()
 	e := echo.New()
@@ -89,7 +85,7 @@ func (p *Population) EchoKeyAuth() *Chain {
 	return p.chain("echo KeyAuth, a map of digests", e)
 }
 
-// K8sCache is the token cache of Kubernetes before a map of digests.
+// K8sCache returns the token cache of Kubernetes in front of a map of digests.
 func (p *Population) K8sCache() *Chain {
 	tokens := p.tokens()
 	find := authenticator.TokenFunc(func(_ context.Context, key string) (*authenticator.Response, bool, error) {
@@ -101,7 +97,7 @@ func (p *Population) K8sCache() *Chain {
 	})
 	auth := bearertoken.New(cache.New(find, false, keepFor, 0))
 	return p.chain("Kubernetes token cache, a map of digests", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		value := r.Header["Authorization"] // which it takes away
+		value := r.Header["Authorization"] // AuthenticateRequest deletes the header
 		answer, ok, err := auth.AuthenticateRequest(r)
 		r.Header["Authorization"] = value
 		if !ok || err != nil {
@@ -112,21 +108,13 @@ func (p *Population) K8sCache() *Chain {
 	}))
 }
 
-func newHS256() (*Chain, error) {
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret)
+// HS256 returns a middleware that verifies JSON Web Tokens with golang-jwt.
+func HS256() *Chain {
+	secret := []byte(rand.Text())
 	return newJWT("golang-jwt, HS256", jwt.SigningMethodHS256, secret, secret)
 }
 
-func newEdDSA() (*Chain, error) {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return nil, err
-	}
-	return newJWT("golang-jwt, EdDSA", jwt.SigningMethodEdDSA, private, public)
-}
-
-func newJWT(name string, method jwt.SigningMethod, signWith, verifyWith any) (*Chain, error) {
+func newJWT(name string, method jwt.SigningMethod, signWith, verifyWith any) *Chain {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var claims jwt.RegisteredClaims
 		_, err := jwt.ParseWithClaims(bearerOf(r), &claims, func(*jwt.Token) (any, error) { return verifyWith, nil },
@@ -138,14 +126,11 @@ func newJWT(name string, method jwt.SigningMethod, signWith, verifyWith any) (*C
 		serve(w, r, claims.Subject)
 	})
 	claims := jwt.RegisteredClaims{Subject: "42", ExpiresAt: jwt.NewNumericDate(time.Now().AddDate(1, 0, 0))}
-	signed, err := jwt.NewWithClaims(method, claims).SignedString(signWith)
-	return signedChain(name, handler, signed), err
+	return signedChain(name, handler, must.Get(jwt.NewWithClaims(method, claims).SignedString(signWith)))
 }
 
-func newJWTAuth() (*Chain, error) {
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret)
-	auth := jwtauth.New("HS256", secret, nil)
+func newJWTAuth() *Chain {
+	auth := jwtauth.New("HS256", []byte(rand.Text()), nil)
 	_, signed, err := auth.Encode(map[string]any{"sub": "42", "exp": time.Now().AddDate(1, 0, 0)})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _, err := jwtauth.FromContext(r.Context())
@@ -154,43 +139,39 @@ func newJWTAuth() (*Chain, error) {
 		}
 		serve(w, r, token.Subject())
 	})
-	return signedChain("jwtauth, HS256", jwtauth.Verifier(auth)(jwtauth.Authenticator(auth)(handler)), signed), err
+	return signedChain("jwtauth, HS256", jwtauth.Verifier(auth)(jwtauth.Authenticator(auth)(handler)), must.Get(signed, err))
 }
 
-// signedChain has a bad request with the signature cut short.
+// signedChain returns a chain whose bad header value has a truncated signature.
 func signedChain(name string, h http.Handler, signed string) *Chain {
 	value := "Bearer " + signed
 	return &Chain{Name: name, Handler: h, Header: "Authorization", Good: []string{value}, Bad: value[:max(0, len(value)-4)]}
 }
 
-func newSCS() (*Chain, error) {
+func newSCS() *Chain {
 	sessions := scs.New()
 	w := httptest.NewRecorder()
 	sessions.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		sessions.Put(r.Context(), "user", "42")
 	})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	cookies := w.Result().Cookies()
-	if len(cookies) != 1 {
-		return nil, errors.New("scs: no session")
-	}
-	name := cookies[0].Name + "="
+	cookie := w.Result().Cookies()[0]
 	return &Chain{
-		Name: "scs LoadAndSave, memory store", Header: "Cookie", Good: []string{name + cookies[0].Value}, Bad: name + "unknown",
+		Name: "scs LoadAndSave, memory store", Header: "Cookie", Good: []string{cookie.Name + "=" + cookie.Value}, Bad: cookie.Name + "=unknown",
 		Handler: sessions.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			serve(w, r, sessions.GetString(r.Context(), "user"))
 		})),
-	}, nil
+	}
 }
 
-// Otter is the cache otter in front of a store, where storecache would be. No write
-// invalidates it.
+// Otter is a Store with the cache otter in front of another Store, instead of storecache. Writes do
+// not invalidate the entries of the cache.
 type Otter struct {
 	tokenauth.Store
 	cache  *otter.Cache[tokenauth.Digest, *tokenauth.Record]
 	loader otter.Loader[tokenauth.Digest, *tokenauth.Record]
 }
 
-// NewOtter returns a cache as large as storecache's.
+// NewOtter returns a cache with the same maximum size as storecache.
 func NewOtter(s tokenauth.Store) *Otter {
 	return &Otter{s, otter.Must(&otter.Options[tokenauth.Digest, *tokenauth.Record]{
 		MaximumSize:      10_000,

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// A connector opens connections that count.
+// A connector opens connections that count the executed statements.
 type connector struct {
 	driver driver.Driver
 	dsn    string
@@ -28,7 +28,7 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	return &conn{able, c.n}, nil
 }
 
-// capable is what the connections of all our drivers can do.
+// capable contains the interfaces that the connections of all drivers used here implement.
 type capable interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -42,7 +42,7 @@ type conn struct {
 	n *atomic.Int64
 }
 
-// CheckNamedValue converts an argument as the driver does, if it has a way of its own.
+// CheckNamedValue calls the method of the driver's connection, if it has one.
 func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 	if checker, ok := c.capable.(driver.NamedValueChecker); ok {
 		return checker.CheckNamedValue(v)
@@ -50,7 +50,7 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 	return driver.ErrSkip
 }
 
-// ResetSession does what the driver does before a connection is used again.
+// ResetSession calls the method of the driver's connection, if it has one.
 func (c *conn) ResetSession(ctx context.Context) error {
 	if resetter, ok := c.capable.(driver.SessionResetter); ok {
 		return resetter.ResetSession(ctx)
@@ -70,7 +70,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	return rows, err
 }
 
-// count leaves out what database/sql will run as a prepared statement.
+// count adds one to n, unless the driver returned driver.ErrSkip. In that case database/sql prepares
+// the statement, and executing the prepared statement counts.
 func (c *conn) count(err error) {
 	if err != driver.ErrSkip {
 		c.n.Add(1)

@@ -1,5 +1,5 @@
-// Package databases opens the databases of the benchmarks: SQLite files, and servers
-// that it starts.
+// Package databases opens the databases of the benchmarks: SQLite files, and database servers that
+// it starts.
 package databases
 
 import (
@@ -17,15 +17,13 @@ import (
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
-// A Database is one that can be opened.
+// A Database is a database that is ready to be opened.
 type Database struct {
-	Name    string // with that of its driver
-	Dialect tokenauth.Dialect
-	driver  string
-	dsn     string
+	Name        string // name of the database and of its driver
+	Dialect     tokenauth.Dialect
+	Driver, DSN string // the arguments of sql.Open
 }
 
-// The names of all databases.
 const (
 	Modernc    = "SQLite (modernc)"
 	Mattn      = "SQLite (mattn)"
@@ -33,13 +31,14 @@ const (
 	MariaDB    = "MariaDB (go-sql-driver)"
 )
 
-// Names lists them.
+// Names lists the names of all databases.
 var Names = []string{Modernc, Mattn, PostgreSQL, MariaDB}
 
-// ErrMissing means that a server isn't installed.
+// ErrMissing means that the programs of a database server are not installed.
 var ErrMissing = servers.ErrMissing
 
-// Start makes a database ready, a SQLite one as a new file in dir. Servers run until Stop.
+// Start creates an empty database. SQLite databases are files in dir. Start starts the server of the
+// database, if it has one, and Stop stops it.
 func Start(name, dir string) (*Database, error) {
 	switch name {
 	case Modernc:
@@ -64,24 +63,24 @@ func Start(name, dir string) (*Database, error) {
 	return nil, errors.New("no database " + name)
 }
 
-// Stop stops all servers and removes their data.
+// Stop stops all database servers and removes their data.
 func Stop() error { return servers.StopAll() }
 
 // Open opens the database.
-func (d *Database) Open() (*sql.DB, error) { return sql.Open(d.driver, d.dsn) }
+func (d *Database) Open() (*sql.DB, error) { return sql.Open(d.Driver, d.DSN) }
 
-// OpenCounting opens the database through a driver that adds to n each statement
-// that is run.
+// OpenCounting opens the database with a driver that adds the number of executed statements to n.
 func (d *Database) OpenCounting(n *atomic.Int64) (*sql.DB, error) {
 	db, err := d.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
-	return sql.OpenDB(&connector{db.Driver(), d.dsn, n}), nil
+	return sql.OpenDB(&connector{db.Driver(), d.DSN, n}), nil
 }
 
-// Analyze lets the database look at a table that was filled, so that it plans well.
+// Analyze updates the statistics of a table that was filled, so that the database can choose good
+// query plans.
 func (d *Database) Analyze(db *sql.DB, table string) error {
 	analyze := "ANALYZE "
 	if d.Dialect == tokenauth.MySQL {

@@ -21,9 +21,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// Statements a request are a figure of the report: none may be missed, whichever way
-// a driver runs it, and a connection must stay in its pool.
-func TestCounting(t *testing.T) {
+// The report would print too few statements per request if OpenCounting missed a way to execute a
+// statement. Connections must go back to the pool, because opening them would distort the times.
+func TestOpenCountingCountsAllStatements(t *testing.T) {
 	t.Parallel()
 	for _, name := range databases.Names {
 		t.Run(name, func(t *testing.T) {

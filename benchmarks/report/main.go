@@ -1,42 +1,38 @@
-// Command report measures this library beside the limit and its peers, judges the
-// budgets, and writes docs/performance.md and docs/performance.svg:
+// Command report runs the benchmarks of the parent folder, compares the results with the budgets in
+// budgets.txt, and prints tables:
 //
-//	go run ./report            # some minutes
-//	go run ./report -quick     # under 45 seconds, and leaves something out
-//	go run ./report -docs ""   # writes nothing
+//	go run ./report              # all benchmarks
+//	go run ./report -quick       # leaves out large tables and long runs
+//	go run ./report -in FILE     # reads the output of go test -bench from a file instead
+//	go run ./report -write       # also updates docs/performance.md and docs/performance.svg
 //
-// It ends with how many budgets were met, and with a status other than 0 if one was
-// missed that explained.txt does not explain.
+// The last line says how many budgets are met. The exit status is 1 if a budget is missed and
+// budgets.txt does not explain it.
 package main
 
 import (
-	"context"
+	"bytes"
 	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"runtime"
-	"sync"
-	"syscall"
-
-	"github.com/go-tokenauth/tokenauth/benchmarks/databases"
+	"os/exec"
+	"strings"
+	"time"
 )
 
-//go:embed explained.txt
-var explanations string
+//go:embed budgets.txt
+var budgetsText string
 
 func main() {
-	quick := flag.Bool("quick", false, "leave out what takes long")
-	docs := flag.String("docs", filepath.Join("..", "docs"), "the folder of performance.md and performance.svg; empty: write nothing")
+	quick := flag.Bool("quick", false, "leave out large tables and long runs")
+	in := flag.String("in", "", "read the output of go test -bench from this `file`, and run nothing")
+	write := flag.Bool("write", false, "update the documents")
+	docs := flag.String("docs", "../docs", "the `folder` of the documents")
 	flag.Parse()
-	p := fullPlan
-	if *quick {
-		p = quickPlan
-	}
-	ok, err := run(p, *docs)
+	ok, err := report(os.Stdout, *quick, *in, *write, *docs)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 	}
@@ -45,42 +41,56 @@ func main() {
 	}
 }
 
-// run measures, prints and writes; ok if no budget was missed.
-func run(p plan, docs string) (ok bool, err error) {
-	explained, err := parseExplanations(explanations)
+// report returns true if no budget is missed without an explanation.
+func report(out io.Writer, quick bool, in string, write bool, docs string) (bool, error) {
+	budgets, err := parseBudgets(budgetsText)
 	if err != nil {
 		return false, err
 	}
-	r := &report{plan: p, lines: newLines()}
-	if err := judge(r.lines, explained); err != nil {
-		return false, err // before it takes minutes
+	read := func() ([]byte, error) { return runBenchmarks(quick) }
+	if in != "" {
+		read = func() ([]byte, error) { return os.ReadFile(in) }
 	}
-	if r.dir, err = os.MkdirTemp("", "tokenauth-benchmarks-"); err != nil {
+	output, err := read()
+	if err != nil {
 		return false, err
 	}
-	cleanUp := sync.OnceValue(func() error { return errors.Join(databases.Stop(), os.RemoveAll(r.dir)) })
-	defer func() { err = errors.Join(err, cleanUp()) }()
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-interrupted
-		_ = cleanUp() // the status says that something went wrong
-		os.Exit(1)
-	}()
-	runtime.GOMAXPROCS(1)
-	if err := r.measure(context.Background()); err != nil {
+	r, err := parse(bytes.NewReader(output))
+	if err != nil {
 		return false, err
 	}
-	if err := judge(r.lines, explained); err != nil {
+	if err := judge(budgets, r); err != nil {
 		return false, err
 	}
-	fmt.Println(r.tables())
-	if docs != "" {
-		if err := r.write(docs); err != nil {
-			return false, err
+	tables := render(budgets, r)
+	if write {
+		err = errors.Join(writePage(docs, howMeasured(r)+"\n"+tables), writePicture(docs, r))
+	}
+	met, all, ok := tally(budgets)
+	fmt.Fprintf(out, "%s\n%d of %d budgets met\n", tables, met, all)
+	return ok, err
+}
+
+// runBenchmarks returns the output of go test, and copies it to standard error. Some benchmarks run
+// once, because a run takes long. They run first, in a process without the garbage of the others.
+func runBenchmarks(quick bool) ([]byte, error) {
+	runs := [][]string{
+		{"-bench", "Memory|Prune|Grid", "-benchtime", "1x"},
+		{"-bench", "Parallel", "-benchtime", "2s", "-count", "6"},
+		{"-bench", ".", "-skip", "Memory|Prune|Grid|Parallel", "-benchtime", "500ms", "-count", "6"},
+	}
+	if quick {
+		runs = [][]string{{"-bench", ".", "-short", "-benchtime", "150ms"}}
+	}
+	var output bytes.Buffer
+	for _, args := range runs {
+		cmd := exec.Command("go", append([]string{"test", "-run", "^$", "-timeout", "2h"}, args...)...)
+		cmd.Stdout, cmd.Stderr = io.MultiWriter(&output, os.Stderr), os.Stderr
+		begin := time.Now()
+		if err := cmd.Run(); err != nil {
+			return nil, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
 		}
+		fmt.Fprintf(os.Stderr, "%s: %.0f s\n", strings.Join(cmd.Args, " "), time.Since(begin).Seconds())
 	}
-	good, all := tally(r.lines)
-	fmt.Printf("%d of %d budgets met\n", good, all)
-	return !hasMissed(r.lines), nil
+	return output.Bytes(), nil
 }

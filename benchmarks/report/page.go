@@ -1,190 +1,151 @@
 package main
 
 import (
-	_ "embed"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+	textnumber "golang.org/x/text/number"
 )
 
-// peers says what is not in the figures.
-//
-//go:embed peers.md
-var peers string
-
-// Between these the page is written by the report.
+// The report writes the part of docs/performance.md between these lines.
 const (
 	beginMarker = "<!-- What follows is written by benchmarks/report. -->"
 	endMarker   = "<!-- What was written by benchmarks/report ends here. -->"
 )
 
-// write puts the results into the page, and draws the picture.
-func (r *report) write(docs string) error {
+// writePage replaces the part of docs/performance.md that the report writes.
+func writePage(docs, text string) error {
 	path := filepath.Join(docs, "performance.md")
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	text, err := replaceBetween(string(page), howMeasured()+"\n"+r.tables()+"\n"+peers)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(docs, "performance.svg"), []byte(r.picture()), 0o644)
-}
-
-// replaceBetween puts text between the markers of a page, and leaves the rest alone.
-func replaceBetween(page, text string) (string, error) {
-	before, rest, ok := strings.Cut(page, beginMarker)
+	before, rest, ok := strings.Cut(string(page), beginMarker)
 	_, after, ended := strings.Cut(rest, endMarker)
 	if !ok || !ended {
-		return "", errors.New("the markers are missing")
+		return errors.New(path + ": the markers are missing")
 	}
-	return before + beginMarker + "\n\n" + strings.TrimSpace(text) + "\n\n" + endMarker + after, nil
+	text = before + beginMarker + "\n\n" + strings.TrimSpace(text) + "\n\n" + endMarker + after
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-func howMeasured() string {
-	info, _ := os.ReadFile("/proc/cpuinfo") // elsewhere the model is not told
-	return fmt.Sprintf("Measured on %s by `go run ./report` in `benchmarks/`: %d × %s, %s, %s/%s.\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), cpuModel(string(info)), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func howMeasured(r *results) string {
+	return fmt.Sprintf("Measured on %s with `go run ./report -write` in `benchmarks/`: %d × %s, %s, %s/%s.\n",
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), r.config["cpu"], runtime.Version(), r.config["goos"], r.config["goarch"])
 }
 
-func cpuModel(info string) string {
-	for l := range strings.Lines(info) {
-		if name, value, _ := strings.Cut(l, ":"); strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
+// A section is a table of the results of one benchmark.
+type section struct {
+	heading, benchmark string
+	first              string // heading of the first column, which has the names of the rows
+	columns            []column
+}
+
+// A column shows one metric. If sub is not empty, the last part of the name of the benchmark selects
+// the column, and the rest of the name the row.
+type column struct{ heading, sub, unit string }
+
+var sections = []section{
+	{"Requests in one process", "Request", "chain", []column{
+		{"ns/op", "", "ns"}, {"limit, ns/op", "", "limit-ns"}, {"× limit", "", "x-limit"},
+		{"B/op", "", "B/op"}, {"allocs/op", "", "allocs/op"}, {"statements/op", "", "statements/op"},
+	}},
+	{"Lookups in a database", "Find", "table", []column{
+		{"bare SELECT, ns", "Find", "limit-ns"}, {"`Find`, ns", "Find", "ns"},
+		{"SELECT by both digests, × bare", "both digests", "x-limit"},
+		{"with a deadline, × bare", "both digests, deadline", "x-limit"}, {"`Find`, × bare", "Find", "x-limit"},
+	}},
+	{"Lookups during `Prune`", "Prune", "store", []column{
+		{"median alone, ns", "", "p50-alone-ns"}, {"median during `Prune`, ns", "", "p50-beside-ns"},
+		{"99th percentile alone, ns", "", "p99-alone-ns"}, {"99th percentile during `Prune`, ns", "", "p99-beside-ns"},
+	}},
+	{"Many tokens and goroutines", "Grid", "tokens and chain", []column{
+		{"ns/op, 1 goroutine", "1 goroutines", "ns"}, {"16 goroutines", "16 goroutines", "ns"}, {"256 goroutines", "256 goroutines", "ns"},
+	}},
+}
+
+// render returns all tables in Markdown.
+func render(budgets []*budget, r *results) string {
+	good, all, _ := tally(budgets)
+	t := row("benchmark", "metric", "budget", "measured", "±", "verdict") + "| --- | --- | --: | --: | --: | --- |\n"
+	for _, b := range budgets {
+		measured, spread, remark := "–", "–", b.verdict
+		if b.verdict != notMeasured {
+			measured = number(b.measured.Center)
+			spread = b.measured.PctRangeString() // ∞ if there are fewer than six results
 		}
-	}
-	return "unknown CPU"
-}
-
-// tables returns all results in Markdown.
-func (r *report) tables() string {
-	good, all := tally(r.lines)
-	parts := []string{"### Budgets\n", fmt.Sprintf("%d of %d budgets are met.\n", good, all), budgetTable(r.lines)}
-	if len(r.chains) > 0 {
-		parts = append(parts, "### What a request costs\n", chainTable(r.chains))
-	}
-	if len(r.finds) > 0 {
-		parts = append(parts, "### Lookups in a database\n", findTable(r.finds))
-	}
-	if len(r.prunes) > 0 {
-		parts = append(parts, "### Lookups while `Prune` runs\n", pruneTable(r.prunes))
-	}
-	if len(r.grid) > 0 {
-		parts = append(parts, "### Many tokens and goroutines\n\nNanoseconds a request with 1, 16 and 256 goroutines on all processors, keys in random order.\n", gridTable(r.grid))
-	}
-	return strings.Join(parts, "\n")
-}
-
-func budgetTable(lines []line) string {
-	t := newTable("l", "path", "r", "budget", "r", "measured", "l", "")
-	for _, l := range lines {
-		bound := "≤ "
-		if l.atLeast {
-			bound = "≥ "
-		}
-		measured, remark := digits(l.measured), string(l.verdict)
-		switch l.verdict {
-		case notMeasured:
-			measured = "–"
-		case explained:
-			remark += ": " + l.reason
+		switch b.verdict {
 		case missed:
 			remark = "**missed**"
+		case explained:
+			remark += " up to " + number(b.explained.value) + ": " + b.reason
 		}
-		t.row(l.name, bound+digits(l.budget)+" "+l.unit, measured, remark)
+		t += row(b.name, b.unit, b.bound.String(), measured, spread, remark)
 	}
-	return t.String()
+	text := fmt.Sprintf("## Budgets\n\n%d of %d budgets are met.\n\n%s", good, all, t)
+	for _, s := range sections {
+		text += s.render(r)
+	}
+	return text
 }
 
-func chainTable(chains []chainResult) string {
-	t := newTable("l", "chain", "r", "ns/op", "r", "the limit's, beside it", "r", "× limit", "r", "B/op", "r", "allocs/op", "r", "statements a request")
-	for _, c := range chains {
-		statements := "–"
-		if c.statements >= 0 {
-			statements = strconv.FormatFloat(c.statements, 'g', 2, 64)
+// render returns an empty string if the benchmark was not run.
+func (s section) render(r *results) string {
+	var rows []string
+	cells := map[[2]string]string{} // by row and heading of the column
+	for _, name := range r.names {
+		first, ok := strings.CutPrefix(name, s.benchmark+"/")
+		if !ok {
+			continue
 		}
-		t.row(c.name, count(int(c.ns+0.5)), count(int(c.limit+0.5)), digits(c.times), count(int(c.cost.bytes)), count(int(c.cost.allocs)), statements)
-	}
-	return t.String()
-}
-
-func findTable(finds []findResult) string {
-	t := newTable("l", "database", "r", "rows", "r", "bare SELECT, µs", "r", "`Find`, µs",
-		"r", "a SELECT by both digests, × bare", "r", "… with a deadline, × bare", "r", "`Find`, × bare")
-	for _, f := range finds {
-		t.row(f.database, count(f.rows), micros(f.bare.ns), micros(f.own.ns), digits(f.both.times), digits(f.deadline.times), digits(f.own.times))
-	}
-	return t.String()
-}
-
-func pruneTable(prunes []pruneResult) string {
-	t := newTable("l", "store", "r", "rows pruned", "r", "p50 alone", "r", "p50 beside", "r", "p99 alone", "r", "p99 beside")
-	for _, p := range prunes {
-		cells := []string{p.store, count(p.pruned)}
-		for i := range 2 {
-			cells = append(cells, micros(float64(p.alone[i]))+" µs", micros(float64(p.beside[i]))+" µs")
+		last := first[strings.LastIndex(first, "/")+1:]
+		if s.columns[0].sub != "" {
+			first = strings.ReplaceAll(strings.TrimSuffix(first, "/"+last), "/", ", ")
 		}
-		t.row(cells...)
-	}
-	return t.String()
-}
-
-func gridTable(grid []gridResult) string {
-	head := []string{"r", "tokens", "l", "chain"}
-	for _, n := range gridGoroutines {
-		head = append(head, "r", fmt.Sprintf("ns at %d", n))
-	}
-	t := newTable(head...)
-	for _, g := range grid {
-		cells := []string{count(g.tokens), g.chain}
-		for _, ns := range g.ns {
-			cells = append(cells, count(int(ns+0.5)))
+		if !slices.Contains(rows, first) {
+			rows = append(rows, first)
 		}
-		t.row(cells...)
+		for _, c := range s.columns {
+			if summary, ok := r.summary(name, c.unit); ok && (c.sub == "" || c.sub == last) {
+				cells[[2]string{first, c.heading}] = number(summary.Center)
+			}
+		}
 	}
-	return t.String()
-}
-
-// A markdown is a table that is being written.
-type markdown struct{ strings.Builder }
-
-// newTable takes an alignment, l or r, and a heading for each column.
-func newTable(head ...string) *markdown {
-	t := &markdown{}
-	var names, rules []string
-	for i := 0; i < len(head); i += 2 {
-		names = append(names, head[i+1])
-		rules = append(rules, map[string]string{"l": "---", "r": "--:"}[head[i]])
+	if len(rows) == 0 {
+		return ""
 	}
-	t.row(names...)
-	t.row(rules...)
+	head := []string{s.first}
+	for _, c := range s.columns {
+		head = append(head, c.heading)
+	}
+	t := "\n## " + s.heading + "\n\n" + row(head...) + "| --- |" + strings.Repeat(" --: |", len(s.columns)) + "\n"
+	for _, name := range rows {
+		line := []string{name}
+		for _, c := range s.columns {
+			line = append(line, cmp.Or(cells[[2]string{name, c.heading}], "–"))
+		}
+		t += row(line...)
+	}
 	return t
 }
 
-func (t *markdown) row(cells ...string) { fmt.Fprintf(t, "| %s |\n", strings.Join(cells, " | ")) }
+// row returns a row of a table in Markdown.
+func row(cells ...string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
 
-// digits returns what a judgement sees of a number: two decimals, without zeros at
-// the end of a whole one.
-func digits(f float64) string {
-	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 2, 64), ".00")
-}
-
-func micros(ns float64) string { return strconv.FormatFloat(ns/1000, 'f', 1, 64) }
-
-// count writes a number with commas.
-func count(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
+// number formats numbers below 100 with at most two decimals, and others without.
+func number(f float64) string {
+	digits := 2
+	if f >= 100 {
+		digits = 0
 	}
-	return s
+	return message.NewPrinter(language.English).Sprint(textnumber.Decimal(f, textnumber.MaxFractionDigits(digits)))
 }

@@ -3,196 +3,181 @@ package main
 import (
 	"encoding/xml"
 	"io"
-	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// A wrong verdict would let a slow version pass, or fail a good one.
-func TestJudge(t *testing.T) {
-	t.Parallel()
-	explanations := []explanation{{"hit", 1.5, "the clock"}}
-	for _, c := range []struct {
-		name     string
-		line     line
-		measured float64
-		want     verdict
-	}{
-		{"below", line{name: "other", budget: 1.3}, 1.2, met},
-		{"at the budget, as printed", line{name: "other", budget: 1.3}, 1.304, met},
-		{"above, as printed", line{name: "other", budget: 1.3}, 1.306, missed},
-		{"nothing allowed, nothing there", line{name: "other", budget: 0}, 0, met},
-		{"nothing allowed", line{name: "other", budget: 0}, 1, missed},
-		{"never measured", line{name: "other", budget: 1.3}, math.NaN(), notMeasured},
-		{"explained", line{name: "hit", budget: 1.3}, 1.5, explained},
-		{"worse than explained", line{name: "hit", budget: 1.3}, 1.51, missed},
-		{"explained, and met again", line{name: "hit", budget: 1.3}, 1.3, met},
-		{"a lower bound, kept", line{name: "other", budget: 0.9, atLeast: true}, 1.1, met},
-		{"a lower bound, not kept", line{name: "other", budget: 0.9, atLeast: true}, 0.8, missed},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			l := c.line
-			l.measured = c.measured
-			lines := []line{l, {name: "hit", measured: math.NaN()}}
-			require.NoError(t, judge(lines, explanations))
-			require.Equal(t, c.want, lines[0].verdict)
-			require.Equal(t, c.want == explained, lines[0].reason != "")
-			require.Equal(t, c.want == missed, hasMissed(lines))
-		})
-	}
-}
+// output is what go test -bench prints, with two results of one benchmark.
+const output = `goos: linux
+goarch: amd64
+cpu: AMD EPYC
+BenchmarkRequest/no_authentication-2        	 100	   245.0 limit-ns	 10.00 ns	 0.04000 x-limit
+BenchmarkRequest/tokenauth,_memory_store-2  	 100	   200.0 limit-ns	 300.0 ns	 1.500 x-limit	 368 B/op	 2 allocs/op
+BenchmarkRequest/tokenauth,_memory_store-2  	 100	   240.0 limit-ns	 360.0 ns	 1.700 x-limit	 368 B/op	 2 allocs/op
+BenchmarkRequest/a_<peer>-2                 	 100	   240.0 limit-ns	 36000 ns	 150.4 x-limit
+BenchmarkFind/SQLite_(modernc)/1000_rows/both_digests-2 	 9	 10000 limit-ns	 10500 ns	 1.050 x-limit
+BenchmarkFind/SQLite_(modernc)/1000_rows/Find-2         	 9	 10000 limit-ns	 11000 ns	 1.100 x-limit
+PASS
+`
 
-// An explanation whose line was renamed would explain nothing, unnoticed.
-func TestJudgeUnknownLine(t *testing.T) {
-	t.Parallel()
-	require.ErrorContains(t, judge(newLines(), []explanation{{"gone", 1, "why"}}), `no line "gone"`)
-}
-
-func TestTally(t *testing.T) {
-	t.Parallel()
-	good, all := tally([]line{{verdict: met}, {verdict: missed}, {verdict: explained}, {verdict: notMeasured}})
-	require.Equal(t, 1, good)
-	require.Equal(t, 3, all)
-}
-
-func TestExplanations(t *testing.T) {
-	t.Parallel()
-	all, err := parseExplanations("# why\n\n hit | 1.5 | the clock | and more\n")
+func parsed(t *testing.T, text string) *results {
+	t.Helper()
+	r, err := parse(strings.NewReader(text))
 	require.NoError(t, err)
-	require.Equal(t, []explanation{{"hit", 1.5, "the clock | and more"}}, all)
-	for _, wrong := range []string{"hit | 1.5", "hit | much | why"} {
-		_, err := parseExplanations(wrong)
-		require.Error(t, err)
-	}
-	all, err = parseExplanations(explanations)
-	require.NoError(t, err)
-	require.NoError(t, judge(newLines(), all))
-}
-
-// A neighbour that takes the processor for a while must change no figure.
-func TestInTurns(t *testing.T) {
-	t.Parallel()
-	var now time.Duration
-	calls := 0
-	c := clock{func() time.Duration { return now }, 100 * time.Microsecond}
-	takes := func(ns time.Duration) func() {
-		return func() {
-			if calls++; calls%1000 < 400 { // the neighbour
-				ns *= 5
-				defer func() { ns /= 5 }()
-			}
-			now += ns
-		}
-	}
-	timings := inTurns(10*time.Second, c, takes(100), takes(250))
-	require.Equal(t, timing{100, 1}, timings[0])
-	require.Equal(t, timing{250, 2.5}, timings[1])
-}
-
-// What is written by hand must survive.
-func TestReplaceBetween(t *testing.T) {
-	t.Parallel()
-	page := "by hand\n" + beginMarker + "\nold\n" + endMarker + "\nthe end\n"
-	want := "by hand\n" + beginMarker + "\n\nnew\n\n" + endMarker + "\nthe end\n"
-	for range 2 { // writing it again changes nothing
-		var err error
-		page, err = replaceBetween(page, "new\n")
-		require.NoError(t, err)
-		require.Equal(t, want, page)
-	}
-	for _, wrong := range []string{"", beginMarker, endMarker, endMarker + beginMarker} {
-		_, err := replaceBetween(wrong, "new")
-		require.Error(t, err)
-	}
-}
-
-func sample() *report {
-	r := &report{lines: newLines(), chains: []chainResult{
-		{timing: timing{400, 1}, limit: 400, name: "limit", statements: -1},
-		{timing: timing{10, 0.03}, limit: 400, name: "no authentication", statements: -1},
-		{timing: timing{500, 1.25}, limit: 400, name: "tokenauth, a <store>", ours: true, statements: 1},
-		{timing: timing{50_000, 125}, limit: 400, name: "a peer", statements: -1},
-	}, finds: []findResult{{"SQLite", 1000, timing{10_000, 1}, timing{10_500, 1.05}, timing{10_800, 1.08}, timing{11_000, 1.1}}}}
-	r.set(lineHit, 1.25)
-	if err := judge(r.lines, nil); err != nil {
-		panic(err)
-	}
 	return r
 }
 
-// A report whose page can't be written would lose minutes of measuring at the end.
-func TestWrite(t *testing.T) {
+// If the report misread the output of go test, it would judge and publish wrong numbers.
+func TestParseReadsBenchmarkOutput(t *testing.T) {
+	t.Parallel()
+	r := parsed(t, output)
+	require.Equal(t, []string{
+		"Request/no authentication", "Request/tokenauth, memory store", "Request/a <peer>",
+		"Find/SQLite (modernc)/1000 rows/both digests", "Find/SQLite (modernc)/1000 rows/Find",
+	}, r.names)
+	for unit, want := range map[string]float64{"x-limit": 1.6, "ns": 330, "limit-ns": 220, "B/op": 368, "allocs/op": 2} {
+		summary, ok := r.summary("Request/tokenauth, memory store", unit)
+		require.True(t, ok, unit)
+		require.InDelta(t, want, summary.Center, 1e-9, unit)
+	}
+	_, ok := r.summary("Request/no authentication", "allocs/op")
+	require.False(t, ok)
+	require.Equal(t, "AMD EPYC", r.config["cpu"])
+	for _, wrong := range []string{"", "PASS\n", "BenchmarkA 1 x ns/op\n"} {
+		_, err := parse(strings.NewReader(wrong))
+		require.Error(t, err, wrong)
+	}
+}
+
+// A wrong verdict would hide a slow version, or reject a good one.
+func TestJudgeComparesWithBothBounds(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"≤ 1.7":                      met,
+		"≤ 1.6":                      met,
+		"≤ 1.59":                     missed,
+		"≤ 1.5 | ≤ 1.6 | the clock":  explained,
+		"≤ 1.5 | ≤ 1.55 | the clock": missed,
+		"≤ 1.7 | ≤ 1.8 | the clock":  met,
+		"≥ 1.6":                      met,
+		"≥ 1.61":                     missed,
+		"≥ 2 | ≥ 1.5 | the clock":    explained,
+	} {
+		budgets, err := parseBudgets("Request/tokenauth, memory store | x-limit | " + line + "\nnot run | ns | ≤ 1\n")
+		require.NoError(t, err)
+		require.NoError(t, judge(budgets, parsed(t, output)))
+		require.Equal(t, want, budgets[0].verdict, line)
+		require.Equal(t, notMeasured, budgets[1].verdict)
+		good, all, ok := tally(budgets)
+		require.Equal(t, []any{want == met, 1, want != missed}, []any{good == 1, all, ok})
+	}
+	require.True(t, bound{value: 1.3}.allows(1.304), "the tables show 1.3")
+	require.False(t, bound{value: 1.3}.allows(1.306), "the tables show 1.31")
+	require.True(t, bound{value: 0}.allows(0))
+	budgets, err := parseBudgets("Request/a <peer> | allocs/op | ≤ 1")
+	require.NoError(t, err)
+	require.ErrorContains(t, judge(budgets, parsed(t, output)), "no metric allocs/op")
+}
+
+// If a line of budgets.txt were ignored, nobody would notice a missed budget.
+func TestParseBudgetsRefusesBadLines(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []string{"a | ns", "a | ns | 1.5", "a | ns | < 1", "a | ns | ≤ x", "a | ns | ≤ 1 | ≤ 2", "a | ns | ≤ 1 | 2 | why", "a | ns | ≤ 1 | ≤ 2 |", "a | ns | ≤ 1\na | ns | ≤ 2"} {
+		_, err := parseBudgets(wrong)
+		require.Error(t, err, wrong)
+	}
+}
+
+// A budget whose benchmark was renamed would never be measured again.
+func TestBudgetsNameExistingBenchmarks(t *testing.T) {
+	t.Parallel()
+	budgets, err := parseBudgets(budgetsText)
+	require.NoError(t, err)
+	require.Greater(t, len(budgets), 40)
+	if testing.Short() {
+		t.Skip("builds the benchmarks")
+	}
+	_, err = os.ReadDir("..") // the cache of test results depends on what the test itself reads
+	require.NoError(t, err)
+	names, err := exec.Command("go", "test", "-run", "^$", "-bench", ".", "-benchtime", "1x", "..", "-args", "-names").CombinedOutput()
+	require.NoError(t, err, string(names))
+	r := parsed(t, string(names))
+	for _, b := range budgets {
+		require.Contains(t, r.names, b.name)
+	}
+	for _, s := range sections {
+		require.NotEmpty(t, s.render(r), s.benchmark)
+	}
+}
+
+// The report must keep the text that people wrote, and change documents only if it is asked to.
+func TestReportWritesOnlyOnRequest(t *testing.T) {
 	t.Parallel()
 	docs := t.TempDir()
-	path := filepath.Join(docs, "performance.md")
-	require.Error(t, sample().write(docs), "no page")
-	require.NoError(t, os.WriteFile(path, []byte("by hand "+beginMarker+endMarker), 0o600))
-	require.NoError(t, sample().write(docs))
-	page, err := os.ReadFile(path)
-	require.NoError(t, err)
-	for _, want := range []string{
-		"by hand ", "1 of 1 budgets are met", "| hit, memory store | ≤ 1.50 × limit | 1.25 | met |", "| – | not measured |",
-		"| limit | 400 | 400 | 1 | 0 | 0 | – |", "| SQLite | 1,000 | 10.0 | 11.0 | 1.05 | 1.08 | 1.10 |", "go1.", "go run ./report", "golang-jwt",
-	} {
-		require.Contains(t, string(page), want)
-	}
-	picture, err := os.ReadFile(filepath.Join(docs, "performance.svg"))
-	require.NoError(t, err)
-	require.Equal(t, sample().picture(), string(picture))
-}
-
-// The picture must be one that browsers show, in light and dark, with a bar and a text
-// for each chain.
-func TestPicture(t *testing.T) {
-	t.Parallel()
-	picture := sample().picture()
-	decoder := xml.NewDecoder(strings.NewReader(picture))
-	var bars int
-	var text strings.Builder
-	for {
-		token, err := decoder.Token()
-		if err == io.EOF {
-			break
-		}
+	in, path := filepath.Join(docs, "output"), filepath.Join(docs, "performance.md")
+	read := func() string {
+		page, err := os.ReadFile(path)
 		require.NoError(t, err)
-		switch token := token.(type) {
-		case xml.StartElement:
-			if token.Name.Local == "rect" {
-				bars++
-			}
-		case xml.CharData:
-			text.Write(token)
-		}
+		return string(page)
 	}
-	require.Equal(t, 3, bars)
-	for _, want := range []string{"limit", "tokenauth, a <store>", "500 ns, 1.25 × limit", "50 µs, 125 × limit", "prefers-color-scheme: dark"} {
-		require.Contains(t, text.String(), want)
+	require.NoError(t, os.WriteFile(in, []byte(output), 0o600))
+	before := "by hand\n" + beginMarker + "\nold\n" + endMarker + "\nthe end\n"
+	require.NoError(t, os.WriteFile(path, []byte(before), 0o600))
+	var out strings.Builder
+	ok, err := report(&out, false, in, false, docs)
+	require.NoError(t, err)
+	require.False(t, ok, "a budget is missed")
+	require.True(t, strings.HasSuffix(out.String(), "\n2 of 3 budgets met\n"))
+	require.Equal(t, before, read())
+	require.NoFileExists(t, filepath.Join(docs, "performance.svg"))
+	for range 2 {
+		_, err = report(io.Discard, false, in, true, docs)
+		require.NoError(t, err)
 	}
-	require.NotContains(t, text.String(), "no authentication")
-	require.Contains(t, picture, `y1="48" y2="128"`, "the lines behind the bars have a length")
+	for _, want := range []string{
+		"by hand\n", "\nthe end\n", "AMD EPYC", "2 of 3 budgets are met", "| – | – | not measured |",
+		"| Request/tokenauth, memory store | x-limit | ≤ 1.5 | 1.6 | ∞ | **missed** |",
+		"| tokenauth, memory store | 330 | 220 | 1.6 | 368 | 2 | – |",
+		"| SQLite (modernc), 1000 rows | 10,000 | 11,000 | 1.05 | – | 1.1 |",
+	} {
+		require.Contains(t, read(), want)
+	}
+	require.NotContains(t, read(), "old")
+	require.NoError(t, os.WriteFile(path, []byte("no markers"), 0o600))
+	_, err = report(io.Discard, false, in, true, docs)
+	require.ErrorContains(t, err, "markers")
 }
 
-func TestBarLength(t *testing.T) {
+// The picture must be XML that browsers show, in light and dark, with one bar per chain.
+func TestPictureHasOneBarPerChain(t *testing.T) {
 	t.Parallel()
-	require.Zero(t, barLength(50, 1e5))
-	require.InDelta(t, pictureWidth-labelWidth-valueWidth, barLength(1e5, 1e5), 0.01)
-	require.Less(t, barLength(400, 1e5), barLength(500, 1e5))
+	docs := t.TempDir()
+	require.NoError(t, writePicture(docs, parsed(t, output)))
+	text, err := os.ReadFile(filepath.Join(docs, "performance.svg"))
+	require.NoError(t, err)
+	var picture struct {
+		Style string `xml:"style"`
+		Bars  []struct {
+			Text []string `xml:"text"`
+		} `xml:"g>g"`
+	}
+	require.NoError(t, xml.Unmarshal(text, &picture))
+	require.Contains(t, picture.Style, "prefers-color-scheme: dark")
+	require.Len(t, picture.Bars, 3) // the bare handler has none
+	require.Equal(t, []string{"limit", "220 ns, 1 × limit"}, picture.Bars[0].Text)
+	require.Equal(t, []string{"tokenauth, memory store", "330 ns, 1.6 × limit"}, picture.Bars[1].Text)
+	require.Equal(t, []string{"a <peer>", "36 µs, 150 × limit"}, picture.Bars[2].Text)
 }
 
-func TestCPUModel(t *testing.T) {
+// The tables must show the two decimals that are judged.
+func TestNumberKeepsTwoDecimals(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "AMD EPYC", cpuModel("processor\t: 0\nmodel name\t: AMD EPYC\n"))
-	require.Equal(t, "unknown CPU", cpuModel(""))
-}
-
-func TestNumbers(t *testing.T) {
-	t.Parallel()
-	require.Equal(t, []string{"7", "999", "1,000", "1,000,000"}, []string{count(7), count(999), count(1000), count(1_000_000)})
-	require.Equal(t, []string{"1.30", "450", "0"}, []string{digits(1.3), digits(450), digits(0)})
+	for want, f := range map[string]float64{"0": 0, "0.04": 0.04, "1.3": 1.304, "450": 450.4, "1,000,000": 1e6} {
+		require.Equal(t, want, number(f))
+	}
 }

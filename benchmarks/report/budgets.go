@@ -1,0 +1,127 @@
+package main
+
+import (
+	"encoding/csv"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"golang.org/x/perf/benchmath"
+)
+
+// A budget is a bound of one metric of a benchmark.
+type budget struct {
+	name, unit string
+	bound      bound
+	explained  bound  // a wider bound; a value between the two is explained by reason
+	reason     string // empty if there is no wider bound
+	measured   benchmath.Summary
+	verdict    string
+}
+
+// A bound is the least or the greatest value that is allowed.
+type bound struct {
+	value   float64
+	atLeast bool
+}
+
+const (
+	met         = "met"
+	missed      = "missed"
+	explained   = "explained"
+	notMeasured = "not measured"
+)
+
+// parseBudgets reads budgets.txt. The file explains its format.
+func parseBudgets(text string) ([]*budget, error) {
+	r := csv.NewReader(strings.NewReader(text))
+	r.Comma, r.Comment, r.FieldsPerRecord, r.LazyQuotes = '|', '#', -1, true
+	rows, err := r.ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	all, seen := []*budget{}, map[string]bool{}
+	for _, row := range rows {
+		for i := range row {
+			row[i] = strings.TrimSpace(row[i])
+		}
+		if len(row) != 3 && len(row) != 5 {
+			return nil, fmt.Errorf("budgets.txt: want 3 or 5 fields: %q", row)
+		}
+		b := &budget{name: row[0], unit: row[1]}
+		if b.bound, err = parseBound(row[2]); err != nil {
+			return nil, err
+		}
+		if len(row) == 5 {
+			if b.explained, err = parseBound(row[3]); err != nil {
+				return nil, err
+			}
+			if b.reason = row[4]; b.reason == "" {
+				return nil, fmt.Errorf("budgets.txt: no reason: %q", row)
+			}
+		}
+		if seen[b.name+b.unit] {
+			return nil, fmt.Errorf("budgets.txt: duplicate of %s and %s", b.name, b.unit)
+		}
+		seen[b.name+b.unit] = true
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+func parseBound(text string) (bound, error) {
+	operator, number, _ := strings.Cut(text, " ")
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil || operator != "≤" && operator != "≥" {
+		return bound{}, fmt.Errorf("budgets.txt: %q is not a bound such as ≤ 1.5", text)
+	}
+	return bound{value, operator == "≥"}, nil
+}
+
+// allows judges the number that the tables show, which has two decimals.
+func (b bound) allows(value float64) bool {
+	shown := math.Round(value*100) / 100
+	return shown == b.value || b.atLeast == (shown > b.value)
+}
+
+func (b bound) String() string {
+	return map[bool]string{true: "≥ ", false: "≤ "}[b.atLeast] + number(b.value)
+}
+
+// judge gives each budget its verdict. It returns an error if a benchmark does not report the metric
+// of its budget.
+func judge(budgets []*budget, r *results) error {
+	for _, b := range budgets {
+		var measured bool
+		b.measured, measured = r.summary(b.name, b.unit)
+		switch {
+		case !measured && r.values[b.name] != nil:
+			return fmt.Errorf("budgets.txt: %s reports no metric %s", b.name, b.unit)
+		case !measured:
+			b.verdict = notMeasured
+		case b.bound.allows(b.measured.Center):
+			b.verdict = met
+		case b.reason != "" && b.explained.allows(b.measured.Center):
+			b.verdict = explained
+		default:
+			b.verdict = missed
+		}
+	}
+	return nil
+}
+
+// tally returns how many budgets are met and how many are measured, and false if one is missed.
+func tally(budgets []*budget) (good, all int, ok bool) {
+	ok = true
+	for _, b := range budgets {
+		if b.verdict != notMeasured {
+			all++
+		}
+		if b.verdict == met {
+			good++
+		}
+		ok = ok && b.verdict != missed
+	}
+	return good, all, ok
+}
