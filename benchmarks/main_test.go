@@ -32,13 +32,20 @@ var namesOnly = flag.Bool("names", false, "print the names of the benchmarks and
 var dir string // for database files
 
 func TestMain(m *testing.M) {
+	if setup := os.Getenv(setupVariable); setup != "" {
+		if err := serve(setup); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	var err error
 	if dir, err = os.MkdirTemp("", "tokenauth-benchmarks-"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
-	if err := errors.Join(databases.Stop(), os.RemoveAll(dir)); err != nil {
+	if err := errors.Join(stopServers(), databases.Stop(), os.RemoveAll(dir)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

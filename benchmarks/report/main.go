@@ -76,8 +76,8 @@ func report(out io.Writer, quick bool, in string, write bool, docs string) (bool
 func runBenchmarks(quick bool) ([]byte, error) {
 	runs := [][]string{
 		{"-bench", "Memory|Prune|Grid", "-benchtime", "1x"},
-		{"-bench", "Parallel", "-benchtime", "2s", "-count", "6"},
-		{"-bench", ".", "-skip", "Memory|Prune|Grid|Parallel", "-benchtime", "500ms", "-count", "6"},
+		{"-bench", "Server|Parallel", "-benchtime", "2s", "-count", "6"},
+		{"-bench", ".", "-skip", "Memory|Prune|Grid|Server|Parallel", "-benchtime", "500ms", "-count", "6"},
 	}
 	if quick {
 		runs = [][]string{{"-bench", ".", "-short", "-benchtime", "150ms"}}

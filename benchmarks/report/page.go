@@ -59,6 +59,9 @@ var sections = []section{
 		{"ns/op", "", "ns"}, {"limit, ns/op", "", "limit-ns"}, {"× limit", "", "x-limit"},
 		{"B/op", "", "B/op"}, {"allocs/op", "", "allocs/op"}, {"statements/op", "", "statements/op"},
 	}},
+	{"Whole servers", "Server", "server", []column{
+		{"CPU time per request, ns", "", "ns"}, {"without authentication, ns", "", "limit-ns"}, {"ratio", "", "x-limit"},
+	}},
 	{"Lookups in a database", "Find", "table", []column{
 		{"bare SELECT, ns", "Find", "limit-ns"}, {"`Find`, ns", "Find", "ns"},
 		{"SELECT by both digests, × bare", "both digests", "x-limit"},
