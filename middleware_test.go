@@ -327,3 +327,20 @@ func TestErrorHandlerCannotChangeScopes(t *testing.T) {
 	require.Equal(t, 403, fixture.Get(h, "Bearer "+key).Code)
 	require.Equal(t, 403, fixture.Get(h, "Bearer "+key).Code)
 }
+
+// A request with a valid key may cause at most two allocations: one for the context and one for the
+// copy of the request.
+func TestValidKeyCausesTwoAllocations(t *testing.T) {
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a"}})
+	u := &fixture.User{ID: "u"}
+	auth := must.Get(tokenauth.NewAuthenticator(m, func(context.Context, string) (*fixture.User, error) { return u, nil }, nil))
+	next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = auth.User(r.Context()) })
+	for name, h := range map[string]http.Handler{"Require": auth.Require(next), "RequireScopes": auth.RequireScopes("a")(next)} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+key)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.LessOrEqual(t, testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }), 2.0, name)
+	}
+}

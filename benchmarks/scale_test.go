@@ -25,6 +25,7 @@ import (
 // creates new tokens, because the place of the data in memory slows down one side in some runs. Last
 // uses are not recorded: a service would write the last use of each token once per minute, but this
 // benchmark would write all of them within a second.
+// Case Q8.
 func BenchmarkTokens(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, 1_000_000} {
 		run(b, fmt.Sprint(n), func(b *testing.B) {
@@ -59,6 +60,7 @@ func BenchmarkMemory(b *testing.B) {
 
 // BenchmarkGrid measures the time per request for the numbers of tokens and goroutines that the
 // benchmark of the token cache of Kubernetes uses.
+// Case Q8.
 func BenchmarkGrid(b *testing.B) {
 	if testing.Short() {
 		b.Skip("takes many seconds")

@@ -2,6 +2,8 @@ package integration
 
 import (
 	"bufio"
+	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -24,9 +26,10 @@ import (
 )
 
 // BenchmarkIdleConns measures the CPU time that a service and its database need per request, if the
-// pool keeps 2 idle connections and if it keeps 16. A child process sends the requests, from 8
-// concurrent clients with the keys of 75,000 tokens. The metric opened is the number of connections
-// that the pool opens per request.
+// pool keeps 2 idle connections and if it keeps 16. The service reads the user of each request with
+// a query of its own from the same pool. A child process sends the requests, from 8 concurrent
+// clients with the keys of 75,000 tokens. The metric opened is the number of connections that the
+// pool opens per request.
 //
 // The clients use HTTP because a client that only calls Find never leaves its connection idle.
 func BenchmarkIdleConns(b *testing.B) {
@@ -41,10 +44,12 @@ func benchmarkIdleConns(b *testing.B, s setup, idle int) {
 	const batch = 1000 // requests per iteration
 	db := s.open(b)[0]
 	db.SetMaxIdleConns(idle)
-	store := newStore(b, db, s.dialect, nil)
+	opts := newTable()
+	store := newStore(b, db, s.dialect, opts)
 	keys := createMany(b, store, 75_000)
+	findUser := usersOf(b, db, s.dialect, opts.Table)
 	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: -1}))
-	auth := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil))
+	auth := must.Get(tokenauth.NewAuthenticator(m, findUser, nil))
 	var served atomic.Int64
 	batches := make(chan struct{}, 1)
 	server := httptest.NewServer(auth.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -74,6 +79,27 @@ func benchmarkIdleConns(b *testing.B, s setup, idle int) {
 	b.ReportMetric(0, "ns/op") // hides the duration of a batch, which depends on other processes
 	b.ReportMetric(float64((cpuTime(b, s.dialect)-cpu).Nanoseconds())/1000/requests, "cpu-µs/request")
 	b.ReportMetric(float64(db.Stats().MaxIdleClosed-closed)/requests, "opened/request")
+}
+
+// usersOf creates a table with the users of the tokens, and returns a function that finds a user.
+func usersOf(b *testing.B, db *sql.DB, d tokenauth.Dialect, tokens string) func(context.Context, string) (string, error) {
+	b.Helper()
+	users := tokens + "_users"
+	for _, statement := range []string{
+		"CREATE TABLE " + users + " AS SELECT DISTINCT user_id AS id FROM " + tokens,
+		"CREATE UNIQUE INDEX " + users + "_id ON " + users + " (id)",
+	} {
+		_, err := db.ExecContext(b.Context(), statement)
+		require.NoError(b, err)
+	}
+	b.Cleanup(func() { _, _ = db.ExecContext(context.Background(), "DROP TABLE "+users) })
+	query := "SELECT id FROM " + users + " WHERE id = ?"
+	if d == tokenauth.PostgreSQL {
+		query = "SELECT id FROM " + users + " WHERE id = $1"
+	}
+	return func(ctx context.Context, id string) (found string, err error) {
+		return found, db.QueryRowContext(ctx, query, id).Scan(&found)
+	}
 }
 
 const requestsAddr = "TOKENAUTH_TEST_REQUESTS_ADDR"

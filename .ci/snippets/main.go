@@ -1,7 +1,7 @@
 // Command snippets fails if a page shows Go code that no test compiles. Each block of Go code on a
-// page of the table below must stand in one of the Go files beside it. A page with Go code must be
-// in the table, or in the list of pages that are not compiled yet. The command must run in the root
-// folder.
+// page of the table below must stand in one of the Go files beside it. Each section with Go code
+// must be in the table, or in the list of sections that are not compiled yet. The command must run
+// in the root folder.
 //
 // In a Go file, the comments "// docs: NAME" and "// docs: end" enclose code that a page shows. The
 // command also fails if the page does not show that code.
@@ -35,8 +35,14 @@ var pages = []page{
 	{"docs/observability.md", "Counting with Prometheus", "integration/observability_test.go", false},
 }
 
-// notCompiled are the pages whose Go code no test compiles yet.
-var notCompiled = []string{"docs/databases.md"}
+// notCompiled are the sections whose Go code no test compiles yet.
+var notCompiled = []page{
+	{file: "README.md", section: "Users"},
+	{file: "README.md", section: "Managing tokens"},
+	{file: "README.md", section: "Testing your service"},
+	{file: "docs/databases.md"},
+	{file: "docs/observability.md", section: "Events"},
+}
 
 var goBlock = regexp.MustCompile("(?sm)^```go\n(.*?)^```$")
 
@@ -59,8 +65,8 @@ func main() {
 	}
 }
 
-// unlisted returns the pages with Go code that match one of the patterns, and are neither in the
-// table nor in the list notCompiled.
+// unlisted returns the sections with Go code on the pages that match one of the patterns, if they
+// are neither in the table nor in the list notCompiled.
 func unlisted(patterns ...string) (problems []string, err error) {
 	for _, pattern := range patterns {
 		files, err := filepath.Glob(pattern)
@@ -72,9 +78,12 @@ func unlisted(patterns ...string) (problems []string, err error) {
 			if err != nil {
 				return nil, err
 			}
-			listed := slices.ContainsFunc(pages, func(p page) bool { return p.file == file }) || slices.Contains(notCompiled, file)
-			if !listed && goBlock.Match(text) {
-				problems = append(problems, file+" has Go code, but is not in the table of .ci/snippets")
+			for _, part := range strings.Split("\n"+string(text), "\n## ") {
+				section, _, _ := strings.Cut(part, "\n")
+				isListed := func(p page) bool { return p.file == file && (p.section == "" || p.section == section) }
+				if goBlock.MatchString(part) && !slices.ContainsFunc(slices.Concat(pages, notCompiled), isListed) {
+					problems = append(problems, fmt.Sprintf("%s has Go code in section %q, which is not in the table of .ci/snippets", file, section))
+				}
 			}
 		}
 	}
@@ -99,7 +108,11 @@ func (p page) check() (problems []string, err error) {
 			return nil, err
 		}
 		sources = append(sources, string(source))
-		for _, code := range marked(string(source)) {
+		snippets, err := marked(string(source))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		for _, code := range snippets {
 			if !slices.Contains(blocks, code) {
 				problems = append(problems, fmt.Sprintf("%s does not show this code of %s:\n%s", p.file, file, code))
 			}
@@ -149,20 +162,27 @@ func dedent(lines []string, indent string) (all []string) {
 	return all
 }
 
-// marked returns the code between the markers in a Go file, without its indentation.
-func marked(source string) (all []string) {
+// marked returns the code between the markers in a Go file, without its indentation. Each marker
+// must have an end.
+func marked(source string) (all []string, err error) {
 	lines := strings.Split(source, "\n")
-	begin := 0
+	begin := 0 // index of the first line of the code, or 0
 	for i, line := range lines {
 		indent, mark, found := strings.Cut(line, "// docs: ")
 		switch {
 		case !found || strings.Trim(indent, "\t") != "":
+		case (mark == "end") != (begin > 0):
+			return nil, fmt.Errorf("line %d: the marker %q does not follow the marker before", i+1, mark)
 		case mark != "end":
 			begin = i + 1
 		default:
 			code := strings.Join(dedent(lines[begin:i], indent), "\n")
 			all = append(all, strings.Trim(code, "\n")+"\n")
+			begin = 0
 		}
 	}
-	return all
+	if begin > 0 {
+		return nil, fmt.Errorf("line %d: the marker has no end", begin)
+	}
+	return all, nil
 }

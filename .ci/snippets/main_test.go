@@ -61,10 +61,19 @@ func TestCheck(t *testing.T) {
 func TestUnlisted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "new.md"), []byte("```go\nf()\n```\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "new.md"), []byte("# New\n\n## A\n\n```go\nf()\n```\n"), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "text.md"), []byte("no code\n"), 0o600))
 	problems, err := unlisted(filepath.Join(dir, "*.md"))
 	require.NoError(t, err)
 	require.Len(t, problems, 1)
-	require.Contains(t, problems[0], "new.md has Go code")
+	require.Contains(t, problems[0], `new.md has Go code in section "A"`)
+}
+
+// A marker without an end would let a page show other code than the tests compile.
+func TestMarkedRefusesOpenMarkers(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []string{"// docs: a\nf()\n", "f()\n// docs: end\n", "// docs: a\n// docs: b\n// docs: end\n"} {
+		_, err := marked(wrong)
+		require.Error(t, err, wrong)
+	}
 }

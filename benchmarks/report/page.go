@@ -38,9 +38,9 @@ func writePage(docs, text string) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-func howMeasured(r *results) string {
+func howMeasured(r *results, at time.Time) string {
 	return fmt.Sprintf("Measured on %s with `go run ./report -write` in `benchmarks/`: %d × %s, %s, %s/%s.\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), r.config["cpu"], runtime.Version(), r.config["goos"], r.config["goarch"])
+		at.UTC().Format(time.DateOnly), runtime.NumCPU(), r.config["cpu"], runtime.Version(), r.config["goos"], r.config["goarch"])
 }
 
 // A section is a table of the results of one benchmark.
@@ -78,7 +78,7 @@ var sections = []section{
 
 // render returns all tables in Markdown.
 func render(budgets []*budget, r *results) string {
-	good, all, _ := tally(budgets)
+	good, all, _ := tally(budgets, false)
 	t := row("benchmark", "metric", "budget", "measured", "±", "verdict") + "| --- | --- | --: | --: | --: | --- |\n"
 	for _, b := range budgets {
 		measured, spread, remark := "–", "–", b.verdict
@@ -144,11 +144,14 @@ func (s section) render(r *results) string {
 // row returns a row of a table in Markdown.
 func row(cells ...string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
 
-// number formats numbers below 100 with at most two decimals, and others without.
-func number(f float64) string {
-	digits := 2
+// decimals returns how many decimals the tables show.
+func decimals(f float64) int {
 	if f >= 100 {
-		digits = 0
+		return 0
 	}
-	return message.NewPrinter(language.English).Sprint(textnumber.Decimal(f, textnumber.MaxFractionDigits(digits)))
+	return 2
+}
+
+func number(f float64) string {
+	return message.NewPrinter(language.English).Sprint(textnumber.Decimal(f, textnumber.MaxFractionDigits(decimals(f))))
 }

@@ -37,12 +37,9 @@ func writePicture(docs string, r *results) error {
 		label, ok := strings.CutPrefix(name, "Request/")
 		ns, _ := r.summary(name, "ns")
 		ratio, _ := r.summary(name, "x-limit")
-		switch {
-		case !ok || ratio.Center < 1:
-		case strings.HasPrefix(label, "tokenauth"):
-			add(label, "ours", ns.Center, ratio.Center)
-		default:
-			add(label, "other", ns.Center, ratio.Center)
+		class := map[bool]string{true: "ours", false: "other"}[strings.HasPrefix(label, "tokenauth")]
+		if ok && ratio.Center >= 1 {
+			add(label, class, ns.Center, ratio.Center)
 		}
 	}
 	length := func(ns float64) float64 { return max(0, 270*math.Log(ns/100)/math.Log(slowest/100)) }

@@ -64,9 +64,9 @@ const (
 	read   access = "read"   // and change nothing, as somebody else's
 )
 
-// maxConns limits the connections to each database, and all of them stay open when they are idle. A
-// command runs one statement at a time, also when it imports. The second connection is for
-// lacksTable, if the statement before still hangs.
+// maxConns limits the connections of each database handle, and all of them stay open when they are
+// idle. A command runs one statement at a time on each handle. The second connection is for
+// lacksTable, if the previous statement still hangs.
 const maxConns = 2
 
 // answerTime is long: no request waits, and on a busy server a batch takes its time.

@@ -160,8 +160,8 @@ func TestNegativeTouchEveryDisablesLastUse(t *testing.T) {
 }
 
 // 64 goroutines use one key while the Manager writes the last-used time of its token. No call may
-// fail, and the race detector must find no data race. Case Q3.
-func TestConcurrentUsesKeepLatestTime(t *testing.T) {
+// fail, and the race detector must find no data race.
+func TestConcurrentUsesAreRecorded(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
 		m := fixture.NewManager(store, &tokenauth.Options{TouchEvery: 2 * time.Millisecond})

@@ -51,16 +51,25 @@ func Timed(now func() time.Duration, round time.Duration, f func()) Meter {
 // of the measurements.
 func Rounds(b *testing.B, unit string, limit, subject Meter) {
 	b.Helper()
-	var limits, subjects, ratios []float64
 	runtime.GC()
-	for b.Loop() {
-		l, s := limit(), subject()
-		limits, subjects, ratios = append(limits, l), append(subjects, s), append(ratios, s/l)
-	}
+	limits, subjects, ratio := rounds(b.Loop, limit, subject)
 	b.ReportMetric(0, "ns/op") // hides ns/op, which would be the time of a round
-	b.ReportMetric(median(limits), "limit-"+unit)
-	b.ReportMetric(median(subjects), unit)
-	b.ReportMetric(median(ratios), "x-limit")
+	b.ReportMetric(limits, "limit-"+unit)
+	b.ReportMetric(subjects, unit)
+	b.ReportMetric(ratio, "x-limit")
+}
+
+// rounds takes measurements alternately while next returns true. It returns the medians of the
+// measurements and of the ratios.
+func rounds(next func() bool, limit, subject Meter) (limits, subjects, ratio float64) {
+	var all [3][]float64
+	for next() {
+		l, s := limit(), subject()
+		for i, value := range []float64{l, s, s / l} {
+			all[i] = append(all[i], value)
+		}
+	}
+	return median(all[0]), median(all[1]), median(all[2])
 }
 
 func median(values []float64) float64 {
