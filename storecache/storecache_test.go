@@ -267,7 +267,7 @@ func TestLargestMaxEntriesScansNoQueue(t *testing.T) {
 // Lookups, changes and evictions run concurrently, for the race detector. A lookup must never
 // return the record of another key.
 // Case C11.
-func TestConcurrentLookupsChangesAndEvictions(t *testing.T) {
+func TestConcurrentCallsAreRaceFree(t *testing.T) {
 	t.Parallel()
 	c, s := newCache(&storecache.Options{MaxEntries: 8, MaxStale: time.Millisecond})
 	for i := range 32 {

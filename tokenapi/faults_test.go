@@ -50,7 +50,7 @@ func TestStoreFailureIs503(t *testing.T) {
 
 // If Create always conflicts with other requests, the response must name other changes as a
 // possible cause, not only an expired token.
-func TestConflictNamesOtherChanges(t *testing.T) {
+func TestConflictDetailMentionsConcurrentChange(t *testing.T) {
 	t.Parallel()
 	m := must.Get(tokenauth.New(apitest.NewCrowdedStore(), "acme", nil))
 	h := http.StripPrefix("/api", must.Get(tokenapi.New(newAuth(m, nil), signedIn, nil)))

@@ -91,7 +91,7 @@ func TestLoginCausesFewStoreCalls(t *testing.T) {
 
 // If Create always conflicts with other requests, the response to a login must name other changes
 // as a possible cause, not only an expired token.
-func TestConflictNamesOtherChanges(t *testing.T) {
+func TestConflictDetailMentionsConcurrentChange(t *testing.T) {
 	t.Parallel()
 	h := newLogin(must.Get(tokenauth.New(apitest.NewCrowdedStore(), "acme", nil)), right, nil)
 	w := send(t, h, "POST", "/api/login", `{"username":"ada","password":"right"}`)

@@ -76,7 +76,7 @@ func TestLatestIncludesUsesNotedWithoutLock(t *testing.T) {
 
 // The race detector must find no data race when 64 goroutines call Note and Latest while the
 // Tracker writes.
-func TestConcurrentNoteAndLatest(t *testing.T) {
+func TestNoteAndLatestAreRaceFree(t *testing.T) {
 	t.Parallel()
 	uses, rows := newTracker(time.Millisecond)
 	var noting sync.WaitGroup

@@ -54,7 +54,7 @@ func TestChildToKill(t *testing.T) {
 // If a process is killed during a change, the database must hold the state before or after the
 // change. Valid keys must still work, and revoked keys must stay rejected. Each process opens the
 // database file that the previous, killed process left. Case F10.
-func TestKilledDuringChange(t *testing.T) {
+func TestKilledChangeIsWholeOrAbsent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes")
 	}
@@ -112,7 +112,7 @@ func migrated(t *testing.T, db *sql.DB, i int) *tokenauth.SQLStore {
 
 // If a process is killed during CreateSchema, the next call of CreateSchema must complete the
 // schema. Otherwise the service could not start again. Case F10.
-func TestKilledDuringMigration(t *testing.T) {
+func TestKilledMigrationCanBeRepeated(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes")
 	}
