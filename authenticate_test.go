@@ -68,7 +68,7 @@ func TestEveryByteOfTheDigestCounts(t *testing.T) {
 	}
 }
 
-// A wrappingStore adds context to each error of Find, as good code does.
+// A wrappingStore adds context to ErrNotFound, as good code does.
 type wrappingStore struct{ tokenauth.Store }
 
 func (s wrappingStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
@@ -79,14 +79,22 @@ func (s wrappingStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth
 	return r, err
 }
 
+func (s wrappingStore) Revoke(context.Context, string, string, time.Time) error {
+	return fmt.Errorf("mystore: %w", tokenauth.ErrNotFound) // another process has deleted the token
+}
+
 // If a store wraps ErrNotFound, an unknown key must still get 401. With 503, the client would retry
 // for ever.
 func TestWrappedErrNotFoundIsAnUnknownKey(t *testing.T) {
 	t.Parallel()
 	key, _ := fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), nil), tokenauth.Spec{UserID: "u", Name: "n"})
-	_, err := fixture.NewManager(wrappingStore{tokenauth.NewMemoryStore()}, nil).Authenticate(ctx, key)
+	m := fixture.NewManager(wrappingStore{tokenauth.NewMemoryStore()}, nil)
+	_, err := m.Authenticate(ctx, key)
 	require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
 	require.Equal(t, 401, tokenauth.StatusCode(err))
+	key, _ = fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+	_, err = m.RevokeKey(ctx, key)
+	require.ErrorIs(t, err, tokenauth.ErrInvalidKey)
 }
 
 // The token of an event must be a copy. Otherwise an OnEvent that edits the scopes would edit the

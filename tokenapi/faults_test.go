@@ -1,6 +1,7 @@
 package tokenapi_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
@@ -45,6 +46,26 @@ func TestStoreFailureIs503(t *testing.T) {
 	for _, err := range s.logged {
 		require.ErrorIs(t, err, errInternal)
 		require.ErrorContains(t, err, errInternal.Error())
+	}
+}
+
+// If a client disconnects, OnError receives no error. Otherwise impatient clients would look like a
+// failure of the store in the log. If the deadline of the request has passed, OnError receives the
+// error.
+// Case F4.
+func TestDisconnectedClientIsNotReported(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	s.Store.Fail(errInternal)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	for reported, ctx := range []context.Context{canceled, late} {
+		s.logged = nil
+		r := apitest.NewRequest("GET", "/api/tokens", "", as("ada")).WithContext(ctx)
+		require.Equal(t, http.StatusServiceUnavailable, apitest.Do(t, s.mux, r).Code)
+		require.Len(t, s.logged, reported)
 	}
 }
 
