@@ -62,8 +62,8 @@ func run(b *testing.B, name string, f func(*testing.B)) {
 	})
 }
 
-// skip skips a benchmark for which a program is missing. In CI, the benchmark fails. skip prints the
-// reason, because go test does not print it.
+// skip skips a benchmark for which a program is missing. In CI, the benchmark fails. skip prints
+// the reason, because go test does not print it.
 func skip(b *testing.B, reason any) {
 	b.Helper()
 	if os.Getenv("CI") != "" {
@@ -107,8 +107,8 @@ func compareOn(b *testing.B, d *databases.Database, limitCall, subject func()) {
 	reportAllocations(b, subject)
 }
 
-// reportAllocations rounds down to whole numbers, as package testing does, because goroutines in the
-// background allocate as well.
+// reportAllocations rounds down to whole numbers, as package testing does, because goroutines in
+// the background allocate as well.
 func reportAllocations(b *testing.B, f func()) {
 	const calls = 1000
 	b.ReportAllocs()

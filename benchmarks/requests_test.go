@@ -50,8 +50,8 @@ func BenchmarkRequest(b *testing.B) {
 }
 
 // benchmarkStore measures requests on a database with 1,000 tokens, and counts the statements. The
-// function cached puts a cache in front of the store. Each key is used ten times for the count, so a
-// cache reads the database for one request in ten.
+// function cached puts a cache in front of the store. Each key is used ten times for the count, so
+// a cache reads the database for one request in ten.
 func benchmarkStore(b *testing.B, name, database string, cached func(tokenauth.Store) tokenauth.Store) {
 	run(b, name, func(b *testing.B) {
 		t := openTable(b, database, 1000)
@@ -150,8 +150,8 @@ func BenchmarkList(b *testing.B) {
 	})
 }
 
-// BenchmarkParallel measures a speedup: the requests per second of 256 goroutines on all processors,
-// divided by the requests per second of one goroutine. All requests carry the same key.
+// BenchmarkParallel measures a speedup: the requests per second of 256 goroutines on all
+// processors, divided by the requests per second of one goroutine. All requests carry the same key.
 func BenchmarkParallel(b *testing.B) {
 	run(b, "256 goroutines", func(b *testing.B) {
 		if runtime.NumCPU() < 2 {

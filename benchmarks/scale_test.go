@@ -22,9 +22,9 @@ import (
 
 // BenchmarkTokens compares the time of a request that has a valid key to the time of the baseline
 // with the same number of tokens. The keys are used in a scattered order. Each run of the benchmark
-// creates new tokens, because the place of the data in memory slows down one side in some runs. Last
-// uses are not recorded: a service would write the last use of each token once per minute, but this
-// benchmark would write all of them within a second.
+// creates new tokens, because the place of the data in memory slows down one side in some runs.
+// Last uses are not recorded: a service would write the last use of each token once per minute, but
+// this benchmark would write all of them within a second.
 // Case Q8.
 func BenchmarkTokens(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, 1_000_000} {

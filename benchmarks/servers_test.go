@@ -27,10 +27,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// BenchmarkServer measures whole servers: processes of their own that serve HTTP over TCP. The metric
-// ns is the CPU time that the server process uses per request, and the baseline is a server without
-// authentication. A client with eight connections sends the requests, with 5,000 of 75,000 keys in
-// turn. The CPU time of a database server does not count.
+// BenchmarkServer measures whole servers: processes of their own that serve HTTP over TCP. The
+// metric ns is the CPU time that the server process uses per request, and the baseline is a server
+// without authentication. A client with eight connections sends the requests, with 5,000 of 75,000
+// keys in turn. The CPU time of a database server does not count.
 func BenchmarkServer(b *testing.B) {
 	for _, s := range setups {
 		run(b, s.name, func(b *testing.B) {
@@ -131,8 +131,8 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// openStore fills a store. It returns nil if the server uses no database. If users is true, openStore
-// changes p.FindUser to read a table of users.
+// openStore fills a store. It returns nil if the server uses no database. If users is true,
+// openStore changes p.FindUser to read a table of users.
 func openStore(p *chains.Population, users bool) (tokenauth.Store, error) {
 	text := os.Getenv(databaseVariable)
 	if text == "" {

@@ -100,8 +100,9 @@ func (t *table) counting(b *testing.B) (*tokenauth.SQLStore, *atomic.Int64) {
 }
 
 // BenchmarkFind compares the time of SQLStore.Find to the time of a prepared SELECT of the same
-// columns by one digest, with a context that can be canceled. Two other statements are compared with
-// the same SELECT: a SELECT by both digests, which Find needs, and this SELECT with a deadline.
+// columns by one digest, with a context that can be canceled. Two other statements are compared
+// with the same SELECT: a SELECT by both digests, which Find needs, and this SELECT with a
+// deadline.
 func BenchmarkFind(b *testing.B) {
 	for _, name := range databases.Names {
 		for _, rows := range []int{1_000, 100_000, 1_000_000} {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -32,20 +33,6 @@ var (
 	// slack is what a busy machine may add to a deadline.
 	slack = shortOrLong(10*time.Second, 3*time.Second)
 )
-
-// until polls until done is true.
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	ticker, end := time.NewTicker(time.Millisecond), time.After(time.Minute)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-end:
-			t.Fatal("not within a minute: ", what)
-		}
-	}
-}
 
 // A calmStore delays the next change of a client whose change failed. Otherwise the clients would
 // only produce failures while a server is down.
@@ -95,7 +82,7 @@ func (l *underLoad) recovers(t *testing.T, store *calmStore, since time.Time) ti
 	done := func() int64 { return l.changes.Load() - l.failed.Load() }
 	last := l.begin.Add(time.Duration(l.lastRefusal.Load()))
 	failures, requests, changes := int64(-1), l.requests.Load(), done()
-	until(t, "no 503 for two seconds", func() bool {
+	fixture.Await(t, "no 503 for two seconds", func() bool {
 		now := l.refused.Load() + store.failures.Load()
 		if now != failures {
 			if failures >= 0 {
@@ -154,7 +141,7 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 func cutOff(t *testing.T, primary *sql.DB, replica *servers.PostgresServer) {
 	t.Helper()
 	require.NoError(t, replica.Set("primary_conninfo", ""))
-	until(t, "the standby is cut off", func() bool {
+	fixture.Await(t, "the standby is cut off", func() bool {
 		var standbys int
 		err := primary.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_replication").Scan(&standbys)
 		return err == nil && standbys == 0
@@ -233,7 +220,7 @@ func TestRepeatedRevokeSurvivesPrimary(t *testing.T) {
 			require.NoError(t, onPrimary.Create(t.Context(), r))
 			require.NoError(t, primary.Set("synchronous_standby_names", "*"))
 			require.NoError(t, primary.Set("synchronous_commit", "remote_apply"))
-			until(t, "the standby has the token", func() bool {
+			fixture.Await(t, "the standby has the token", func() bool {
 				_, err := on.Find(t.Context(), r.Digest)
 				return err == nil
 			})

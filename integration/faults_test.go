@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
@@ -313,12 +314,12 @@ func (e engine) goAway(t *testing.T, cached bool) {
 	impatient, goAway := context.WithCancel(t.Context())
 	code := make(chan int, 1)
 	go func() { code <- ask(impatient) }()
-	until(t, "it waits for the database", func() bool { return db.Stats().InUse == 1 })
+	fixture.Await(t, "it waits for the database", func() bool { return db.Stats().InUse == 1 })
 	goAway()
 	require.Equal(t, http.StatusServiceUnavailable, <-code, "while the table is locked, so at once")
 	require.Zero(t, events.Load())
 	if !cached {
-		until(t, "the query is cancelled", func() bool { return db.Stats().InUse == 0 })
+		fixture.Await(t, "the query is cancelled", func() bool { return db.Stats().InUse == 0 })
 	}
 	exec(unlock)
 	require.Equal(t, http.StatusOK, ask(t.Context()))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
 
 // A Galera cluster takes writes on every node. These tests check what clients see after the loss of
@@ -189,7 +190,7 @@ func TestGaleraNodeKilledLosesNothing(t *testing.T) {
 	require.Greater(t, l.refused.Load(), refused, "requests of node 3's own clients")
 	require.Greater(t, l.failed.Load(), failed, "changes of node 3's own clients")
 	now := time.Now()
-	until(t, "the others take writes", func() bool { return p.last().After(now) })
+	fixture.Await(t, "the others take writes", func() bool { return p.last().After(now) })
 	stalled := p.longestGap(killed)
 	started := time.Now()
 	require.NoError(t, c.Nodes[2].Start())
@@ -315,7 +316,7 @@ func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (upda
 			require.NoError(t, err)
 			require.NoError(t, there.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
 			// Its name is free on that node; wait until it is on the other too.
-			until(t, "the name is free", func() bool {
+			fixture.Await(t, "the name is free", func() bool {
 				list, err := here.List(t.Context(), tokenauth.Query{UserID: "anna"})
 				require.NoError(t, err)
 				return len(list) == 0

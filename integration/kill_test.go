@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
 )
 
@@ -55,7 +56,7 @@ func TestKilledChangeIsWholeOrAbsent(t *testing.T) {
 					acked := kill.Kill(t, "TestChildChangesTokens", killedDriver+"="+e.driver, killedDSN+"="+e.dsn,
 						killedDialect+"="+string(e.dialect), killedTable+"="+opts.Table, killedKind+"="+kind, killedUser+"="+user)
 					steps += acked
-					until(t, "the server has done with the child's last statement", func() bool {
+					fixture.Await(t, "the server has done with the child's last statement", func() bool {
 						var left int
 						err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM ("+e.connections+") others").Scan(&left)
 						require.NoError(t, err)

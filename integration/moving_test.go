@@ -44,9 +44,9 @@ var movingTables = map[tokenauth.Dialect][]string{
 	},
 }
 
-// fixture returns a database with the tables of a fixture in tokenimport/testdata, and the lines of
-// its list of keys.
-func fixture(t *testing.T, path string) (*sql.DB, [][]string) {
+// openFixture returns a database with the tables of a fixture in tokenimport/testdata, and the
+// lines of its list of keys.
+func openFixture(t *testing.T, path string) (*sql.DB, [][]string) {
 	t.Helper()
 	statements, err := os.ReadFile("../tokenimport/testdata/" + path + ".sql")
 	require.NoError(t, err)
@@ -68,7 +68,7 @@ func fixture(t *testing.T, path string) (*sql.DB, [][]string) {
 // of keys.
 func copyFixture(t *testing.T, path string, to *sql.DB, d tokenauth.Dialect) (lines [][]string) {
 	t.Helper()
-	from, lines := fixture(t, path)
+	from, lines := openFixture(t, path)
 	for _, statement := range movingTables[d] {
 		execute(t, to, statement)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
 
 // In these tests a connection is missing: all are in use, the server has no more, or it refuses the
@@ -176,5 +177,5 @@ func testServerFull(t *testing.T, l login, opts *tokenauth.SQLOptions, key strin
 		require.NoError(t, conn.Close())
 	}
 	require.NoError(t, others.Close())
-	until(t, "there is room again", func() bool { return statusOf(store, key) == http.StatusOK })
+	fixture.Await(t, "there is room again", func() bool { return statusOf(store, key) == http.StatusOK })
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
@@ -300,7 +301,7 @@ func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
 		return all
 	}
 	var ids []int64
-	until(t, fmt.Sprint(n, " connections: ", query), func() bool {
+	fixture.Await(t, fmt.Sprint(n, " connections: ", query), func() bool {
 		ids = numbers(query)
 		return len(ids) == n
 	})
@@ -308,7 +309,7 @@ func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
 		_, err := db.ExecContext(t.Context(), fmt.Sprintf(e.kill, id))
 		require.NoError(t, err)
 	}
-	until(t, "they are gone", func() bool {
+	fixture.Await(t, "they are gone", func() bool {
 		return !slices.ContainsFunc(numbers(e.connections), func(id int64) bool { return slices.Contains(ids, id) })
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
 
 // In these tests a service uses a server that takes no writes, and that applies the changes of the
@@ -27,7 +28,7 @@ func onReplica(t *testing.T, primary, replica *servers.PostgresServer, timeout t
 	onPrimary = newStore(t, open(t, "pgx", primary.DSN("postgres")), tokenauth.PostgreSQL, opts)
 	on, err := tokenauth.NewSQLStore(open(t, "pgx", replica.DSN("postgres")), tokenauth.PostgreSQL, opts)
 	require.NoError(t, err)
-	until(t, "the replica has the table", func() bool { return on.CheckSchema(t.Context()) == nil })
+	fixture.Await(t, "the replica has the table", func() bool { return on.CheckSchema(t.Context()) == nil })
 	return onPrimary, on
 }
 
@@ -118,17 +119,17 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 		require.NoError(t, err)
 	}
 	key, token := issued(t, onPrimary, "laptop")
-	until(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
+	fixture.Await(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
 
 	do("SELECT pg_wal_replay_pause()")
-	until(t, "it lags", func() bool {
+	fixture.Await(t, "it lags", func() bool {
 		var state string
 		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT pg_get_wal_replay_pause_state()").Scan(&state))
 		return state == "paused"
 	})
 	fresh := requireStale(t, onPrimary, on, key, token)
 	do("SELECT pg_wal_replay_resume()")
-	until(t, "it has caught up", func() bool {
+	fixture.Await(t, "it has caught up", func() bool {
 		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
 	})
 
@@ -183,7 +184,7 @@ func TestPostgresReadOnlyKeepsLookups(t *testing.T) {
 	replica := closing(t, primary.Replica)
 	onPrimary, on := onReplica(t, primary, replica, 0)
 	key, token := issued(t, onPrimary, "laptop")
-	until(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
+	fixture.Await(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
 	isReadOnly := func(err error) bool { return sqlState(err) == "25006" }
 	requireRefusesWrites(t, on, key, token, isReadOnly)
 
@@ -262,7 +263,7 @@ func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	}
 	on := storeOn(appAt(replica, ""))
 	key, token := issued(t, onPrimary, "tablet")
-	until(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
+	fixture.Await(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
 	requireRefusesWrites(t, on, key, token, isMariaDBReadOnly)
 	rejecting := storeOn(appAt(replica, "?rejectReadOnly=true"))
 	requireNoAnswer(t, rejecting.Revoke(t.Context(), token.UserID, token.ID, time.Now()), "on connections that are given up")
@@ -278,7 +279,7 @@ func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	fresh := requireStale(t, onPrimary, on, key, token)
 	thread("START")
 	began := time.Now()
-	until(t, "it has caught up", func() bool {
+	fixture.Await(t, "it has caught up", func() bool {
 		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
 	})
 	t.Logf("MariaDB replica: caught up after %v", time.Since(began).Round(time.Millisecond))

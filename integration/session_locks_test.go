@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -126,7 +127,7 @@ func (c conflict) alone(t *testing.T, w *watchedDB, store *tokenauth.SQLStore, r
 	go func() { done <- c.call(context.Background(), store.With(w), a, b) }()
 	c.provoke(t, tx, w.DB, table)
 	if c.patient {
-		until(t, "the call gives up", func() bool { return len(w.errs) > 0 })
+		fixture.Await(t, "the call gives up", func() bool { return len(w.errs) > 0 })
 	}
 	require.NoError(t, tx.Commit())
 	require.NoError(t, <-done, "once it was repeated")
@@ -204,7 +205,7 @@ func (c conflict) provoke(t *testing.T, tx *sql.Tx, db *sql.DB, table string) {
 	if c.patient {
 		return
 	}
-	until(t, "the call waits for the rival", func() bool {
+	fixture.Await(t, "the call waits for the rival", func() bool {
 		if c.setup.dialect == tokenauth.MySQL {
 			return waitsOnMariaDB(t, db, table)
 		}

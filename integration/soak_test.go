@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
@@ -76,7 +77,7 @@ func requireOnce(t *testing.T, m *tokenauth.Manager, db *sql.DB, table string) (
 		return maps.Equal(rows, listed)
 	}
 	// What a client gave up at the end, the server may still do.
-	until(t, "the table holds what the lists show, and nothing else", agree)
+	fixture.Await(t, "the table holds what the lists show, and nothing else", agree)
 	for id, n := range rows {
 		require.Equal(t, 1, n, "rows of %s", id)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -260,7 +261,7 @@ func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 				}
 				done := make(chan error, 1)
 				go func() { done <- call(in) }()
-				until(t, "the call waits", func() bool { return waits(t, s) })
+				fixture.Await(t, "the call waits", func() bool { return waits(t, s) })
 				require.NoError(t, other.Commit())
 				err := <-done
 				if rename && !renames {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
@@ -63,31 +63,23 @@ func TestRevocationReachesOtherProcessWithinMaxStale(t *testing.T) {
 	require.NoError(t, err)
 	leak.Default.Secret(key.Reveal())
 
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChildAuthenticatesUntilRefused$")
-	child.Env = append(os.Environ(), childFile+"="+path)
-	child.Stderr = os.Stderr
-	stdin, err := child.StdinPipe()
+	child := fixture.StartChild(t, "TestChildAuthenticatesUntilRefused", childFile+"="+path)
+	_, err = fmt.Fprintln(child.In, key.Reveal())
 	require.NoError(t, err)
-	stdout, err := child.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, child.Start())
-	_, err = fmt.Fprintln(stdin, key.Reveal())
-	require.NoError(t, err)
-	out := bufio.NewScanner(stdout)
-	require.True(t, out.Scan())
-	require.Equal(t, "accepted", out.Text())
+	require.True(t, child.Out.Scan())
+	require.Equal(t, "accepted", child.Out.Text())
 
 	require.NoError(t, m.Revoke(ctx, "u", token.ID))
 	revoked := time.Now()
 	_, err = m.Authenticate(ctx, key.Reveal())
 	require.ErrorIs(t, err, tokenauth.ErrRevoked, "in the process that revoked")
 
-	require.True(t, out.Scan())
+	require.True(t, child.Out.Scan())
 	var at int64
-	_, err = fmt.Sscanf(out.Text(), "last accepted at %d", &at)
-	require.NoError(t, err, out.Text())
+	_, err = fmt.Sscanf(child.Out.Text(), "last accepted at %d", &at)
+	require.NoError(t, err, child.Out.Text())
 	require.LessOrEqual(t, time.Unix(0, at).Sub(revoked), childMaxStale)
-	for out.Scan() {
+	for child.Out.Scan() {
 	}
 	require.NoError(t, child.Wait())
 }

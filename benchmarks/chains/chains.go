@@ -48,8 +48,8 @@ func (c *Chain) Check() error {
 	return nil
 }
 
-// Requester returns a function that sends one good request. Each call of this function uses the next
-// good header value. The function is not safe for concurrent use.
+// Requester returns a function that sends one good request. Each call of this function uses the
+// next good header value. The function is not safe for concurrent use.
 func (c *Chain) Requester() func() {
 	r := httptest.NewRequest("GET", "/", nil)
 	value := make([]string, 1)

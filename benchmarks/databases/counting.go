@@ -70,8 +70,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	return rows, err
 }
 
-// count adds one to n, unless the driver returned driver.ErrSkip. In that case database/sql prepares
-// the statement, and executing the prepared statement counts.
+// count adds one to n, unless the driver returned driver.ErrSkip. In that case database/sql
+// prepares the statement, and executing the prepared statement counts.
 func (c *conn) count(err error) {
 	if err != driver.ErrSkip {
 		c.n.Add(1)

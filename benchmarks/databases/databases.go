@@ -37,8 +37,8 @@ var Names = []string{Modernc, Mattn, PostgreSQL, MariaDB}
 // ErrMissing means that the programs of a database server are not installed.
 var ErrMissing = servers.ErrMissing
 
-// Start creates an empty database. SQLite databases are files in dir. Start starts the server of the
-// database, if it has one, and Stop stops it.
+// Start creates an empty database. SQLite databases are files in dir. Start starts the server of
+// the database, if it has one, and Stop stops it.
 func Start(name, dir string) (*Database, error) {
 	switch name {
 	case Modernc:

@@ -90,8 +90,8 @@ func (b bound) String() string {
 	return map[bool]string{true: "≥ ", false: "≤ "}[b.atLeast] + number(b.value)
 }
 
-// judge gives each budget its verdict. It returns an error if a benchmark does not report the metric
-// of its budget.
+// judge gives each budget its verdict. It returns an error if a benchmark does not report the
+// metric of its budget.
 func judge(budgets []*budget, r *results) error {
 	for _, b := range budgets {
 		var measured bool
@@ -112,8 +112,8 @@ func judge(budgets []*budget, r *results) error {
 	return nil
 }
 
-// tally returns how many budgets are met and how many are measured, and false if one is missed or not
-// measured. A quick run leaves out budgets, and its ratios are too noisy to judge.
+// tally returns how many budgets are met and how many are measured, and false if one is missed or
+// not measured. A quick run leaves out budgets, and its ratios are too noisy to judge.
 func tally(budgets []*budget, quick bool) (good, all int, ok bool) {
 	ok = true
 	for _, b := range budgets {

@@ -7,8 +7,8 @@
 //	go run ./report -write       # also updates docs/performance.md and docs/performance.svg
 //
 // The last line says how many budgets are met. The exit status is 1 if a budget is missed and
-// budgets.txt does not explain it, or if a budget is not measured. In a quick run, missed ratios and
-// budgets that are not measured do not change the exit status.
+// budgets.txt does not explain it, or if a budget is not measured. In a quick run, missed ratios
+// and budgets that are not measured do not change the exit status.
 package main
 
 import (

@@ -50,8 +50,8 @@ type section struct {
 	columns            []column
 }
 
-// A column shows one metric. If sub is not empty, the last part of the name of the benchmark selects
-// the column, and the rest of the name the row.
+// A column shows one metric. If sub is not empty, the last part of the name of the benchmark
+// selects the column, and the rest of the name the row.
 type column struct{ heading, sub, unit string }
 
 var sections = []section{

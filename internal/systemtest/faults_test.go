@@ -26,21 +26,6 @@ import (
 // The tests in this file cover a locked database file, clients that cancel their requests, and an
 // exhausted connection pool. The tests in integration/ cover the same faults with database servers.
 
-// await calls done every millisecond until done returns true. After one minute, await fails the
-// test. The text what names the condition that done checks.
-func await(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	ticker, end := time.NewTicker(time.Millisecond), time.After(time.Minute)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-end:
-			t.Fatal("timeout after one minute, waiting for this condition: ", what)
-		}
-	}
-}
-
 // requireUnavailable requires that StatusCode returns 503 for err. It also requires that err wraps
 // none of the errors that a Store returns about a token, such as ErrNotFound.
 func requireUnavailable(t *testing.T, err error, what string) {
@@ -182,7 +167,7 @@ func TestCanceledRequestCancelsQuery(t *testing.T) {
 			require.Equal(t, http.StatusServiceUnavailable, <-codes, "the canceled request must get status 503 while the file is still locked")
 			require.Empty(t, events.Take())
 			if !cached { // the cache does not cancel its query if a client cancels
-				await(t, "the store has canceled the query", func() bool { return f.db.Stats().InUse == 0 })
+				fixture.Await(t, "the store has canceled the query", func() bool { return f.db.Stats().InUse == 0 })
 			}
 			f.release(t)
 

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -209,29 +208,21 @@ func TestRevocationReachesOtherProcess(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	store := sqlite.NewStore(t, sqlite.Open(t, path), nil)
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestChildSharesFile$")
-	child.Env = append(os.Environ(), sharedFile+"="+path)
-	child.Stderr = os.Stderr
-	stdin, err := child.StdinPipe()
-	require.NoError(t, err)
-	stdout, err := child.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, child.Start())
-	out := bufio.NewScanner(stdout)
+	child := fixture.StartChild(t, "TestChildSharesFile", sharedFile+"="+path)
 	for n := range 10 { // if n is even, this process executes the first step
 		for step, do := range shareSteps {
 			if (n+step)%2 == 0 {
 				do(t, store, sharedRecord(n))
 				continue
 			}
-			_, err := fmt.Fprintln(stdin, n, step)
+			_, err := fmt.Fprintln(child.In, n, step)
 			require.NoError(t, err)
-			require.True(t, out.Scan())
-			require.Equal(t, "done", out.Text(), "step %d", step)
+			require.True(t, child.Out.Scan())
+			require.Equal(t, "done", child.Out.Text(), "step %d", step)
 		}
 	}
-	require.NoError(t, stdin.Close())
-	for out.Scan() {
+	require.NoError(t, child.In.Close())
+	for child.Out.Scan() {
 	}
 	require.NoError(t, child.Wait())
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// If another process that uses the processor for a while changed the ratio, a benchmark would report
-// a regression that does not exist.
+// If another process that uses the processor for a while changed the ratio, a benchmark would
+// report a regression that does not exist.
 func TestMedianRatioIgnoresBusyPeriods(t *testing.T) {
 	t.Parallel()
 	var now time.Duration
