@@ -248,8 +248,10 @@ func TestGaleraWithoutQuorumReturns503(t *testing.T) {
 	})
 	outage := p.longestGap(lost)
 	started := time.Now()
-	require.NoError(t, c.Nodes[1].Start())
-	require.NoError(t, c.Nodes[2].Start())
+	for _, node := range c.Nodes[1:] {
+		require.NoError(t, node.Forget())
+		require.NoError(t, node.Start())
+	}
 	back := max(await(t, started, "node 2 answers again", l.answers200(1)),
 		await(t, started, "node 3 answers again", l.answers200(2)))
 	elapse(t, 2*time.Second)

@@ -118,6 +118,11 @@ func (m *MariaDBServer) recoverPosition() ([]string, error) {
 	return []string{"--wsrep-start-position=" + string(found[1])}, nil
 }
 
+// Forget makes a stopped node take all data from another node at its next start. It is needed after
+// Bootstrap: a killed node may hold a last write that the bootstrapped node never got. If the killed
+// node took only the changes since then, it would keep that write.
+func (m *MariaDBServer) Forget() error { return os.Remove(filepath.Join(m.data(), "grastate.dat")) }
+
 // Bootstrap makes a node that has lost the majority go on alone. The others can then
 // be started again.
 func (c *GaleraCluster) Bootstrap(node *MariaDBServer) error {
