@@ -135,34 +135,41 @@ func (a *Authenticator[U]) Manager() *Manager { return a.manager }
 // A Need says what a request requires of its token. The zero Need requires no scope.
 type Need struct {
 	Scopes []string // scopes that the token must have, all of them
+
+	// If CurrentKey is true, the request must present the current key of the token. During the
+	// grace of a rotation, the previous key is then refused with ErrPreviousKey.
+	CurrentKey bool
 }
 
-// checkNeed returns a ScopeError if t lacks a scope of n. It returns errNeed if a scope of n is
-// malformed or unknown.
-func (m *Manager) checkNeed(n Need, t *Token) error {
+// checkNeed returns a ScopeError if t lacks a scope of n. If n requires the current key and retired
+// is true, checkNeed returns ErrPreviousKey. It returns errNeed if a scope of n is malformed or
+// unknown.
+func (m *Manager) checkNeed(n Need, t *Token, retired bool) error {
 	scopes, err := syntax.Scopes(n.Scopes, m.scopes)
-	if err != nil {
+	switch {
+	case err != nil:
 		return errNeed
-	}
-	if !t.HasScopes(scopes...) {
+	case !t.HasScopes(scopes...):
 		return &ScopeError{scopes}
+	case n.CurrentKey && retired:
+		return ErrPreviousKey
 	}
 	return nil
 }
 
 // Authenticate authenticates a request by its headers h, and returns the user and the token of the
-// presented key. It returns an error if the token lacks a scope of need. Use Authenticate in code
+// presented key. It returns an error if the request does not meet need. Use Authenticate in code
 // that cannot use net/http middleware. The header names in h must be in the canonical form that
 // [http.Header.Set] writes.
 //
-// The error is [ErrNoKey], [ErrInvalidRequest] or a [*ScopeError], or it wraps [ErrInvalidKey]. Any
+// The error is [ErrNoKey], [ErrInvalidRequest], [ErrPreviousKey] or a [*ScopeError], or it wraps [ErrInvalidKey]. Any
 // other error means that the store or the user lookup failed, or that need has a malformed or
 // unknown scope. [StatusCode] returns the HTTP status for each of these errors.
 func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, need Need) (user U, t Token, err error) {
 	var p presentation
 	id, err := a.authenticate(ctx, h, &p)
 	if err == nil {
-		err = a.manager.checkNeed(need, &p.record.Token)
+		err = a.manager.checkNeed(need, &p.record.Token, p.retired)
 	}
 	a.manager.settle(ctx, &p, err)
 	if err != nil {
@@ -195,7 +202,7 @@ func (a *Authenticator[U]) Confirm(ctx context.Context, need Need) (user U, t To
 		err = a.findUser(ctx, id)
 	}
 	if err == nil {
-		err = a.manager.checkNeed(need, &p.record.Token)
+		err = a.manager.checkNeed(need, &p.record.Token, p.retired)
 	}
 	if err != nil {
 		a.manager.reject(ctx, p.record, err)

@@ -2,6 +2,7 @@ package tokenauth_test
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -331,4 +332,39 @@ func TestRotateFromReplacesKeyOnce(t *testing.T) {
 		_, _, err := m.RotateFrom(ctx, "42", token.ID, 2, 0)
 		require.NoError(t, err)
 	})
+}
+
+// A handler that requires the current key must refuse the previous key of a rotation, even within
+// its grace. Otherwise a leaked key could create tokens during the whole grace.
+func TestCurrentKeyIsRequiredOnRequest(t *testing.T) {
+	t.Parallel()
+	events := &fixture.Recorder{}
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{OnEvent: events.Record})
+	auth := fixture.NewAuthenticator(m, nil)
+	need := tokenauth.Need{CurrentKey: true}
+	old, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+	serve := func(key string) (confirmed error, status int) {
+		confirm := auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _, confirmed = auth.Confirm(r.Context(), need)
+		}))
+		fixture.Get(confirm, "Bearer "+key)
+		require := auth.RequireFunc(func(*http.Request) (tokenauth.Need, error) { return need, nil })
+		return confirmed, fixture.Get(require(fixture.Whoami), "Bearer "+key).Code
+	}
+	err, status := serve(old)
+	require.NoError(t, err)
+	require.Equal(t, 200, status)
+
+	key, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
+	require.NoError(t, err)
+	events.Take()
+	err, status = serve(old)
+	require.ErrorIs(t, err, tokenauth.ErrPreviousKey)
+	require.Equal(t, 403, tokenauth.StatusCode(err))
+	require.Equal(t, 403, status)
+	rejected := events.Take()
+	require.Equal(t, tokenauth.ReasonPreviousKey, rejected[len(rejected)-1].Reason)
+	err, status = serve(key.Reveal())
+	require.NoError(t, err)
+	require.Equal(t, 200, status)
 }

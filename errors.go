@@ -35,6 +35,9 @@ var (
 	// ErrInsufficientScope means that the token lacks a required scope. The Manager and the
 	// Authenticator return it as a [*ScopeError].
 	ErrInsufficientScope = errors.New("tokenauth: insufficient scope")
+	// ErrPreviousKey means that the request presents a token's previous key, which is still accepted
+	// after a rotation, but [Need].CurrentKey requires the current key.
+	ErrPreviousKey = errors.New("tokenauth: the token's current key is required")
 
 	errMalformedKey = fmt.Errorf("%w: malformed", ErrInvalidKey)
 	errUnknownKey   = fmt.Errorf("%w: unknown", ErrInvalidKey)
@@ -145,6 +148,7 @@ var verdicts = []verdict{
 	{ErrNoUser, 401, ReasonNoUser, "invalid_token", invalidToken},
 	{ErrInvalidKey, 401, ReasonMalformed, "invalid_token", invalidToken},
 	{ErrInsufficientScope, 403, ReasonScopeMissing, "insufficient_scope", "The token lacks a scope."},
+	{ErrPreviousKey, 403, ReasonPreviousKey, "", "This requires the token's current key, not its previous key."},
 	{ErrNotFound, 404, ReasonNotFound, "", "Not found."},
 	{ErrTooManyTokens, 409, "", "", "There are as many tokens as allowed. Revoke one first."},
 	{ErrNameTaken, 409, "", "", "The name is already taken by another token."},
@@ -172,7 +176,7 @@ func verdictOf(err error) verdict {
 //   - 200 for nil
 //   - 400 for [ErrInvalidRequest] and [ErrInvalidSpec]
 //   - 401 for [ErrNoKey] and [ErrInvalidKey]
-//   - 403 for [ErrInsufficientScope]
+//   - 403 for [ErrInsufficientScope] and [ErrPreviousKey]
 //   - 404 for [ErrNotFound]
 //   - 409 for [ErrNameTaken], [ErrKeyTaken], [ErrSlotTaken], [ErrTooManyTokens] and [ErrConflict]
 //   - 500 if a [Need] has a scope that is malformed or unknown

@@ -37,7 +37,8 @@ const (
 	ReasonReplaced         Reason = "replaced" // a rotation replaced the key, and the grace has passed
 	ReasonNoUser           Reason = "no_user"
 	ReasonScopeMissing     Reason = "scope_missing"
-	ReasonNotFound         Reason = "not_found" // the function given to RequireFunc returned ErrNotFound
+	ReasonPreviousKey      Reason = "previous_key" // [Need].CurrentKey refused a key that is accepted otherwise
+	ReasonNotFound         Reason = "not_found"    // the function given to RequireFunc returned ErrNotFound
 	ReasonStoreFailed      Reason = "store_failed"
 	ReasonUserLookupFailed Reason = "user_lookup_failed"
 	// ReasonNeedFailed means that the function given to RequireFunc failed, or that its Need has a

@@ -35,7 +35,7 @@ func (a *Authenticator[U]) RequireScopes(scopes ...string) func(http.Handler) ht
 	if err != nil || len(need) == 0 {
 		panic("tokenauth: RequireScopes: no scope, or a malformed or unknown one")
 	}
-	allow := func(_ *http.Request, t *Token) error {
+	allow := func(_ *http.Request, t *Token, _ bool) error {
 		if !t.HasScopes(need...) {
 			return &ScopeError{slices.Clone(need)}
 		}
@@ -44,8 +44,8 @@ func (a *Authenticator[U]) RequireScopes(scopes ...string) func(http.Handler) ht
 	return func(next http.Handler) http.Handler { return a.wrap(next, allow, false) }
 }
 
-// RequireFunc is like [Authenticator.Require], but the function need returns the scopes that each
-// request requires. RequireFunc calls need after the key and the user were accepted, with the
+// RequireFunc is like [Authenticator.Require], but the function need returns what each request
+// requires. RequireFunc calls need after the key and the user were accepted, with the
 // request that next receives. If need returns [ErrNotFound], the response is 404. If need returns
 // [ErrInsufficientScope], the response is 403. After any other error of need, the response is 503.
 // If the Need has a malformed or unknown scope, the response is 500.
@@ -53,12 +53,12 @@ func (a *Authenticator[U]) RequireFunc(need func(*http.Request) (Need, error)) f
 	if need == nil {
 		panic("tokenauth: RequireFunc: nil function")
 	}
-	allow := func(r *http.Request, t *Token) error {
+	allow := func(r *http.Request, t *Token, retired bool) error {
 		n, err := need(r)
 		var scope *ScopeError
 		switch {
 		case err == nil:
-			return a.manager.checkNeed(n, t)
+			return a.manager.checkNeed(n, t, retired)
 		case errors.Is(err, ErrNotFound): // %v, because err may wrap another sentinel too
 			return fmt.Errorf("%w: %v", ErrNotFound, err)
 		case errors.As(err, &scope):
@@ -78,9 +78,10 @@ func (a *Authenticator[U]) Optional(next http.Handler) http.Handler {
 }
 
 // wrap returns the handler that authenticates requests and calls next. If allow is not nil, a
-// request for which allow returns an error is refused. If optional is true, next also serves
+// request for which allow returns an error is refused. allow receives the token, and whether the
+// presented key is the token's previous key. If optional is true, next also serves
 // requests without a key.
-func (a *Authenticator[U]) wrap(next http.Handler, allow func(*http.Request, *Token) error, optional bool) http.Handler {
+func (a *Authenticator[U]) wrap(next http.Handler, allow func(r *http.Request, t *Token, retired bool) error, optional bool) http.Handler {
 	if isNil(next) {
 		panic("tokenauth: nil http.Handler")
 	}
@@ -97,7 +98,7 @@ func (a *Authenticator[U]) wrap(next http.Handler, allow func(*http.Request, *To
 		pattern, form, returned := r.Pattern, r.MultipartForm, false
 		defer func() { handBack(r, inner, pattern, form, returned) }()
 		if err == nil && allow != nil {
-			err = allow(inner, &p.record.Token)
+			err = allow(inner, &p.record.Token, p.retired)
 		}
 		if a.accept(w, r, inner, &p, err) {
 			next.ServeHTTP(w, inner)
