@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/bearer"
+	"github.com/go-tokenauth/tokenauth/internal/lastuse"
 )
 
 // Authenticate returns the token of a presented key. If the key is not accepted, the error wraps
@@ -153,6 +154,20 @@ func (m *Manager) isIdle(t *Token, now time.Time) bool {
 	return limit > 0 && now.Sub(t.CreatedAt) >= limit && now.Sub(t.LastUsedAt) >= limit && now.Sub(m.lastUse.Latest(t.ID)) >= limit
 }
 
+// unusedSince returns the time since which a token must be unused so that the Manager may revoke or
+// delete the token. The zero time means that the Manager must not do so. Last-used times may arrive
+// late, so a token that is idle for isIdle may still be in use.
+func (m *Manager) unusedSince(ctx context.Context, now time.Time) time.Time {
+	if m.options.IdleTimeout == 0 || m.Flush(ctx) != nil {
+		return time.Time{}
+	}
+	return now.Add(-m.options.IdleTimeout - m.lag())
+}
+
+// lag is the time by which a last-used time in the store may be behind the actual last use. It
+// leaves room for a write that failed once, and for a cache.
+func (m *Manager) lag() time.Duration { return 2 * m.options.TouchEvery }
+
 // RevokeKey revokes the token of a presented key and returns the token. The key may be the token's
 // current key, or its previous key until the grace has passed. The token may be expired. If the
 // token is already revoked, RevokeKey changes nothing and returns no error.
@@ -180,14 +195,14 @@ func (m *Manager) RevokeKey(ctx context.Context, presented string) (Token, error
 		return r.Token, nil
 	}
 	err = m.store.Revoke(ctx, r.Token.UserID, r.Token.ID, now)
+	r.Token.RevokedAt = micros(now)
+	m.changed(ctx, Event{Kind: EventRevoked, Token: r.Token.clone(), Count: 1}, err)
 	switch {
 	case errors.Is(err, ErrNotFound): // deleted meanwhile
 		return Token{}, errUnknownKey
 	case err != nil:
 		return Token{}, err
 	}
-	r.Token.RevokedAt = micros(now)
-	m.emit(ctx, Event{Kind: EventRevoked, Token: r.Token.clone(), Count: 1})
 	return r.Token, nil
 }
 
@@ -198,7 +213,7 @@ func (m *Manager) settle(ctx context.Context, p *presentation, err error) {
 		m.reject(ctx, p.record, err)
 		return
 	}
-	if m.lastUse != nil {
+	if m.lastUse != nil && !m.inTransaction {
 		m.lastUse.Note(p.record.Token.ID, p.record.Token.LastUsedAt, p.at)
 	}
 	if p.retired {
@@ -220,4 +235,45 @@ func (m *Manager) reject(ctx context.Context, r *Record, err error) {
 		e.Token = r.Token.clone()
 	}
 	m.emit(ctx, e)
+}
+
+// track starts to record last-used times, unless the options turn that off.
+func (m *Manager) track() {
+	if m.options.TouchEvery > 0 {
+		m.lastUse = lastuse.New(m.options.TouchEvery/2, m.touch, m.flushFailed)
+	}
+}
+
+// Flush writes the last-used times that are still in memory. If another write is running, Flush
+// waits for its end, but no longer than ctx allows. A service needs Flush only to read its latest
+// last-used times from the store immediately.
+func (m *Manager) Flush(ctx context.Context) error {
+	if m.lastUse == nil || m.inTransaction {
+		return nil
+	}
+	return m.lastUse.Flush(ctx)
+}
+
+// Close writes the last-used times that are still in memory, and stops the background writes. ctx
+// limits the duration of the write. Call Close when the service shuts down. After Close, the
+// Manager still authenticates keys, but records no last-used times. A second call of Close returns
+// nil. If the first call failed, Flush retries the write. A Manager from WithStore has last-used
+// times of its own, and is closed on its own.
+func (m *Manager) Close(ctx context.Context) error {
+	if m.lastUse == nil || m.inTransaction {
+		return nil
+	}
+	return m.lastUse.Close(ctx)
+}
+
+func (m *Manager) touch(ctx context.Context, latest map[string]time.Time) error {
+	all := make([]Use, 0, len(latest))
+	for id, at := range latest {
+		all = append(all, Use{ID: id, At: at})
+	}
+	return m.store.Touch(ctx, all...)
+}
+
+func (m *Manager) flushFailed(err error) {
+	m.emit(context.Background(), Event{Kind: EventFlushFailed, Err: err})
 }

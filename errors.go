@@ -139,6 +139,7 @@ const (
 var verdicts = []verdict{
 	{ErrInvalidRequest, 400, ReasonMalformed, "invalid_request", "Malformed or repeated credentials."},
 	{ErrInvalidSpec, 400, "", "", "The request is invalid."},
+	{ErrUserUnknown, 400, "", "", "The request is invalid."},
 	{ErrNoKey, 401, "", "", "Authentication credentials were not provided."},
 	{ErrRevoked, 401, ReasonRevoked, "invalid_token", invalidToken},
 	{errIdle, 401, ReasonIdle, "invalid_token", invalidToken},
@@ -174,7 +175,7 @@ func verdictOf(err error) verdict {
 // StatusCode returns the HTTP status for err:
 //
 //   - 200 for nil
-//   - 400 for [ErrInvalidRequest] and [ErrInvalidSpec]
+//   - 400 for [ErrInvalidRequest], [ErrInvalidSpec] and [ErrUserUnknown]
 //   - 401 for [ErrNoKey] and [ErrInvalidKey]
 //   - 403 for [ErrInsufficientScope] and [ErrPreviousKey]
 //   - 404 for [ErrNotFound]

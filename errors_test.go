@@ -162,7 +162,7 @@ func TestSpecErrorNamesField(t *testing.T) {
 		{"expires_at", "must not be more than 1h0m0s ahead", update(tokenauth.Patch{ExpiresAt: new(fixture.Start.Add(2 * time.Hour))})},
 		{"expires_at", "must be set", spec(func(s *tokenauth.Spec) { s.NoExpiry = true })},
 		{"expires_at", "must not be set together with NoExpiry", spec(func(s *tokenauth.Spec) { s.NoExpiry = true; s.ExpiresAt = fixture.Start.Add(time.Minute) })},
-		{"grace_seconds", "must not be negative or reach beyond the year 9999", func() error { _, _, err := m.Rotate(ctx, "u", token.ID, -1); return err }()},
+		{"grace_seconds", "must be from 0 to 2592000", func() error { _, _, err := m.Rotate(ctx, "u", token.ID, -1); return err }()},
 		{"user_id", "must not be empty unless all users are selected", list(tokenauth.Query{})},
 		{"user_id", "must be empty if all users are selected", list(tokenauth.Query{UserID: "u", AllUsers: true})},
 		{"user_id", "must not contain a control character", list(tokenauth.Query{UserID: "\x00"})},

@@ -15,8 +15,8 @@ type EventKind string
 const (
 	EventIssued         EventKind = "issued"           // sets Token
 	EventImported       EventKind = "imported"         // sets Count, which includes tokens that already existed
-	EventUpdated        EventKind = "updated"          // sets Token to the token after the update
-	EventRotated        EventKind = "rotated"          // sets Token to the token after the rotation
+	EventUpdated        EventKind = "updated"          // sets Token to the token after the update, or only ID and UserID if it cannot be read
+	EventRotated        EventKind = "rotated"          // sets Token to the token that Rotate returns
 	EventRevoked        EventKind = "revoked"          // sets Count and Token.UserID, and Token.ID unless RevokeAll revoked the tokens
 	EventPruned         EventKind = "pruned"           // sets Count
 	EventRejected       EventKind = "rejected"         // sets Reason and Err, and Token if a token has the key
@@ -46,7 +46,9 @@ const (
 	ReasonNeedFailed Reason = "need_failed"
 )
 
-// An Event reports a change of a token or a rejected request. An Event contains no key. The
+// An Event reports a change of a token or a rejected request. An Event contains no key. Each change
+// that was made or may have been made causes at least one event. A repeated call may cause another
+// event for the same change. The
 // authentication of a request by one Authenticator causes at most one event. If a nested handler of
 // the same Authenticator rejects the request, this causes one more event. A request without
 // credentials causes no event. If the client disconnects before the store responds, the request
@@ -56,13 +58,25 @@ type Event struct {
 	Reason Reason
 	Token  Token // known fields of the token; may be the zero Token
 	Count  int   // number of tokens that the event is about
-	Err    error // error for the log; must not be sent to the client
+	// Err is an error for the log. It must not be sent to the client. In the event of a change, Err
+	// means that the store did not respond and that the change may or may not have been made.
+	Err error
 }
 
 // isFailure reports whether e means that the store or a function of the service failed.
 func (e *Event) isFailure() bool {
-	return e.Kind == EventFlushFailed ||
+	return e.Kind != EventRejected && e.Err != nil ||
 		e.Reason == ReasonStoreFailed || e.Reason == ReasonUserLookupFailed || e.Reason == ReasonNeedFailed
+}
+
+// changed emits e for a change for which the store has returned err. If err is one of the errors
+// that Store documents, nothing was changed and changed emits nothing. After any other error, the
+// outcome is unknown, and changed emits e with that error.
+func (m *Manager) changed(ctx context.Context, e Event, err error) {
+	if !isStoreError(err) {
+		e.Err = err
+		m.emit(ctx, e)
+	}
 }
 
 // emit calls OnEvent, if it is set.

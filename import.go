@@ -66,10 +66,11 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 		}
 		records[i], tokens[i] = r, r.Token
 	}
-	if err := m.store.Create(ctx, records...); err != nil {
-		return nil, err
+	err := m.store.Create(ctx, records...)
+	m.changed(ctx, Event{Kind: EventImported, Count: len(tokens)}, err)
+	if err != nil {
+		return nil, unknownUser(err)
 	}
-	m.emit(ctx, Event{Kind: EventImported, Count: len(tokens)})
 	return tokens, nil
 }
 

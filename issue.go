@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	randv2 "math/rand/v2"
+	"regexp"
 	"slices"
 	"time"
 
@@ -28,7 +29,12 @@ type Spec struct {
 	// If NoExpiry is true, DefaultTTL does not apply and the token never expires. Issue refuses
 	// NoExpiry if the Manager has a MaxTTL.
 	NoExpiry bool
+	// ID is the ID of the token: 26 characters A-Z and 2-7, such as crypto/rand.Text returns. A
+	// form that contains an ID can issue only one token. If ID is empty, Issue chooses an ID.
+	ID string
 }
+
+var tokenID = regexp.MustCompile("^[A-Z2-7]{26}$")
 
 const issueAttempts = 16
 
@@ -36,11 +42,15 @@ const issueAttempts = 16
 // later.
 //
 // Issue returns [ErrInvalidSpec], [ErrNameTaken], [ErrTooManyTokens] or [ErrConflict]. ErrConflict
-// means that concurrent calls for the same user made all attempts of Issue fail. After any other
-// error, the token may have been created: call List to look for its name.
+// means that a token with the given ID exists, or that concurrent calls for the same user made all
+// attempts of Issue fail. If the table of tokens has a foreign key and the user does not exist, the
+// error wraps both [ErrInvalidSpec] and [ErrUserUnknown]. After any other error, the token may have
+// been created: call List to look for its name.
 //
 // Issue revokes an expired token of the user that has the same name. If the user has MaxPerUser
-// tokens, Issue revokes an expired token of the user to make room.
+// tokens, Issue revokes an expired token of the user to make room. A token that was unused for
+// IdleTimeout plus 2 × TouchEvery counts as expired, unless the last-used times of this process
+// cannot be written.
 func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	now := m.options.Now()
 	r, err := m.newRecord(&spec, now)
@@ -54,16 +64,18 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 			}
 		}
 		key := generateKey(m.prefix)
-		r.Token.ID = rand.Text()
+		r.Token.ID = cmp.Or(spec.ID, rand.Text())
 		r.Token.Hint = key.hint()
 		r.Digest = DigestOf(key.Reveal())
 		err = m.store.Create(ctx, r)
+		m.changed(ctx, Event{Kind: EventIssued, Token: r.Token.clone()}, err)
 		switch {
 		case err == nil:
-			m.emit(ctx, Event{Kind: EventIssued, Token: r.Token.clone()})
 			return key, r.Token, nil
+		case errors.Is(err, ErrKeyTaken) && spec.ID != "":
+			return Key{}, Token{}, fmt.Errorf("%w: the ID is in use", ErrConflict)
 		case !isAny(err, ErrSlotTaken, ErrNameTaken, ErrKeyTaken):
-			return Key{}, Token{}, err
+			return Key{}, Token{}, unknownUser(err)
 		}
 	}
 	if errors.Is(err, ErrNameTaken) {
@@ -72,10 +84,21 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	return Key{}, Token{}, fmt.Errorf("%w: gave up after %d attempts", ErrConflict, issueAttempts)
 }
 
+// unknownUser returns the error of the Manager for an error of Store.Create.
+func unknownUser(err error) error {
+	if !errors.Is(err, ErrUserUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", &SpecError{"user_id", "does not exist, or violates another foreign key of the table"}, err)
+}
+
 func (m *Manager) newRecord(spec *Spec, now time.Time) (Record, error) {
 	t, err := m.newToken(spec.UserID, spec.Name, spec.Scopes)
 	if err != nil {
 		return Record{}, err
+	}
+	if spec.ID != "" && !tokenID.MatchString(spec.ID) {
+		return Record{}, &SpecError{"id", "must have 26 characters A-Z and 2-7"}
 	}
 	if spec.NoExpiry && !spec.ExpiresAt.IsZero() {
 		return Record{}, &SpecError{"expires_at", "must not be set together with NoExpiry"}
@@ -92,7 +115,7 @@ func (m *Manager) newRecord(spec *Spec, now time.Time) (Record, error) {
 // newToken checks a user ID, a name and scopes, and returns a Token with them. The name is trimmed,
 // and the scopes are sorted.
 func (m *Manager) newToken(userID, name string, scopes []string) (Token, error) {
-	if err := checkUserID(userID); err != nil {
+	if err := m.CheckUserID(userID); err != nil {
 		return Token{}, err
 	}
 	name, err := syntax.Name(name)
@@ -132,16 +155,21 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 	if err != nil {
 		return err
 	}
+	idleAt := now.Add(-m.lag())
+	var unusedSince time.Time // stays zero if no token is idle, to save the call of Flush
+	if slices.ContainsFunc(live, func(r Record) bool { return m.isIdle(&r.Token, idleAt) }) {
+		unusedSince = m.unusedSince(ctx, now)
+	}
 	used := map[int]bool{}
 	var expired []*Record // expired tokens that hold a slot
 	for i := range live {
 		other := &live[i]
-		isExpired := other.Token.ExpiredAt(now)
+		isExpired := other.Token.ExpiredAt(now) || !unusedSince.IsZero() && m.isIdle(&other.Token, idleAt)
 		switch {
 		case other.Token.Name == r.Token.Name && !isExpired:
 			return ErrNameTaken
 		case other.Token.Name == r.Token.Name:
-			if err := m.revokeExpired(ctx, &other.Token, now); err != nil {
+			if err := m.revokeExpired(ctx, &other.Token, now, unusedSince); err != nil {
 				return err
 			}
 		case other.Slot != 0:
@@ -151,12 +179,12 @@ func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error 
 			}
 		}
 	}
-	return m.takeSlot(ctx, r, used, expired, now)
+	return m.takeSlot(ctx, r, used, expired, now, unusedSince)
 }
 
 // takeSlot gives r a free slot. If all slots are used, takeSlot first revokes expired tokens to
 // free their slots.
-func (m *Manager) takeSlot(ctx context.Context, r *Record, used map[int]bool, expired []*Record, now time.Time) error {
+func (m *Manager) takeSlot(ctx context.Context, r *Record, used map[int]bool, expired []*Record, now, unusedSince time.Time) error {
 	limit := m.options.MaxPerUser
 	if limit < 0 {
 		return nil
@@ -165,7 +193,7 @@ func (m *Manager) takeSlot(ctx context.Context, r *Record, used map[int]bool, ex
 		if len(expired) == 0 {
 			return ErrTooManyTokens
 		}
-		if err := m.revokeExpired(ctx, &expired[0].Token, now); err != nil {
+		if err := m.revokeExpired(ctx, &expired[0].Token, now, unusedSince); err != nil {
 			return err
 		}
 		delete(used, expired[0].Slot)
@@ -178,13 +206,11 @@ func (m *Manager) takeSlot(ctx context.Context, r *Record, used map[int]bool, ex
 // revokeExpired revokes a token if the token is expired. If the token is gone or no longer expired,
 // revokeExpired returns nil. Create then fails if the token's name or slot is still taken, and
 // Issue retries.
-func (m *Manager) revokeExpired(ctx context.Context, t *Token, now time.Time) error {
-	err := m.store.RevokeExpired(ctx, t.UserID, t.ID, now)
+func (m *Manager) revokeExpired(ctx context.Context, t *Token, now, unusedSince time.Time) error {
+	err := m.store.RevokeExpired(ctx, t.UserID, t.ID, now, unusedSince)
+	m.changed(ctx, Event{Kind: EventRevoked, Token: t.clone(), Count: 1}, err)
 	if isAny(err, ErrNotFound, ErrConflict) {
 		return nil
-	}
-	if err == nil {
-		m.emit(ctx, Event{Kind: EventRevoked, Token: t.clone(), Count: 1})
 	}
 	return err
 }

@@ -17,8 +17,7 @@ import (
 //
 // The comment of each method names the errors that the method returns. Any other error comes from
 // the [Store] and means that the store failed. If a token belongs to another user, methods return
-// [ErrNotFound]. If a user ID is empty, longer than 255 bytes, not UTF-8 or contains a control
-// character, methods return [ErrInvalidSpec].
+// [ErrNotFound]. If [Manager.CheckUserID] refuses a user ID, methods return [ErrInvalidSpec].
 type Manager struct {
 	store   Store
 	options Options
@@ -26,6 +25,11 @@ type Manager struct {
 	forms   []keyform.Form   // form of keys with prefix, then one form for each former prefix
 	scopes  []string         // allowed scopes, sorted, without duplicates; empty if every well-formed scope is allowed
 	lastUse *lastuse.Tracker // nil if last-used times are not recorded
+
+	// If inTransaction is true, the store is a transaction of the caller. The Manager then records
+	// no last-used times, because the transaction ends before they would be written. lastUse belongs
+	// to the Manager outside of the transaction and is only read.
+	inTransaction bool
 }
 
 // New returns a Manager of the tokens in store. The keys that the Manager issues begin with prefix.
@@ -50,21 +54,34 @@ func New(store Store, prefix string, opts *Options) (*Manager, error) {
 		m.forms = append(m.forms, keyform.New(p))
 	}
 	m.scopes = slices.Compact(slices.Sorted(slices.Values(m.options.Scopes)))
-	if m.options.TouchEvery > 0 {
-		m.lastUse = lastuse.New(m.options.TouchEvery/2, m.touch, m.flushFailed)
-	}
+	m.track()
 	return m, nil
 }
 
 // WithStore returns a Manager with the same options on another store. With a store from
-// [SQLStore.With], a service can issue a token and write its own rows in one transaction. OnEvent
-// is then called before the transaction commits. WithStore panics if store is nil.
-func (m *Manager) WithStore(store Store) *Manager {
+// [SQLStore.With], a service can issue a token and write its own rows in one transaction. WithStore
+// panics if store is nil.
+//
+// If onEvent is not nil, it receives the events of the returned Manager in place of
+// [Options].OnEvent. Collect the events of a transaction that way, and pass them on after the
+// commit. Otherwise OnEvent reports changes that a rollback undoes.
+//
+// If store has a method InTransaction() bool that returns true, as a [SQLStore] on a transaction
+// has, the returned Manager records no last-used times and need not be closed. Otherwise it records
+// last-used times in store, and its owner calls Close.
+func (m *Manager) WithStore(store Store, onEvent func(context.Context, Event)) *Manager {
 	if isNil(store) {
 		panic("tokenauth: WithStore: nil Store")
 	}
 	c := *m
 	c.store = store
+	if onEvent != nil {
+		c.options.OnEvent = onEvent
+	}
+	tx, ok := store.(interface{ InTransaction() bool })
+	if c.inTransaction = ok && tx.InTransaction(); !c.inTransaction {
+		c.track()
+	}
 	return &c
 }
 
@@ -76,6 +93,25 @@ func (m *Manager) Scopes() []string { return slices.Clone(m.scopes) }
 // limit.
 func (m *Manager) MaxTTL() time.Duration { return m.options.MaxTTL }
 
+// MaxGrace returns the longest allowed grace of a rotation. See [Options].MaxGrace.
+func (m *Manager) MaxGrace() time.Duration { return m.options.MaxGrace }
+
+// CheckUserID returns a [*SpecError] if id is not a valid user ID. A user ID has 1 to 255 bytes of
+// UTF-8 without control characters, and [Options].CheckUserID accepts it.
+func (m *Manager) CheckUserID(id string) error {
+	err := syntax.UserID(id)
+	if err == nil && m.options.CheckUserID != nil {
+		err = m.options.CheckUserID(id)
+	}
+	return invalid("user_id", err)
+}
+
+// Expired reports whether t is expired now, because of its ExpiresAt or of [Options].IdleTimeout.
+func (m *Manager) Expired(t *Token) bool {
+	now := m.options.Now()
+	return t.ExpiredAt(now) || m.isIdle(t, now)
+}
+
 // Get returns the token of a user with the given ID, even if the token is revoked. If the user has
 // no such token, Get returns [ErrNotFound].
 func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
@@ -84,7 +120,7 @@ func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
 }
 
 func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
-	if err := checkTarget(userID, id); err != nil {
+	if err := m.checkTarget(userID, id); err != nil {
 		return Record{}, err
 	}
 	records, err := m.store.List(ctx, Query{UserID: userID, IDs: []string{id}, IncludeRevoked: true, Limit: 1})
@@ -97,10 +133,8 @@ func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
 	return records[0], nil
 }
 
-func checkUserID(id string) error { return invalid("user_id", syntax.UserID(id)) }
-
-func checkTarget(userID, id string) error {
-	if err := checkUserID(userID); err != nil {
+func (m *Manager) checkTarget(userID, id string) error {
+	if err := m.CheckUserID(userID); err != nil {
 		return err
 	}
 	if !syntax.IsWord(id) {
@@ -116,7 +150,7 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 		return nil, err
 	}
 	if !q.AllUsers {
-		if err := checkUserID(q.UserID); err != nil {
+		if err := m.CheckUserID(q.UserID); err != nil {
 			return nil, err
 		}
 	}
@@ -137,10 +171,10 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 // Update changes the fields of a token that p sets, and returns the changed token.
 //
 // Update returns [ErrNotFound] if the token does not exist or is revoked, [ErrConflict] if the
-// token is expired, [ErrNameTaken] or [ErrInvalidSpec]. After any other error, the change may have
+// token is expired or no longer has the values of p.Replaces, [ErrNameTaken] or [ErrInvalidSpec]. After any other error, the change may have
 // been made. It is safe to repeat the call.
 func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token, error) {
-	if err := checkTarget(userID, id); err != nil {
+	if err := m.checkTarget(userID, id); err != nil {
 		return Token{}, err
 	}
 	now := m.options.Now()
@@ -151,14 +185,22 @@ func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token
 	if err := cmp.Or(nameErr, scopesErr, expiryErr); err != nil {
 		return Token{}, err
 	}
+	if m.options.IdleTimeout > 0 {
+		if t, err := m.Get(ctx, userID, id); err != nil || t.RevokedAt.IsZero() && m.isIdle(&t, now) {
+			return Token{}, cmp.Or(err, ErrConflict)
+		}
+	}
 	if err := m.store.Update(ctx, userID, id, p, now); err != nil {
+		m.changed(ctx, Event{Kind: EventUpdated, Token: Token{ID: id, UserID: userID}}, err)
 		return Token{}, err
 	}
 	t, err := m.Get(ctx, userID, id)
-	if err == nil {
-		m.emit(ctx, Event{Kind: EventUpdated, Token: t.clone()})
+	if err != nil {
+		m.emit(ctx, Event{Kind: EventUpdated, Token: Token{ID: id, UserID: userID}})
+		return Token{}, err
 	}
-	return t, err
+	m.emit(ctx, Event{Kind: EventUpdated, Token: t.clone()})
+	return t, nil
 }
 
 // checked returns the result of check for the new value of a field. If value is nil, the field has
@@ -176,9 +218,12 @@ func checked[T any](field string, value *T, check func(T) (T, error)) (*T, error
 // previous key is refused immediately. A key that an earlier rotation replaced is also refused
 // immediately, so at most two keys of a token are accepted at any time.
 //
+// The returned Token is read after the rotation. If that read fails, the Token has only its ID,
+// UserID, Hint and Generation. Hint and Generation are those of the returned Key.
+//
 // Rotate returns [ErrNotFound] if the token does not exist or is revoked. It returns [ErrConflict]
 // if the token is expired, was unused for too long or was rotated concurrently. It returns
-// [ErrInvalidSpec] if grace is negative or too long. After any other error, the key may have been
+// [ErrInvalidSpec] if grace is negative or exceeds [Options].MaxGrace. After any other error, the key may have been
 // replaced. In that case, rotate the token again.
 func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Duration) (Key, Token, error) {
 	return m.rotate(ctx, userID, id, nil, grace)
@@ -194,8 +239,8 @@ func (m *Manager) RotateFrom(ctx context.Context, userID, id string, generation 
 func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grace time.Duration) (Key, Token, error) {
 	now := m.options.Now()
 	until := now.Add(grace)
-	if grace < 0 || until.After(latestTime) {
-		return Key{}, Token{}, &SpecError{"grace_seconds", "must not be negative or reach beyond the year 9999"}
+	if grace < 0 || grace > m.options.MaxGrace || until.After(latestTime) {
+		return Key{}, Token{}, &SpecError{"grace_seconds", fmt.Sprintf("must be from 0 to %.0f", m.options.MaxGrace.Seconds())}
 	}
 	r, err := m.get(ctx, userID, id)
 	if err != nil {
@@ -215,11 +260,15 @@ func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grac
 	}
 	key := generateKey(m.prefix)
 	rotation := Rotation{Replaces: t.Generation, Digest: DigestOf(key.Reveal()), Hint: key.hint(), GraceUntil: micros(until)}
+	known := Token{ID: id, UserID: userID, Hint: rotation.Hint, Generation: t.Generation + 1}
 	if err := m.store.Rotate(ctx, userID, id, rotation, now); err != nil {
+		m.changed(ctx, Event{Kind: EventRotated, Token: known}, err)
 		return Key{}, Token{}, err
 	}
-	t.Generation++
-	t.Hint = rotation.Hint
+	if t, err = m.Get(ctx, userID, id); err != nil {
+		t = known // the key must reach the caller, even if the token cannot be read
+	}
+	t.Hint, t.Generation = known.Hint, known.Generation
 	m.emit(ctx, Event{Kind: EventRotated, Token: t.clone()})
 	return key, t, nil
 }
@@ -228,85 +277,81 @@ func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grac
 // returns nil if the token is already revoked, and [ErrNotFound] if the user has no such token.
 // After any other error, the token may or may not be revoked. In that case, repeat the call.
 func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
-	if err := checkTarget(userID, id); err != nil {
+	if err := m.checkTarget(userID, id); err != nil {
 		return err
 	}
-	if err := m.store.Revoke(ctx, userID, id, m.options.Now()); err != nil {
-		return err
-	}
-	m.emit(ctx, Event{Kind: EventRevoked, Token: Token{ID: id, UserID: userID}, Count: 1})
-	return nil
+	err := m.store.Revoke(ctx, userID, id, m.options.Now())
+	m.changed(ctx, Event{Kind: EventRevoked, Token: Token{ID: id, UserID: userID}, Count: 1}, err)
+	return err
 }
 
-// RevokeAll revokes all live tokens of a user, for example after a change of the user's password.
-// It returns the number of tokens that it revoked. If the user has no live tokens, RevokeAll emits
-// no event.
+const (
+	revokeBatch = 1000   // maximum number of tokens per call of Store.RevokeAll
+	revokeCalls = 10_000 // maximum number of calls of Store.RevokeAll per call of RevokeAll
+	pruneBatch  = 1000   // maximum number of tokens per call of Store.Prune
+)
+
+// RevokeAll revokes all live tokens of a user, and returns the number of tokens that it revoked. It
+// revokes the tokens in batches, so an error does not undo earlier batches. RevokeAll returns
+// [ErrConflict] if other calls issue tokens faster than RevokeAll revokes them. If there is nothing
+// to revoke, RevokeAll emits no event.
+//
+// When a user changes the password, first change the password and commit, then call RevokeAll
+// outside of a transaction. A request that is in progress then either sees the new password, or
+// has issued its token before RevokeAll looks for tokens. In a transaction, RevokeAll takes effect
+// with the commit, and does not revoke tokens that other calls issue before the commit. Therefore
+// call it again after the commit.
 func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
-	if err := checkUserID(userID); err != nil {
+	if err := m.CheckUserID(userID); err != nil {
 		return 0, err
 	}
-	n, err := m.store.RevokeAll(ctx, userID, m.options.Now())
-	if n > 0 {
-		m.emit(ctx, Event{Kind: EventRevoked, Token: Token{UserID: userID}, Count: n})
+	e := Event{Kind: EventRevoked, Token: Token{UserID: userID}}
+	for range revokeCalls {
+		n, err := m.store.RevokeAll(ctx, userID, m.options.Now(), revokeBatch)
+		e.Count += n
+		if err != nil || n == 0 && e.Count > 0 {
+			m.changed(ctx, e, err)
+		}
+		if err != nil || n == 0 {
+			return e.Count, err
+		}
 	}
-	return n, err
+	m.emit(ctx, e)
+	return e.Count, fmt.Errorf("%w: gave up after %d batches", ErrConflict, revokeCalls)
 }
-
-const pruneBatch = 1000
 
 // Prune deletes the tokens that expired or were revoked before the given time. It returns the
 // number of deleted tokens, even if it also returns an error. If before is in the future, Prune
 // uses the current time instead. Prune deletes tokens in batches. Concurrent calls of Prune are
 // allowed. Prune keeps imported tokens, so that a later import does not add them again.
+//
+// A token that was unused for IdleTimeout counts as expired. However, Prune deletes the token only
+// if it was unused for another 2 × TouchEvery, because last-used times may arrive late. If the
+// last-used times of this process cannot be written, or in a transaction, Prune does not delete
+// unused tokens.
 func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
-	if now := m.options.Now(); before.After(now) {
+	now := m.options.Now()
+	if before.After(now) {
 		before = now // tokens that expire after now are still accepted
 	} else if before.Before(time.Time{}) {
 		before = time.Time{} // the microseconds of earlier times overflow
 	}
-	total := 0
-	for {
-		n, err := m.store.Prune(ctx, before, pruneBatch)
-		total += n
-		if err != nil || n < pruneBatch {
-			if total > 0 {
-				m.emit(ctx, Event{Kind: EventPruned, Count: total})
-			}
-			return total, err
+	var unusedSince time.Time
+	if !m.inTransaction {
+		unusedSince = m.unusedSince(ctx, now)
+		if end := before.Add(-m.options.IdleTimeout); end.Before(unusedSince) {
+			unusedSince = end
 		}
 	}
-}
-
-// Flush writes the last-used times that are still in memory. If another write is running, Flush
-// waits for its end, but no longer than ctx allows. A service needs Flush only to read its latest
-// last-used times from the store immediately.
-func (m *Manager) Flush(ctx context.Context) error {
-	if m.lastUse == nil {
-		return nil
+	e := Event{Kind: EventPruned}
+	for {
+		n, err := m.store.Prune(ctx, before, unusedSince, pruneBatch)
+		e.Count += n
+		if err != nil || n < pruneBatch && e.Count > 0 {
+			m.changed(ctx, e, err)
+		}
+		if err != nil || n < pruneBatch {
+			return e.Count, err
+		}
 	}
-	return m.lastUse.Flush(ctx)
-}
-
-// Close writes the last-used times that are still in memory, and stops the background writes. ctx
-// limits the duration of the write. Call Close when the service shuts down. After Close, the
-// Manager still authenticates keys, but records no last-used times. A second call of Close returns
-// nil. If the first call failed, Flush retries the write. The Managers that WithStore returns share
-// the last-used times of m, so Close stops their background writes too.
-func (m *Manager) Close(ctx context.Context) error {
-	if m.lastUse == nil {
-		return nil
-	}
-	return m.lastUse.Close(ctx)
-}
-
-func (m *Manager) touch(ctx context.Context, latest map[string]time.Time) error {
-	all := make([]Use, 0, len(latest))
-	for id, at := range latest {
-		all = append(all, Use{ID: id, At: at})
-	}
-	return m.store.Touch(ctx, all...)
-}
-
-func (m *Manager) flushFailed(err error) {
-	m.emit(context.Background(), Event{Kind: EventFlushFailed, Err: err})
 }

@@ -3,8 +3,11 @@ package tokenauth
 import (
 	"cmp"
 	"context"
+	"errors"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/keyform"
@@ -50,6 +53,19 @@ type Options struct {
 	// zero, tokens may be unused for any time.
 	IdleTimeout time.Duration
 
+	// MaxGrace is the longest allowed grace of a rotation. If MaxGrace is zero, the longest grace is
+	// 30 days. MaxGrace must not exceed 365 days.
+	MaxGrace time.Duration
+
+	// CheckUserID returns an error if the spelling of a user ID is wrong. The text of the error is
+	// the rest of a sentence that begins with the name of the argument, such as "must be a number".
+	// The Manager compares user IDs byte by byte. If a database compares them in another way, for
+	// example as numbers, two spellings of one ID would be different users for the Manager and the
+	// same user for the database. [DecimalUserID] and [UUIDUserID] allow one spelling per ID. If
+	// CheckUserID is nil, the Manager accepts every ID of 1 to 255 bytes of UTF-8 without control
+	// characters.
+	CheckUserID func(id string) error
+
 	// OnEvent receives an event for each change of a token and for each refused key. [LogEvents]
 	// returns an OnEvent function for logging. The Manager calls OnEvent synchronously from several
 	// goroutines, so OnEvent must be safe for concurrent use. OnEvent must neither block nor panic.
@@ -66,7 +82,31 @@ type Options struct {
 const (
 	defaultMaxPerUser = 100
 	defaultTouchEvery = time.Minute
+	defaultMaxGrace   = 30 * 24 * time.Hour
+	longestGrace      = 365 * 24 * time.Hour
 )
+
+// DecimalUserID is a CheckUserID for IDs that are whole numbers. It accepts only the spelling of
+// [strconv.FormatInt] and [strconv.FormatUint].
+func DecimalUserID(id string) error {
+	n, err := strconv.ParseInt(id, 10, 64)
+	u, unsignedErr := strconv.ParseUint(id, 10, 64)
+	if err == nil && strconv.FormatInt(n, 10) == id || unsignedErr == nil && strconv.FormatUint(u, 10) == id {
+		return nil
+	}
+	return errors.New("must be a decimal number without leading zeros")
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// UUIDUserID is a CheckUserID for IDs that are UUIDs. It accepts only the form of RFC 9562 section
+// 4 with lower-case letters.
+func UUIDUserID(id string) error {
+	if uuidForm.MatchString(id) {
+		return nil
+	}
+	return errors.New("must be a UUID with hyphens and lower-case letters")
+}
 
 // withDefaults returns a copy of o with the default of each zero field. If o is nil, the result has
 // only defaults.
@@ -78,6 +118,7 @@ func (o *Options) withDefaults() Options {
 	c.FormerPrefixes, c.Legacy = slices.Clone(o.FormerPrefixes), slices.Clone(o.Legacy)
 	c.MaxPerUser = cmp.Or(o.MaxPerUser, defaultMaxPerUser)
 	c.TouchEvery = cmp.Or(o.TouchEvery, defaultTouchEvery)
+	c.MaxGrace = cmp.Or(o.MaxGrace, defaultMaxGrace)
 	c.Now = time.Now
 	if o.Now != nil {
 		c.Now = func() time.Time {
@@ -114,11 +155,17 @@ func (o *Options) validate() error {
 			return optionError("Options.Legacy: a format requires Origin and Canonical")
 		}
 	}
+	return o.validateTimes()
+}
+
+func (o *Options) validateTimes() error {
 	switch {
 	case o.DefaultTTL < 0 || o.MaxTTL < 0:
 		return optionError("Options.DefaultTTL and MaxTTL must not be negative")
 	case o.MaxTTL > 0 && o.DefaultTTL > o.MaxTTL:
 		return optionError("Options.DefaultTTL must not exceed MaxTTL")
+	case o.MaxGrace < 0 || o.MaxGrace > longestGrace:
+		return optionError("Options.MaxGrace must be from 0 to 365 days")
 	case o.IdleTimeout < 0:
 		return optionError("Options.IdleTimeout must not be negative")
 	case o.IdleTimeout > 0 && o.TouchEvery < 0:

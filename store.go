@@ -22,6 +22,9 @@ var (
 	// ErrConflict means that the token is not in the state that the change requires.
 	// Another call may have changed the token, or the token may have expired.
 	ErrConflict = errors.New("tokenauth: token was changed meanwhile or has expired")
+	// ErrUserUnknown means that the table of tokens has a foreign key that a new record violates.
+	// Most likely, the user of the record does not exist.
+	ErrUserUnknown = errors.New("tokenauth: user unknown to the database")
 )
 
 // A Store holds the tokens of all users, and finds a token by the digest of its key.
@@ -58,7 +61,8 @@ type Store interface {
 	//  3. If another live token of the user has the name, Create returns ErrNameTaken.
 	//  4. If another live token of the user has the slot, Create returns ErrSlotTaken.
 	//
-	// A record that is already revoked takes neither a name nor a slot.
+	// A record that is already revoked takes neither a name nor a slot. A Store that requires an
+	// existing user returns ErrUserUnknown for the record of any other user.
 	Create(ctx context.Context, records ...Record) error
 
 	// Find returns the record whose current or retired digest is d, even if the token
@@ -72,8 +76,9 @@ type Store interface {
 	List(ctx context.Context, q Query) ([]Record, error)
 
 	// Update changes the fields of a live token that p sets, and no other fields. It
-	// returns ErrNotFound if the token does not exist or is revoked, ErrConflict if the
-	// token is expired, and ErrNameTaken if another live token of the user has the name.
+	// returns ErrNotFound if the token does not exist or is revoked, ErrConflict if the token is
+	// expired or does not have the values of p.Replaces, and ErrNameTaken if another live token of
+	// the user has the name.
 	Update(ctx context.Context, userID, id string, p Patch, at time.Time) error
 
 	// Rotate replaces the key of a live token. The current digest becomes the retired
@@ -92,23 +97,26 @@ type Store interface {
 	// ErrNotFound if the token does not exist.
 	Revoke(ctx context.Context, userID, id string, at time.Time) error
 
-	// RevokeExpired works like Revoke, but returns ErrConflict if the token is live and
-	// not expired.
-	RevokeExpired(ctx context.Context, userID, id string, at time.Time) error
+	// RevokeExpired works like Revoke, but returns ErrConflict if the token is live and neither
+	// expired nor idle. A token is idle if both its CreatedAt and its LastUsedAt are at or before
+	// unusedSince. If unusedSince is the zero time, no token is idle.
+	RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error
 
-	// RevokeAll revokes all live tokens of the user and returns the number of tokens that
-	// it revoked.
-	RevokeAll(ctx context.Context, userID string, at time.Time) (int, error)
+	// RevokeAll revokes at most limit live tokens of the user in one atomic operation and returns
+	// the number of tokens that it revoked. The limit must be positive. RevokeAll returns 0 without
+	// an error only if a read after its last write found no live token of the user. If a concurrent
+	// call has revoked the tokens that RevokeAll chose, RevokeAll must therefore look for others.
+	RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error)
 
 	// Touch sets the LastUsedAt of each token in uses. LastUsedAt never moves backwards. A use
 	// before CreatedAt counts as a use at CreatedAt. Touch ignores unknown IDs.
 	Touch(ctx context.Context, uses ...Use) error
 
-	// Prune deletes at most limit records that expired or were revoked before the given
-	// time. It returns the number of deleted records, even if it also returns an error.
-	// Prune may delete records one at a time. It keeps imported records, which have an
-	// Origin, so that an importer does not import their tokens again.
-	Prune(ctx context.Context, before time.Time, limit int) (int, error)
+	// Prune deletes at most limit records that expired or were revoked before the given time, or
+	// that are live and idle as RevokeExpired defines it. It returns the number of deleted records,
+	// even if it also returns an error. Prune may delete records one at a time. It keeps imported
+	// records, which have an Origin, so that an importer does not import their tokens again.
+	Prune(ctx context.Context, before, unusedSince time.Time, limit int) (int, error)
 }
 
 // A Record is the stored form of a token. Only the Store and the [Manager] see a Record. Handlers
@@ -150,12 +158,25 @@ func (q *Query) check() error {
 	return nil
 }
 
+// checkLimit checks the limit of a RevokeAll.
+func checkLimit(limit int) error {
+	if limit <= 0 {
+		return &SpecError{"limit", "must be positive"}
+	}
+	return nil
+}
+
 // A Patch holds new values for fields of a token. A nil field leaves the token's value
 // unchanged.
 type Patch struct {
 	Name      *string
 	Scopes    *[]string
 	ExpiresAt *time.Time // a zero time means never
+
+	// If Replaces is not nil, Update returns ErrConflict unless the token has the Scopes and the
+	// ExpiresAt of Replaces. Therefore a caller that read the token before cannot undo a change
+	// that another caller has made meanwhile.
+	Replaces *Token
 }
 
 // A Rotation replaces the key of a token.

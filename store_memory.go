@@ -152,6 +152,9 @@ func (s *MemoryStore) candidates(q Query) []*Record {
 // Update implements [Store].
 func (s *MemoryStore) Update(ctx context.Context, userID, id string, p Patch, at time.Time) error {
 	return s.changeLive(ctx, userID, id, at, func(r *Record) error {
+		if old := p.Replaces; old != nil && !(slices.Equal(old.Scopes, r.Token.Scopes) && micros(old.ExpiresAt).Equal(r.Token.ExpiresAt)) {
+			return ErrConflict
+		}
 		if p.Name != nil {
 			r.Token.Name = *p.Name
 		}
@@ -193,9 +196,10 @@ func (s *MemoryStore) Revoke(ctx context.Context, userID, id string, at time.Tim
 }
 
 // RevokeExpired implements [Store].
-func (s *MemoryStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+func (s *MemoryStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+	unusedSince = micros(unusedSince)
 	return s.change(ctx, userID, id, func(r *Record) error {
-		if r.Token.RevokedAt.IsZero() && !r.Token.ExpiredAt(at) {
+		if r.Token.RevokedAt.IsZero() && !r.Token.ExpiredAt(at) && !r.Token.unused(unusedSince) {
 			return ErrConflict
 		}
 		revoke(r, at)
@@ -204,16 +208,16 @@ func (s *MemoryStore) RevokeExpired(ctx context.Context, userID, id string, at t
 }
 
 // RevokeAll implements [Store].
-func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
 	err = s.locked(ctx, func() error {
 		for _, old := range s.byUser[userID] {
-			if r := *old; r.Token.RevokedAt.IsZero() {
+			if r := *old; r.Token.RevokedAt.IsZero() && n < limit {
 				revoke(&r, at)
 				s.put(&r)
 				n++
 			}
 		}
-		return nil
+		return checkLimit(limit)
 	})
 	return n, err
 }
@@ -248,14 +252,15 @@ func (s *MemoryStore) Touch(ctx context.Context, uses ...Use) error {
 }
 
 // Prune implements [Store].
-func (s *MemoryStore) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
-	before = micros(before)
+func (s *MemoryStore) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
+	before, unusedSince = micros(before), micros(unusedSince)
 	err = s.locked(ctx, func() error {
 		for _, r := range s.byID {
 			if n >= limit {
 				break
 			}
-			if r.Token.Origin == "" && (isBefore(r.Token.RevokedAt, before) || isBefore(r.Token.ExpiresAt, before)) {
+			if t := &r.Token; t.Origin == "" && (isBefore(t.RevokedAt, before) || isBefore(t.ExpiresAt, before) ||
+				t.RevokedAt.IsZero() && t.unused(unusedSince)) {
 				s.remove(r)
 				n++
 			}

@@ -117,6 +117,9 @@ func (s *SQLStore) WithConn(c SQLConn) *SQLStore {
 	return &with
 }
 
+// InTransaction reports whether the database handle of the store is a transaction.
+func (s *SQLStore) InTransaction() bool { return s.conn.InTransaction() }
+
 // Close closes the prepared statement of a store that NewSQLStore returned. Call Close when no
 // other call of the store is running. Close does not close the database handle.
 func (s *SQLStore) Close() error {
@@ -216,7 +219,7 @@ func (s *SQLStore) failed(ctx context.Context, doing, ifLost string, err error) 
 
 // isStoreError reports whether err is an error that [Store] documents.
 func isStoreError(err error) bool {
-	return isAny(err, ErrNotFound, ErrNameTaken, ErrKeyTaken, ErrSlotTaken, ErrConflict)
+	return isAny(err, ErrNotFound, ErrNameTaken, ErrKeyTaken, ErrSlotTaken, ErrConflict, ErrUserUnknown)
 }
 
 // exec executes a statement and returns the number of rows that the statement changed.

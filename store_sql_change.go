@@ -59,6 +59,16 @@ func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at ti
 	}
 	c.query = "UPDATE {table} SET " + set + whereLive + notExpired
 	c.args = append(c.args, userID, id, timeValue(at))
+	if old := p.Replaces; old != nil {
+		c.query += " AND scopes = ?"
+		c.args = append(c.args, strings.Join(old.Scopes, " "))
+		if old.ExpiresAt.IsZero() {
+			c.query += " AND expires_at IS NULL"
+		} else {
+			c.query += " AND expires_at = ?"
+			c.args = append(c.args, timeValue(old.ExpiresAt))
+		}
+	}
 	return s.change(ctx, c)
 }
 
@@ -83,23 +93,49 @@ func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time) 
 	return s.change(ctx, c)
 }
 
+// unused is the condition that a token is idle. Its two parameters are unusedSince.
+const unused = "created_at <= ? AND (last_used_at IS NULL OR last_used_at <= ?)"
+
 // RevokeExpired implements [Store].
-func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
 	c := newChange("revoke expired", userID, id, func(m *MemoryStore) error {
-		return m.RevokeExpired(ctx, userID, id, at)
+		return m.RevokeExpired(ctx, userID, id, at, unusedSince)
 	})
-	c.query, c.args = setRevoked+whereLive+" AND expires_at <= ?", []any{timeValue(at), userID, id, timeValue(at)}
+	since := timeValue(unusedSince) // if nil, the comparisons with NULL are not true
+	c.query = setRevoked + whereLive + " AND (expires_at <= ? OR " + unused + ")"
+	c.args = []any{timeValue(at), userID, id, timeValue(at), since, since}
 	return s.change(ctx, c)
 }
 
+// revokeAllStatements are the statements that revoke at most a number of a user's live tokens. They
+// find the live tokens by the unique key on user_id and live_name, which has no revoked token, so
+// that the cost does not depend on the number of revoked tokens. All calls choose the tokens in the
+// same order, so that two calls seldom deadlock.
+var revokeAllStatements = map[Dialect]string{
+	SQLite: setRevoked + ` WHERE id IN (SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
+		ORDER BY live_name LIMIT ?)`,
+	PostgreSQL: setRevoked + ` WHERE id = ANY (ARRAY(SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
+		ORDER BY live_name LIMIT ? FOR NO KEY UPDATE)) AND revoked_at IS NULL`,
+	MySQL: setRevoked + " WHERE user_id = ? AND live_name IS NOT NULL ORDER BY live_name LIMIT ?",
+}
+
 // RevokeAll implements [Store].
-func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+	if err := checkLimit(limit); err != nil {
+		return 0, err
+	}
 	err = s.run(ctx, "revoke all", outcomeUnknown, func(ctx context.Context) (err error) {
-		n, err = s.exec(ctx, setRevoked+" WHERE user_id = ? AND revoked_at IS NULL", timeValue(at), userID)
-		if err == nil && n == 0 {
-			err = s.confirm(ctx, userID)
+		for {
+			n, err = s.exec(ctx, revokeAllStatements[s.dialect], timeValue(at), userID, limit)
+			if err != nil || n > 0 {
+				return err
+			}
+			live, err := s.query(ctx, s.latest("SELECT {columns} FROM {table} WHERE user_id = ? AND live_name IS NOT NULL LIMIT 1"), userID)
+			if err != nil || len(live) == 0 {
+				return cmp.Or(err, s.confirm(ctx, userID))
+			}
+			// A concurrent call has revoked the tokens that the statement chose. Look for others.
 		}
-		return err
 	})
 	return n, err
 }

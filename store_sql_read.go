@@ -69,15 +69,13 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 // token or a slot with one of records. If latest is true, the MemoryStore includes rows that other
 // transactions have committed after the caller's transaction took its snapshot.
 func (s *SQLStore) loadModel(ctx context.Context, latest bool, records ...Record) (*MemoryStore, error) {
-	format := "%s"
-	if latest && s.conn.InTransaction() {
-		format = s.engine.Latest
-	}
 	model := NewMemoryStore()
 	for chunk := range slices.Chunk(records, 100) { // databases limit the number of parameters of a statement
 		selects, args := s.modelSelects(chunk)
 		for i := range selects {
-			selects[i] = fmt.Sprintf(format, selects[i])
+			if latest {
+				selects[i] = s.latest(selects[i])
+			}
 		}
 		found, err := s.query(ctx, strings.Join(selects, " UNION ALL "), args...)
 		if err != nil {
@@ -89,6 +87,15 @@ func (s *SQLStore) loadModel(ctx context.Context, latest bool, records ...Record
 	}
 	model.writes = 0
 	return model, nil
+}
+
+// latest returns a query that also returns rows that other transactions have committed after the
+// caller's transaction took its snapshot. The argument is the same query without such rows.
+func (s *SQLStore) latest(query string) string {
+	if !s.conn.InTransaction() {
+		return query
+	}
+	return fmt.Sprintf(s.engine.Latest, query)
 }
 
 // modelSelects returns the SELECT statements that loadModel joins, and the arguments of all of

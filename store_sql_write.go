@@ -27,10 +27,13 @@ func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	}
 	return s.run(ctx, "create", outcomeUnknown, func(ctx context.Context) error {
 		done, err := s.createNew(ctx, records)
-		if done || s.engine.IsRejected(err) {
-			return err
+		if !done && !s.engine.IsRejected(err) {
+			err = s.createMissing(ctx, records, err)
 		}
-		return s.createMissing(ctx, records, err)
+		if sqldb.IsForeignKey(err) {
+			err = fmt.Errorf("%w: %w", ErrUserUnknown, err)
+		}
+		return err
 	})
 }
 
@@ -168,7 +171,7 @@ var pruneStatements = map[Dialect]string{
 }
 
 // Prune implements [Store].
-func (s *SQLStore) Prune(ctx context.Context, before time.Time, limit int) (total int, err error) {
+func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (total int, err error) {
 	if limit <= 0 { // some databases treat a negative LIMIT as no limit
 		return 0, ctx.Err()
 	}
@@ -185,8 +188,46 @@ func (s *SQLStore) Prune(ctx context.Context, before time.Time, limit int) (tota
 			return err
 		})
 		if err != nil {
-			break
+			return total, err
 		}
 	}
-	return total, err
+	if !unusedSince.IsZero() {
+		n, err := s.pruneUnused(ctx, unusedSince, limit-total)
+		return total + n, err
+	}
+	return total, nil
+}
+
+const walkSize = 1000 // number of rows that pruneUnused reads per statement
+
+// pruneUnused deletes idle tokens for Prune. It walks the live tokens in the order of CreatedAt,
+// because an index on last_used_at would make each write of last-used times more expensive.
+func (s *SQLStore) pruneUnused(ctx context.Context, since time.Time, limit int) (total int, err error) {
+	q := Query{AllUsers: true, Limit: walkSize}
+	for total < limit {
+		live, err := s.List(ctx, q)
+		if err != nil {
+			return total, err
+		}
+		var args []any
+		for i := range live {
+			if t := &live[i].Token; t.Origin == "" && t.unused(micros(since)) && len(args) < limit-total {
+				args = append(args, t.ID)
+			}
+		}
+		if n := len(args); n > 0 {
+			query := "DELETE FROM {table} WHERE id IN (" + sqldb.Repeat("?", ", ", n) + ") AND revoked_at IS NULL AND " + unused
+			args = append(args, timeValue(since), timeValue(since))
+			err = s.run(ctx, "prune", outcomeUnknown, func(ctx context.Context) error {
+				n, err := s.exec(ctx, query, args...)
+				total += n
+				return err
+			})
+		}
+		if err != nil || len(live) < walkSize || live[walkSize-1].Token.CreatedAt.After(since) {
+			return total, err
+		}
+		q.After = live[walkSize-1].Token.Cursor()
+	}
+	return total, nil
 }

@@ -42,6 +42,12 @@ func (t *Token) ExpiredAt(now time.Time) bool {
 	return !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt)
 }
 
+// unused reports whether the token was neither created nor used after since. If since is the zero
+// time, unused returns false.
+func (t *Token) unused(since time.Time) bool {
+	return !since.IsZero() && !t.CreatedAt.After(since) && !t.LastUsedAt.After(since)
+}
+
 // HasScopes reports whether the token has all of the given scopes. Scopes are compared exactly:
 // there are no wildcards and no hierarchy. Without arguments, HasScopes returns true.
 func (t *Token) HasScopes(scopes ...string) bool {

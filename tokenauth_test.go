@@ -88,7 +88,7 @@ func TestNilArgumentsPanic(t *testing.T) {
 	for name, call := range map[string]func(){
 		"nil store":            func() { _, _ = tokenauth.New(nil, "acme", nil) },
 		"nil pointer as store": func() { _, _ = tokenauth.New((*tokenauth.SQLStore)(nil), "acme", nil) },
-		"nil store later":      func() { m.WithStore((*tokenauth.MemoryStore)(nil)) },
+		"nil store later":      func() { m.WithStore((*tokenauth.MemoryStore)(nil), nil) },
 		"nil manager":          func() { _, _ = tokenauth.NewAuthenticator(nil, fixture.AnyUser, nil) },
 		"nil find":             func() { _, _ = tokenauth.NewAuthenticator[*fixture.User](m, nil, nil) },
 		"nil handler":          func() { auth.Require(nil) },

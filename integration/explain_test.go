@@ -223,7 +223,7 @@ func TestPruneUsesCustomPlan(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close()) }()
 	for i := range 50 {
-		n, err := store.With(conn).Prune(t.Context(), time.UnixMicro(int64(2-i%2)), 1) // one, none, one...
+		n, err := store.With(conn).Prune(t.Context(), time.UnixMicro(int64(2-i%2)), time.Time{}, 1) // one, none, one...
 		require.NoError(t, err)
 		require.LessOrEqual(t, n, 1)
 	}
@@ -304,13 +304,16 @@ func changes(n int, now time.Time) []storeCall {
 		{"Rotate again", func(ctx context.Context, s tokenauth.Store) error { return s.Rotate(ctx, user, id, rotation, now) }},
 		{"Touch", func(ctx context.Context, s tokenauth.Store) error { return s.Touch(ctx, uses...) }},
 		{"RevokeExpired", func(ctx context.Context, s tokenauth.Store) error {
-			return s.RevokeExpired(ctx, expiredUser, expiredID, now)
+			return s.RevokeExpired(ctx, expiredUser, expiredID, now, time.Time{})
 		}},
 		{"Revoke", revoke},
 		{"Revoke again", revoke},
-		{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error { _, err := s.RevokeAll(ctx, user, now); return err }},
+		{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error {
+			_, err := s.RevokeAll(ctx, user, now, 1000)
+			return err
+		}},
 		{"Prune", func(ctx context.Context, s tokenauth.Store) error {
-			_, err := s.Prune(ctx, now.Add(-time.Hour), 5)
+			_, err := s.Prune(ctx, now.Add(-time.Hour), time.Time{}, 5)
 			return err
 		}},
 	}

@@ -208,7 +208,7 @@ func TestRepeatedRevokeSurvivesPrimary(t *testing.T) {
 			return s.Revoke(t.Context(), r.Token.UserID, r.Token.ID, time.Now())
 		},
 		"revoke all": func(s tokenauth.Store, r tokenauth.Record) error {
-			_, err := s.RevokeAll(t.Context(), r.Token.UserID, time.Now())
+			_, err := s.RevokeAll(t.Context(), r.Token.UserID, time.Now(), 1000)
 			return err
 		},
 	} {

@@ -344,7 +344,7 @@ func revokeAllElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (
 	for i := range rounds {
 		r := newRecord(fmt.Sprint("user ", i), "laptop")
 		require.NoError(t, here.Create(t.Context(), r))
-		n, err := there.RevokeAll(t.Context(), r.Token.UserID, time.Now())
+		n, err := there.RevokeAll(t.Context(), r.Token.UserID, time.Now(), 1000)
 		require.NoError(t, err)
 		survived += 1 - n
 	}

@@ -186,7 +186,7 @@ func (l *underLoad) write(ctx context.Context, m *tokenauth.Manager, store token
 	case dice == 11:
 		// Not what a revoke ended that is still on its way, and is repeated by the driver
 		// on a new connection: it would find no such token.
-		_, err := store.Prune(ctx, time.Now().Add(-3*time.Second), 100)
+		_, err := store.Prune(ctx, time.Now().Add(-3*time.Second), time.Time{}, 100)
 		l.judge(ctx, "prune", err)
 		return
 	}

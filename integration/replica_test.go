@@ -158,9 +158,9 @@ func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token
 		"update":         func() error { return store.Update(ctx, "anna", token.ID, tokenauth.Patch{Name: &name}, now) },
 		"rotate":         func() error { return store.Rotate(ctx, "anna", token.ID, rotation, now) },
 		"revoke":         func() error { return store.Revoke(ctx, "anna", token.ID, now) },
-		"revoke all":     func() error { _, err := store.RevokeAll(ctx, "anna", now); return err },
+		"revoke all":     func() error { _, err := store.RevokeAll(ctx, "anna", now, 1000); return err },
 		"touch":          func() error { return store.Touch(ctx, tokenauth.Use{ID: token.ID, At: now}) },
-		"prune":          func() error { _, err := store.Prune(ctx, now, 10); return err },
+		"prune":          func() error { _, err := store.Prune(ctx, now, time.Time{}, 10); return err },
 		// What it could say of these it may know no longer, or not yet.
 		"create a name that is taken": func() error { return store.Create(ctx, newRecord("anna", token.Name)) },
 		"revoke an unknown token":     func() error { return store.Revoke(ctx, "anna", "unknown", now) },

@@ -58,7 +58,7 @@ func touchBoth(ctx context.Context, s tokenauth.Store, a, b tokenauth.Record) er
 }
 
 func revokeBoth(ctx context.Context, s tokenauth.Store, a, _ tokenauth.Record) error {
-	_, err := s.RevokeAll(ctx, a.Token.UserID, time.Now())
+	_, err := s.RevokeAll(ctx, a.Token.UserID, time.Now(), 1000)
 	return err
 }
 

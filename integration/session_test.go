@@ -223,7 +223,7 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 	require.NoError(t, writer.Rotate(t.Context(), "u", id, rotation, at.Add(-time.Hour)))
 	require.NoError(t, writer.Touch(t.Context(), tokenauth.Use{ID: id, At: at}))
 	for i, reader := range readers {
-		require.ErrorIs(t, reader.RevokeExpired(t.Context(), "u", id, at.Add(-time.Microsecond)), tokenauth.ErrConflict, "%v", at)
+		require.ErrorIs(t, reader.RevokeExpired(t.Context(), "u", id, at.Add(-time.Microsecond), time.Time{}), tokenauth.ErrConflict, "%v", at)
 		got, err := reader.Find(t.Context(), r.Digest)
 		require.NoError(t, err)
 		want := at.UTC()
@@ -232,7 +232,7 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 		require.False(t, got.Token.ExpiredAt(at.Add(-time.Microsecond)))
 		require.True(t, got.Token.ExpiredAt(at))
 	}
-	require.NoError(t, writer.RevokeExpired(t.Context(), "u", id, at))
+	require.NoError(t, writer.RevokeExpired(t.Context(), "u", id, at, time.Time{}))
 	got, err := readers[len(readers)-1].Find(t.Context(), r.Digest)
 	require.NoError(t, err)
 	require.Equal(t, at.UTC(), got.Token.RevokedAt)
@@ -362,16 +362,16 @@ func answersTo(t *testing.T, s tokenauth.Store) (answers []answer) {
 	note("rotate again", s.Rotate(ctx, "u", "id", rotation, at))
 	rotation.Digest = tokenauth.DigestOf("another")
 	note("rotate what is rotated", s.Rotate(ctx, "u", "id", rotation, at))
-	note("revoke expired", s.RevokeExpired(ctx, "u", "id", at))
+	note("revoke expired", s.RevokeExpired(ctx, "u", "id", at, time.Time{}))
 	for _, what := range []string{"revoke", "revoke again"} {
 		note(what, s.Revoke(ctx, "u", "id", at))
 	}
 	note("revoke another's", s.Revoke(ctx, "v", "id", at))
-	note("revoke expired again", s.RevokeExpired(ctx, "u", "id", later))
-	n, err := s.RevokeAll(ctx, "u", later)
+	note("revoke expired again", s.RevokeExpired(ctx, "u", "id", later, time.Time{}))
+	n, err := s.RevokeAll(ctx, "u", later, 1000)
 	note(fmt.Sprint("revoke all, that is ", n), err)
 	note("update what is revoked", s.Update(ctx, "u", "id", patch, at))
-	n, err = s.Prune(ctx, at, 10)
+	n, err = s.Prune(ctx, at, time.Time{}, 10)
 	note(fmt.Sprint("prune, that is ", n), err)
 	return answers
 }

@@ -146,18 +146,18 @@ func (s *inTurn) Revoke(ctx context.Context, userID, id string, at time.Time) er
 	return s.next().Revoke(ctx, userID, id, at)
 }
 
-func (s *inTurn) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
-	return s.next().RevokeExpired(ctx, userID, id, at)
+func (s *inTurn) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+	return s.next().RevokeExpired(ctx, userID, id, at, unusedSince)
 }
 
-func (s *inTurn) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
-	return s.next().RevokeAll(ctx, userID, at)
+func (s *inTurn) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+	return s.next().RevokeAll(ctx, userID, at, limit)
 }
 
 func (s *inTurn) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	return s.next().Touch(ctx, uses...)
 }
 
-func (s *inTurn) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
-	return s.next().Prune(ctx, before, limit)
+func (s *inTurn) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
+	return s.next().Prune(ctx, before, unusedSince, limit)
 }

@@ -86,13 +86,13 @@ func TestTransactionCommitsTokenWithOwnRows(t *testing.T) {
 				before, token, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "before"})
 				require.NoError(t, err)
 				tx, in := s.begin(t)
-				key, _, err := m.WithStore(in).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
+				key, _, err := m.WithStore(in, nil).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
 				require.NoError(t, err)
-				require.NoError(t, m.WithStore(in).Revoke(t.Context(), "anna", token.ID))
+				require.NoError(t, m.WithStore(in, nil).Revoke(t.Context(), "anna", token.ID))
 				s.order(t, tx, 1)
-				_, err = m.WithStore(in).Authenticate(t.Context(), revealed(key))
+				_, err = m.WithStore(in, nil).Authenticate(t.Context(), revealed(key))
 				require.NoError(t, err, "inside")
-				_, err = m.WithStore(in).Authenticate(t.Context(), revealed(before))
+				_, err = m.WithStore(in, nil).Authenticate(t.Context(), revealed(before))
 				require.ErrorIs(t, err, tokenauth.ErrRevoked, "inside")
 
 				want, orders := []string{"before"}, 0
@@ -168,7 +168,7 @@ func TestTransactionContinuesAfterConflict(t *testing.T) {
 				s.order(t, tx, i)
 			}
 			require.ErrorIs(t, in.Revoke(t.Context(), "anna", "unknown", time.Now()), tokenauth.ErrNotFound)
-			require.ErrorIs(t, in.RevokeExpired(t.Context(), "anna", mine.Token.ID, time.Now()), tokenauth.ErrConflict)
+			require.ErrorIs(t, in.RevokeExpired(t.Context(), "anna", mine.Token.ID, time.Now(), time.Time{}), tokenauth.ErrConflict)
 			require.NoError(t, in.Create(t.Context(), newRecord("anna", "good")))
 			require.NoError(t, tx.Commit())
 			require.Equal(t, len(calls), s.countOrders(t))
@@ -231,7 +231,7 @@ func TestTransactionKeepsLimit(t *testing.T) {
 			require.Empty(t, liveNames(t, in))
 			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
 			require.NoError(t, err)
-			_, _, err = m.WithStore(in).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "phone"})
+			_, _, err = m.WithStore(in, nil).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "phone"})
 			require.Equal(t, 409, tokenauth.StatusCode(err), "%v", err)
 			t.Log(err)
 			s.order(t, tx, 1)
@@ -324,14 +324,14 @@ func TestGaleraTransactionLearnsOfConflict(t *testing.T) {
 			return s.Revoke(ctx, "anna", r.Token.ID, at)
 		},
 		"revoke all": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
-			_, err := s.RevokeAll(ctx, "anna", at)
+			_, err := s.RevokeAll(ctx, "anna", at, 1000)
 			return err
 		},
 		"touch": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
 			return s.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: at})
 		},
 		"prune": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
-			_, err := s.Prune(ctx, at, 10)
+			_, err := s.Prune(ctx, at, time.Time{}, 10)
 			return err
 		},
 	} {

@@ -32,12 +32,12 @@ var changes = map[string]func(s tokenauth.Store) error{
 	},
 	"Revoke": func(s tokenauth.Store) error { return s.Revoke(ctx, "u", "laptop", changeTime) },
 	"RevokeExpired": func(s tokenauth.Store) error {
-		return s.RevokeExpired(ctx, "u", "laptop", changeTime.AddDate(1, 0, 0))
+		return s.RevokeExpired(ctx, "u", "laptop", changeTime.AddDate(1, 0, 0), time.Time{})
 	},
-	"RevokeAll": func(s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "u", changeTime); return err },
+	"RevokeAll": func(s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "u", changeTime, 1000); return err },
 	"Touch":     func(s tokenauth.Store) error { return s.Touch(ctx, tokenauth.Use{ID: "laptop", At: changeTime}) },
 	"Prune": func(s tokenauth.Store) error {
-		_, err := s.Prune(ctx, changeTime.AddDate(1, 0, 0), 10)
+		_, err := s.Prune(ctx, changeTime.AddDate(1, 0, 0), time.Time{}, 10)
 		return err
 	},
 }

@@ -240,9 +240,12 @@ func (c *Cache) invalidateUser(userID string) {
 
 // invalidateEnded evicts the entries that Prune deletes. It does not evict tokens whose
 // revocation or expiry is known only to the store. They stay cached for at most MaxStale.
-func (c *Cache) invalidateEnded(before time.Time) {
+func (c *Cache) invalidateEnded(before, unusedSince time.Time) {
 	ended := func(at time.Time) bool { return !at.IsZero() && at.Before(before) }
-	c.invalidateTokens(func(t *tokenauth.Token) bool { return ended(t.RevokedAt) || ended(t.ExpiresAt) })
+	c.invalidateTokens(func(t *tokenauth.Token) bool {
+		unused := !unusedSince.IsZero() && !t.CreatedAt.After(unusedSince) && !t.LastUsedAt.After(unusedSince)
+		return ended(t.RevokedAt) || ended(t.ExpiresAt) || unused
+	})
 }
 
 // Create implements [tokenauth.Store].
@@ -279,17 +282,17 @@ func (c *Cache) Revoke(ctx context.Context, userID, id string, at time.Time) err
 }
 
 // RevokeExpired implements [tokenauth.Store].
-func (c *Cache) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+func (c *Cache) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
 	c.Invalidate(id)
 	defer c.Invalidate(id)
-	return c.store.RevokeExpired(ctx, userID, id, at)
+	return c.store.RevokeExpired(ctx, userID, id, at, unusedSince)
 }
 
 // RevokeAll implements [tokenauth.Store].
-func (c *Cache) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
+func (c *Cache) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
 	c.invalidateUser(userID)
 	defer c.invalidateUser(userID)
-	return c.store.RevokeAll(ctx, userID, at)
+	return c.store.RevokeAll(ctx, userID, at, limit)
 }
 
 // Touch implements [tokenauth.Store].
@@ -304,8 +307,14 @@ func (c *Cache) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 }
 
 // Prune implements [tokenauth.Store].
-func (c *Cache) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
-	c.invalidateEnded(before)
-	defer c.invalidateEnded(before)
-	return c.store.Prune(ctx, before, limit)
+func (c *Cache) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
+	c.invalidateEnded(before, unusedSince)
+	defer c.invalidateEnded(before, unusedSince)
+	return c.store.Prune(ctx, before, unusedSince, limit)
+}
+
+// InTransaction reports whether the other store is in a transaction, as [tokenauth.SQLStore] does.
+func (c *Cache) InTransaction() bool {
+	s, ok := c.store.(interface{ InTransaction() bool })
+	return ok && s.InTransaction()
 }

@@ -149,7 +149,7 @@ func TestPruneKeepsEntriesOfLiveTokens(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 3, c.Len())
-	n, err := c.Prune(ctx, start.Add(time.Hour), 10)
+	n, err := c.Prune(ctx, start.Add(time.Hour), time.Time{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
 	require.Equal(t, 1, c.Len(), "expired and revoked tokens are evicted")

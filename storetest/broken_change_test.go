@@ -205,32 +205,61 @@ var changeBugs = []bug{
 		}
 	}, []string{"accept Revoke of a revoked token, and leave the token unchanged"}},
 	{"RevokeExpired reads the clock", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, _ time.Time) error {
-			return s.plainStore.RevokeExpired(ctx, userID, id, time.Now())
+		s.revokeExpired = func(ctx context.Context, userID, id string, _, unusedSince time.Time) error {
+			return s.plainStore.RevokeExpired(ctx, userID, id, time.Now(), time.Time{})
 		}
 	}, []string{"revoke a token with RevokeExpired at or after its expiry"}},
-	{"RevokeExpired revokes tokens that are not expired", func(s *brokenStore) { s.revokeExpired = s.plainStore.Revoke },
-		[]string{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged"}},
+	{"RevokeExpired revokes tokens that are not expired", func(s *brokenStore) {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at, _ time.Time) error {
+			return s.plainStore.Revoke(ctx, userID, id, at)
+		}
+	}, []string{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged"}},
+	{"RevokeExpired ignores idleness", func(s *brokenStore) {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at, _ time.Time) error {
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, time.Time{})
+		}
+	}, []string{"revoke an idle token with RevokeExpired, that is, a token with neither CreatedAt nor LastUsedAt after unusedSince"}},
+	{"RevokeExpired compares only the creation with unusedSince", func(s *brokenStore) {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+			if r, ok := s.get(withID(id)); ok && !r.Token.CreatedAt.After(unusedSince) {
+				return s.plainStore.Revoke(ctx, userID, id, at)
+			}
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+		}
+	}, []string{"return ErrConflict from RevokeExpired for a token that was created or used after unusedSince, or if unusedSince is the zero time"}},
 	{"RevokeExpired checks the expiry of revoked tokens", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
 			if r, ok := s.get(withID(id)); ok && r.Token.UserID == userID && !r.Token.ExpiredAt(at) {
 				return tokenauth.ErrConflict
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
 		}
 	}, []string{"accept RevokeExpired of a revoked token, and leave the token unchanged"}},
 	{"RevokeExpired ignores the user ID", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time) error {
-			return s.plainStore.RevokeExpired(ctx, s.ownerOf(id, userID), id, at)
+		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+			return s.plainStore.RevokeExpired(ctx, s.ownerOf(id, userID), id, at, unusedSince)
 		}
 	}, []string{"return ErrNotFound from RevokeExpired for an unknown token or another user's token"}},
 	{"RevokeAll also counts tokens that were revoked before", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (int, error) {
-			_, err := s.plainStore.RevokeAll(ctx, userID, at)
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+			_, err := s.plainStore.RevokeAll(ctx, userID, at, limit)
 			records, _ := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, IncludeRevoked: true})
 			return len(records), err
 		}
 	}, []string{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged"}},
+
+	{"RevokeAll ignores the limit", func(s *brokenStore) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, _ int) (int, error) {
+			return s.plainStore.RevokeAll(ctx, userID, at, 1e6)
+		}
+	}, []string{
+		"revoke at most limit tokens with each RevokeAll, and return 0 when no live token is left",
+		"return an error from RevokeAll and change nothing if the limit is not positive",
+	}},
+	{"Update ignores Replaces", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) { p.Replaces = nil }), []string{
+		"return ErrConflict and change nothing unless the token has the scopes and the expiry of Patch.Replaces",
+		"let exactly one of many concurrent updates replace the same scopes and expiry",
+	}},
 
 	{"Touch moves LastUsedAt backwards", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
@@ -297,12 +326,12 @@ var changeBugs = []bug{
 	}, []string{"do nothing and return no error if Touch is called without uses"}},
 
 	{"Prune ignores the limit", func(s *brokenStore) {
-		s.prune = func(ctx context.Context, before time.Time, _ int) (int, error) {
-			return s.plainStore.Prune(ctx, before, 1e6)
+		s.prune = func(ctx context.Context, before, unusedSince time.Time, _ int) (int, error) {
+			return s.plainStore.Prune(ctx, before, unusedSince, 1e6)
 		}
 	}, []string{"delete at most limit records, and return the number of deleted records"}},
 	{"Prune applies the limit to revoked and to expired records separately", func(s *brokenStore) {
-		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+		s.prune = func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
 			all, err := s.plainStore.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			revoked := 0
 			for _, r := range all {
@@ -311,20 +340,25 @@ var changeBugs = []bug{
 				}
 			}
 			if err != nil || limit <= revoked {
-				return s.plainStore.Prune(ctx, before, limit)
+				return s.plainStore.Prune(ctx, before, unusedSince, limit)
 			}
-			return s.plainStore.Prune(ctx, before, limit+revoked)
+			return s.plainStore.Prune(ctx, before, unusedSince, limit+revoked)
 		}
 	}, []string{"delete at most limit records, and return the number of deleted records"}},
+	{"Prune ignores idleness", func(s *brokenStore) {
+		s.prune = func(ctx context.Context, before, _ time.Time, limit int) (int, error) {
+			return s.plainStore.Prune(ctx, before, time.Time{}, limit)
+		}
+	}, []string{"delete idle live tokens with Prune, at most limit, and no token that was created or used after unusedSince"}},
 	{"Prune deletes imported records", func(s *brokenStore) {
-		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+		s.prune = func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
 			s.edit(func(tokenauth.Record) bool { return true }, func(r *tokenauth.Record) { r.Token.Origin = "" })
-			return s.plainStore.Prune(ctx, before, limit)
+			return s.plainStore.Prune(ctx, before, unusedSince, limit)
 		}
 	}, []string{"never delete an imported record, which has an Origin"}},
 	{"Prune deletes records that expired at the given time", func(s *brokenStore) {
-		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
-			return s.plainStore.Prune(ctx, before.Add(time.Microsecond), limit)
+		s.prune = func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
+			return s.plainStore.Prune(ctx, before.Add(time.Microsecond), unusedSince, limit)
 		}
 	}, []string{"delete the records that expired or were revoked before the given time, and no other records"}},
 }

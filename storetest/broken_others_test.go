@@ -62,33 +62,33 @@ var othersBugs = []bug{
 		}
 	}, []string{untouched + "a token is revoked", untouched + "a token is pruned", untouched + "a token replaces a revoked token of the same name"}},
 	{"RevokeExpired revokes all tokens of the user", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time) error {
-			return s.alsoEdit(s.plainStore.RevokeExpired(ctx, userID, id, at), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
+		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+			return s.alsoEdit(s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
 	}, []string{untouched + "RevokeExpired revokes a token"}},
 	{"Prune revokes all tokens of the user", func(s *brokenStore) {
-		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+		s.prune = func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
 			dead, _ := s.get(func(r tokenauth.Record) bool { return !isLive(r) && r.Token.RevokedAt.Before(before) })
 			err := s.alsoEdit(ctx.Err(), ofUser(dead.Token.UserID, ""), func(r *tokenauth.Record) { *r = revoked(*r, start) })
 			if err != nil {
 				return 0, err
 			}
-			return s.plainStore.Prune(ctx, before, limit)
+			return s.plainStore.Prune(ctx, before, unusedSince, limit)
 		}
 	}, []string{untouched + "a token is pruned"}},
 	{"RevokeAll revokes the tokens of all users", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (int, error) {
-			n, err := s.plainStore.RevokeAll(ctx, userID, at)
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+			n, err := s.plainStore.RevokeAll(ctx, userID, at, limit)
 			return n, s.alsoEdit(err, isLive, func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
 	}, []string{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged"}},
 	{"the name of a pruned token stays taken", func(s *brokenStore) {
 		s.refuseHeld()
-		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+		s.prune = func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
 			s.edit(func(r tokenauth.Record) bool { return r.Token.ExpiredAt(before) }, func(r *tokenauth.Record) {
 				s.held.Store(r.Token.Name, true)
 			})
-			return s.plainStore.Prune(ctx, before, limit)
+			return s.plainStore.Prune(ctx, before, unusedSince, limit)
 		}
 	}, []string{"free the ID, digests, name and slot of a deleted record"}},
 }

@@ -110,7 +110,7 @@ var raceBugs = []bug{
 		}
 	}, []string{"return each record as it was before or after a concurrent change, never a mixture of both"}},
 	{"RevokeAll revokes only the first ten tokens", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: 10})
 			for _, r := range live {
 				s.arrive()
@@ -122,17 +122,32 @@ var raceBugs = []bug{
 			return n, err
 		}
 	}, []string{"revoke every token that existed before RevokeAll started, even if other tokens are created meanwhile"}},
+	{"RevokeAll chooses tokens before it takes the lock, and does not look for others", func(s *brokenStore) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: limit})
+			s.arrive()
+			for _, chosen := range live {
+				s.edit(withID(chosen.Token.ID), func(r *tokenauth.Record) {
+					if isLive(*r) {
+						*r = revoked(*r, micros(at))
+						n++
+					}
+				})
+			}
+			return n, err
+		}
+	}, []string{"leave no live token when one of several concurrent loops of RevokeAll has returned 0"}},
 	{"concurrent Prunes count the same record twice", func(s *brokenStore) {
-		s.prune = func(ctx context.Context, before time.Time, limit int) (int, error) {
+		s.prune = func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
 			s.mu.Lock()
 			copied := &plainStore{rows: append([]tokenauth.Record(nil), s.rows...)}
 			s.mu.Unlock()
-			n, err := copied.Prune(ctx, before, limit)
+			n, err := copied.Prune(ctx, before, unusedSince, limit)
 			if err != nil {
 				return 0, err
 			}
 			s.arrive()
-			_, err = s.plainStore.Prune(ctx, before, limit)
+			_, err = s.plainStore.Prune(ctx, before, unusedSince, limit)
 			return n, err
 		}
 	}, []string{"delete every expired record, and count it at most once, when several calls of Prune run concurrently"}},

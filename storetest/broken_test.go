@@ -30,10 +30,10 @@ type brokenStore struct {
 	update        func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error
 	rotate        func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error
 	revoke        func(ctx context.Context, userID, id string, at time.Time) error
-	revokeExpired func(ctx context.Context, userID, id string, at time.Time) error
-	revokeAll     func(ctx context.Context, userID string, at time.Time) (int, error)
+	revokeExpired func(ctx context.Context, userID, id string, at, unusedSince time.Time) error
+	revokeAll     func(ctx context.Context, userID string, at time.Time, limit int) (int, error)
 	touch         func(ctx context.Context, uses ...tokenauth.Use) error
-	prune         func(ctx context.Context, before time.Time, limit int) (int, error)
+	prune         func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error)
 }
 
 func (s *brokenStore) changed() {
@@ -87,20 +87,20 @@ func (s *brokenStore) Revoke(ctx context.Context, userID, id string, at time.Tim
 	return s.plainStore.Revoke(ctx, userID, id, at)
 }
 
-func (s *brokenStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+func (s *brokenStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
 	defer s.changed()
 	if s.revokeExpired != nil {
-		return s.revokeExpired(ctx, userID, id, at)
+		return s.revokeExpired(ctx, userID, id, at, unusedSince)
 	}
-	return s.plainStore.RevokeExpired(ctx, userID, id, at)
+	return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
 }
 
-func (s *brokenStore) RevokeAll(ctx context.Context, userID string, at time.Time) (int, error) {
+func (s *brokenStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
 	defer s.changed()
 	if s.revokeAll != nil {
-		return s.revokeAll(ctx, userID, at)
+		return s.revokeAll(ctx, userID, at, limit)
 	}
-	return s.plainStore.RevokeAll(ctx, userID, at)
+	return s.plainStore.RevokeAll(ctx, userID, at, limit)
 }
 
 func (s *brokenStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
@@ -111,12 +111,12 @@ func (s *brokenStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	return s.plainStore.Touch(ctx, uses...)
 }
 
-func (s *brokenStore) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
+func (s *brokenStore) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
 	defer s.changed()
 	if s.prune != nil {
-		return s.prune(ctx, before, limit)
+		return s.prune(ctx, before, unusedSince, limit)
 	}
-	return s.plainStore.Prune(ctx, before, limit)
+	return s.plainStore.Prune(ctx, before, unusedSince, limit)
 }
 
 // refuseHeld replaces Create: if a given record has a name in s.held, Create returns

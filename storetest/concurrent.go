@@ -31,6 +31,9 @@ var concurrencyCases = []testCase{
 	{"leave a token revoked if Revoke runs while the token is rotated and updated", concurrentRotateAndRevoke},
 	// Case E15.
 	{"revoke every token that existed before RevokeAll started, even if other tokens are created meanwhile", concurrentRevokeAll},
+	// Case E15.
+	{"leave no live token when one of several concurrent loops of RevokeAll has returned 0", concurrentRevokeAlls},
+	{"let exactly one of many concurrent updates replace the same scopes and expiry", concurrentReplaces},
 	// Case S23.
 	{"delete every expired record, and count it at most once, when several calls of Prune run concurrently", concurrentPrunes},
 }
@@ -303,7 +306,7 @@ func concurrentRevokeAll(t *tester) {
 			return t.store.Create(t.ctx, named(fmt.Sprint("meanwhile ", i)))
 		}
 		calls++
-		counted, err = t.store.RevokeAll(t.ctx, alice, after(5))
+		counted, err = t.store.RevokeAll(t.ctx, alice, after(5), 1000)
 		return err
 	})
 	t.allSucceed(errs, "concurrent Create or RevokeAll")
@@ -323,6 +326,55 @@ func concurrentRevokeAll(t *tester) {
 	}
 }
 
+// concurrentRevokeAlls revokes 3,000 tokens in two loops, as two calls of Manager.RevokeAll do. A
+// store whose RevokeAll returns 0 because the other loop has revoked the tokens that it chose fails
+// the test case.
+func concurrentRevokeAlls(t *tester) {
+	const tokens, limit = 3000, 500
+	for first := 0; first < tokens; first += 500 {
+		var batch []tokenauth.Record
+		for i := range 500 {
+			batch = append(batch, named(fmt.Sprint("live ", first+i)))
+		}
+		t.create(batch...)
+	}
+	left := make([]int, 2)
+	errs := atOnce(len(left), func(i int) error {
+		for range 2 * tokens / limit {
+			n, err := t.store.RevokeAll(t.ctx, alice, after(5), limit)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				live, err := t.store.List(t.ctx, tokenauth.Query{UserID: alice, Limit: 10})
+				left[i] = len(live)
+				return err
+			}
+		}
+		return errors.New("RevokeAll did not return 0 after all tokens were revoked")
+	})
+	t.allSucceed(errs, "concurrent loops of RevokeAll")
+	if left[0]+left[1] > 0 {
+		t.failf("RevokeAll returned 0 while the user had a live token")
+	}
+	if n := len(t.list(tokenauth.Query{UserID: alice, IncludeRevoked: true})); n != tokens {
+		t.failf("after RevokeAll, the user has %d revoked tokens, want %d", n, tokens)
+	}
+}
+
+func concurrentReplaces(t *tester) {
+	r := full("Foo")
+	t.create(r)
+	errs := atOnce(16, func(i int) error {
+		p := rescope(fmt.Sprint("writer-", i))
+		p.Replaces = &r.Token
+		return t.store.Update(t.ctx, alice, r.Token.ID, p, after(5))
+	})
+	winner := t.oneWins(errs, tokenauth.ErrConflict, "Update that replaces the same scopes")
+	r.Token.Scopes = []string{fmt.Sprint("writer-", winner)}
+	t.holds(r)
+}
+
 func concurrentPrunes(t *tester) {
 	t.create(named("live"))
 	for i := range 40 {
@@ -330,7 +382,7 @@ func concurrentPrunes(t *tester) {
 	}
 	counts := make([]int, 8)
 	errs := atOnce(len(counts), func(i int) error {
-		n, err := t.store.Prune(t.ctx, after(10), 10)
+		n, err := t.store.Prune(t.ctx, after(10), time.Time{}, 10)
 		counts[i] += n
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -184,7 +185,7 @@ func comeAndGo(t *tester, i int) error {
 	if err := t.store.Revoke(t.ctx, alice, r.Token.ID, after(-9)); sentinelOf(err) == nil && err != nil {
 		return err
 	}
-	_, err := t.store.Prune(t.ctx, after(-8), 100)
+	_, err := t.store.Prune(t.ctx, after(-8), time.Time{}, 100)
 	return err
 }
 

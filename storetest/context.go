@@ -62,11 +62,13 @@ func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
 		{"Rotate of an unknown token", func(ctx context.Context) error { return s.Rotate(ctx, bob, id, rotation(2, "second"), after(5)) }},
 		{"Revoke", func(ctx context.Context) error { return s.Revoke(ctx, alice, id, after(5)) }},
 		{"Revoke of an unknown token", func(ctx context.Context) error { return s.Revoke(ctx, bob, id, after(5)) }},
-		{"RevokeExpired", func(ctx context.Context) error { return s.RevokeExpired(ctx, alice, expired.Token.ID, after(5)) }},
-		{"RevokeExpired of a token that is not expired", func(ctx context.Context) error { return s.RevokeExpired(ctx, alice, id, after(5)) }},
-		{"RevokeAll", func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, alice, after(5))) }},
+		{"RevokeExpired", func(ctx context.Context) error {
+			return s.RevokeExpired(ctx, alice, expired.Token.ID, after(5), time.Time{})
+		}},
+		{"RevokeExpired of a token that is not expired", func(ctx context.Context) error { return s.RevokeExpired(ctx, alice, id, after(5), time.Time{}) }},
+		{"RevokeAll", func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, alice, after(5), 1000)) }},
 		{"Touch", func(ctx context.Context) error { return s.Touch(ctx, use(foo, after(70))) }},
-		{"Prune", func(ctx context.Context) error { return countedError(s.Prune(ctx, after(5), 10)) }},
+		{"Prune", func(ctx context.Context) error { return countedError(s.Prune(ctx, after(5), time.Time{}, 10)) }},
 	}
 }
 

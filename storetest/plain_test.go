@@ -165,6 +165,9 @@ func (s *plainStore) Update(ctx context.Context, userID, id string, p tokenauth.
 		if err := checkLive(r, at); err != nil {
 			return err
 		}
+		if old := p.Replaces; old != nil && !(slices.Equal(old.Scopes, r.Token.Scopes) && micros(old.ExpiresAt).Equal(r.Token.ExpiresAt)) {
+			return tokenauth.ErrConflict
+		}
 		return s.apply(r, p)
 	})
 }
@@ -211,10 +214,10 @@ func (s *plainStore) Revoke(ctx context.Context, userID, id string, at time.Time
 	})
 }
 
-func (s *plainStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
+func (s *plainStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
 	return s.change(ctx, userID, id, func(r *tokenauth.Record) error {
 		switch {
-		case isLive(*r) && !r.Token.ExpiredAt(at):
+		case isLive(*r) && !r.Token.ExpiredAt(at) && !isIdle(*r, unusedSince):
 			return tokenauth.ErrConflict
 		case isLive(*r):
 			*r = revoked(*r, at)
@@ -223,10 +226,18 @@ func (s *plainStore) RevokeExpired(ctx context.Context, userID, id string, at ti
 	})
 }
 
-func (s *plainStore) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+// isIdle reports whether a record was neither created nor used after since, and since is not zero.
+func isIdle(r tokenauth.Record, since time.Time) bool {
+	return !since.IsZero() && !r.Token.CreatedAt.After(micros(since)) && !r.Token.LastUsedAt.After(micros(since))
+}
+
+func (s *plainStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+	if limit <= 0 {
+		return 0, errors.New("the limit must be positive")
+	}
 	err = s.locked(ctx, func() error {
 		for i, r := range s.rows {
-			if r.Token.UserID == userID && isLive(r) {
+			if r.Token.UserID == userID && isLive(r) && n < limit {
 				s.rows[i] = kept(revoked(r, at))
 				n++
 			}
@@ -252,11 +263,12 @@ func (s *plainStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	})
 }
 
-func (s *plainStore) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
+func (s *plainStore) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
 	isDead := func(t time.Time) bool { return !t.IsZero() && t.Before(before) }
 	err = s.locked(ctx, func() error {
 		s.rows = slices.DeleteFunc(s.rows, func(r tokenauth.Record) bool {
-			dead := n < limit && r.Token.Origin == "" && (isDead(r.Token.ExpiresAt) || isDead(r.Token.RevokedAt))
+			dead := n < limit && r.Token.Origin == "" &&
+				(isDead(r.Token.ExpiresAt) || isDead(r.Token.RevokedAt) || isLive(r) && isIdle(r, unusedSince))
 			if dead {
 				n++
 			}

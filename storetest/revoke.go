@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -23,10 +24,14 @@ var revokeCases = []testCase{
 	{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged", revokeNotExpired},
 	// Case E6.
 	{"accept RevokeExpired of a revoked token, and leave the token unchanged", revokeExpiredTwice},
+	{"revoke an idle token with RevokeExpired, that is, a token with neither CreatedAt nor LastUsedAt after unusedSince", revokeIdle},
+	{"return ErrConflict from RevokeExpired for a token that was created or used after unusedSince, or if unusedSince is the zero time", revokeNotIdle},
 	// Cases S9, S10.
 	{"return ErrNotFound from RevokeExpired for an unknown token or another user's token", revokeExpiredNotFound},
 	// Case E15.
 	{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged", revokeAll},
+	{"revoke at most limit tokens with each RevokeAll, and return 0 when no live token is left", revokeAllLimit},
+	{"return an error from RevokeAll and change nothing if the limit is not positive", revokeAllBadLimit},
 }
 
 func revokeOnce(t *tester) {
@@ -49,13 +54,13 @@ func revokeTimes(t *tester) {
 
 		r = newRecord("user of "+odd.name, "Foo", "by RevokeAll "+odd.name)
 		t.create(r)
-		_, err := t.store.RevokeAll(t.ctx, r.Token.UserID, odd.given)
+		_, err := t.store.RevokeAll(t.ctx, r.Token.UserID, odd.given, 1000)
 		t.wants(nil, err, "RevokeAll at %v", odd.given)
 		want = append(want, revoked(r, odd.kept))
 
 		r = expiring(named("expired "+odd.name), odd.kept)
 		t.create(r)
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given), "RevokeExpired at %v of a token that expires at that time", odd.given)
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given, time.Time{}), "RevokeExpired at %v of a token that expires at that time", odd.given)
 		want = append(want, revoked(r, odd.kept))
 	}
 	t.holds(want...)
@@ -102,7 +107,7 @@ func revokeFinds(t *tester) {
 }
 
 func (t *tester) revokeExpired(r tokenauth.Record, at time.Time) error {
-	return t.store.RevokeExpired(t.ctx, r.Token.UserID, r.Token.ID, at)
+	return t.store.RevokeExpired(t.ctx, r.Token.UserID, r.Token.ID, at, time.Time{})
 }
 
 func revokeExpired(t *tester) {
@@ -138,11 +143,75 @@ func revokeExpiredTwice(t *tester) {
 	t.holds(revoked(r, after(11)), revoked(endless, after(11)))
 }
 
+// used returns a copy of r whose LastUsedAt is the time at.
+func used(r tokenauth.Record, at time.Time) tokenauth.Record {
+	r.Token.LastUsedAt = at
+	return r
+}
+
+func revokeIdle(t *tester) {
+	never, once, imported := named("never used"), used(full("used"), after(3)), used(named("used before its creation"), after(-5))
+	t.create(never, once, imported)
+	for _, idle := range []struct {
+		r     tokenauth.Record
+		since time.Time
+	}{{never, start}, {once, after(3)}, {imported, start.Add(999 * time.Nanosecond)}} {
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, idle.r.Token.ID, after(9), idle.since), "RevokeExpired of an idle token: %s", idle.r.Token.Name)
+		t.finds(idle.r.Digest, revoked(idle.r, after(9)))
+	}
+}
+
+func revokeNotIdle(t *tester) {
+	r, never := used(full("used"), after(3)), named("never used")
+	t.create(r, never)
+	conflict := func(r tokenauth.Record, since time.Time, what string) {
+		t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), since), "RevokeExpired of a token %s", what)
+	}
+	conflict(r, after(3).Add(-time.Microsecond), "that was used one microsecond after unusedSince")
+	conflict(never, start.Add(-time.Microsecond), "that was created one microsecond after unusedSince")
+	conflict(r, time.Time{}, "with unusedSince of zero")
+	conflict(never, time.Time{}, "that was never used, with unusedSince of zero")
+	t.touch(tokenauth.Use{ID: never.Token.ID, At: after(4)})
+	never = used(never, after(4))
+	conflict(never, after(3), "that Touch has marked as used after unusedSince")
+	t.holds(r, never)
+}
+
+func revokeAllLimit(t *tester) {
+	var ofBob []tokenauth.Record
+	for i := range 25 {
+		r := named(fmt.Sprint("live ", i))
+		r.Slot = i + 1
+		r.Token.CreatedAt = after(i % 7)
+		t.create(r, revoked(named(fmt.Sprint("revoked ", i)), after(1)))
+		ofBob = append(ofBob, newRecord(bob, r.Token.Name, fmt.Sprint("of bob ", i)))
+	}
+	t.create(ofBob...)
+	for i, want := range []int{10, 10, 5, 0, 0} {
+		n, err := t.store.RevokeAll(t.ctx, alice, after(9), 10)
+		t.wants(nil, err, "RevokeAll with limit 10")
+		if live := len(t.list(tokenauth.Query{UserID: alice})); n != want || live != max(0, 15-10*i) {
+			t.failf("RevokeAll with limit 10 returned %d and left %d live tokens, want %d and %d", n, live, want, max(0, 15-10*i))
+		}
+	}
+	t.lists(tokenauth.Query{UserID: bob, IncludeRevoked: true}, inOrder(ofBob...)...)
+}
+
+func revokeAllBadLimit(t *tester) {
+	t.create(full("Foo"))
+	for _, limit := range []int{0, -1} {
+		if n, err := t.store.RevokeAll(t.ctx, alice, after(9), limit); err == nil || n != 0 {
+			t.failf("RevokeAll with limit %d returned %d and the error %v, want 0 and an error", limit, n, err)
+		}
+	}
+	t.holds(full("Foo"))
+}
+
 func revokeExpiredNotFound(t *tester) {
 	r := expiring(full("Foo"), after(10))
 	t.create(r)
-	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, alice, newID("unknown"), after(11)), "RevokeExpired of an unknown token")
-	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, after(11)), "RevokeExpired of another user's token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, alice, newID("unknown"), after(11), time.Time{}), "RevokeExpired of an unknown token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, after(11), time.Time{}), "RevokeExpired of another user's token")
 	t.holds(r)
 }
 
@@ -156,7 +225,7 @@ func revokeAll(t *tester) {
 		userID string
 		want   int
 	}{{alice, 2}, {alice, 0}, {"carol", 0}, {"ALICE", 0}, {"", 0}} {
-		n, err := t.store.RevokeAll(t.ctx, call.userID, after(9))
+		n, err := t.store.RevokeAll(t.ctx, call.userID, after(9), 1000)
 		t.wants(nil, err, "RevokeAll of user %q", call.userID)
 		if n != call.want {
 			t.failf("RevokeAll of user %q returned %d, want %d", call.userID, n, call.want)

@@ -129,12 +129,16 @@ func (s uselessStore) Rotate(context.Context, string, string, tokenauth.Rotation
 	return s.result
 }
 func (s uselessStore) Revoke(context.Context, string, string, time.Time) error { return s.result }
-func (s uselessStore) RevokeExpired(context.Context, string, string, time.Time) error {
+func (s uselessStore) RevokeExpired(context.Context, string, string, time.Time, time.Time) error {
 	return s.result
 }
-func (s uselessStore) RevokeAll(context.Context, string, time.Time) (int, error) { return 0, s.result }
-func (s uselessStore) Touch(context.Context, ...tokenauth.Use) error             { return s.result }
-func (s uselessStore) Prune(context.Context, time.Time, int) (int, error)        { return 0, s.result }
+func (s uselessStore) RevokeAll(context.Context, string, time.Time, int) (int, error) {
+	return 0, s.result
+}
+func (s uselessStore) Touch(context.Context, ...tokenauth.Use) error { return s.result }
+func (s uselessStore) Prune(context.Context, time.Time, time.Time, int) (int, error) {
+	return 0, s.result
+}
 
 // An author must be able to select each test case with go test -run. A rule must not contain the ID
 // of a case, because authors do not know the catalog of security cases.

@@ -198,7 +198,7 @@ func (t *tester) touch(uses ...tokenauth.Use) {
 
 func (t *tester) prune(before time.Time, limit int) int {
 	t.Helper()
-	n, err := t.store.Prune(t.ctx, before, limit)
+	n, err := t.store.Prune(t.ctx, before, time.Time{}, limit)
 	t.wants(nil, err, "Prune with limit %d", limit)
 	return n
 }

@@ -105,6 +105,7 @@ var pruneCases = []testCase{
 	// Case S23.
 	{"never delete an imported record, which has an Origin", pruneImported},
 	{"free the ID, digests, name and slot of a deleted record", pruneFrees},
+	{"delete idle live tokens with Prune, at most limit, and no token that was created or used after unusedSince", pruneIdle},
 }
 
 func pruneDead(t *tester) {
@@ -184,4 +185,36 @@ func pruneFrees(t *tester) {
 	t.misses(r.Retired.Digest, "the retired digest of a deleted record")
 	t.create(r)
 	t.holds(r)
+}
+
+func pruneIdle(t *tester) {
+	fresh := named("created later")
+	fresh.Token.CreatedAt = after(11)
+	recreated := named("used before its creation") // as an importer can create it
+	recreated.Token.CreatedAt = after(11)
+	imported := named("imported")
+	imported.Token.Origin = "knox"
+	kept := []tokenauth.Record{
+		fresh, used(named("used later"), after(11)), used(recreated, after(1)), imported,
+		revoked(used(named("revoked"), after(1)), after(10)), used(expiring(named("used later, expires later"), after(99)), after(12)),
+	}
+	t.create(kept...)
+	for i := range 5 {
+		t.create(used(named(fmt.Sprint("idle ", i)), after(2*i)))
+	}
+	t.create(expiring(named("never used"), after(99)))
+	prune := func(unusedSince time.Time, limit, want int) {
+		n, err := t.store.Prune(t.ctx, after(-50), unusedSince, limit)
+		t.wants(nil, err, "Prune of idle tokens")
+		if n != want {
+			t.failf("Prune of tokens unused since %v returned %d, want %d", unusedSince, n, want)
+		}
+	}
+	prune(time.Time{}, 10, 0)
+	prune(start.Add(-time.Microsecond), 10, 0)
+	prune(after(10), 2, 2)
+	prune(after(10), 3, 3)
+	prune(after(10), 3, 1)
+	prune(after(10), 3, 0)
+	t.holds(kept...)
 }

@@ -25,6 +25,7 @@ var updateCases = []testCase{
 	// Cases S9, S10.
 	{"return ErrNotFound for an update of an unknown token, another user's token or a revoked token", updateNotFound},
 	{"return ErrConflict for an update of a token at or after its expiry", updateExpired},
+	{"return ErrConflict and change nothing unless the token has the scopes and the expiry of Patch.Replaces", updateReplaces},
 	// Case S20.
 	{"store copies of the values in a patch, so that later changes by the caller have no effect", updateCopies},
 	// Case S22.
@@ -93,6 +94,38 @@ func updateOwnName(t *tester) {
 	t.holds(r, named("Bar"))
 	t.update(r, tokenauth.Patch{Name: new("Foo"), ExpiresAt: new(after(2000))})
 	t.holds(expiring(r, after(2000)), named("Bar"))
+}
+
+func updateReplaces(t *tester) {
+	r := full("Foo")
+	t.create(r, named("Bar"))
+	patch := func(scopes []string, expiresAt time.Time, name string) tokenauth.Patch {
+		return tokenauth.Patch{Name: &name, Scopes: &[]string{"new"}, Replaces: &tokenauth.Token{Scopes: scopes, ExpiresAt: expiresAt}}
+	}
+	same := r.Token.Scopes
+	for name, p := range map[string]tokenauth.Patch{
+		"fewer scopes":  patch(same[:1], after(1000), "Baz"),
+		"no scopes":     patch(nil, after(1000), "Baz"),
+		"other scopes":  patch([]string{"orders:read", "x"}, after(1000), "Baz"),
+		"other expiry":  patch(same, after(1001), "Baz"),
+		"no expiry":     patch(same, time.Time{}, "Baz"),
+		"a taken name":  patch(nil, after(1000), "Bar"), // Replaces is checked before the name
+		"the same name": patch(same, after(999), "Foo"),
+	} {
+		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "Update with Replaces of %s", name)
+	}
+	t.holds(r, named("Bar"))
+	t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, r.Token.ID, patch(same, after(1000), "Bar"), after(5)), "Update with a taken name")
+	t.update(r, patch(same, after(1000).Add(time.Nanosecond), "Baz"))
+	r.Token.Name, r.Token.Scopes = "Baz", []string{"new"}
+	t.holds(r, named("Bar"))
+
+	endless := named("endless")
+	t.create(endless)
+	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, endless.Token.ID, patch(nil, after(1), "Q"), after(5)), "Update with Replaces of an expiry that the token does not have")
+	t.update(endless, patch(nil, time.Time{}, "Q"))
+	endless.Token.Name, endless.Token.Scopes = "Q", []string{"new"}
+	t.holds(r, named("Bar"), endless)
 }
 
 func updateTimes(t *tester) {

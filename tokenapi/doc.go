@@ -32,7 +32,7 @@
 // The number of calls to the store depends on the request:
 //
 //   - one call to list, read or revoke
-//   - two calls to change or rotate
+//   - two calls to change, three calls to rotate
 //   - two calls to create a token, or one call if MaxPerUser is negative
 //   - more calls to create a token if an expired token has the name, or if the user already has
 //     MaxPerUser tokens

@@ -23,6 +23,7 @@ func TestRotateRefusesGraceOutOfRange(t *testing.T) {
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
 	for _, seconds := range []string{
 		"-1",
+		"2592001",      // one second more than the default of Options.MaxGrace
 		"9223372037",   // the first number of seconds beyond the longest time.Duration
 		"18446744074",  // overflows to less than a second
 		"-9223372037",  // overflows to 292 years
@@ -35,7 +36,7 @@ func TestRotateRefusesGraceOutOfRange(t *testing.T) {
 		require.Equal(t, "#/grace_seconds", field(t, w), seconds)
 		require.True(t, s.works(key), seconds)
 	}
-	w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", `{"grace_seconds":9223372036}`, as("ada"))
+	w := send(t, s.mux, "POST", "/api/tokens/"+made.ID+"/rotate", `{"grace_seconds":2592000}`, as("ada"))
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 	require.True(t, s.works(key), "the longest grace is allowed")
 }

@@ -143,14 +143,14 @@ func (s *Store) Revoke(ctx context.Context, userID, id string, at time.Time) err
 }
 
 // RevokeExpired implements [tokenauth.Store].
-func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at time.Time) error {
-	return s.call(ctx, "RevokeExpired", func() error { return s.inner.RevokeExpired(ctx, userID, id, at) })
+func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+	return s.call(ctx, "RevokeExpired", func() error { return s.inner.RevokeExpired(ctx, userID, id, at, unusedSince) })
 }
 
 // RevokeAll implements [tokenauth.Store].
-func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time) (n int, err error) {
+func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
 	err = s.call(ctx, "RevokeAll", func() (err error) {
-		n, err = s.inner.RevokeAll(ctx, userID, at)
+		n, err = s.inner.RevokeAll(ctx, userID, at, limit)
 		return err
 	})
 	return n, err
@@ -162,9 +162,9 @@ func (s *Store) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 }
 
 // Prune implements [tokenauth.Store].
-func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (n int, err error) {
+func (s *Store) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
 	err = s.call(ctx, "Prune", func() (err error) {
-		n, err = s.inner.Prune(ctx, before, limit)
+		n, err = s.inner.Prune(ctx, before, unusedSince, limit)
 		return err
 	})
 	return n, err

@@ -171,11 +171,19 @@ var calls = map[string]func(context.Context, tokenauth.Store) error{
 	"Rotate": func(ctx context.Context, s tokenauth.Store) error {
 		return s.Rotate(ctx, "42", "id", tokenauth.Rotation{}, noon)
 	},
-	"Revoke":        func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, "42", "id", noon) },
-	"RevokeExpired": func(ctx context.Context, s tokenauth.Store) error { return s.RevokeExpired(ctx, "42", "id", noon) },
-	"RevokeAll":     func(ctx context.Context, s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "42", noon); return err },
-	"Touch":         func(ctx context.Context, s tokenauth.Store) error { return s.Touch(ctx) },
-	"Prune":         func(ctx context.Context, s tokenauth.Store) error { _, err := s.Prune(ctx, noon, 1); return err },
+	"Revoke": func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, "42", "id", noon) },
+	"RevokeExpired": func(ctx context.Context, s tokenauth.Store) error {
+		return s.RevokeExpired(ctx, "42", "id", noon, time.Time{})
+	},
+	"RevokeAll": func(ctx context.Context, s tokenauth.Store) error {
+		_, err := s.RevokeAll(ctx, "42", noon, 1000)
+		return err
+	},
+	"Touch": func(ctx context.Context, s tokenauth.Store) error { return s.Touch(ctx) },
+	"Prune": func(ctx context.Context, s tokenauth.Store) error {
+		_, err := s.Prune(ctx, noon, time.Time{}, 1)
+		return err
+	},
 }
 
 // Fail must apply to each method of the Store, so that a test can simulate a failed database.
@@ -261,10 +269,10 @@ func TestInterceptKeepsResultsOfInnerStore(t *testing.T) {
 		require.ErrorIs(t, got, err)
 		require.Len(t, list, 1)
 	}
-	n, err := store.RevokeAll(t.Context(), "42", noon)
+	n, err := store.RevokeAll(t.Context(), "42", noon, 1000)
 	require.ErrorIs(t, err, lost)
 	require.Equal(t, 1, n)
-	n, err = store.Prune(t.Context(), noon.Add(time.Hour), 10)
+	n, err = store.Prune(t.Context(), noon.Add(time.Hour), time.Time{}, 10)
 	require.ErrorIs(t, err, lost)
 	require.Equal(t, 1, n)
 }

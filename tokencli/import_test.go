@@ -85,7 +85,7 @@ func TestInterruptedImportResumes(t *testing.T) {
 		}
 		return next()
 	})
-	p.manager = whole.WithStore(store)
+	p.manager = whole.WithStore(store, nil)
 	got := p.runWith(ctx, "", "import", "drf")
 	require.Equal(t, Interrupted, got.code())
 	require.Empty(t, got.stdout)

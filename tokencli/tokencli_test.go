@@ -124,7 +124,7 @@ func TestExitCodesTellCause(t *testing.T) {
 			if name == "no answer" {
 				store := tokenauthtest.NewStore(p.store)
 				store.Fail(errBroken)
-				p.manager = p.manager.WithStore(store)
+				p.manager = p.manager.WithStore(store, nil)
 			}
 			before, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 			require.NoError(t, err)
@@ -255,7 +255,7 @@ func TestTruncatedListIsInvalidJSON(t *testing.T) {
 		}
 		return next()
 	})
-	p.manager = p.manager.WithStore(store)
+	p.manager = p.manager.WithStore(store, nil)
 	got := p.run("list", "--all-users", "--json")
 	require.Equal(t, Unavailable, got.code())
 	require.False(t, json.Valid([]byte(got.stdout)))
@@ -288,7 +288,7 @@ func TestRotateReplacesOnlyShownKey(t *testing.T) {
 		leak.Default.Secret(key.Reveal())
 		return err
 	})
-	p.manager = inner.WithStore(store)
+	p.manager = inner.WithStore(store, nil)
 	require.Equal(t, Conflict, p.run("rotate", token.ID, "--yes").code())
 }
 

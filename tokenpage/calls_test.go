@@ -43,7 +43,7 @@ func TestFormsCauseFewStoreCalls(t *testing.T) {
 		{token.ID + "/rename", url.Values{"name": {"old laptop"}}, 303, []string{"Update", "List"}},
 		{token.ID + "/rename", url.Values{"name": {""}}, 422, []string{"List"}},
 		{token.ID + "/rename", url.Values{"name": {"phone"}}, 409, []string{"Update", "List"}},
-		{token.ID + "/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}, 200, []string{"List", "Rotate"}},
+		{token.ID + "/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}, 200, []string{"List", "Rotate", "List"}},
 		{token.ID + "/rotate", url.Values{"generation": {"1"}, "grace": {"0"}}, 409, []string{"List", "List"}},
 		{token.ID + "/rotate", url.Values{"generation": {"2"}, "grace": {"1"}}, 422, []string{"List"}},
 		{token.ID + "/revoke", url.Values{}, 303, []string{"Revoke"}},

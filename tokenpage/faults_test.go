@@ -53,7 +53,7 @@ func TestFailedWriteIsReportedAsUncertain(t *testing.T) {
 	opts := &tokenpage.Options{}
 	s := newSite(t, nil, opts)
 	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
-	s.mount(s.Manager.WithStore(newReadOnlyStore(s.Store)), opts)
+	s.mount(s.Manager.WithStore(newReadOnlyStore(s.Store), nil), opts)
 	uncertain := func(p page) {
 		t.Helper()
 		require.Equal(t, http.StatusServiceUnavailable, p.Code)

@@ -26,6 +26,8 @@ var (
 		"23505", "1062", "unique",
 		"42P07", "42710", // PostgreSQL: concurrent CREATE TABLE IF NOT EXISTS
 	}
+	// The statement would have violated a foreign key.
+	foreignKeyCodes = []string{"23503", "1452", "1216", "foreign key"}
 	// The server stopped or closed the connection while it executed the statement.
 	lostCodes = []string{"57P01", "57P02", "57P03", "40003", "1053", "1180", "1317", "1927"}
 )
@@ -36,6 +38,9 @@ func IsRolledBack(err error) bool { return slices.Contains(rolledBackCodes, code
 
 // IsDuplicate reports whether a statement failed because it would have violated a unique key.
 func IsDuplicate(err error) bool { return slices.Contains(duplicateCodes, code(err)) }
+
+// IsForeignKey reports whether a statement failed because a row would have violated a foreign key.
+func IsForeignKey(err error) bool { return slices.Contains(foreignKeyCodes, code(err)) }
 
 // IsLost reports whether the connection failed, so that the outcome of a statement is unknown.
 func (e *Engine) IsLost(err error) bool {
@@ -84,6 +89,8 @@ func code(err error) string {
 			return "locked" // the second text occurs if connections share a cache
 		case strings.Contains(text, "UNIQUE constraint failed"):
 			return "unique"
+		case strings.Contains(text, "FOREIGN KEY constraint failed"):
+			return "foreign key"
 		}
 	}
 	return ""

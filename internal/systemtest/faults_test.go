@@ -219,7 +219,7 @@ func TestExhaustedPoolIs503(t *testing.T) {
 	}))
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
-	in := m.WithStore(patient.With(tx))
+	in := m.WithStore(patient.With(tx), nil)
 	inside, _ := fixture.Issue(t, in, tokenauth.Spec{UserID: "v", Name: "tablet"})
 	_, _, err = in.Rotate(ctx, "v", token.ID, time.Hour)
 	require.NoError(t, err)

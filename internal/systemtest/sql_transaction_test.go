@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,10 +25,10 @@ func TestManagerIssuesInTransaction(t *testing.T) {
 	for _, commit := range []bool{false, true} {
 		tx, err := db.Begin()
 		require.NoError(t, err)
-		key, token := fixture.Issue(t, m.WithStore(store.With(tx)), tokenauth.Spec{UserID: "u", Name: "phone"})
+		key, token := fixture.Issue(t, m.WithStore(store.With(tx), nil), tokenauth.Spec{UserID: "u", Name: "phone"})
 		_, err = tx.Exec("INSERT INTO devices VALUES (?)", token.ID)
 		require.NoError(t, err)
-		_, _, err = m.WithStore(store.With(tx)).Issue(ctx, tokenauth.Spec{UserID: "u", Name: "phone"})
+		_, _, err = m.WithStore(store.With(tx), nil).Issue(ctx, tokenauth.Spec{UserID: "u", Name: "phone"})
 		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
 		if commit {
 			require.NoError(t, tx.Commit())
@@ -131,7 +132,7 @@ func TestTransactionLivesOnAfterConflict(t *testing.T) {
 		{"rotation to a taken digest", tokenauth.ErrKeyTaken, in.Rotate(ctx, "u", bar.Token.ID, fixture.NewRotation("key of foo"), fixture.Start)},
 		{"rotation of another generation", tokenauth.ErrConflict, in.Rotate(ctx, "u", bar.Token.ID, tokenauth.Rotation{Replaces: 7, GraceUntil: fixture.Start}, fixture.Start)},
 		{"unknown token", tokenauth.ErrNotFound, in.Revoke(ctx, "u", "unknown", fixture.Start)},
-		{"not expired", tokenauth.ErrConflict, in.RevokeExpired(ctx, "u", bar.Token.ID, fixture.Start)},
+		{"not expired", tokenauth.ErrConflict, in.RevokeExpired(ctx, "u", bar.Token.ID, fixture.Start, time.Time{})},
 	} {
 		require.ErrorIs(t, c.call, c.want, c.name)
 		_, err = tx.Exec("INSERT INTO orders VALUES (?)", i)
