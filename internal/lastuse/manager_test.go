@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -141,6 +142,134 @@ func TestIdleTokenExpires(t *testing.T) {
 
 		_, _, err = m.Rotate(t.Context(), "u", token.ID, 0)
 		require.ErrorIs(t, err, tokenauth.ErrConflict, "Rotate must refuse a token that exceeded IdleTimeout, because its new key would be rejected")
+	})
+}
+
+// A token that exceeded IdleTimeout must count as expired for every method. Otherwise it would hold
+// its name and its place forever, although its key is refused.
+func TestIdleTokenCountsAsExpired(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: time.Hour, MaxPerUser: 2})
+		_, idle := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		_, other := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "other"})
+		require.False(t, m.Expired(&idle))
+
+		// Last-used times may arrive late, so for 2 × TouchEvery the token is refused, but not revoked.
+		clock.Set(fixture.Start.Add(time.Hour + 2*time.Minute - time.Microsecond))
+		require.True(t, m.Expired(&idle))
+		_, err := m.Update(t.Context(), "u", idle.ID, tokenauth.Patch{Name: new("renamed")})
+		require.ErrorIs(t, err, tokenauth.ErrConflict)
+		_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: "laptop"})
+		require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+		_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: "phone"})
+		require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
+		n, err := m.Prune(t.Context(), clock.Now())
+		require.NoError(t, err)
+		require.Zero(t, n)
+
+		clock.Set(fixture.Start.Add(time.Hour + 2*time.Minute))
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		revoked, err := m.Get(t.Context(), "u", idle.ID)
+		require.NoError(t, err)
+		require.NotZero(t, revoked.RevokedAt, "the idle token makes room for its name")
+		fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
+		revoked, err = m.Get(t.Context(), "u", other.ID)
+		require.NoError(t, err)
+		require.NotZero(t, revoked.RevokedAt, "the idle token makes room for another token")
+	})
+}
+
+// Prune must delete idle tokens, but only if they became idle before the given time, and no token
+// in use. The number of tokens exceeds the number of rows that a store reads per statement.
+func TestPruneDeletesIdleTokens(t *testing.T) {
+	t.Parallel()
+	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
+		clock := fixture.NewClock()
+		m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: time.Hour, MaxPerUser: -1})
+		var records []tokenauth.Record
+		used := map[string]bool{}
+		for i := range 2500 {
+			r := fixture.NewRecord(fmt.Sprint(i))
+			r.Token.CreatedAt = fixture.Start.Add(time.Duration(i) * time.Millisecond)
+			if i%100 == 99 {
+				r.Token.LastUsedAt, used[r.Token.ID] = fixture.Start.Add(2*time.Hour), true
+			}
+			records = append(records, r)
+		}
+		for part := range slices.Chunk(records, 500) {
+			require.NoError(t, store.Create(t.Context(), part...))
+		}
+		clock.Set(fixture.Start.Add(2*time.Hour + 30*time.Minute))
+		n, err := m.Prune(t.Context(), fixture.Start.Add(time.Hour+500*time.Millisecond))
+		require.NoError(t, err)
+		require.Equal(t, 501-5, n, "501 tokens were created until then, and 5 of them were used later")
+		n, err = m.Prune(t.Context(), clock.Now())
+		require.NoError(t, err)
+		live, err := m.List(t.Context(), tokenauth.Query{AllUsers: true})
+		require.NoError(t, err)
+		require.Len(t, live, len(used))
+		for _, token := range live {
+			require.True(t, used[token.ID])
+		}
+		require.Positive(t, n)
+	})
+}
+
+// If the last-used times of this process cannot be written, the store does not know which tokens
+// are in use. Then no idle token may be revoked or deleted, because that cannot be undone.
+func TestUnwrittenUseKeepsIdleToken(t *testing.T) {
+	t.Parallel()
+	clock := fixture.NewClock()
+	store := fixture.NewStore()
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: time.Hour, MaxPerUser: 1})
+	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+	clock.Advance(50 * time.Minute)
+	store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Touch" {
+			return errReadOnly
+		}
+		return next()
+	})
+	require.Equal(t, []bool{true}, fixture.Accepts(m, key))
+	stranger := fixture.NewRecord("stranger") // another process may have uses of this token
+	require.NoError(t, store.Create(t.Context(), stranger))
+	clock.Advance(10 * time.Hour)
+	_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "u", Name: "phone"})
+	require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
+	n, err := m.Prune(t.Context(), clock.Now())
+	require.NoError(t, err)
+	require.Zero(t, n)
+	store.Intercept(nil)
+	fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "phone"})
+	token, err = m.Get(t.Context(), "u", token.ID)
+	require.NoError(t, err)
+	require.NotZero(t, token.RevokedAt)
+	require.Equal(t, fixture.Start.Add(50*time.Minute), token.LastUsedAt, "the last-used times are written before a token is revoked as idle")
+}
+
+// Each store must receive the last-used times of its own tokens. Otherwise keys that are in use
+// would be refused after IdleTimeout.
+func TestEachStoreReceivesItsOwnLastUses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first, second := fixture.NewStore(), fixture.NewStore()
+		m := fixture.NewManager(first, &tokenauth.Options{IdleTimeout: time.Hour})
+		other := m.WithStore(second, nil)
+		key, token := fixture.Issue(t, other, tokenauth.Spec{UserID: "u", Name: "laptop"})
+		for range 10 {
+			time.Sleep(50 * time.Minute)
+			require.Equal(t, []bool{true}, fixture.Accepts(other, key))
+		}
+		synctest.Wait()
+		require.NoError(t, m.Flush(t.Context()))
+		require.NoError(t, other.Flush(t.Context()))
+		require.Equal(t, time.Now().UTC(), fixture.LastUse(t, second, token.ID))
+		require.Zero(t, first.Count("Touch"))
+		require.Equal(t, []bool{true}, fixture.Accepts(other, key))
+		require.NoError(t, other.Close(t.Context()))
+		require.NoError(t, m.Close(t.Context()))
 	})
 }
 
