@@ -279,7 +279,9 @@ func TestUserIDMayReferenceUserTable(t *testing.T) {
 
 			for _, unknown := range []string{"42", "777"} {
 				_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: unknown, Name: "laptop"})
-				requireNoAnswer(t, err, "a user who is not there")
+				require.ErrorIs(t, err, tokenauth.ErrUserUnknown)
+				require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
+				require.Equal(t, 400, tokenauth.StatusCode(err))
 			}
 		})
 	}
