@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -18,8 +17,6 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/challenge"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
-
-const maxBytes = 64 << 10
 
 // Members are the members that a body may have, by name. The value for a name is a pointer to the
 // variable that receives the member's value. The variable has the type string, []string, int64,
@@ -62,13 +59,10 @@ func (m Members) read(w http.ResponseWriter, r *http.Request, accepted ...string
 	if err != nil || !slices.Contains(accepted, mediaType) || r.Header.Get("Content-Encoding") != "" {
 		return challenge.New(http.StatusUnsupportedMediaType, "The body must be "+strings.Join(accepted, " or ")+", not compressed.")
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBytes))
-	var tooLarge *http.MaxBytesError
+	text, err := Read(w, r)
 	switch {
-	case errors.As(err, &tooLarge):
-		return challenge.New(http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB.")
 	case err != nil:
-		return bad("The body did not arrive whole.")
+		return err
 	case mediaType == accepted[0]:
 		return m.decodeJSON(text)
 	}
