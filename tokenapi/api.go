@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/body"
 	"github.com/go-tokenauth/tokenauth/internal/challenge"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
@@ -25,12 +25,21 @@ type Options struct {
 	// ManageScope is the scope that allows a token to manage the tokens of its user. If ManageScope
 	// is empty, tokens cannot manage tokens.
 	//
-	// A token with this scope can list and revoke all tokens of the user. It can create and change
-	// only tokens whose scopes and expiry do not exceed its own. Tokens that it created stay live
-	// when it is revoked, so revoke all tokens of the user after a leak. During the grace of a
-	// rotation, the previous key keeps these rights, and can even replace the new key. Therefore
-	// rotate a leaked key only with a grace of zero.
+	// A token with this scope can list and revoke all tokens of the user. It can create tokens whose
+	// scopes and expiry do not exceed its own. If the scopes and the expiry of a token do not exceed
+	// its own, it can rename that token, remove scopes and set an earlier expiry. It can neither add
+	// a scope nor set a later expiry, and it can rotate only itself. During the grace of a rotation,
+	// the previous key can only list and read tokens, log out and rotate its own token.
+	//
+	// A rotation with the previous key replaces the new key. Therefore rotate a leaked key only with
+	// a grace of zero. Tokens that a token has created stay live when that token is revoked.
+	// Therefore revoke all tokens of the user after a leak.
 	ManageScope string
+
+	// CrossOrigin decides which requests from other origins to refuse. It does not apply to a
+	// request that presents a key, because browsers add cookies to requests but no keys. If
+	// CrossOrigin is nil, a request from another origin must present a key.
+	CrossOrigin *http.CrossOriginProtection
 
 	// OnError receives each error whose response is 503, for example to log the error. If OnError
 	// is nil, these errors are discarded. OnError does not receive errors of authentication,
@@ -42,11 +51,15 @@ type Options struct {
 // calls userID to get the ID of the signed-in user, for example from a session cookie. If userID
 // returns "", nobody is signed in and the response is 401. If userID returns an error, the response
 // is 503. The function userID must use only the session and never a key. Otherwise a stolen key
-// could create tokens with more rights.
+// could create tokens with more rights. It must not read the body.
+//
+// The handler calls userID again when the whole body has arrived, and once more after it has created
+// a token. A user who signs out in between gets no key, and the new token is revoked.
 //
 // If a request presents a key of auth, the handler acts for the user of the key's token and does
-// not call userID. Every token may revoke itself (/logout) and all tokens of its user
-// (/logout-all). [Options].ManageScope says which tokens may do more.
+// not call userID. The handler then reads the token from the store, even if a cache holds it. Every
+// token may revoke itself (/logout) and all tokens of its user (/logout-all). [Options].ManageScope
+// says which tokens may do more.
 //
 // New copies opts, which may be nil. It returns an error for an invalid option, and panics if auth
 // or userID is nil.
@@ -54,31 +67,26 @@ func New[U any](auth *tokenauth.Authenticator[U], userID func(*http.Request) (st
 	if auth == nil || userID == nil {
 		panic("tokenapi: New: nil Authenticator or userID")
 	}
-	h := newHandler(auth, opts)
+	h := newHandler(anyUser[U]{auth}, opts)
 	if scope := h.options.ManageScope; scope != "" {
 		if _, err := syntax.Scopes([]string{scope}, h.manager.Scopes()); err != nil {
 			return nil, fmt.Errorf("tokenapi: New: Options.ManageScope %w", err)
 		}
 	}
-	h.identify = func(c *call) error { return h.identifyUser(c, userID) }
+	h.session = func(c *call) error { return h.identifyUser(c, userID) }
 	h.route("/tokens", methods{
-		http.MethodGet:    h.managed(h.list, everybody, "cursor", "limit", "revoked"),
-		http.MethodPost:   h.managed(h.create, oneUser),
-		http.MethodDelete: h.managed(h.revokeAll, oneUser),
+		http.MethodGet:    h.managed(h.list, rule{allUsers: true, params: listParams}),
+		http.MethodPost:   h.managed(h.create, rule{currentKey: true}),
+		http.MethodDelete: h.managed(h.revokeAll, rule{currentKey: true}),
 	})
 	h.route("/tokens/{id}", methods{
-		http.MethodGet:    h.managed(h.read, oneUser),
-		http.MethodPatch:  h.managed(h.update, oneUser),
-		http.MethodDelete: h.managed(h.revoke, oneUser),
+		http.MethodGet:    h.managed(h.read, rule{}),
+		http.MethodPatch:  h.managed(h.update, rule{currentKey: true}),
+		http.MethodDelete: h.managed(h.revoke, rule{currentKey: true}),
 	})
-	h.route("/tokens/{id}/rotate", methods{http.MethodPost: h.managed(h.rotate, oneUser)})
-	h.route("/logout", methods{http.MethodPost: h.presented(func(ctx context.Context, t *tokenauth.Token) error {
-		return h.manager.Revoke(ctx, t.UserID, t.ID)
-	})})
-	h.route("/logout-all", methods{http.MethodPost: h.presented(func(ctx context.Context, t *tokenauth.Token) error {
-		_, err := h.manager.RevokeAll(ctx, t.UserID)
-		return err
-	})})
+	h.route("/tokens/{id}/rotate", methods{http.MethodPost: h.managed(h.rotate, rule{})})
+	h.route("/logout", methods{http.MethodPost: h.presented(h.logout)})
+	h.route("/logout-all", methods{http.MethodPost: h.presented(h.logoutAll)})
 	return h.handler(), nil
 }
 
@@ -97,19 +105,19 @@ func NewStaff[U any](auth *tokenauth.Authenticator[U], isStaff func(*http.Reques
 	if auth == nil || isStaff == nil {
 		panic("tokenapi: NewStaff: nil Authenticator or isStaff")
 	}
-	h := newHandler(auth, opts)
+	h := newHandler(anyUser[U]{auth}, opts)
 	if h.options.ManageScope != "" {
 		return nil, errors.New("tokenapi: NewStaff: Options.ManageScope must be empty")
 	}
 	h.staff = true
-	h.identify = func(c *call) error { return h.identifyStaff(c, isStaff) }
+	h.session = func(c *call) error { return h.identifyStaff(c, isStaff) }
 	h.route("/tokens", methods{
-		http.MethodGet:    h.managed(h.list, everybody, "cursor", "limit", "revoked"),
-		http.MethodDelete: h.managed(h.revokeAll, oneUser),
+		http.MethodGet:    h.managed(h.list, rule{allUsers: true, params: listParams}),
+		http.MethodDelete: h.managed(h.revokeAll, rule{}),
 	})
 	h.route("/tokens/{id}", methods{
-		http.MethodGet:    h.managed(h.read, oneUser),
-		http.MethodDelete: h.managed(h.revoke, oneUser),
+		http.MethodGet:    h.managed(h.read, rule{}),
+		http.MethodDelete: h.managed(h.revoke, rule{}),
 	})
 	return h.handler(), nil
 }
@@ -120,6 +128,15 @@ type authenticator interface {
 	Optional(http.Handler) http.Handler
 	Token(context.Context) (tokenauth.Token, bool)
 	WriteError(http.ResponseWriter, *http.Request, error)
+	confirm(context.Context, tokenauth.Need) (tokenauth.Token, error)
+}
+
+// anyUser implements authenticator.
+type anyUser[U any] struct{ *tokenauth.Authenticator[U] }
+
+func (a anyUser[U]) confirm(ctx context.Context, need tokenauth.Need) (tokenauth.Token, error) {
+	_, t, err := a.Confirm(ctx, need)
+	return t, err
 }
 
 // An endpoint serves one method of one route.
@@ -136,22 +153,12 @@ type answer struct {
 }
 
 type handler struct {
-	auth     authenticator
-	manager  *tokenauth.Manager
-	options  Options
-	staff    bool
-	identify func(*call) error // sets the user whose tokens the request concerns, or returns an error
-	mux      *http.ServeMux
-	origin   http.CrossOriginProtection
-}
-
-// A call is a request to manage the tokens of a user.
-type call struct {
-	*http.Request
-	query  url.Values
-	id     string           // token ID in the path
-	userID string           // user whose tokens the request concerns; empty for all users
-	token  *tokenauth.Token // token of the presented key; nil if the request presents no key
+	auth    authenticator
+	manager *tokenauth.Manager
+	options Options
+	staff   bool
+	session func(*call) error // identifies the client of a request without a key by its session
+	mux     *http.ServeMux
 }
 
 //go:embed openapi.json
@@ -162,6 +169,7 @@ func newHandler(auth authenticator, opts *Options) *handler {
 	if opts != nil {
 		h.options = *opts
 	}
+	h.options.CrossOrigin = cmp.Or(h.options.CrossOrigin, http.NewCrossOriginProtection())
 	h.route("/openapi.json", methods{http.MethodGet: func(http.ResponseWriter, *http.Request) (answer, error) {
 		return answer{body: document}, nil
 	}})
@@ -218,14 +226,15 @@ func (h *handler) handler() http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Add("Vary", "Cookie")
+		body.Limit(w, r) // for requests that are refused before admit reads the body
 		protected.ServeHTTP(w, r)
 	})
 }
 
 func (h *handler) respond(w http.ResponseWriter, r *http.Request, a answer, err error) {
-	var body []byte
+	var text []byte
 	if err == nil && a.body != nil {
-		body, err = json.Marshal(a.body) // Marshal fails if the store returned a time beyond the year 9999
+		text, err = json.Marshal(a.body) // Marshal fails if the store returned a time beyond the year 9999
 	}
 	switch {
 	case err != nil:
@@ -234,11 +243,11 @@ func (h *handler) respond(w http.ResponseWriter, r *http.Request, a answer, err 
 	case a.location != "":
 		w.Header().Set("Location", a.location)
 	}
-	if body == nil {
+	if text == nil {
 		w.WriteHeader(a.status)
 		return
 	}
-	challenge.WriteJSON(w, r, "application/json", cmp.Or(a.status, http.StatusOK), body)
+	challenge.WriteJSON(w, r, "application/json", cmp.Or(a.status, http.StatusOK), text)
 }
 
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -1,14 +1,14 @@
 package tokenapi
 
 import (
-	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/body"
 	"github.com/go-tokenauth/tokenauth/internal/challenge"
-	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
 var (
@@ -17,62 +17,101 @@ var (
 	errNotStaff    = challenge.New(http.StatusForbidden, "Only staff may do this.")
 )
 
-// A reach says whose tokens a request to the handler of NewStaff may concern.
-type reach int
+// A call is a request to manage the tokens of a user.
+type call struct {
+	*http.Request
+	id     string // token ID in the path
+	query  url.Values
+	body   []byte
+	userID string           // user whose tokens the request concerns; empty for all users
+	need   tokenauth.Need   // what the request requires of a presented key
+	byKey  bool             // true if the request presents an accepted key
+	token  *tokenauth.Token // token of the presented key, as the store has it; nil if byKey is false
+}
 
-const (
-	oneUser   reach = iota // the tokens of the user in the parameter user_id
-	everybody              // the tokens of all users if the parameter user_id is absent
-)
+// A rule says what an endpoint requires of a request.
+type rule struct {
+	allUsers   bool     // staff may omit the user, and then gets the tokens of all users
+	currentKey bool     // a key that a rotation has replaced does not suffice
+	params     []string // parameters that the query may have
+}
 
-// managed returns an endpoint that calls serve if the client may manage the tokens. params are the
-// names of the parameters that the query may have.
-func (h *handler) managed(serve func(http.ResponseWriter, *call) (answer, error), whose reach, params ...string) endpoint {
-	return func(w http.ResponseWriter, r *http.Request) (answer, error) {
-		c := &call{Request: r, id: pathID(r)}
-		if t, ok := h.auth.Token(r.Context()); ok {
-			c.token = &t
-		} else if h.origin.Check(r) != nil { // for cookies only: browsers add cookies to requests, but no keys
-			return answer{}, errCrossOrigin
+// managed returns an endpoint that calls serve if the client may manage the tokens.
+func (h *handler) managed(serve func(*call) (answer, error), r rule) endpoint {
+	need := tokenauth.Need{Scopes: []string{h.options.ManageScope}, CurrentKey: r.currentKey}
+	return func(w http.ResponseWriter, req *http.Request) (answer, error) {
+		c := h.newCall(req, need)
+		if c.byKey && h.options.ManageScope == "" {
+			return answer{}, errByToken
 		}
-		if err := h.identify(c); err != nil {
+		if err := h.admit(w, c); err != nil {
 			return answer{}, err
 		}
-		if err := h.readQuery(c, whose, params); err != nil {
+		if err := h.readQuery(c, r); err != nil {
 			return answer{}, err
 		}
-		return serve(w, c)
+		return serve(c)
 	}
 }
 
-// presented returns an endpoint that calls serve with the token of the presented key.
-func (h *handler) presented(serve func(context.Context, *tokenauth.Token) error) endpoint {
-	return func(_ http.ResponseWriter, r *http.Request) (answer, error) {
-		t, ok := h.auth.Token(r.Context())
-		if !ok {
+// presented returns an endpoint that calls serve if the client presents a key.
+func (h *handler) presented(serve func(*call) (answer, error)) endpoint {
+	return func(w http.ResponseWriter, r *http.Request) (answer, error) {
+		c := h.newCall(r, tokenauth.Need{})
+		if !c.byKey {
 			return answer{}, tokenauth.ErrNoKey
 		}
-		return answer{status: http.StatusNoContent}, serve(r.Context(), &t)
+		if err := h.admit(w, c); err != nil {
+			return answer{}, err
+		}
+		return serve(c)
 	}
+}
+
+func (h *handler) newCall(r *http.Request, need tokenauth.Need) *call {
+	_, byKey := h.auth.Token(r.Context())
+	return &call{Request: r, id: pathID(r), need: need, byKey: byKey}
+}
+
+// admit reads the body of a request and then identifies the client. The order matters: a client can
+// send the body for as long as it likes, and may lose its rights meanwhile. A client without a
+// session or a key is refused before the body is read.
+func (h *handler) admit(w http.ResponseWriter, c *call) (err error) {
+	if !c.byKey {
+		if h.options.CrossOrigin.Check(c.Request) != nil {
+			return errCrossOrigin
+		}
+		if err := h.session(c); err != nil {
+			return err
+		}
+	}
+	if c.body, err = body.Read(w, c.Request); err != nil {
+		return err
+	}
+	if !c.byKey && !body.Expected(c.Request) {
+		return nil // the session was read just now
+	}
+	return h.identify(c)
+}
+
+// identify finds out for whom the client acts now. It reads a presented token from the store, and
+// never from a cache.
+func (h *handler) identify(c *call) error {
+	if !c.byKey {
+		return h.session(c)
+	}
+	t, err := h.auth.confirm(c.Context(), c.need)
+	c.userID, c.token = t.UserID, &t
+	return err
 }
 
 func (h *handler) identifyUser(c *call, userID func(*http.Request) (string, error)) error {
-	if c.token != nil {
-		c.userID = c.token.UserID
-		switch scope := h.options.ManageScope; {
-		case scope == "":
-			return errByToken
-		case !c.token.HasScopes(scope):
-			return &tokenauth.ScopeError{Need: []string{scope}}
-		}
-		return nil
-	}
 	id, err := userID(c.Request)
 	switch {
 	case err == nil && id == "":
 		return tokenauth.ErrNoKey
 	case err == nil:
-		err = syntax.UserID(id)
+		err = h.manager.CheckUserID(id) // a malformed ID is a mistake of the service
 	}
 	if err != nil {
 		return challenge.Unavailable(err)
@@ -82,9 +121,6 @@ func (h *handler) identifyUser(c *call, userID func(*http.Request) (string, erro
 }
 
 func (h *handler) identifyStaff(c *call, isStaff func(*http.Request) (bool, error)) error {
-	if c.token != nil {
-		return errByToken
-	}
 	ok, err := isStaff(c.Request)
 	switch {
 	case err != nil:
@@ -97,14 +133,14 @@ func (h *handler) identifyStaff(c *call, isStaff func(*http.Request) (bool, erro
 
 // readQuery parses the query. It returns an error if a parameter is unknown or repeated. For the
 // handler of NewStaff, readQuery also sets the user from the parameter user_id.
-func (h *handler) readQuery(c *call, whose reach, params []string) error {
+func (h *handler) readQuery(c *call, r rule) error {
 	query, err := url.ParseQuery(c.URL.RawQuery)
 	if err != nil {
 		return challenge.New(http.StatusBadRequest, "The query is malformed.")
 	}
 	for name, values := range query {
 		switch {
-		case !slices.Contains(params, name) && !(h.staff && name == "user_id"):
+		case !slices.Contains(r.params, name) && !(h.staff && name == "user_id"):
 			return challenge.New(http.StatusBadRequest, "The query has an unknown parameter.")
 		case len(values) > 1:
 			return challenge.Parameter(name, "must be given only once")
@@ -115,8 +151,12 @@ func (h *handler) readQuery(c *call, whose reach, params []string) error {
 		return nil
 	}
 	c.userID = query.Get("user_id")
-	if err := syntax.UserID(c.userID); err != nil && (query.Has("user_id") || whose == oneUser) {
-		return challenge.Parameter("user_id", err.Error())
+	if r.allUsers && !query.Has("user_id") {
+		return nil
+	}
+	var invalid *tokenauth.SpecError
+	if errors.As(h.manager.CheckUserID(c.userID), &invalid) {
+		return challenge.Parameter("user_id", invalid.Problem)
 	}
 	return nil
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // A request causes only the store calls of the Manager's method. The only additional calls
-// authenticate a key and compare the presented token with the token to change.
+// authenticate a key, confirm it before and after the change, and compare the presented token with
+// the token to change.
 func TestRequestsCauseFewStoreCalls(t *testing.T) {
 	t.Parallel()
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
@@ -41,15 +42,16 @@ func TestRequestsCauseFewStoreCalls(t *testing.T) {
 		{session, "POST", one + "/rotate", `{}`, 200, []string{"List", "Rotate", "List"}},
 		{session, "DELETE", "/api/tokens/", "", 404, nil},
 		{session, "POST", "/api/tokens", `{"name":""}`, 400, nil},
-		{byKey, "GET", "/api/tokens", "", 200, []string{"Find", "List"}},
-		{byKey, "POST", "/api/tokens", `{"name":"k"}`, 201, []string{"Find", "List", "Create"}},
-		{byKey, "GET", one, "", 200, []string{"Find", "List"}},
-		{byKey, "PATCH", one, `{"name":"l"}`, 200, []string{"Find", "List", "Update", "List"}},
-		{byKey, "POST", one + "/rotate", `{"generation":2}`, 200, []string{"Find", "List", "List", "Rotate", "List"}},
-		{byKey, "PATCH", ownTarget, `{"name":"m"}`, 200, []string{"Find", "Update", "List"}},
-		{byKey, "POST", ownTarget + "/rotate", `{"generation":1,"grace_seconds":60}`, 200, []string{"Find", "List", "Rotate", "List"}},
-		{byKey, "DELETE", one, "", 204, []string{"Find", "Revoke"}},
-		{byKey, "POST", "/api/logout", "", 204, []string{"Find", "Revoke"}},
+		{byKey, "GET", "/api/tokens", "", 200, []string{"Find", "List", "List"}},
+		{byKey, "POST", "/api/tokens", `{"name":"k"}`, 201, []string{"Find", "List", "List", "Create", "List"}},
+		{byKey, "POST", "/api/tokens", `{"name":""}`, 400, []string{"Find", "List"}},
+		{byKey, "GET", one, "", 200, []string{"Find", "List", "List"}},
+		{byKey, "PATCH", one, `{"name":"l"}`, 200, []string{"Find", "List", "List", "Update", "List"}},
+		{byKey, "POST", one + "/rotate", `{"generation":2}`, 403, []string{"Find", "List"}},
+		{byKey, "PATCH", ownTarget, `{"name":"m"}`, 200, []string{"Find", "List", "Update", "List"}},
+		{byKey, "DELETE", one, "", 204, []string{"Find", "List", "Revoke"}},
+		{byKey, "POST", ownTarget + "/rotate", `{"generation":1,"grace_seconds":60}`, 200, []string{"Find", "List", "List", "Rotate", "List"}},
+		{byKey, "POST", "/api/logout", "", 204, []string{"Find", "List", "Revoke"}},
 		{session, "DELETE", one, "", 204, []string{"Revoke"}},
 		{session, "DELETE", "/api/tokens", "", 200, []string{"RevokeAll", "RevokeAll"}},
 	} {
@@ -61,5 +63,5 @@ func TestRequestsCauseFewStoreCalls(t *testing.T) {
 	key, _ := issue("phone")
 	store.ResetCalls()
 	require.Equal(t, http.StatusNoContent, send(t, h, "POST", "/api/logout-all", "", with(key)).Code)
-	require.Equal(t, []string{"Find", "RevokeAll", "RevokeAll"}, store.Calls())
+	require.Equal(t, []string{"Find", "List", "RevokeAll", "RevokeAll"}, store.Calls())
 }

@@ -37,15 +37,22 @@
 //   - more calls to create a token if an expired token has the name, or if the user already has
 //     MaxPerUser tokens
 //
-// The authentication of a presented key takes one more call. If a key changes another token than
-// its own, one more call reads the other token to compare the rights.
+// The authentication of a presented key takes two more calls. The second call reads the token from
+// the store, and is never served from a cache. If a key changes another token than its own, one more
+// call reads the other token to compare the rights. If a key creates a token, one more call reads
+// the presented token again.
 //
 // # Security
 //
 // Responses forbid caching. Only the responses to create and rotate contain a key. A request that
 // presents no key is refused if the browser reports that the request comes from another origin
-// ([http.CrossOriginProtection]). Responses do not contain the texts of internal errors.
+// ([Options].CrossOrigin). Responses do not contain the texts of internal errors.
 //
-// The service must set the timeouts of its [http.Server], which protect the service from clients
-// that send slowly.
+// A request whose body has begun is judged when its body has arrived, not before. A client whose
+// token is revoked or narrowed meanwhile, or whose user signs out, changes nothing. If this happens
+// while the client creates a token, the handler revokes the new token and returns no key.
+//
+// A body that takes longer than 10 seconds gets a 408. The service should nevertheless set the
+// timeouts of its [http.Server], because the handlers cannot set a deadline behind
+// [http.TimeoutHandler], or behind a ResponseWriter without the method Unwrap.
 package tokenapi

@@ -1,10 +1,8 @@
 package tokenapi
 
 import (
-	"bufio"
 	"context"
-	"io"
-	"math"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -19,6 +17,9 @@ const (
 	maxLimit     = 500
 )
 
+// listParams are the query parameters of a list request.
+var listParams = []string{"cursor", "limit", "revoked"}
+
 // A tokenWithKey is the body of a response that contains a token and its new key.
 type tokenWithKey struct {
 	tokenauth.Token
@@ -31,7 +32,7 @@ type page struct {
 	Next   *tokenauth.Cursor `json:"next"`
 }
 
-func (h *handler) list(_ http.ResponseWriter, c *call) (answer, error) {
+func (h *handler) list(c *call) (answer, error) {
 	q := tokenauth.Query{UserID: c.userID, AllUsers: h.staff && c.userID == "", Limit: defaultLimit}
 	if c.query.Has("limit") {
 		limit, err := strconv.Atoi(c.query.Get("limit"))
@@ -63,11 +64,11 @@ func (h *handler) list(_ http.ResponseWriter, c *call) (answer, error) {
 	return answer{body: p}, nil
 }
 
-func (h *handler) create(w http.ResponseWriter, c *call) (answer, error) {
+func (h *handler) create(c *call) (answer, error) {
 	var name string
 	var scopes []string
 	var expires body.Expiry
-	if err := body.ReadJSON(w, c.Request, body.Members{"name": &name, "scopes": &scopes, "expires_at": &expires}); err != nil {
+	if err := body.DecodeJSON(c.Request, c.body, body.Members{"name": &name, "scopes": &scopes, "expires_at": &expires}); err != nil {
 		return answer{}, err
 	}
 	end := expires.At
@@ -80,25 +81,35 @@ func (h *handler) create(w http.ResponseWriter, c *call) (answer, error) {
 	key, t, err := h.manager.Issue(c.Context(), tokenauth.Spec{
 		UserID: c.userID, Name: name, Scopes: scopes, ExpiresAt: expires.At, NoExpiry: expires.Never(),
 	})
-	if err == nil && c.mayGrant(nil, t.ExpiresAt) != nil { // DefaultTTL or MaxTTL led to a later expiry; nobody has the key yet
-		t, err = h.manager.Update(c.Context(), t.UserID, t.ID, tokenauth.Patch{ExpiresAt: &end})
-	}
 	if err != nil {
 		return answer{}, challenge.Uncertain(err, tokenauth.StatusCode(err))
+	}
+	id := t.ID
+	if c.mayGrant(nil, t.ExpiresAt) != nil { // DefaultTTL or MaxTTL led to a later expiry
+		t, err = h.manager.Update(c.Context(), c.userID, id, tokenauth.Patch{ExpiresAt: &end})
+		if errors.Is(err, tokenauth.ErrNotFound) {
+			err = tokenauth.ErrConflict // revoked meanwhile
+		}
+	}
+	if err == nil {
+		err = h.lookAgain(c, &t)
+	}
+	if err != nil {
+		return answer{}, h.undo(c, id, err)
 	}
 	location := "tokens/" + t.ID // relative, so that it is valid behind every path prefix and proxy
 	return answer{status: http.StatusCreated, location: location, body: tokenWithKey{t, key.Reveal()}}, nil
 }
 
-func (h *handler) read(_ http.ResponseWriter, c *call) (answer, error) {
+func (h *handler) read(c *call) (answer, error) {
 	t, err := h.manager.Get(c.Context(), c.userID, c.id)
 	return answer{body: t}, err
 }
 
-func (h *handler) update(w http.ResponseWriter, c *call) (answer, error) {
+func (h *handler) update(c *call) (answer, error) {
 	var p tokenauth.Patch
 	var expires body.Expiry
-	if err := body.ReadJSON(w, c.Request, body.Members{"name": &p.Name, "scopes": &p.Scopes, "expires_at": &expires}); err != nil {
+	if err := body.DecodeJSON(c.Request, c.body, body.Members{"name": &p.Name, "scopes": &p.Scopes, "expires_at": &expires}); err != nil {
 		return answer{}, err
 	}
 	if expires.Given {
@@ -107,31 +118,29 @@ func (h *handler) update(w http.ResponseWriter, c *call) (answer, error) {
 	if p == (tokenauth.Patch{}) {
 		return answer{}, challenge.New(http.StatusBadRequest, "There is nothing to change.")
 	}
-	if err := h.mayChange(c, p); err != nil {
+	if err := h.mayChange(c, &p); err != nil {
 		return answer{}, err
 	}
 	t, err := h.manager.Update(c.Context(), c.userID, c.id, p)
 	return answer{body: t}, err
 }
 
-const maxGraceSeconds = int64(math.MaxInt64 / time.Second)
-
-func (h *handler) rotate(w http.ResponseWriter, c *call) (answer, error) {
+func (h *handler) rotate(c *call) (answer, error) {
 	var seconds int64
 	var generation *int
-	if hasBody(c.Request) {
-		if err := body.ReadJSON(w, c.Request, body.Members{"grace_seconds": &seconds, "generation": &generation}); err != nil {
+	// The body may be empty, with any Content-Type, because some clients always send one. If
+	// Content-Length announces a body, middleware has read it, and it may have had a grace.
+	if len(c.body) > 0 || c.ContentLength > 0 {
+		if err := body.DecodeJSON(c.Request, c.body, body.Members{"grace_seconds": &seconds, "generation": &generation}); err != nil {
 			return answer{}, err
 		}
 	}
-	if c.token != nil && generation == nil { // required, because programs repeat requests
-		return answer{}, challenge.Member(http.StatusBadRequest, "generation", "is required if the request presents a token")
-	}
-	if seconds < 0 || seconds > maxGraceSeconds {
-		return answer{}, challenge.Member(http.StatusBadRequest, "grace_seconds", "must be from 0 to "+strconv.FormatInt(maxGraceSeconds, 10))
-	}
-	if err := h.mayChange(c, tokenauth.Patch{}); err != nil {
+	if err := c.mayRotate(generation); err != nil {
 		return answer{}, err
+	}
+	// RotateFrom checks the grace too, but the product in nanoseconds could overflow before.
+	if longest := int64(h.manager.MaxGrace() / time.Second); seconds < 0 || seconds > longest {
+		return answer{}, challenge.Member(http.StatusBadRequest, "grace_seconds", "must be from 0 to "+strconv.FormatInt(longest, 10))
 	}
 	rotate := h.manager.Rotate
 	if generation != nil {
@@ -146,70 +155,22 @@ func (h *handler) rotate(w http.ResponseWriter, c *call) (answer, error) {
 	return answer{body: tokenWithKey{t, key.Reveal()}}, nil
 }
 
-// hasBody reports whether a request has a body. It ignores Content-Type, because some clients send
-// Content-Type with every request. If Content-Length announces a body that is missing, hasBody also
-// returns true.
-func hasBody(r *http.Request) bool {
-	if r.Body == nil {
-		return false
-	}
-	body := bufio.NewReaderSize(r.Body, 16)
-	_, err := body.Peek(1)
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{body, r.Body}
-	return err != io.EOF || r.ContentLength > 0
-}
-
-func (h *handler) revoke(_ http.ResponseWriter, c *call) (answer, error) {
+func (h *handler) revoke(c *call) (answer, error) {
 	return answer{status: http.StatusNoContent}, h.manager.Revoke(c.Context(), c.userID, c.id)
 }
 
-func (h *handler) revokeAll(_ http.ResponseWriter, c *call) (answer, error) {
+func (h *handler) revokeAll(c *call) (answer, error) {
 	n, err := h.manager.RevokeAll(c.Context(), c.userID)
 	return answer{body: struct {
 		Revoked int `json:"revoked"`
 	}{n}}, err
 }
 
-// mayChange returns an error if the presented token may not change the token that the path names.
-// The client could use the new key or the later expiry of a token with more rights, and would so
-// gain these rights.
-func (h *handler) mayChange(c *call, p tokenauth.Patch) error {
-	if c.token == nil {
-		return nil
-	}
-	t := *c.token
-	if c.id != t.ID {
-		var err error
-		if t, err = h.manager.Get(c.Context(), c.userID, c.id); err != nil {
-			return err
-		}
-	}
-	if c.mayGrant(t.Scopes, t.ExpiresAt) != nil {
-		return challenge.New(http.StatusForbidden, "The token to change has scopes or an expiry beyond those of the presented token.")
-	}
-	if p.Scopes != nil {
-		t.Scopes = *p.Scopes
-	}
-	if p.ExpiresAt != nil {
-		t.ExpiresAt = *p.ExpiresAt
-	}
-	return c.mayGrant(t.Scopes, t.ExpiresAt)
+func (h *handler) logout(c *call) (answer, error) {
+	return answer{status: http.StatusNoContent}, h.manager.Revoke(c.Context(), c.userID, c.token.ID)
 }
 
-// mayGrant returns an error if the scopes or the expiry exceed those of the presented token. A zero
-// expiry means never.
-func (c *call) mayGrant(scopes []string, expiresAt time.Time) error {
-	if c.token == nil {
-		return nil
-	}
-	if !c.token.HasScopes(scopes...) {
-		return challenge.Member(http.StatusForbidden, "scopes", "must not exceed those of the presented token")
-	}
-	if limit := c.token.ExpiresAt; !limit.IsZero() && (expiresAt.IsZero() || expiresAt.After(limit)) {
-		return challenge.Member(http.StatusForbidden, "expires_at", "must not be later than that of the presented token")
-	}
-	return nil
+func (h *handler) logoutAll(c *call) (answer, error) {
+	_, err := h.manager.RevokeAll(c.Context(), c.userID)
+	return answer{status: http.StatusNoContent}, err
 }

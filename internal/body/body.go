@@ -43,30 +43,46 @@ func (e *Expiry) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// ReadJSON reads a JSON object into m. Every error is a [*challenge.Problem].
-func ReadJSON(w http.ResponseWriter, r *http.Request, m Members) error {
-	return m.read(w, r, "application/json")
+const (
+	jsonType = "application/json"
+	formType = "application/x-www-form-urlencoded"
+)
+
+// DecodeJSON decodes a JSON object into m. [Read] has read its text from r. Every error is a
+// [*challenge.Problem].
+func DecodeJSON(r *http.Request, text []byte, m Members) error {
+	if _, err := mediaType(r, jsonType); err != nil {
+		return err
+	}
+	return m.decodeJSON(text)
 }
 
-// ReadJSONOrForm is like ReadJSON, but also reads a form. In a form, the value of a list is one
-// text whose elements are separated by spaces, like scopes in RFC 6749 section 3.3.
+// ReadJSONOrForm reads a JSON object or a form into m. In a form, the value of a list is one text
+// whose elements are separated by spaces, like scopes in RFC 6749 section 3.3. Every error is a
+// [*challenge.Problem].
 func ReadJSONOrForm(w http.ResponseWriter, r *http.Request, m Members) error {
-	return m.read(w, r, "application/json", "application/x-www-form-urlencoded")
-}
-
-func (m Members) read(w http.ResponseWriter, r *http.Request, accepted ...string) error {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || !slices.Contains(accepted, mediaType) || r.Header.Get("Content-Encoding") != "" {
-		return challenge.New(http.StatusUnsupportedMediaType, "The body must be "+strings.Join(accepted, " or ")+", not compressed.")
+	kind, err := mediaType(r, jsonType, formType)
+	if err != nil {
+		return err
 	}
 	text, err := Read(w, r)
 	switch {
 	case err != nil:
 		return err
-	case mediaType == accepted[0]:
+	case kind == jsonType:
 		return m.decodeJSON(text)
 	}
 	return m.decodeForm(text)
+}
+
+// mediaType returns the media type of the body. It returns an error if the body is compressed or has
+// another media type than the accepted ones.
+func mediaType(r *http.Request, accepted ...string) (string, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(accepted, kind) || r.Header.Get("Content-Encoding") != "" {
+		return "", challenge.New(http.StatusUnsupportedMediaType, "The body must be "+strings.Join(accepted, " or ")+", not compressed.")
+	}
+	return kind, nil
 }
 
 func bad(detail string) error { return challenge.New(http.StatusBadRequest, detail) }

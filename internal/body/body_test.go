@@ -43,8 +43,16 @@ func (v *values) members() body.Members {
 	}
 }
 
-// A reader is one of the functions ReadJSON and ReadJSONOrForm.
+// A reader is one of the functions readJSON and body.ReadJSONOrForm.
 type reader func(http.ResponseWriter, *http.Request, body.Members) error
+
+func readJSON(w http.ResponseWriter, r *http.Request, m body.Members) error {
+	text, err := body.Read(w, r)
+	if err != nil {
+		return err
+	}
+	return body.DecodeJSON(r, text, m)
+}
 
 func read(f reader, contentType, text string) (v values, err error) {
 	r := httptest.NewRequest("POST", "/", strings.NewReader(text))
@@ -71,9 +79,9 @@ func requireProblem(t *testing.T, err error, status int, pointer, name string) {
 
 // A member that the body lacks must leave its variable unchanged. Otherwise a request to rename a
 // token could also remove its scopes.
-func TestReadJSONSetsMembers(t *testing.T) {
+func TestDecodeSetsMembers(t *testing.T) {
 	t.Parallel()
-	for _, f := range []reader{body.ReadJSON, body.ReadJSONOrForm} {
+	for _, f := range []reader{readJSON, body.ReadJSONOrForm} {
 		v, err := read(f, jsonType, ` {"name": "x", "scop\u0065s": ["b", "a"], "expires_at": "2027-01-01T02:00:00.5+02:00",
 			"grace_seconds": -60, "generation": 3, "new_name": "", "new_scopes": []} `)
 		require.NoError(t, err)
@@ -169,12 +177,12 @@ var badJSON = []struct {
 	{"null as generation", `{"generation":null}`, 400, "#/generation"},
 }
 
-// ReadJSON and ReadJSONOrForm must refuse each body in badJSON.
+// DecodeJSON and ReadJSONOrForm must refuse each body in badJSON.
 // Case A6.
 func TestReadJSONRefusesBadBodies(t *testing.T) {
 	t.Parallel()
 	for _, c := range badJSON {
-		for _, f := range []reader{body.ReadJSON, body.ReadJSONOrForm} {
+		for _, f := range []reader{readJSON, body.ReadJSONOrForm} {
 			_, err := read(f, jsonType, c.text)
 			requireProblem(t, err, c.status, c.pointer, c.name)
 		}
@@ -237,12 +245,12 @@ func TestReadFormRefusesBadBodies(t *testing.T) {
 	}
 }
 
-// ReadJSON must refuse forms and text, because a page of another origin can send them without a
+// DecodeJSON must refuse forms and text, because a page of another origin can send them without a
 // CORS preflight. ReadJSONOrForm must refuse text.
 // Case A8.
 func TestReadRefusesOtherMediaTypes(t *testing.T) {
 	t.Parallel()
-	for contentType, want := range map[string][2]bool{ // whether ReadJSON and ReadJSONOrForm accept the type
+	for contentType, want := range map[string][2]bool{ // whether DecodeJSON and ReadJSONOrForm accept the type
 		"":                                {false, false},
 		"text/plain":                      {false, false},
 		"multipart/form-data; boundary=x": {false, false},
@@ -252,7 +260,7 @@ func TestReadRefusesOtherMediaTypes(t *testing.T) {
 		"application/json; charset":       {false, false},
 		"Application/JSON; charset=utf-8": {true, true},
 	} {
-		for i, f := range []reader{body.ReadJSON, body.ReadJSONOrForm} {
+		for i, f := range []reader{readJSON, body.ReadJSONOrForm} {
 			_, err := read(f, contentType, "{}")
 			if want[i] {
 				require.NoError(t, err, contentType)
@@ -262,8 +270,8 @@ func TestReadRefusesOtherMediaTypes(t *testing.T) {
 			require.Contains(t, err.Error(), "application/json", contentType)
 		}
 	}
-	_, err := read(body.ReadJSON, formType, "name=x")
-	requireProblem(t, err, http.StatusUnsupportedMediaType, "", "ReadJSON must refuse a form")
+	_, err := read(readJSON, formType, "name=x")
+	requireProblem(t, err, http.StatusUnsupportedMediaType, "", "DecodeJSON must refuse a form")
 }
 
 // A small compressed body may become a large one, and use up the memory of the service.
@@ -278,8 +286,8 @@ func TestReadRefusesCompressedBodies(t *testing.T) {
 	r := httptest.NewRequest("POST", "/", bytes.NewReader(bomb.Bytes()))
 	r.Header.Set("Content-Type", jsonType)
 	r.Header.Set("Content-Encoding", "gzip")
-	requireProblem(t, body.ReadJSON(httptest.NewRecorder(), r, nil), http.StatusUnsupportedMediaType, "", "with Content-Encoding")
-	_, err := read(body.ReadJSON, jsonType, bomb.String())
+	requireProblem(t, readJSON(httptest.NewRecorder(), r, nil), http.StatusUnsupportedMediaType, "", "with Content-Encoding")
+	_, err := read(readJSON, jsonType, bomb.String())
 	requireProblem(t, err, http.StatusBadRequest, "", "without Content-Encoding")
 }
 
@@ -290,13 +298,13 @@ func TestReadRefusesBodyCutShort(t *testing.T) {
 	r := httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader(`{"name":"x"}`), iotest.ErrReader(errors.New("chosen by an attacker"))))
 	r.Header.Set("Content-Type", jsonType)
 	var v values
-	requireProblem(t, body.ReadJSON(httptest.NewRecorder(), r, v.members()), http.StatusBadRequest, "", "a body cut short")
+	requireProblem(t, readJSON(httptest.NewRecorder(), r, v.members()), http.StatusBadRequest, "", "a body cut short")
 	require.Empty(t, v.name)
 }
 
-// FuzzReadJSON checks that ReadJSON and encoding/json read the same values from each body that
-// ReadJSON accepts. ReadJSON must not accept duplicate or unknown members.
-func FuzzReadJSON(f *testing.F) {
+// FuzzDecodeJSON checks that DecodeJSON and encoding/json read the same values from each body that
+// DecodeJSON accepts. DecodeJSON must not accept duplicate or unknown members.
+func FuzzDecodeJSON(f *testing.F) {
 	for _, c := range badJSON {
 		if len(c.text) < 200 {
 			f.Add([]byte(c.text))
@@ -306,14 +314,14 @@ func FuzzReadJSON(f *testing.F) {
 	f.Add([]byte(` { "expires_at" : null } `))
 	f.Add([]byte(`{"new_name":"y","new_scopes":[],"generation":7}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		got, err := read(body.ReadJSON, jsonType, string(text))
+		got, err := read(readJSON, jsonType, string(text))
 		if err != nil {
 			return
 		}
 		require.True(t, utf8.Valid(text) && json.Valid(text))
 		members := map[string]json.RawMessage{}
 		require.NoError(t, json.Unmarshal(text, &members))
-		require.Equal(t, countMembers(t, text), len(members), "ReadJSON must not accept a duplicate member")
+		require.Equal(t, countMembers(t, text), len(members), "DecodeJSON must not accept a duplicate member")
 		want := values{}
 		var expires *time.Time
 		for name, to := range map[string]any{
@@ -326,7 +334,7 @@ func FuzzReadJSON(f *testing.F) {
 				delete(members, name)
 			}
 		}
-		require.Empty(t, members, "ReadJSON must not accept an unknown member")
+		require.Empty(t, members, "DecodeJSON must not accept an unknown member")
 		if expires != nil {
 			require.False(t, expires.IsZero())
 			want.expires.At = *expires
