@@ -4,8 +4,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -91,4 +93,45 @@ func TestRotateRefusesBodyThatWasRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusBadRequest, apitest.Do(t, s.mux, r).Code)
 	require.True(t, s.works(key))
+}
+
+// During its grace, a key may belong to somebody else already. It may do what a client needs that has
+// not noticed the rotation yet, but it may neither create tokens nor change or revoke others.
+// Case A5.
+func TestPreviousKeyCreatesAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{ManageScope: manageScope})
+	_, other := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "other"})
+	for i, c := range []struct {
+		method, target, body string
+		status               int
+	}{
+		{"POST", "/api/tokens", `{"name":"evil"}`, 403},
+		{"PATCH", "/api/tokens/OTHER", `{"scopes":[]}`, 403},
+		{"PATCH", "/api/tokens/OWN", `{"name":"evil"}`, 403},
+		{"DELETE", "/api/tokens/OTHER", "", 403},
+		{"DELETE", "/api/tokens", "", 403},
+		{"POST", "/api/tokens/OTHER/rotate", `{"generation":1}`, 403},
+		{"POST", "/api/tokens/OWN/rotate", `{"generation":1}`, 409},
+		{"GET", "/api/tokens", "", 200},
+		{"GET", "/api/tokens/OTHER", "", 200},
+		{"POST", "/api/tokens/OWN/rotate", `{"generation":2}`, 200},
+		{"POST", "/api/logout", "", 204},
+		{"POST", "/api/logout-all", "", 204},
+	} {
+		previous, own := s.issue(t, tokenauth.Spec{UserID: "ada", Name: strconv.Itoa(i), Scopes: []string{manageScope}})
+		_, _, err := s.Manager.Rotate(t.Context(), "ada", own.ID, time.Hour)
+		require.NoError(t, err)
+		before, err := s.Manager.List(t.Context(), tokenauth.Query{AllUsers: true})
+		require.NoError(t, err)
+		target := strings.NewReplacer("OWN", own.ID, "OTHER", other.ID).Replace(c.target)
+		w := send(t, s.mux, c.method, target, c.body, with(previous))
+		require.Equal(t, c.status, w.Code, "%s %s: %s", c.method, c.target, w.Body)
+		if c.status < 300 {
+			continue
+		}
+		after, err := s.Manager.List(t.Context(), tokenauth.Query{AllUsers: true})
+		require.NoError(t, err)
+		require.Equal(t, before, after, "%s %s", c.method, c.target)
+	}
 }

@@ -26,6 +26,16 @@ type tokenWithKey struct {
 	Key string `json:"key"`
 }
 
+// A keyOfToken is the body of the response to a rotation after which the token could not be read. It
+// has the members of a tokenWithKey that are known nevertheless.
+type keyOfToken struct {
+	ID         string `json:"id"`
+	UserID     string `json:"user_id"`
+	Hint       string `json:"hint"`
+	Generation int    `json:"generation"`
+	Key        string `json:"key"`
+}
+
 // A page is the body of the response to a list request. Next is nil on the last page.
 type page struct {
 	Tokens []tokenauth.Token `json:"tokens"`
@@ -151,6 +161,9 @@ func (h *handler) rotate(c *call) (answer, error) {
 	key, t, err := rotate(c.Context(), c.userID, c.id, time.Duration(seconds)*time.Second)
 	if err != nil {
 		return answer{}, challenge.Uncertain(err, tokenauth.StatusCode(err))
+	}
+	if t.CreatedAt.IsZero() {
+		return answer{body: keyOfToken{t.ID, t.UserID, t.Hint, t.Generation, key.Reveal()}}, nil
 	}
 	return answer{body: tokenWithKey{t, key.Reveal()}}, nil
 }
