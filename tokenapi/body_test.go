@@ -172,3 +172,40 @@ func TestUpdateChangesOnlyGivenMembers(t *testing.T) {
 		require.Equal(t, []string{c.name, c.scopes, expires}, []string{now.Name, strings.Join(now.Scopes, " "), expires}, c.body)
 	}
 }
+
+// A client without the right to send a request must not make the service wait for a body and keep it
+// in memory. Case A6.
+func TestRefusedRequestIsNotRead(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	key, _ := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
+	for name, c := range map[string]struct {
+		target  string
+		headers []header
+		status  int
+	}{
+		"neither session nor key": {"/api/tokens", nil, 401},
+		"wrong key":               {"/api/tokens", []header{with("x")}, 401},
+		"another origin":          {"/api/tokens", []header{as("ada"), {"Sec-Fetch-Site", "cross-site"}}, 403},
+		"tokens manage nothing":   {"/api/tokens", []header{with(key)}, 403},
+		"failing session":         {"/api/tokens", []header{as("broken")}, 503},
+		"logout without a key":    {"/api/logout", []header{as("ada")}, 401},
+		"not staff":               {"/staff/tokens?user_id=ada", []header{as("ada")}, 403},
+		"unknown path":            {"/api/x", []header{as("ada")}, 404},
+	} {
+		method := "POST"
+		if strings.HasPrefix(c.target, "/staff") {
+			method = "DELETE"
+		}
+		r := apitest.NewRequest(method, c.target, "", c.headers...)
+		r.Body = io.NopCloser(readFunc(func([]byte) (int, error) {
+			t.Errorf("%s: the body must not be read", name)
+			return 0, io.EOF
+		}))
+		require.Equal(t, c.status, apitest.Do(t, s.mux, r).Code, name)
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
