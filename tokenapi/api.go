@@ -53,8 +53,8 @@ type Options struct {
 // is 503. The function userID must use only the session and never a key. Otherwise a stolen key
 // could create tokens with more rights. It must not read the body.
 //
-// The handler calls userID again when the whole body has arrived, and once more after it has created
-// a token. A user who signs out in between gets no key, and the new token is revoked.
+// The handler calls userID again when the whole body has arrived, and once more after it has
+// created a token. A user who signs out in between gets no key, and the new token is revoked.
 //
 // If a request presents a key of auth, the handler acts for the user of the key's token and does
 // not call userID. The handler then reads the token from the store, even if a cache holds it. Every

@@ -173,8 +173,9 @@ func TestUpdateChangesOnlyGivenMembers(t *testing.T) {
 	}
 }
 
-// A client without the right to send a request must not make the service wait for a body and keep it
-// in memory. Case A6.
+// A client without the right to send a request must not make the service wait for a body and keep
+// it in memory.
+// Case A6.
 func TestRefusedRequestIsNotRead(t *testing.T) {
 	t.Parallel()
 	s := newService(t, nil, tokenapi.Options{})

@@ -38,9 +38,9 @@
 //     MaxPerUser tokens
 //
 // The authentication of a presented key takes two more calls. The second call reads the token from
-// the store, and is never served from a cache. If a key changes another token than its own, one more
-// call reads the other token to compare the rights. If a key creates a token, one more call reads
-// the presented token again.
+// the store, and is never served from a cache. If a key changes another token than its own, one
+// more call reads the other token to compare the rights. If a key creates a token, one more call
+// reads the presented token again.
 //
 // # Security
 //

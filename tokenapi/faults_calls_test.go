@@ -37,8 +37,8 @@ var faultyRequests = [][3]string{
 	{"POST", "/api/logout-all", ""},
 }
 
-// Whichever call of the store fails, the response must be 503 without a key, and no new token may be
-// live, except if the outcome of a call is unknown. If only the token cannot be read after a
+// Whichever call of the store fails, the response must be 503 without a key, and no new token may
+// be live, except if the outcome of a call is unknown. If only the token cannot be read after a
 // rotation, the client must get its new key, because the previous key ends.
 // Case F8.
 func TestFailureOfEachStoreCallIs503(t *testing.T) {

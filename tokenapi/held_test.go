@@ -20,8 +20,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
-// A site serves the API by a Manager behind a cache. The owner of the tokens changes them by another
-// Manager of the same store, as in another process.
+// A site serves the API by a Manager behind a cache. The owner of the tokens changes them by
+// another Manager of the same store, as in another process.
 type site struct {
 	owner  *tokenauth.Manager
 	server *pipe.Server
@@ -96,9 +96,10 @@ var held = []struct{ name, method, target, body string }{
 	{"revoke all", "DELETE", "/tokens", `{}`},
 }
 
-// tried sends the request as two clients, each of which holds its body open. When both requests have
-// been routed, tried calls change. Then the first client sends the rest in pieces, and the second
-// client sends the rest at the same time as one text. tried returns the statuses and bodies of both.
+// tried sends the request as two clients, each of which holds its body open. When both requests
+// have been routed, tried calls change. Then the first client sends the rest in pieces, and the
+// second client sends the rest at the same time as one text. tried returns the statuses and bodies
+// of both.
 func (s *site) tried(t *testing.T, method, target, body, sender string, change func()) (responses [2]string) {
 	target, body = strings.Replace(target, "ID", s.token.ID, 1), strings.Replace(body, "ID", s.token.ID, 1)
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s",

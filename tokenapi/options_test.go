@@ -85,8 +85,8 @@ func TestCrossOriginDecidesForSessions(t *testing.T) {
 	}
 }
 
-// A service may allow only some spellings of a user ID. An ID of the session with another spelling is
-// a mistake of the service. An ID that staff gives is a mistake of the client.
+// A service may allow only some spellings of a user ID. An ID of the session with another spelling
+// is a mistake of the service. An ID that staff gives is a mistake of the client.
 func TestUserIDMustHaveSpellingOfService(t *testing.T) {
 	t.Parallel()
 	s := newService(t, &tokenauth.Options{CheckUserID: tokenauth.DecimalUserID}, tokenapi.Options{})

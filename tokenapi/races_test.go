@@ -161,8 +161,8 @@ func TestTokenOfClientThatLostItsRightsIsRevoked(t *testing.T) {
 	}
 }
 
-// If the new token would expire after its maker, it gets an earlier expiry by a second call. If that
-// call fails, the token must not outlive its maker.
+// If the new token would expire after its maker, it gets an earlier expiry by a second call. If
+// that call fails, the token must not outlive its maker.
 // Case A5.
 func TestTokenThatCannotBeShortenedIsRevoked(t *testing.T) {
 	t.Parallel()
@@ -242,8 +242,8 @@ func TestGuessOfNextGenerationTakesNothingOver(t *testing.T) {
 	}
 }
 
-// Between the look at a token and its update, the owner takes rights from that token. An update by a
-// token must not give them back.
+// Between the look at a token and its update, the owner takes rights from that token. An update by
+// a token must not give them back.
 // Case A5.
 func TestPatchDoesNotUndoNarrowing(t *testing.T) {
 	t.Parallel()

@@ -81,9 +81,10 @@ func within(limit *tokenauth.Token, whose string, scopes []string, expiresAt tim
 // end when the client disconnects.
 const timeout = 5 * time.Second
 
-// lookAgain identifies the client once more after it has created the token made. It returns an error
-// if the client may not have created the token. The client may have lost its rights after admit had
-// identified it, and before the token was stored. A concurrent RevokeAll has then missed the token.
+// lookAgain identifies the client once more after it has created the token made. It returns an
+// error if the client may not have created the token. The client may have lost its rights after
+// admit had identified it, and before the token was stored. A concurrent RevokeAll has then missed
+// the token.
 func (h *handler) lookAgain(c *call, made *tokenauth.Token) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), timeout)
 	defer cancel()

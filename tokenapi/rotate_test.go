@@ -95,8 +95,8 @@ func TestRotateRefusesBodyThatWasRead(t *testing.T) {
 	require.True(t, s.works(key))
 }
 
-// During its grace, a key may belong to somebody else already. It may do what a client needs that has
-// not noticed the rotation yet, but it may neither create tokens nor change or revoke others.
+// During its grace, a key may belong to somebody else already. It may do what a client needs that
+// has not noticed the rotation yet, but it may neither create tokens nor change or revoke others.
 // Case A5.
 func TestPreviousKeyCreatesAndChangesNothing(t *testing.T) {
 	t.Parallel()

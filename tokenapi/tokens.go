@@ -26,8 +26,8 @@ type tokenWithKey struct {
 	Key string `json:"key"`
 }
 
-// A keyOfToken is the body of the response to a rotation after which the token could not be read. It
-// has the members of a tokenWithKey that are known nevertheless.
+// A keyOfToken is the body of the response to a rotation after which the token could not be read.
+// It has the members of a tokenWithKey that are known nevertheless.
 type keyOfToken struct {
 	ID         string `json:"id"`
 	UserID     string `json:"user_id"`

@@ -75,8 +75,8 @@ func ReadJSONOrForm(w http.ResponseWriter, r *http.Request, m Members) error {
 	return m.decodeForm(text)
 }
 
-// mediaType returns the media type of the body. It returns an error if the body is compressed or has
-// another media type than the accepted ones.
+// mediaType returns the media type of the body. It returns an error if the body is compressed or
+// has another media type than the accepted ones.
 func mediaType(r *http.Request, accepted ...string) (string, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(accepted, kind) || r.Header.Get("Content-Encoding") != "" {

@@ -142,8 +142,8 @@ func TestReadEndsLargeBodyHeldOpen(t *testing.T) {
 	})
 }
 
-// net/http reads the rest of a body before it writes the response. A client whose request is refused
-// for its headers must not hold the connection.
+// net/http reads the rest of a body before it writes the response. A client whose request is
+// refused for its headers must not hold the connection.
 // Case A6.
 func TestLimitEndsBodyThatIsNotRead(t *testing.T) {
 	t.Parallel()

@@ -1,5 +1,5 @@
-// Package storm lets the tokens of a user create, rotate and narrow tokens by package tokenapi while
-// the user revokes all tokens.
+// Package storm lets the tokens of a user create, rotate and narrow tokens by package tokenapi
+// while the user revokes all tokens.
 package storm
 
 import (
@@ -37,12 +37,12 @@ type storm struct {
 	keys []string // every key that a client has received
 }
 
-// Run runs the given number of rounds on a store. In each round, seven goroutines use tokens that can
-// manage tokens, and an eighth revokes all tokens of their user. After the round, the user must have
-// no live token.
+// Run runs the given number of rounds on a store. In each round, seven goroutines use tokens that
+// can manage tokens, and an eighth revokes all tokens of their user. After the round, the user must
+// have no live token.
 //
-// If maxStale is not zero, the service reads the store through a cache with that MaxStale. After the
-// last round and after maxStale, the service must accept none of the keys.
+// If maxStale is not zero, the service reads the store through a cache with that MaxStale. After
+// the last round and after maxStale, the service must accept none of the keys.
 func Run(t testing.TB, store tokenauth.Store, rounds int, maxStale time.Duration) {
 	s := &storm{TB: t, owner: must.Get(tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: -1}))}
 	if maxStale != 0 {
