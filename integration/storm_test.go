@@ -1,0 +1,31 @@
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/storm"
+)
+
+// When a user revokes all tokens, a leaked key may be creating tokens in that moment, and these
+// create further tokens. On a server, the transactions of both overlap. No token may survive.
+// Case A5.
+func TestLoadNoTokenSurvivesRevokeAll(t *testing.T) {
+	t.Parallel()
+	for engine, open := range map[string]func(t *testing.T) tokenauth.Store{
+		"PostgreSQL": func(t *testing.T) tokenauth.Store {
+			return newStore(t, open(t, "pgx", started(t, postgres).DSN("postgres")), tokenauth.PostgreSQL, nil)
+		},
+		"MariaDB": func(t *testing.T) tokenauth.Store {
+			return newStore(t, open(t, "mysql", started(t, mariaDB).DSN("t")), tokenauth.MySQL, nil)
+		},
+	} {
+		for cache, maxStale := range map[string]time.Duration{"without a cache": 0, "with a cache": 100 * time.Millisecond} {
+			t.Run(engine+" "+cache, func(t *testing.T) {
+				t.Parallel()
+				storm.Run(t, open(t), shortOrLong(50, 1000), maxStale)
+			})
+		}
+	}
+}
