@@ -10,8 +10,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// How long the key before goes on working after a rotation, and the choice that is
-// preselected.
+// graces are the times for which the previous key may still work after a rotation.
 var graces = []time.Duration{0, time.Hour, day, 7 * day}
 
 const grace = day
@@ -19,8 +18,8 @@ const grace = day
 // A changeView is a form about one token.
 type changeView struct {
 	Token  tokenView
-	Name   string   // as it is to be
-	Graces []choice // in seconds
+	Name   string   // the new name
+	Graces []choice // the values are in seconds
 	Errors fieldErrors
 }
 
@@ -30,7 +29,7 @@ func (x *exchange) askName() {
 	}
 }
 
-// rename, like rotate, reads the token only to show the form again.
+// rename reads the token only to show the form again. So does rotate.
 func (x *exchange) rename() {
 	refuse := func(status int, name string, wrong fieldError) {
 		if t, ok := x.liveToken(); ok {
@@ -75,7 +74,7 @@ func (x *exchange) rotate() {
 	}
 	generation, err := strconv.Atoi(form.Get("generation"))
 	if err != nil {
-		generation = -1 // of no token
+		generation = -1 // no token has it
 	}
 	key, t, err := x.manager.RotateFrom(x.r.Context(), x.whose.UserID, x.id, generation, chosen)
 	switch {
@@ -94,8 +93,8 @@ func (x *exchange) rotate() {
 	}
 }
 
-// notRotated tells what came before the form: another rotation, as when the page with
-// the key is loaded again, or the end of the token.
+// notRotated explains why the token kept its key: the form was sent twice, another request rotated
+// the token, or the token expired.
 func (x *exchange) notRotated(generation int, chosen time.Duration) {
 	t, ok := x.liveToken()
 	switch {
@@ -125,7 +124,7 @@ func (x *exchange) askRevoke() {
 	}
 }
 
-// revoke takes a token that is revoked already for done. Whose it is, staff must look up.
+// revoke succeeds for a token that is already revoked. For staff, revoke first looks up the owner.
 func (x *exchange) revoke() {
 	owner, user := x.whose.UserID, ""
 	if x.staff {
@@ -142,10 +141,11 @@ func (x *exchange) revoke() {
 	x.redirect(x.listURL(viewLive, byUser, user, "done", doneRevoke), http.StatusSeeOther)
 }
 
-// A keyView is the only page that ever holds a key, in the answer to the form that made it.
+// A keyView is the page with a new key, which is the response to the form that created the key. No
+// other page contains a key.
 type keyView struct {
 	Key   string
-	Token tokenView
-	Until *moment // when the key before ends; nil: there is none that works
-	Ended bool    // the key before has ended
+	Token tokenView // without a name if the token could not be read
+	Until *moment   // end of the previous key's grace; nil if there is none, or if it is unknown
+	Ended bool      // true if the previous key no longer works
 }

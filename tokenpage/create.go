@@ -14,17 +14,18 @@ import (
 
 const day = 24 * time.Hour
 
-// presets are the expiries on offer, in days. The longest that is allowed is preselected.
+// presets are the expiries that the form offers, in days. The form preselects the longest one that
+// MaxTTL allows.
 var presets = []int{7, 30, 90}
 
 // What the field "expires" may say, beside a number of days.
 const (
 	expiresDate    = "date"
 	expiresNever   = "never"
-	expiresLongest = "longest"
+	expiresLongest = "longest" // MaxTTL
 )
 
-// IDs of the elements that errors point to.
+// IDs of the elements to which errors link.
 const (
 	fieldName    = "tp-name"
 	fieldScope   = "tp-scope-0"
@@ -33,15 +34,15 @@ const (
 	fieldGrace   = "tp-grace-0"
 )
 
-// fieldErrors are what is wrong with a form, in the order of its fields.
+// fieldErrors are the errors of a form, in the order of its fields.
 type fieldErrors []fieldError
 
 type fieldError struct {
-	Field string // the ID of an element; empty: the whole form
+	Field string // ID of an element; if empty, the error concerns the whole form
 	Text  string
 }
 
-// Of returns what is wrong with a field, or "".
+// Of returns the error of a field, or "".
 func (e fieldErrors) Of(field string) string {
 	for _, one := range e {
 		if one.Field == field {
@@ -64,7 +65,7 @@ type createView struct {
 	Scopes, Expiries []choice
 	Date             string
 	MinDate, MaxDate string
-	Latest           *moment // the last day allowed; nil: any
+	Latest           *moment // last allowed day; nil if every day is allowed
 	Errors           fieldErrors
 }
 
@@ -111,8 +112,8 @@ func invalidField(err error) string {
 	return ""
 }
 
-// spec reads the form and returns all its mistakes but those that only the Manager finds. It
-// checks the name itself because Issue reports one mistake, and a form shows all at once.
+// spec returns the Spec of a form and its errors. spec itself checks the name, because Issue returns
+// only the first error, and the page shows all errors together.
 func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
 	spec := tokenauth.Spec{UserID: x.whose.UserID, Scopes: form["scope"]}
 	var wrong fieldErrors
@@ -126,13 +127,13 @@ func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
 	switch choice := form.Get("expires"); choice {
 	case expiresNever:
 		spec.NoExpiry = true
-	case expiresLongest: // the Manager reads its clock later, so that it allows this
+	case expiresLongest: // the Manager allows this expiry, because it reads its clock later
 		if spec.ExpiresAt = x.now.Add(x.manager.MaxTTL()); x.preselected() != expiresLongest {
 			wrong = append(wrong, x.badExpiry(form))
 		}
 	case expiresDate:
 		last, err := time.Parse(time.DateOnly, form.Get("date"))
-		// At midnight it would be shown as the next day.
+		// The page would show midnight as the next day.
 		if spec.ExpiresAt = last.Add(day - time.Second); err != nil {
 			wrong = append(wrong, x.badExpiry(form))
 		}
@@ -152,7 +153,7 @@ func (x *exchange) badExpiry(form url.Values) fieldError {
 	return fieldError{fieldExpires, x.texts.ExpiryInvalid}
 }
 
-// allows reports whether the policy lets a token last that long.
+// allows reports whether the Manager's MaxTTL allows a lifetime.
 func (x *exchange) allows(ttl time.Duration) bool {
 	return x.manager.MaxTTL() <= 0 || ttl <= x.manager.MaxTTL()
 }
@@ -185,7 +186,7 @@ func (x *exchange) showCreate(status int, form url.Values, wrong fieldErrors) {
 			expiry(strconv.Itoa(days), x.texts.Relative(ttl), x.texts.Date(x.now.Add(ttl).UTC()))
 		}
 	}
-	if x.allows(2 * day) { // so that at least one whole day is
+	if x.allows(2 * day) { // at least one whole day can be chosen
 		expiry(expiresDate, x.texts.OnDate, "")
 	}
 	if x.manager.MaxTTL() > 0 {

@@ -14,7 +14,7 @@ import (
 
 const (
 	policy = "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-	// A layout has the service's logo and fonts.
+	// layoutPolicy allows the logo and the fonts of the service's layout.
 	layoutPolicy = "; img-src 'self'; font-src 'self'"
 
 	maxBody    = 64 << 10
@@ -26,36 +26,41 @@ type handler struct {
 	manager *tokenauth.Manager
 	options Options
 	texts   *Texts
-	title   string   // of the list
-	intro   string   // of its live tokens
-	scopes  []string // on offer
+	title   string   // title of the list
+	intro   string   // introduction of the live tokens
+	scopes  []string // scopes that the form for a new token offers
 	policy  string
 	assets  assets
 	staff   bool
 	mux     *http.ServeMux
 
-	// whose says whose tokens a request is about. The zero Query: nobody's.
+	// whose calls the service's function and returns a Query for the tokens that the request may
+	// see. For a request without a right, the Query is zero.
 	whose func(*http.Request) (tokenauth.Query, error)
 }
 
 // An endpoint serves one method of one route.
 type endpoint func(*exchange)
 
-// An exchange is a request with all that its endpoint needs.
+// An exchange is a request and the data that its endpoint needs.
 type exchange struct {
 	*handler
 	w     http.ResponseWriter
-	r     *http.Request // as the service sent it: Pattern and the path values are the service's
+	r     *http.Request // with the Pattern and the path values of the service's mux
 	now   time.Time
-	root  string          // the relative URL of the list
-	id    string          // of the token that the path names, if it does
-	whose tokenauth.Query // whose tokens may be seen
+	root  string          // relative URL of the list
+	id    string          // token ID in the path, if the path has one
+	whose tokenauth.Query // selects the tokens that the request may see; zero before identify
 }
 
-// exchangeKey finds the exchange in the context of a routed request.
+// exchangeKey is the context key of the exchange in a routed request.
 type exchangeKey struct{}
 
-// route registers the endpoints of a path; post may be nil. Other methods get 405.
+// route registers the endpoints of a path. If post is nil, the path takes no form. Other methods
+// get 405.
+//
+// The session may end while a client slowly sends a form. Therefore a form is read only if somebody
+// is signed in, and post runs only if the same user is still signed in after the last byte.
 func (h *handler) route(path string, get, post endpoint) {
 	h.handle("GET "+path, func(x *exchange) {
 		if x.identify() {
@@ -74,7 +79,7 @@ func (h *handler) route(path string, get, post endpoint) {
 	h.handle(path, func(x *exchange) { x.notAllowed(allow) })
 }
 
-// asset registers a file that is the same for everybody.
+// asset registers a file that does not depend on the user.
 func (h *handler) asset(name, contentType string, content []byte) {
 	h.handle("GET /"+name, func(x *exchange) {
 		x.w.Header().Set("Content-Type", contentType)
@@ -84,7 +89,7 @@ func (h *handler) asset(name, contentType string, content []byte) {
 	h.handle("/"+name, func(x *exchange) { x.notAllowed("GET, HEAD") })
 }
 
-// handle registers an endpoint for a pattern of the mux.
+// handle registers an endpoint for a pattern of the page's own mux.
 func (h *handler) handle(pattern string, serve endpoint) {
 	h.mux.HandleFunc(pattern, func(_ http.ResponseWriter, routed *http.Request) {
 		x := routed.Context().Value(exchangeKey{}).(*exchange)
@@ -102,10 +107,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case to != "":
 		x.redirect(to, http.StatusPermanentRedirect)
 	case path.Clean(at) != at, strings.Contains(at, "%"):
-		// ServeMux would redirect the first and unescape the second. No path here is escaped.
+		// ServeMux would redirect an unclean path and decode an escaped one. No valid path of the
+		// pages is escaped.
 		x.notFound()
 	default:
-		// The mux sets Pattern and path values, so it gets a request of its own.
+		// The mux sets Pattern and path values. It gets a separate request, so that those of r
+		// stay unchanged.
 		routed := &http.Request{Method: r.Method, URL: &url.URL{Path: at}}
 		h.mux.ServeHTTP(w, routed.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 	}
@@ -115,15 +122,15 @@ func (h *handler) setHeaders(header http.Header) {
 	header.Set("Content-Security-Policy", h.policy)
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("X-Content-Type-Options", "nosniff")
-	// Under no-referrer a browser sends "Origin: null" even with a form of the same
-	// origin, which is refused where it does not send Sec-Fetch-Site: over plain HTTP.
+	// With no-referrer, browsers send "Origin: null" even with a form of the same origin. Over plain
+	// HTTP they send no Sec-Fetch-Site, so that the page would refuse its own forms.
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
 }
 
-// withSlash returns the relative URL of the list for a request to the place where the
-// handler is mounted, but without the slash at its end: relative links would go wrong.
+// withSlash returns the relative URL of the list if a request for the list lacks the slash at the
+// end of the path. Otherwise it returns "". Without that slash, the relative links would be wrong.
 func withSlash(r *http.Request) string {
 	asked, err := url.ParseRequestURI(r.RequestURI)
 	if r.URL.Path != "" || err != nil || asked.Path == "" || strings.HasSuffix(asked.Path, "/") {
@@ -132,7 +139,7 @@ func withSlash(r *http.Request) string {
 	return "./" + path.Base(asked.EscapedPath()) + "/"
 }
 
-// rootOf returns the relative URL of the list from a path.
+// rootOf returns the URL of the list relative to a path.
 func rootOf(path string) string {
 	up := strings.Count(path, "/") - 1
 	if up == 0 {
@@ -141,15 +148,15 @@ func rootOf(path string) string {
 	return strings.Repeat("../", up)
 }
 
-// redirect sends a relative URL as it is. http.Redirect would resolve it against a path that has
-// lost its prefix.
+// redirect sends a relative URL without resolving it. http.Redirect would resolve it against a path
+// without the prefix that http.StripPrefix removed.
 func (x *exchange) redirect(to string, status int) {
 	x.w.Header().Add("Vary", "Cookie")
 	x.w.Header().Set("Location", to)
 	x.w.WriteHeader(status)
 }
 
-// sameOrigin refuses a form of another origin. If it returns false, it has answered.
+// sameOrigin reports whether a form comes from an allowed origin. If not, it writes the response.
 func (x *exchange) sameOrigin() bool {
 	if x.options.CrossOrigin.Check(x.r) != nil {
 		x.problem(http.StatusForbidden, x.texts.CrossSite)
@@ -158,9 +165,11 @@ func (x *exchange) sameOrigin() bool {
 	return true
 }
 
-// identify finds out whose tokens the request is about. If it returns false, it has answered.
+// identify asks the service whose tokens the request may see, and sets x.whose. If nobody has that
+// right, or if an earlier call found another user, identify writes the response and returns false.
 func (x *exchange) identify() bool {
-	// A key must not make others that may do more, whatever the service's function says.
+	// Refuse keys here too, because the service's function may accept one by mistake. A stolen key
+	// could then create more powerful tokens.
 	if _, ok := tokenauth.TokenFrom(x.r.Context()); ok {
 		x.problem(http.StatusForbidden, x.texts.NotByKey)
 		return false
@@ -177,7 +186,7 @@ func (x *exchange) identify() bool {
 	case x.options.SignInURL != "" && x.r.Method != http.MethodPost:
 		x.redirect(x.options.SignInURL, http.StatusSeeOther)
 	default:
-		// A form is not sent on: form-action would forbid a sign-in at another origin.
+		// Do not redirect a form, because form-action forbids a sign-in page of another origin.
 		x.problem(http.StatusUnauthorized, x.texts.SignedOut)
 	}
 	return false
@@ -204,8 +213,8 @@ func (x *exchange) notAllowed(allow string) {
 	x.problem(http.StatusMethodNotAllowed, x.texts.NotAllowed)
 }
 
-// fail answers an error of the Manager that is about no field of a form. If the store failed,
-// the page shows unavailable.
+// fail responds to an error of the Manager that concerns no field of a form. If the store failed,
+// the page shows the given problem.
 func (x *exchange) fail(err error, unavailable Problem) {
 	if tokenauth.StatusCode(err) == http.StatusNotFound {
 		x.notFound()
@@ -214,7 +223,7 @@ func (x *exchange) fail(err error, unavailable Problem) {
 	x.unavailable(err, unavailable)
 }
 
-// unavailable answers a failure of the store or of a function of the service.
+// unavailable responds to a failure of the store or of a function of the service.
 func (x *exchange) unavailable(err error, p Problem) {
 	x.tell(err)
 	x.w.Header().Set("Retry-After", retryAfter)
@@ -227,7 +236,7 @@ func (x *exchange) tell(err error) {
 	}
 }
 
-// token returns the token that the path names. If it returns false it has answered.
+// token returns the token whose ID is in the path. If it returns false, it has written the response.
 func (x *exchange) token() (tokenauth.Token, bool) {
 	q := x.whose
 	q.IDs, q.IncludeRevoked, q.Limit = []string{x.id}, true, 1

@@ -14,16 +14,16 @@ import (
 
 const (
 	pageSize = 100
-	soon     = 7 * day // an expiry that is nearer is pointed out, in the last quarter of the token's life
+	soon     = 7 * day // the list marks an earlier expiry, in the last quarter of the token's lifetime
 )
 
-// The views of the list, by the paths they are at.
+// The views of the list. The value is the path below the list.
 const (
 	viewLive    = ""
 	viewHistory = "history"
 )
 
-// What the list says was done, as the redirect to it tells.
+// Values of the parameter "done". After a change, the redirect to the list names the change in it.
 const (
 	doneRename = "rename"
 	doneRevoke = "revoke"
@@ -31,7 +31,7 @@ const (
 
 // A listView is a page of tokens.
 type listView struct {
-	Staff, History, Empty bool // Empty: the user has no live token
+	Staff, History, Empty bool // Empty is true if the user has no live token
 	Intro, Done           string
 	Tokens                []tokenView
 	Live, Past            string // URLs of the views
@@ -39,7 +39,7 @@ type listView struct {
 	User, Search, Label   string // whom staff searches for, the URL where, and the label of that field
 }
 
-// A tokenView is a token in words.
+// A tokenView is a token as the pages show it.
 type tokenView struct {
 	tokenauth.Token
 	T                                   *Texts
@@ -50,7 +50,7 @@ type tokenView struct {
 	Created, Expires, LastUsed, Revoked *moment // nil: never
 }
 
-// A moment is a time in words. It has no Relative if it is centuries away.
+// A moment is a time as the pages show it. If the time is centuries away, Relative is empty.
 type moment struct{ Machine, Date, Relative string }
 
 func (x *exchange) moment(t time.Time) *moment {
@@ -59,13 +59,14 @@ func (x *exchange) moment(t time.Time) *moment {
 	}
 	t = t.UTC()
 	m := &moment{Machine: t.Format(time.RFC3339), Date: x.texts.Date(t)}
-	if d := t.Sub(x.now); d.Abs() < math.MaxInt64 { // what is farther off fits no Duration
+	if d := t.Sub(x.now); d.Abs() < math.MaxInt64 { // a Duration cannot hold longer times
 		m.Relative = x.texts.Relative(d)
 	}
 	return m
 }
 
-// past is moment for what has happened, which by another clock may seem to lie ahead.
+// past returns the moment of a time in the past. Another process may have set the time, and its clock
+// may be ahead.
 func (x *exchange) past(t time.Time) *moment {
 	m := x.moment(t)
 	if m != nil && t.After(x.now) {
@@ -88,8 +89,8 @@ func (x *exchange) tokenView(t tokenauth.Token) tokenView {
 	}
 }
 
-// listURL returns the relative URL of a view of the list, with those of the query's
-// names and values whose value is not empty.
+// listURL returns the relative URL of a view of the list. The query has names and values in turn.
+// listURL omits names with an empty value.
 func (x *exchange) listURL(view string, query ...string) string {
 	values := url.Values{}
 	for pair := range slices.Chunk(query, 2) {
@@ -183,8 +184,8 @@ func (x *exchange) find(q tokenauth.Query, name, value string) ([]tokenauth.Toke
 	return tokens, err
 }
 
-// done says what was done, if it is the redirect after a form that asks: a link that
-// somebody made up must not claim that a token is revoked.
+// done returns the notice about the change that a redirect names. done returns "" if the request
+// comes from a link of another site, which must not claim that a token is revoked.
 func (x *exchange) done(what string) string {
 	if site := x.r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
 		return ""

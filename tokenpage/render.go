@@ -17,29 +17,29 @@ var templateFiles embed.FS
 
 var templates = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
 
-// A Page is what [Options].Layout puts into a document.
+// A Page has the parts of a document that [Options].Layout writes.
 type Page struct {
-	Lang        string        // for the lang attribute of the html element
-	RightToLeft bool          // whether that element's dir attribute is to be rtl
-	Title       string        // for the title element
-	Head        template.HTML // for the head element: the stylesheet and the script
-	Main        template.HTML // for the main element; begins with an h1
+	Lang        string        // value of the lang attribute of the html element
+	RightToLeft bool          // if true, the dir attribute of the html element must be rtl
+	Title       string        // content of the title element
+	Head        template.HTML // elements for the head: the stylesheet and the script
+	Main        template.HTML // content of the main element; it begins with an h1
 }
 
-// A view is what every template gets.
+// A view is the data of every template.
 type view struct {
 	T     *Texts
-	Root  string // the relative URL of the list
+	Root  string // relative URL of the list
 	Title string
 	Data  any
 }
 
-// show answers with a page.
+// show writes a page.
 func (x *exchange) show(status int, name, title string, data any) {
 	x.write(status, name, view{x.texts, x.root, title, data}, "")
 }
 
-// showForm is show for a form, whose title tells if something is wrong with it.
+// showForm writes the page of a form. If the form has errors, the title says so.
 func (x *exchange) showForm(status int, name, title string, data any, wrong fieldErrors) {
 	prefix := ""
 	if len(wrong) > 0 {
@@ -48,8 +48,8 @@ func (x *exchange) showForm(status int, name, title string, data any, wrong fiel
 	x.write(status, name, view{x.texts, x.root, title, data}, prefix)
 }
 
-// showDone is show for a page that begins by saying what was done, if anything was; so
-// does its title, which is what a screen reader reads first.
+// showDone writes a page. If done is not empty, it says which change was made. The title then begins
+// with done, because a screen reader reads the title first.
 func (x *exchange) showDone(name, title string, data any, done string) {
 	prefix := ""
 	if done != "" {
@@ -58,10 +58,11 @@ func (x *exchange) showDone(name, title string, data any, done string) {
 	x.write(http.StatusOK, name, view{x.texts, x.root, title, data}, prefix)
 }
 
-// problem answers with a page that says why there is no other.
+// problem writes a page that explains why the request failed.
 func (x *exchange) problem(status int, p Problem) {
 	data := struct{ Text, SignIn string }{Text: p.Text}
-	if status == http.StatusUnauthorized || p == x.texts.NotStaff { // whose session may have ended
+	// A member of staff may see NotStaff because the session ended.
+	if status == http.StatusUnauthorized || p == x.texts.NotStaff {
 		data.SignIn = x.options.SignInURL
 	}
 	x.show(status, "problem", p.Title, data)
@@ -84,7 +85,7 @@ func (x *exchange) write(status int, name string, v view, prefix string) {
 	if err != nil {
 		x.tell(err)
 	}
-	if err != nil && name == "key" { // which is shown now or never
+	if err != nil && name == "key" { // no later page can show the key
 		document.Reset()
 		err = x.plainLayout(&document, x.r, page)
 	}
@@ -94,14 +95,15 @@ func (x *exchange) write(status int, name string, v view, prefix string) {
 	}
 	x.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	x.w.WriteHeader(status)
-	_, _ = document.WriteTo(x.w) // where the client is gone there is nobody to tell
+	_, _ = document.WriteTo(x.w) // fails if the client disconnected
 }
 
-// render executes a template of this package. It is safe HTML: html/template escapes it.
+// render executes a template of this package. The result is safe HTML, because html/template escapes
+// the data.
 func render(name string, data any) template.HTML {
 	var b strings.Builder
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
-		panic("tokenpage: " + err.Error()) // tests execute them all
+		panic("tokenpage: " + err.Error()) // does not happen: the tests execute all templates
 	}
 	return template.HTML(b.String())
 }
@@ -113,7 +115,7 @@ func (h *handler) plainLayout(w io.Writer, _ *http.Request, p Page) error {
 	}{p, h.texts})
 }
 
-// visible drops from what a form or a URL said the characters that no HTML may hold.
+// visible removes the characters from s that HTML may not contain. s comes from a form or a URL.
 func visible(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
@@ -129,8 +131,8 @@ var style []byte
 //go:embed assets/copy.js
 var script []byte
 
-// assets are the URLs of the files that the pages load, relative to the list. A URL changes with
-// the content.
+// assets are the URLs of the files that the pages load, relative to the list. If the content of a
+// file changes, its URL changes too.
 type assets struct{ style, script string }
 
 const (
@@ -138,7 +140,7 @@ const (
 	scriptName = "copy.js"
 )
 
-// routeAssets registers the stylesheet, with the service's own CSS at its end, and the script.
+// routeAssets registers the script and the stylesheet. The stylesheet ends with Options.CSS.
 func (h *handler) routeAssets() {
 	css := append(bytes.Clone(style), h.options.CSS...)
 	h.asset(styleName, "text/css; charset=utf-8", css)

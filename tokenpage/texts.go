@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// Texts are the words on the pages. A field that is empty is taken from English.
+// Texts are the texts of the pages. An empty field selects the English text.
 type Texts struct {
-	Lang        string // of these texts, as in "en" (BCP 47)
-	RightToLeft bool   // as Arabic and Hebrew run
+	Lang        string // language of the texts, such as "en" (BCP 47)
+	RightToLeft bool   // true for languages such as Arabic and Hebrew
 
-	// Date tells a day, in UTC. Relative tells how far a time lies ahead, or back
-	// where d is negative, as in "in 12 days".
+	// Date returns the text for a day in UTC. Relative returns the text for a time that is d ahead,
+	// such as "in 12 days". If d is negative, the time is in the past.
 	Date     func(t time.Time) string
 	Relative func(d time.Duration) string
 
 	Title, Intro, StaffTitle, StaffIntro string // of the lists
 	HistoryIntro                         string
 	Skip, Back, Cancel                   string // links
-	Views, Live, History                 string // of the list
+	Views, Live, History                 string // views of the list
 	Pages, FirstPage, NextPage           string
-	EmptyTitle, EmptyText                string // for those who have no live token
+	EmptyTitle, EmptyText                string // shown to users without a live token
 	NothingHere                          string
 
-	New, Rename, Rotate, Revoke string // what can be done with tokens
+	New, Rename, Rotate, Revoke string // actions
 
 	User, Find, ShowAll string // staff's search
 	NameOrID            string // in place of User, with Options.FindUser
 
-	KeyEndsIn, Scopes, NoScopes    string // of a token
+	KeyEndsIn, Scopes, NoScopes    string // properties of a token
 	Created, Expires, NeverExpires string
 	LastUsed, NeverUsed            string
 	ExpiresSoon, Expired, Revoked  string
@@ -44,7 +44,7 @@ type Texts struct {
 
 	KeyTitle, KeyWarning, KeyCare string // the page that shows a key
 	Key, Copy, Copied, CopyFailed string
-	OldKeyUntil, OldKeyEnded      string
+	OldKeyUntil, OldKeyEnded      string // the previous key
 
 	RotateTitle, RotateText, GraceLegend  string
 	GraceNow, GraceNowHint, RotateSubmit  string
@@ -53,7 +53,7 @@ type Texts struct {
 	RenameTaken, NotChanged, Renamed      string
 	RevokeTitle, RevokeText, RevokeSubmit string
 	RevokeDone                            string
-	Error, ErrorsTitle                    string // above a form with something wrong in it
+	Error, ErrorsTitle                    string // above a form that has errors
 	SignIn                                string // a link
 	SignedOut, OtherUser, NotStaff        Problem
 	NotByKey                              Problem // the request presented a key
@@ -64,10 +64,10 @@ type Texts struct {
 	Uncertain                             Problem // a change may have been made
 }
 
-// A Problem says why there is no other page.
+// A Problem is a page that explains why a request failed.
 type Problem struct{ Title, Text string }
 
-// orEnglish returns a copy with every empty field filled in.
+// orEnglish returns a copy of t. In the copy, the English texts replace empty fields.
 func (t Texts) orEnglish() *Texts {
 	fill(reflect.ValueOf(&t).Elem(), reflect.ValueOf(english))
 	return &t
@@ -192,7 +192,7 @@ var english = Texts{
 	Uncertain:   Problem{"The answer got lost", "The change may or may not have been made. Look at the tokens before you try again, and revoke any whose key you have not seen."},
 }
 
-// relative counts in the largest unit that says enough.
+// relative returns d in the largest unit that is precise enough.
 func relative(d time.Duration) string {
 	n, unit := 0.0, ""
 	switch abs := d.Abs(); {

@@ -1,19 +1,17 @@
-// Package tokenpage is an account page on which people manage their API tokens:
-// they see them, make new ones, and rename, rotate and revoke them. A second page
-// shows staff the tokens of all users.
+// Package tokenpage serves an account page on which people manage their API tokens. They list,
+// create, rename, rotate and revoke tokens. A second page shows staff the tokens of all users.
 //
 //	page, err := tokenpage.New(tokens, signedInUser, nil)
 //	mux.Handle("/account/tokens/", http.StripPrefix("/account/tokens", page))
 //
-// The pages are rendered on the server and work without JavaScript. All links are
-// relative, so that they may be mounted under any path that ends in a slash.
+// The server renders the pages, and they work without JavaScript. All links are relative, so the
+// service may mount the pages under any path that ends in a slash.
 //
 // # Appearance
 //
-// [Options].CSS overrides the custom properties at the top of the stylesheet, such
-// as --tp-brand, [Options].Layout puts the pages into the service's own frame, and
-// [Options].Texts replaces the words. For several languages, make a handler for each
-// and choose by request.
+// [Options].CSS overrides the custom properties at the top of the stylesheet, such as --tp-brand.
+// [Options].Layout puts the pages into the service's own frame. [Options].Texts replaces the texts.
+// For several languages, create one handler per language and choose among them by request.
 //
 // # Security
 //
@@ -43,13 +41,14 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// Options are the settings of the pages. Every zero field is the default.
+// Options are the settings of the pages. A zero field selects the default.
 type Options struct {
-	// Texts are the words on the pages. Empty fields: English.
+	// Texts are the texts of the pages. An empty field selects the English text.
 	Texts Texts
 
-	// Scopes describes scopes to those who choose among them, by name. The scopes
-	// that are offered are the Manager's; where it allows any, the ones here.
+	// Scopes describes scopes to the users who choose among them. The keys of the map are the
+	// scopes. The page offers the scopes of the Manager. If the Manager allows any scope, the page
+	// offers the scopes of this map.
 	Scopes map[string]string
 
 	// FindUser tells staff whom they mean by what they typed, such as a username or an
@@ -57,29 +56,34 @@ type Options struct {
 	// It must know IDs as well, which staff can type too. Nil: they type the ID.
 	FindUser func(r *http.Request, typed string) (userID string, err error)
 
-	// SignInURL is where people go who are not signed in: an absolute path or URL, since
-	// the pages lie at several depths. Empty: they are told so.
+	// SignInURL is the sign-in page, for users who are not signed in. It must be an absolute path or
+	// URL, because the paths of the pages have different depths. If SignInURL is empty, the page
+	// says that the user is not signed in.
 	SignInURL string
 
 	// CSS is added to the end of the stylesheet.
 	CSS string
 
-	// Layout writes a whole document around a page. It is executed before anything is
-	// sent; after an error the answer is 500, or the plain document if the page holds a
-	// new key, which would be lost. The policy of the pages allows it
-	// styles, scripts, images and fonts of the same origin, and nothing inline. A page
-	// may hold a key, which must go nowhere else. Nil: a plain document.
+	// Layout writes the whole document around a page. The Content-Security-Policy of the pages
+	// allows styles, scripts, images and fonts of the same origin, and nothing inline. If Layout
+	// returns an error, its output is discarded and the response is 500. But if the page shows a new
+	// key, the response is the plain document, because the key would be lost. Layout must not copy
+	// the page to any other place, because the page may contain a key. If Layout is nil, the pages
+	// are plain documents.
 	Layout func(w io.Writer, r *http.Request, p Page) error
 
-	// CrossOrigin decides which forms to refuse, for a service that trusts other
-	// origins, or whose proxy hides the host from it. Nil: all of other origins.
+	// CrossOrigin decides which forms to refuse. Set it if the service trusts other origins, or if
+	// a reverse proxy changes the Host header. If CrossOrigin is nil, forms from all other origins
+	// are refused.
 	CrossOrigin *http.CrossOriginProtection
 
-	// OnError is told what kept a page from being shown: what the store or the
-	// service's own functions returned, unless the client gave up. Nil: nobody is told.
+	// OnError receives each error of the store, and of the service's own functions, because of which
+	// a page was not shown. It receives no error if the client has disconnected. If OnError is nil,
+	// errors are discarded.
 	OnError func(r *http.Request, err error)
 
-	// Now is the clock by which times are told. Nil: time.Now.
+	// Now returns the current time for the times on the pages. If Now is nil, the pages use
+	// [time.Now].
 	Now func() time.Time
 }
 
@@ -114,8 +118,8 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 // revoke them. It calls isStaff on each request: false is 403, an error is 503. Like the userID
 // of [New], isStaff must decide by the session alone.
 //
-// [Options].SignInURL is a link on the page that refuses, because the session of staff may have
-// ended. NewStaff ignores the descriptions of [Options].Scopes.
+// The 403 page has a link to [Options].SignInURL, because the session may have ended. NewStaff
+// ignores the descriptions in [Options].Scopes.
 //
 // NewStaff copies opts, which may be nil. It returns the same errors as New, and panics if m or
 // isStaff is nil.
@@ -136,7 +140,7 @@ func NewStaff(m *tokenauth.Manager, isStaff func(*http.Request) (bool, error), o
 	return h, nil
 }
 
-// newHandler returns a handler with the routes that both pages have.
+// newHandler returns a handler with the common routes of both pages.
 func newHandler(m *tokenauth.Manager, opts *Options) (*handler, error) {
 	h := &handler{manager: m, mux: http.NewServeMux()}
 	if opts != nil {
@@ -167,8 +171,8 @@ func newHandler(m *tokenauth.Manager, opts *Options) (*handler, error) {
 	return h, nil
 }
 
-// offerScopes sets the scopes on offer: the Manager's, or those that the options describe if the
-// Manager allows any.
+// offerScopes sets the scopes that the form offers. These are the scopes of the Manager. If the
+// Manager allows any scope, these are the scopes of Options.Scopes.
 func (h *handler) offerScopes() error {
 	described := slices.Sorted(maps.Keys(h.options.Scopes))
 	h.scopes = h.manager.Scopes()
