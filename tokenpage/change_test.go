@@ -40,10 +40,10 @@ func TestRotateAppliesGrace(t *testing.T) {
 		lasts time.Duration
 		says  string
 	}{
-		"now":           {"0", 0, "The key before it no longer works."},
-		"an hour":       {"3600", time.Hour, "The key before it stops working in 1 hour (1 Mar 2026)"},
-		"a day":         {"86400", day, "The key before it stops working in 24 hours (2 Mar 2026)"},
-		"a week":        {"604800", 3 * day, "The key before it stops working in 3 days (4 Mar 2026)"}, // the grace ends when the token expires
+		"now":           {"0", 0, "The previous key no longer works."},
+		"an hour":       {"3600", time.Hour, "The previous key stops working in 1 hour (1 Mar 2026)"},
+		"a day":         {"86400", day, "The previous key stops working in 24 hours (2 Mar 2026)"},
+		"a week":        {"604800", 3 * day, "The previous key stops working in 3 days (4 Mar 2026)"}, // the grace ends when the token expires
 		"never offered": {"60", -1, "Choose when"},
 		"negative":      {"-3600", -1, "Choose when"},
 		"overflow":      {"9223372036854775807", -1, "Choose when"},

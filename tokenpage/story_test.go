@@ -81,7 +81,7 @@ func TestChangeWorksWithoutScript(t *testing.T) {
 	require.Equal(t, url.Values{"generation": {"1"}, "grace": {"86400"}}, form)
 	form.Set("grace", "3600")
 	p = s.post(rotate, form)
-	require.Contains(t, p.text(), "The key before it stops working in 1 hour")
+	require.Contains(t, p.text(), "The previous key stops working in 1 hour")
 	require.True(t, s.works(key))
 	require.True(t, s.works(p.key))
 	s.Clock.Advance(time.Hour)
