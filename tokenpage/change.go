@@ -13,7 +13,15 @@ import (
 // graces are the times for which the previous key may still work after a rotation.
 var graces = []time.Duration{0, time.Hour, day, 7 * day}
 
-const grace = day
+// offered returns the graces that the form offers. MaxGrace may exclude some.
+func (x *exchange) offered() []time.Duration {
+	return slices.DeleteFunc(slices.Clone(graces), func(d time.Duration) bool { return d > x.manager.MaxGrace() })
+}
+
+// defaultGrace returns the grace that the form preselects: a day, or the longest shorter one.
+func (x *exchange) defaultGrace() time.Duration {
+	return slices.Max(slices.DeleteFunc(x.offered(), func(d time.Duration) bool { return d > day }))
+}
 
 // A changeView is a form about one token.
 type changeView struct {
@@ -58,7 +66,7 @@ func (x *exchange) showRename(status int, t tokenauth.Token, name string, wrong 
 
 func (x *exchange) askGrace() {
 	if t, ok := x.liveToken(); ok {
-		x.showRotate(http.StatusOK, t, grace, nil)
+		x.showRotate(http.StatusOK, t, x.defaultGrace(), nil)
 	}
 }
 
@@ -66,9 +74,9 @@ func (x *exchange) rotate() {
 	form := x.r.PostForm
 	seconds, err := strconv.Atoi(form.Get("grace"))
 	chosen := time.Duration(seconds) * time.Second
-	if err != nil || !slices.Contains(graces, chosen) {
+	if err != nil || !slices.Contains(x.offered(), chosen) {
 		if t, ok := x.liveToken(); ok {
-			x.showRotate(http.StatusUnprocessableEntity, t, grace, fieldErrors{{fieldGrace, x.texts.GraceInvalid}})
+			x.showRotate(http.StatusUnprocessableEntity, t, x.defaultGrace(), fieldErrors{{fieldGrace, x.texts.GraceInvalid}})
 		}
 		return
 	}
@@ -80,9 +88,11 @@ func (x *exchange) rotate() {
 	switch {
 	case err == nil:
 		v := keyView{Key: key.Reveal(), Token: x.tokenView(t), Ended: chosen == 0}
-		if until := x.now.Add(chosen); t.ExpiredAt(until) {
+		switch until := x.now.Add(chosen); {
+		case v.Ended || t.Name == "": // without a name, the token could not be read
+		case t.ExpiredAt(until):
 			v.Until = v.Token.Expires
-		} else if !v.Ended {
+		default:
 			v.Until = x.moment(until)
 		}
 		x.show(http.StatusOK, "key", x.texts.KeyTitle, v)
@@ -108,7 +118,7 @@ func (x *exchange) notRotated(generation int, chosen time.Duration) {
 
 func (x *exchange) showRotate(status int, t tokenauth.Token, chosen time.Duration, wrong fieldErrors) {
 	v := changeView{Token: x.tokenView(t), Errors: wrong}
-	for _, d := range graces {
+	for _, d := range x.offered() {
 		c := choice{strconv.Itoa(int(d.Seconds())), x.texts.Relative(d), "", d == chosen}
 		if d == 0 {
 			c.Label, c.Text = x.texts.GraceNow, x.texts.GraceNowHint

@@ -28,7 +28,7 @@ func TestRenameKeepsKey(t *testing.T) {
 	s.Clock.Advance(day)
 	p = s.post(short.ID+"/rename", url.Values{"name": {"old phone"}})
 	require.Equal(t, http.StatusConflict, p.Code)
-	require.Contains(t, p.text(), "The token has expired. Nothing was changed.")
+	require.Contains(t, p.text(), "The token has expired or was unused for too long. Nothing was changed.")
 }
 
 // The previous key must work until the chosen grace has passed, and the page must say when that is.
@@ -67,6 +67,40 @@ func TestRotateAppliesGrace(t *testing.T) {
 				s.Clock.Advance(time.Second)
 			}
 			require.False(t, s.works(key))
+		})
+	}
+}
+
+// The form must offer only graces that the Manager's MaxGrace allows. The grace that is selected at
+// first must be one of them.
+func TestOfferedGracesAreAllowed(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		maxGrace    time.Duration
+		offered     []string
+		preselected string
+	}{
+		"default":     {0, []string{"0", "3600", "86400", "604800"}, "86400"},
+		"a day":       {day, []string{"0", "3600", "86400"}, "86400"},
+		"two hours":   {2 * time.Hour, []string{"0", "3600"}, "3600"},
+		"half a hour": {30 * time.Minute, []string{"0"}, "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, &tokenauth.Options{MaxGrace: test.maxGrace}, nil)
+			_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
+			for _, value := range []string{"0", "3600", "86400", "604800"} {
+				form := s.get(token.ID + "/rotate").fields()
+				require.Equal(t, test.preselected, form.Get("grace"))
+				want := http.StatusOK
+				if !contains(test.offered, value) {
+					want = http.StatusUnprocessableEntity
+				}
+				form.Set("grace", value)
+				p := s.post(token.ID+"/rotate", form)
+				require.Equal(t, want, p.Code, value)
+				require.Equal(t, want == http.StatusOK, p.key != "")
+			}
 		})
 	}
 }

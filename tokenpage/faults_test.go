@@ -96,12 +96,14 @@ func TestDisconnectIsNoError(t *testing.T) {
 // Case W9.
 func TestMalformedUserIDIs503(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil, nil)
-	s.user = "a\x00b"
-	for _, p := range []page{s.get(""), s.get("new"), s.create(url.Values{"name": {"phone"}})} {
-		require.Equal(t, http.StatusServiceUnavailable, p.Code)
+	for user, check := range map[string]func(string) error{"a\x00b": nil, "07": tokenauth.DecimalUserID} {
+		s := newSite(t, &tokenauth.Options{CheckUserID: check}, nil)
+		s.user = user
+		for _, p := range []page{s.get(""), s.get("new"), s.create(url.Values{"name": {"phone"}})} {
+			require.Equal(t, http.StatusServiceUnavailable, p.Code)
+		}
+		require.Len(t, s.logged, 3)
 	}
-	require.Len(t, s.logged, 3)
 }
 
 // If the service cannot read the session, the page must not treat the user as signed out. OnError

@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"context"
 	"errors"
 	"html/template"
 	"io"
@@ -8,9 +9,11 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -61,4 +64,26 @@ func TestKeyIsShownIfLayoutFails(t *testing.T) {
 		require.NotContains(t, p.body, "half a page")
 	}
 	require.Equal(t, []string{"no such template", "no such template"}, s.logged)
+}
+
+// After a rotation, the store may fail when the Manager reads the token. The page must show the new
+// key, which would be lost otherwise, and must not invent properties of the token.
+func TestKeyIsShownIfTokenCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop", ExpiresAt: s.Clock.Now().Add(time.Hour)})
+	rotated := false
+	s.Store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if rotated {
+			return errDown
+		}
+		rotated = method == "Rotate"
+		return next()
+	})
+	p := s.post(token.ID+"/rotate", url.Values{"generation": {"1"}, "grace": {"86400"}})
+	s.Store.Intercept(nil)
+	require.Equal(t, http.StatusOK, p.Code)
+	require.True(t, s.works(p.key))
+	require.NotContains(t, p.text(), "Never")
+	require.NotContains(t, p.text(), "stops working")
 }

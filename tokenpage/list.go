@@ -45,9 +45,11 @@ type tokenView struct {
 	T                                   *Texts
 	Root                                string
 	Staff                               bool
-	UserURL                             string // staff's list of the user's tokens
-	Expired, Soon                       bool
-	Created, Expires, LastUsed, Revoked *moment // nil: never
+	UserURL                             string  // list of the user's tokens, for staff
+	Expired                             bool    // true also for an idle token
+	Idle                                bool    // true if the token was unused for too long
+	Soon                                bool    // true if the token expires soon
+	Created, Expires, LastUsed, Revoked *moment // nil if there is no such time
 }
 
 // A moment is a time as the pages show it. If the time is centuries away, Relative is empty.
@@ -76,14 +78,13 @@ func (x *exchange) past(t time.Time) *moment {
 }
 
 func (x *exchange) tokenView(t tokenauth.Token) tokenView {
-	expired, userURL := t.ExpiredAt(x.now), ""
+	expired, unlimited := x.manager.Expired(&t), t
+	unlimited.ExpiresAt = time.Time{}
 	near := min(soon, t.ExpiresAt.Sub(t.CreatedAt)/4)
-	if x.staff {
-		userURL = x.listURL(viewLive, byUser, t.UserID)
-	}
 	return tokenView{
-		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: userURL,
-		Expired: expired, Soon: !expired && t.ExpiredAt(x.now.Add(near)),
+		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: x.listURL(viewLive, byUser, t.UserID),
+		Expired: expired, Idle: !t.ExpiredAt(x.now) && x.manager.Expired(&unlimited),
+		Soon:    !expired && t.ExpiredAt(x.now.Add(near)),
 		Created: x.past(t.CreatedAt), Expires: x.moment(t.ExpiresAt),
 		LastUsed: x.past(t.LastUsedAt), Revoked: x.past(t.RevokedAt),
 	}

@@ -118,3 +118,27 @@ func TestListMarksExpiry(t *testing.T) {
 	require.NotContains(t, text, "Rotate past", "the Manager refuses to rotate an expired token")
 	require.Contains(t, text, "Revoke past")
 }
+
+// The keys of a token that was unused for too long are refused. The list must say so, and must not
+// show the later expiry as the reason.
+func TestListMarksIdleTokens(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &tokenauth.Options{IdleTimeout: 7 * day}, nil)
+	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "idle", ExpiresAt: s.Clock.Now().Add(30 * day)})
+	s.issue(tokenauth.Spec{UserID: "anna", Name: "expired", ExpiresAt: s.Clock.Now().Add(day)})
+	s.Clock.Advance(7*day - time.Second)
+	s.issue(tokenauth.Spec{UserID: "anna", Name: "new"})
+	require.Contains(t, s.get("").text(), "idle No scopes")
+	s.Clock.Advance(time.Second)
+	for _, path := range []string{"", "history"} {
+		text := s.get(path).text()
+		require.Contains(t, text, "idle Unused for too long No scopes")
+		require.Contains(t, text, "Created 7 days ago 1 Mar 2026 Expires in 23 days 31 Mar 2026")
+		require.Contains(t, text, "expired Expired No scopes")
+		require.Contains(t, text, "new No scopes")
+		require.NotContains(t, text, "Rotate idle", "the Manager refuses to rotate an idle token")
+		require.NotContains(t, text, "Rename idle")
+		require.Contains(t, text, "Revoke idle")
+	}
+	require.Contains(t, s.get(token.ID+"/revoke").text(), "idle Unused for too long")
+}

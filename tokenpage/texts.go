@@ -36,6 +36,7 @@ type Texts struct {
 	ExpiresSoon, Expired, Revoked  string
 
 	Name, NameHint, ScopesHint           string // the form for a new token
+	Idle                                 string // in place of Expired, if the token was unused for too long
 	OnDate, DateLabel, DateHint, Latest  string
 	Longest, NeverHint, Create           string
 	NameInvalid, NameTaken, ScopeInvalid string
@@ -133,6 +134,7 @@ var english = Texts{
 	NameHint:      "The program or device that will use it, such as “backup script”.",
 	ScopesHint:    "What the token may do. Choose no more than the program needs.",
 	OnDate:        "on a date",
+	Idle:          "Unused for too long",
 	DateLabel:     "Last day",
 	DateHint:      "The token works until this day ends, in UTC.",
 	Latest:        "At the latest:",
@@ -168,7 +170,7 @@ var english = Texts{
 	RenameTitle:    "Rename the token",
 	Save:           "Save",
 	RenameTaken:    "You already have a token with this name.",
-	NotChanged:     "The token has expired. Nothing was changed.",
+	NotChanged:     "The token has expired or was unused for too long. Nothing was changed.",
 	Renamed:        "The token was renamed.",
 	RevokeTitle:    "Revoke this token?",
 	RevokeText:     "Its key stops working at once, for good. This cannot be undone.",

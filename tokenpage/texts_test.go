@@ -81,6 +81,11 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts})
 	short.user = "7"
 	look(short.get("new"))
+	idle := newSite(t, &tokenauth.Options{IdleTimeout: day}, &tokenpage.Options{Texts: texts})
+	idle.user = "7"
+	idle.issue(tokenauth.Spec{UserID: "7", Name: "1"})
+	idle.Clock.Advance(day)
+	look(idle.get(""))
 	for i := range n {
 		require.True(t, seen[fmt.Sprintf("[%d]", i+1)], "no page shows text %d", i+1)
 	}

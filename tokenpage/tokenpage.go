@@ -104,7 +104,7 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 	h.whose = func(r *http.Request) (tokenauth.Query, error) {
 		id, err := userID(r)
 		if err == nil && id != "" {
-			err = syntax.UserID(id) // a malformed ID is the service's mistake, not the form's
+			err = m.CheckUserID(id) // checked here, because the user cannot correct a malformed ID
 		}
 		return tokenauth.Query{UserID: id}, err
 	}
