@@ -1,12 +1,10 @@
 package tokenpage
 
 import (
-	"errors"
 	"math"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -35,8 +33,8 @@ type listView struct {
 	Intro, Done           string
 	Tokens                []tokenView
 	Live, Past            string // URLs of the views
-	First, Next           string // URLs of pages; empty: there is none
-	User, Search, Label   string // whom staff searches for, the URL where, and the label of that field
+	First, Next           string // URLs of pages; empty if there is no such page
+	Search                searchView
 }
 
 // A tokenView is a token as the pages show it.
@@ -103,10 +101,10 @@ func (x *exchange) listURL(view string, query ...string) string {
 	return u.String()
 }
 
-func (x *exchange) live()    { x.list(viewLive, x.intro) }
-func (x *exchange) history() { x.list(viewHistory, x.texts.HistoryIntro) }
+func (x *exchange) live()    { x.list(viewLive) }
+func (x *exchange) history() { x.list(viewHistory) }
 
-func (x *exchange) list(view, intro string) {
+func (x *exchange) list(view string) {
 	query := x.r.URL.Query()
 	after := query.Get("after")
 	q := x.whose
@@ -115,74 +113,46 @@ func (x *exchange) list(view, intro string) {
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)
 		return
 	}
-	name, value := x.search(query) // staff's
-	tokens, err := x.find(q, name, value)
+	s, err := x.search(query)
+	var tokens []tokenauth.Token
+	if err == nil {
+		tokens, err = x.listOf(s, q)
+	}
 	if err != nil {
 		x.unavailable(err, x.texts.Unavailable)
 		return
 	}
 	v := listView{
-		Staff: x.staff, History: view == viewHistory, Intro: intro, Done: x.done(query.Get("done")),
-		User: visible(value), Search: x.listURL(view), Label: x.texts.User,
-		Live: x.listURL(viewLive, name, value), Past: x.listURL(viewHistory, name, value),
+		Staff: x.staff, History: view == viewHistory, Intro: x.introOf(view, s), Done: x.done(query.Get("done")),
+		Search: x.searchView(view, s),
+		Live:   x.listURL(viewLive, s.name, s.value), Past: x.listURL(viewHistory, s.name, s.value),
 		Empty: view == viewLive && !x.staff && after == "" && len(tokens) == 0,
 	}
-	if x.options.FindUser != nil {
-		v.Label = x.texts.NameOrID
-	}
 	if after != "" {
-		v.First = x.listURL(view, name, value)
+		v.First = x.listURL(view, s.name, s.value)
 	}
 	if len(tokens) > pageSize {
 		tokens = tokens[:pageSize]
 		next, _ := tokens[pageSize-1].Cursor().MarshalText() // never fails
-		v.Next = x.listURL(view, name, value, "after", string(next))
+		v.Next = x.listURL(view, s.name, s.value, "after", string(next))
 	}
 	for _, t := range tokens {
-		v.Tokens = append(v.Tokens, x.tokenView(t))
+		row := x.tokenView(t)
+		row.UserURL = x.listURL(view, byUser, t.UserID)
+		v.Tokens = append(v.Tokens, row)
 	}
 	x.showDone("list", x.title, v, v.Done)
 }
 
-// Which user's tokens staff asks for.
-const (
-	byUser   = "user"   // the ID, as links have it
-	bySearch = "search" // what somebody typed
-)
-
-// search returns which parameter of the URL says whose tokens staff asks for; its
-// value is empty where it is all users'.
-func (x *exchange) search(query url.Values) (name, value string) {
-	if !x.staff {
-		return byUser, ""
+// introOf returns the introduction of a list.
+func (x *exchange) introOf(view string, s search) string {
+	switch {
+	case view == viewHistory:
+		return x.texts.HistoryIntro
+	case s.value != "":
+		return x.texts.UserIntro
 	}
-	if typed := strings.TrimSpace(query.Get(bySearch)); typed != "" {
-		return bySearch, typed
-	}
-	return byUser, query.Get(byUser)
-}
-
-// find returns the tokens that q selects. If staff look for a user, it returns those of the user.
-func (x *exchange) find(q tokenauth.Query, name, value string) ([]tokenauth.Token, error) {
-	if value == "" {
-		return x.manager.List(x.r.Context(), q)
-	}
-	if name == bySearch && x.options.FindUser != nil {
-		userID, err := x.options.FindUser(x.r, value)
-		if errors.Is(err, tokenauth.ErrNoUser) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		value = userID
-	}
-	q.UserID, q.AllUsers = value, false
-	tokens, err := x.manager.List(x.r.Context(), q)
-	if invalidField(err) == "user_id" { // no user can have this ID
-		return nil, nil
-	}
-	return tokens, err
+	return x.intro
 }
 
 // done returns the notice about the change that a redirect names. done returns "" if the request

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,7 +79,7 @@ func TestStaffSearchesByName(t *testing.T) {
 	t.Parallel()
 	var failure error
 	s := newSite(t, nil, &tokenpage.Options{FindUser: func(_ *http.Request, typed string) (string, error) {
-		return map[string]string{"anna@example.com": "7", "7": "7"}[typed], failure
+		return map[string]string{"anna@example.com": "7"}[typed], failure
 	}})
 	s.issue(tokenauth.Spec{UserID: "7", Name: "laptop"})
 	s.issue(tokenauth.Spec{UserID: "8", Name: "phone"})
@@ -86,17 +87,89 @@ func TestStaffSearchesByName(t *testing.T) {
 	p := s.get("/staff/?search=anna%40example.com")
 	require.Equal(t, "anna@example.com", p.fields().Get("search"))
 	require.Contains(t, p.text(), "laptop")
+	require.Contains(t, p.text(), "User ID 7 ( anna@example.com )")
 	require.NotContains(t, p.text(), "phone")
 	require.Contains(t, s.get(p.link(t, "/staff/", "7")).text(), "laptop")
-	require.NotContains(t, s.get(resolve(t, "/staff/", p.link(t, "/staff/", "History"))).text(), "phone")
-	p = s.get("/staff/?search=8")
-	require.Contains(t, p.text(), "There are no tokens here.", "no user has this name")
+	p = s.get(resolve(t, "/staff/", p.link(t, "/staff/", "History")))
+	require.Contains(t, p.text(), "User ID 7 ( anna@example.com )")
 	require.NotContains(t, p.text(), "phone")
+	p = s.get("/staff/?search=8")
+	require.Contains(t, p.text(), "phone", "no user has this name, but one has this ID")
+	require.NotContains(t, p.text(), "laptop")
 	failure = fmt.Errorf("staff: %w", tokenauth.ErrNoUser) // like the error of the function for an Authenticator
 	require.Contains(t, s.get("/staff/?search=bob").text(), "There are no tokens here.")
 	failure = errors.New("no connection")
 	require.Equal(t, http.StatusServiceUnavailable, s.get("/staff/?search=7").Code)
 	require.Equal(t, http.StatusOK, s.get("/staff/?user=8").Code)
+}
+
+// A text may be the name of one user and the ID of another. Staff must see both users. Otherwise
+// they could revoke the tokens of the wrong one, or overlook a leaked token.
+func TestStaffSearchShowsNameAndID(t *testing.T) {
+	t.Parallel()
+	named := map[string]string{"8": "7", "9": "7", "10": "10", "broken": "a\x00b"}
+	s := newSite(t, nil, &tokenpage.Options{FindUser: func(_ *http.Request, typed string) (string, error) { return named[typed], nil }})
+	s.issue(tokenauth.Spec{UserID: "7", Name: "laptop"})
+	_, revoked := s.issue(tokenauth.Spec{UserID: "8", Name: "phone"})
+	require.NoError(t, s.Manager.Revoke(t.Context(), "8", revoked.ID))
+	s.user = "root"
+	for _, view := range []string{"/staff/", "/staff/history"} {
+		at := view + "?search=8"
+		p := s.get(at)
+		require.Contains(t, p.text(), "User ID 7 ( 8 ) You see the tokens of the user with this name. Another user has it as ID: User ID 8")
+		require.Contains(t, p.text(), "laptop")
+		require.NotContains(t, p.text(), "phone")
+		other := p.link(t, at, "User ID 8")
+		require.Equal(t, view+"?user=8", other)
+		p = s.get(other)
+		require.NotContains(t, p.text(), "laptop")
+		require.Equal(t, view == "/staff/history", strings.Contains(p.text(), "phone"))
+		require.Contains(t, p.text(), "User ID 8")
+		require.NotContains(t, p.text(), "Another user")
+	}
+	require.NotContains(t, s.get("/staff/?search=9").text(), "Another user", "the user with the ID 9 has no tokens")
+	require.NotContains(t, s.get("/staff/?search=10").text(), "Another user", "the user has the same name and ID")
+	require.Equal(t, http.StatusServiceUnavailable, s.get("/staff/?search=broken").Code, "the ID from FindUser is malformed")
+	s.Store.Fail(errDown)
+	require.Equal(t, http.StatusServiceUnavailable, s.get("/staff/?search=8").Code)
+}
+
+// Both views must say whose tokens they show, and whose token each row is. A link from a row must
+// stay in the view.
+func TestStaffViewsNameUsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil, nil)
+	s.issue(tokenauth.Spec{UserID: "7", Name: "laptop"})
+	s.issue(tokenauth.Spec{UserID: "8", Name: "phone"})
+	s.user = "root"
+	for view, intro := range map[string]string{"/staff/": "The live tokens of one user", "/staff/history": "Every token, including revoked ones"} {
+		p := s.get(view)
+		require.NotContains(t, p.text(), "The live tokens of one user")
+		require.Contains(t, p.text(), "laptop No scopes User ID 7")
+		require.Contains(t, p.text(), "phone No scopes User ID 8")
+		at := p.link(t, view, "7")
+		require.Equal(t, view+"?user=7", at)
+		p = s.get(at)
+		require.Contains(t, p.text(), intro)
+		require.NotContains(t, p.text(), "every user")
+		require.Contains(t, p.text(), "Show all users User ID 7")
+		require.Contains(t, p.text(), "laptop No scopes User ID 7")
+	}
+}
+
+// If the service accepts only some user IDs, the page must not ask the store for others, because
+// the store may fail for them.
+func TestStaffSearchChecksUserID(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &tokenauth.Options{CheckUserID: tokenauth.DecimalUserID}, nil)
+	s.user = "root"
+	s.Store.ResetCalls()
+	for _, query := range []string{"user=abc", "search=abc", "search=07", "user=7.0"} {
+		p := s.get("/staff/?" + query)
+		require.Equal(t, http.StatusOK, p.Code)
+		require.Contains(t, p.text(), "There are no tokens here.")
+	}
+	require.Empty(t, s.Store.Calls())
 }
 
 // A user ID may end with a space. The link to the tokens of that user must not lead to the tokens

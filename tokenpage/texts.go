@@ -17,7 +17,8 @@ type Texts struct {
 	Date     func(t time.Time) string
 	Relative func(d time.Duration) string
 
-	Title, Intro, StaffTitle, StaffIntro string // of the lists
+	Title, Intro, StaffTitle, StaffIntro string // the lists
+	UserIntro                            string // in place of StaffIntro, for the tokens of one user
 	HistoryIntro                         string
 	Skip, Back, Cancel                   string // links
 	Views, Live, History                 string // views of the list
@@ -27,8 +28,9 @@ type Texts struct {
 
 	New, Rename, Rotate, Revoke string // actions
 
-	User, Find, ShowAll string // staff's search
-	NameOrID            string // in place of User, with Options.FindUser
+	User, Find, ShowAll string // the search of staff
+	NameOrID            string // in place of User in the search field, with Options.FindUser
+	AlsoAnID            string // the typed name is also the ID of another user
 
 	KeyEndsIn, Scopes, NoScopes    string // properties of a token
 	Created, Expires, NeverExpires string
@@ -95,6 +97,7 @@ var english = Texts{
 	StaffTitle:   "API tokens of all users",
 	StaffIntro:   "The live tokens of every user, oldest first.",
 	HistoryIntro: "Every token, including revoked ones, oldest first.",
+	UserIntro:    "The live tokens of one user, oldest first.",
 	Skip:         "Skip to content",
 	Back:         "Back to the tokens",
 	Cancel:       "Cancel",
@@ -118,6 +121,7 @@ var english = Texts{
 	Find:     "Search",
 	ShowAll:  "Show all users",
 
+	AlsoAnID:     "You see the tokens of the user with this name. Another user has it as ID:",
 	KeyEndsIn:    "Key ends in",
 	Scopes:       "Scopes",
 	NoScopes:     "No scopes",

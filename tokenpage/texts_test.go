@@ -77,6 +77,7 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	visitProblems(s, look)
 	named := newSite(t, nil, &tokenpage.Options{Texts: texts, FindUser: func(*http.Request, string) (string, error) { return "7", nil }})
 	named.user = "root"
+	named.issue(tokenauth.Spec{UserID: "1", Name: "1"})
 	look(named.get("/staff/?search=1"))
 	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts})
 	short.user = "7"

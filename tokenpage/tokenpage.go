@@ -51,9 +51,12 @@ type Options struct {
 	// offers the scopes of this map.
 	Scopes map[string]string
 
-	// FindUser tells staff whom they mean by what they typed, such as a username or an
-	// address of e-mail: the ID of a user, or "" or [tokenauth.ErrNoUser] if there is none.
-	// It must know IDs as well, which staff can type too. Nil: they type the ID.
+	// FindUser returns the ID of the user whose name staff typed into the search field, such as a
+	// username or an email address. If there is no such user, FindUser returns "" or
+	// [tokenauth.ErrNoUser]. FindUser must not find users by ID, because the page itself also
+	// takes the text as an ID. If the text is the name of one user and the ID of another, the page
+	// shows the tokens of the user with the name, and links to the other user. If FindUser is nil,
+	// staff type an ID.
 	FindUser func(r *http.Request, typed string) (userID string, err error)
 
 	// SignInURL is the sign-in page, for users who are not signed in. It must be an absolute path or
