@@ -1,8 +1,10 @@
 package tokenpage
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/body"
+	"github.com/go-tokenauth/tokenauth/internal/challenge"
 )
 
 const (
@@ -17,7 +21,6 @@ const (
 	// layoutPolicy allows the logo and the fonts of the service's layout.
 	layoutPolicy = "; img-src 'self'; font-src 'self'"
 
-	maxBody    = 64 << 10
 	retryAfter = "5" // seconds
 )
 
@@ -71,7 +74,7 @@ func (h *handler) route(path string, get, post endpoint) {
 	if post != nil {
 		allow += ", POST"
 		h.handle("POST "+path, func(x *exchange) {
-			if x.sameOrigin() && x.identify() && x.parseForm() {
+			if x.sameOrigin() && x.identify() && x.readForm() && x.identify() {
 				post(x)
 			}
 		})
@@ -101,6 +104,7 @@ func (h *handler) handle(pattern string, serve endpoint) {
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.setHeaders(w.Header())
+	body.Limit(w, r)
 	at := "/" + strings.TrimPrefix(r.URL.EscapedPath(), "/") // StripPrefix may leave no slash
 	x := &exchange{handler: h, w: w, r: r, now: h.options.Now(), root: rootOf(at)}
 	switch to := withSlash(r); {
@@ -178,7 +182,9 @@ func (x *exchange) identify() bool {
 	switch {
 	case err != nil:
 		x.unavailable(err, x.texts.Unavailable)
-	case whose.UserID != "" || whose.AllUsers:
+	case isSomebody(whose) && isSomebody(x.whose) && whose.UserID != x.whose.UserID:
+		x.problem(http.StatusConflict, x.texts.OtherUser)
+	case isSomebody(whose):
 		x.whose = whose
 		return true
 	case x.staff:
@@ -192,18 +198,34 @@ func (x *exchange) identify() bool {
 	return false
 }
 
-// parseForm reads the form. If it returns false it has answered.
-func (x *exchange) parseForm() bool {
-	x.r.Body = http.MaxBytesReader(x.w, x.r.Body, maxBody)
-	err := x.r.ParseForm()
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		x.problem(http.StatusRequestEntityTooLarge, x.texts.TooLarge)
-	case err != nil:
-		x.problem(http.StatusBadRequest, x.texts.BadRequest)
+// isSomebody reports whether a result of handler.whose gives a right.
+func isSomebody(q tokenauth.Query) bool { return q.UserID != "" || q.AllUsers }
+
+// readForm reads the form of a request. If the form is malformed or does not arrive, readForm writes
+// the response and returns false.
+func (x *exchange) readForm() bool {
+	text, err := body.Read(x.w, x.r)
+	if err == nil {
+		x.r.Body = io.NopCloser(bytes.NewReader(text))
+		err = x.r.ParseForm()
 	}
-	return err == nil
+	if err == nil {
+		return true
+	}
+	p := challenge.New(http.StatusBadRequest, "") // the error of ParseForm
+	errors.As(err, &p)
+	if p.Name != "" {
+		x.w.Header().Set(p.Name, p.Value)
+	}
+	switch p.Status {
+	case http.StatusRequestTimeout:
+		x.problem(p.Status, x.texts.TooSlow)
+	case http.StatusRequestEntityTooLarge:
+		x.problem(p.Status, x.texts.TooLarge)
+	default:
+		x.problem(p.Status, x.texts.BadRequest)
+	}
+	return false
 }
 
 func (x *exchange) notFound() { x.problem(http.StatusNotFound, x.texts.NotFound) }
@@ -225,13 +247,14 @@ func (x *exchange) fail(err error, unavailable Problem) {
 
 // unavailable responds to a failure of the store or of a function of the service.
 func (x *exchange) unavailable(err error, p Problem) {
-	x.tell(err)
+	x.report(err)
 	x.w.Header().Set("Retry-After", retryAfter)
 	x.problem(http.StatusServiceUnavailable, p)
 }
 
-func (x *exchange) tell(err error) {
-	if x.options.OnError != nil && x.r.Context().Err() != context.Canceled { // else the client gave up
+// report calls OnError, unless the error occurred because the client disconnected.
+func (x *exchange) report(err error) {
+	if x.options.OnError != nil && x.r.Context().Err() != context.Canceled {
 		x.options.OnError(x.r, err)
 	}
 }

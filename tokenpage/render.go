@@ -83,7 +83,7 @@ func (x *exchange) write(status int, name string, v view, prefix string) {
 	var document bytes.Buffer
 	err := x.options.Layout(&document, x.r, page)
 	if err != nil {
-		x.tell(err)
+		x.report(err)
 	}
 	if err != nil && name == "key" { // no later page can show the key
 		document.Reset()

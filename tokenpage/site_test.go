@@ -3,6 +3,7 @@ package tokenpage_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,6 +39,9 @@ type site struct {
 	t      *testing.T
 	user   string   // ID of the signed-in user; empty if nobody is signed in
 	logged []string // texts of the errors that OnError received
+
+	// userID returns who is signed in. A test may replace it.
+	userID func(*http.Request) (string, error)
 }
 
 var errSession = errors.New("session store is down")
@@ -47,23 +51,27 @@ func newSite(t *testing.T, managerOptions *tokenauth.Options, opts *tokenpage.Op
 	if opts == nil {
 		opts = &tokenpage.Options{}
 	}
+	s.userID = cookieUser
 	opts.Now = s.Clock.Now
 	opts.OnError = func(_ *http.Request, err error) { s.logged = append(s.logged, err.Error()) }
 	s.mount(s.Manager, opts)
 	return s
 }
 
-func (s *site) mount(m *tokenauth.Manager, opts *tokenpage.Options) {
-	userID := func(r *http.Request) (string, error) {
-		cookie, err := r.Cookie("user")
-		if err != nil {
-			return "", nil
-		}
-		if cookie.Value == "broken" {
-			return "ignored", errSession
-		}
-		return url.QueryUnescape(cookie.Value)
+// cookieUser returns the user ID in the cookie of a request.
+func cookieUser(r *http.Request) (string, error) {
+	cookie, err := r.Cookie("user")
+	if err != nil {
+		return "", nil
 	}
+	if cookie.Value == "broken" {
+		return "ignored", errSession
+	}
+	return url.QueryUnescape(cookie.Value)
+}
+
+func (s *site) mount(m *tokenauth.Manager, opts *tokenpage.Options) {
+	userID := func(r *http.Request) (string, error) { return s.userID(r) }
 	isStaff := func(r *http.Request) (bool, error) {
 		id, err := userID(r)
 		return id == "root", err
@@ -114,9 +122,10 @@ func (s *site) post(path string, form url.Values) page {
 	return s.send(s.request(http.MethodPost, path, form))
 }
 
-// create sends the form for a new token.
+// create sends the form for a new token. If the given form has no ID, create adds a new one, so that
+// a second call with the same url.Values sends the same form again.
 func (s *site) create(form url.Values) page {
-	for name, value := range map[string]string{"user": s.user, "expires": "90"} {
+	for name, value := range map[string]string{"user": s.user, "id": rand.Text(), "expires": "90"} {
 		if !form.Has(name) {
 			form.Set(name, value)
 		}

@@ -61,7 +61,7 @@ type Texts struct {
 	SignedOut, OtherUser, NotStaff        Problem
 	NotByKey                              Problem // the request presented a key
 	NotFound, NotAllowed, CrossSite       Problem
-	BadRequest, TooLarge                  Problem
+	BadRequest, TooLarge, TooSlow         Problem // the form is malformed or did not arrive
 	NotRotated                            Problem
 	Unavailable                           Problem // nothing was changed
 	Uncertain                             Problem // a change may have been made
@@ -185,7 +185,7 @@ var english = Texts{
 	SignIn:         "Sign in",
 
 	SignedOut:   Problem{"You are not signed in", "Nothing was changed. Sign in, then try again."},
-	OtherUser:   Problem{"Somebody else is signed in", "The form was made for another user than the one who is signed in now. Nothing was created."},
+	OtherUser:   Problem{"Somebody else is signed in", "The form was made for another user. Nothing was changed."},
 	NotStaff:    Problem{"Not for you", "Only staff may see this page."},
 	NotByKey:    Problem{"Not with a key", "This page is for people who sign in, not for programs that present the key of a token. Nothing was changed."},
 	NotFound:    Problem{"Not found", "There is no such page or token. The token may have been revoked."},
@@ -194,7 +194,8 @@ var english = Texts{
 	BadRequest:  Problem{"Not understood", "The request is malformed. Nothing was changed."},
 	TooLarge:    Problem{"Too much", "The form is larger than this page accepts. Nothing was changed."},
 	NotRotated:  Problem{"No new key was made", "The token has expired, was unused for too long, or was changed at the same time."},
-	Unavailable: Problem{"Not available at the moment", "The tokens could not be read. Nothing was changed. Try again in a moment."},
+	Unavailable: Problem{"Not available at the moment", "Nothing was changed. Try again in a moment."},
+	TooSlow:     Problem{"Too slow", "The form took too long to arrive. Nothing was changed. Send it again."},
 	Uncertain:   Problem{"The answer got lost", "The change may or may not have been made. Look at the tokens before you try again, and revoke any whose key you have not seen."},
 }
 

@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -156,6 +158,9 @@ func visitProblems(s *site, look func(page)) {
 	s.Store.Fail(errDown)
 	look(s.get(""))
 	look(s.create(url.Values{"name": {"9"}}))
+	late := s.request(http.MethodPost, "new", nil)
+	late.Body = bodyOf(iotest.ErrReader(os.ErrDeadlineExceeded))
+	look(s.send(late))
 	s.Store.Fail(nil)
 	byKey := s.request(http.MethodGet, "", nil)
 	look(s.send(byKey.WithContext(newAuth(s.Manager).NewContext(byKey.Context(), "7", tokenauth.Token{}))))

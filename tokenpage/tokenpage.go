@@ -118,8 +118,9 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 }
 
 // NewStaff returns a page on which staff see the tokens of all users, search them by user, and
-// revoke them. It calls isStaff on each request: false is 403, an error is 503. Like the userID
-// of [New], isStaff must decide by the session alone.
+// revoke them. The page calls isStaff once for each page and twice for each form. If isStaff returns
+// false, the response is 403. If isStaff returns an error, the response is 503. The rules for userID
+// of [New] also apply to isStaff: it must read the session on each call, and never use a key.
 //
 // The 403 page has a link to [Options].SignInURL, because the session may have ended. NewStaff
 // ignores the descriptions in [Options].Scopes.
