@@ -2,6 +2,7 @@ package tokenpage_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net/url"
 	"strings"
 	"testing"
@@ -26,6 +27,7 @@ func TestFormsCauseFewStoreCalls(t *testing.T) {
 	s := newSite(t, nil, nil)
 	s.mount(m, nil)
 	const staff = "/staff/"
+	id := rand.Text()
 	for _, c := range []struct {
 		path   string
 		form   url.Values // nil for a GET request
@@ -38,8 +40,9 @@ func TestFormsCauseFewStoreCalls(t *testing.T) {
 		{token.ID + "/rename", nil, 200, []string{"List"}},
 		{token.ID + "/rotate", nil, 200, []string{"List"}},
 		{token.ID + "/revoke", nil, 200, []string{"List"}},
-		{"new", url.Values{"user": {"anna"}, "name": {"desk"}, "expires": {"7"}}, 200, []string{"List", "Create"}},
-		{"new", url.Values{"user": {"anna"}, "name": {""}, "expires": {"7"}}, 422, nil},
+		{"new", url.Values{"user": {"anna"}, "id": {id}, "name": {"desk"}, "expires": {"7"}}, 200, []string{"List", "Create"}},
+		{"new", url.Values{"user": {"anna"}, "id": {rand.Text()}, "name": {""}, "expires": {"7"}}, 422, nil},
+		{"new", url.Values{"user": {"anna"}, "id": {id}, "name": {"chair"}, "expires": {"7"}}, 409, []string{"List", "Create", "List"}}, // the form was used
 		{token.ID + "/rename", url.Values{"name": {"old laptop"}}, 303, []string{"Update", "List"}},
 		{token.ID + "/rename", url.Values{"name": {""}}, 422, []string{"List"}},
 		{token.ID + "/rename", url.Values{"name": {"phone"}}, 409, []string{"Update", "List"}},

@@ -1,6 +1,8 @@
 package tokenpage
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"net/url"
@@ -18,7 +20,10 @@ const day = 24 * time.Hour
 // MaxTTL allows.
 var presets = []int{7, 30, 90}
 
-// What the field "expires" may say, beside a number of days.
+// secondLook is the longest time of the check after a token was created, and of its revocation.
+const secondLook = 5 * time.Second
+
+// Values of the field "expires" that are not a number of days.
 const (
 	expiresDate    = "date"
 	expiresNever   = "never"
@@ -60,7 +65,8 @@ type choice struct {
 
 // A createView is the form for a new token.
 type createView struct {
-	User             string // who it was made for
+	User             string // ID of the user for whom the page made the form
+	ID               string // ID of the token that the form creates
 	Name             string
 	Scopes, Expiries []choice
 	Date             string
@@ -75,8 +81,12 @@ func (x *exchange) newToken() {
 
 func (x *exchange) create() {
 	form := x.r.PostForm
-	if form.Get("user") != x.whose.UserID {
+	switch {
+	case form.Get("user") != x.whose.UserID:
 		x.problem(http.StatusConflict, x.texts.OtherUser)
+		return
+	case form.Get("id") == "": // Issue would choose an ID, and the form would work again and again
+		x.problem(http.StatusBadRequest, x.texts.BadRequest)
 		return
 	}
 	spec, wrong := x.spec(form)
@@ -87,13 +97,17 @@ func (x *exchange) create() {
 	key, token, err := x.manager.Issue(x.r.Context(), spec)
 	switch {
 	case err == nil:
-		x.show(http.StatusOK, "key", x.texts.KeyTitle, keyView{Key: key.Reveal(), Token: x.tokenView(token)})
+		if x.confirm(&token) {
+			x.show(http.StatusOK, "key", x.texts.KeyTitle, keyView{Key: key.Reveal(), Token: x.tokenView(token)})
+		}
+	case invalidField(err) == "id":
+		x.problem(http.StatusBadRequest, x.texts.BadRequest)
+	case errors.Is(err, tokenauth.ErrConflict):
+		x.notCreated(form)
 	case errors.Is(err, tokenauth.ErrNameTaken):
 		x.showCreate(http.StatusConflict, form, fieldErrors{{fieldName, x.texts.NameTaken}})
 	case errors.Is(err, tokenauth.ErrTooManyTokens):
 		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TooMany}})
-	case errors.Is(err, tokenauth.ErrConflict):
-		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TryAgain}})
 	case invalidField(err) == "scopes":
 		x.showCreate(http.StatusUnprocessableEntity, form, fieldErrors{{fieldScope, x.texts.ScopeInvalid}})
 	case invalidField(err) == "expires_at":
@@ -101,6 +115,57 @@ func (x *exchange) create() {
 	default:
 		x.fail(err, x.texts.Uncertain)
 	}
+}
+
+// notCreated shows the form again after a conflict. The form has created a token before, or
+// concurrent requests took the free places of the user.
+func (x *exchange) notCreated(form url.Values) {
+	created, err := x.find(form.Get("id"))
+	switch {
+	case err != nil:
+		x.unavailable(err, x.texts.Unavailable)
+	case len(created) > 0:
+		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.FormUsed}})
+	default:
+		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TryAgain}})
+	}
+}
+
+// confirm asks the service once more who is signed in, after the creation of t. If the same user is
+// no longer signed in, or if the service does not answer, confirm revokes t, writes a response
+// without the key, and returns false.
+func (x *exchange) confirm(t *tokenauth.Token) (same bool) {
+	var err error
+	defer func() { // also if the function of the service panics
+		if !same {
+			x.undo(t, err)
+		}
+	}()
+	ctx, cancel := x.detached()
+	defer cancel()
+	whose, err := x.handler.whose(x.r.WithContext(ctx))
+	return err == nil && whose.UserID == t.UserID
+}
+
+// undo revokes a token whose key was not shown. The cause is the error of the service, or nil if the
+// user is no longer signed in.
+func (x *exchange) undo(t *tokenauth.Token, cause error) {
+	ctx, cancel := x.detached()
+	defer cancel()
+	err := x.manager.Revoke(ctx, t.UserID, t.ID)
+	switch {
+	case err != nil:
+		x.unavailable(errors.Join(cause, err), x.texts.Uncertain)
+	case cause != nil:
+		x.unavailable(cause, x.texts.Unavailable)
+	default:
+		x.problem(http.StatusUnauthorized, x.texts.SignedOut)
+	}
+}
+
+// detached returns a context that stays valid for secondLook, even if the client disconnects.
+func (x *exchange) detached() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(x.r.Context()), secondLook)
 }
 
 // invalidField returns the field that a [tokenauth.SpecError] names, or "".
@@ -115,7 +180,7 @@ func invalidField(err error) string {
 // spec returns the Spec of a form and its errors. spec itself checks the name, because Issue returns
 // only the first error, and the page shows all errors together.
 func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
-	spec := tokenauth.Spec{UserID: x.whose.UserID, Scopes: form["scope"]}
+	spec := tokenauth.Spec{ID: form.Get("id"), UserID: x.whose.UserID, Scopes: form["scope"]}
 	var wrong fieldErrors
 	var err error
 	if spec.Name, err = syntax.Name(form.Get("name")); err != nil {
@@ -169,7 +234,8 @@ func (x *exchange) preselected() string {
 
 func (x *exchange) showCreate(status int, form url.Values, wrong fieldErrors) {
 	v := createView{
-		User: x.whose.UserID, Name: visible(form.Get("name")), Date: visible(form.Get("date")), Errors: wrong,
+		User: x.whose.UserID, ID: rand.Text(), // each form has a new ID, so that it works once
+		Name: visible(form.Get("name")), Date: visible(form.Get("date")), Errors: wrong,
 		MinDate: x.now.UTC().Format(time.DateOnly),
 	}
 	for _, scope := range x.scopes {

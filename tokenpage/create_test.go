@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -153,10 +154,20 @@ func TestCreateRefusesTokenBeyondLimit(t *testing.T) {
 func TestCreateReportsConflict(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
-	s.Store.Fail(tokenauth.ErrConflict)
+	s.failCreate(tokenauth.ErrConflict)
 	p := s.create(url.Values{"name": {"phone"}})
 	require.Equal(t, http.StatusConflict, p.Code)
 	require.Contains(t, p.text(), "Nothing was created. Try again.")
+}
+
+// failCreate makes all later calls of Create fail.
+func (s *site) failCreate(err error) {
+	s.Store.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Create" {
+			return err
+		}
+		return next()
+	})
 }
 
 // The form must offer only expiries that MaxTTL allows. The expiry that is selected at first must

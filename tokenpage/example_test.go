@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -39,7 +40,7 @@ func Example() {
 	mux.ServeHTTP(w, r)
 	fmt.Println("nobody:", w.Code, w.Header().Get("Location"))
 
-	form := url.Values{"user": {"42"}, "name": {"laptop"}, "scope": {"orders:read"}, "expires": {"90"}}
+	form := url.Values{"user": {"42"}, "id": {rand.Text()}, "name": {"laptop"}, "scope": {"orders:read"}, "expires": {"90"}}
 	r = httptest.NewRequest("POST", "/account/tokens/new", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.AddCookie(&http.Cookie{Name: "session", Value: "session of user 42"})

@@ -261,9 +261,7 @@ func (x *exchange) report(err error) {
 
 // token returns the token whose ID is in the path. If it returns false, it has written the response.
 func (x *exchange) token() (tokenauth.Token, bool) {
-	q := x.whose
-	q.IDs, q.IncludeRevoked, q.Limit = []string{x.id}, true, 1
-	tokens, err := x.manager.List(x.r.Context(), q)
+	tokens, err := x.find(x.id)
 	if err == nil && len(tokens) == 0 {
 		err = tokenauth.ErrNotFound
 	}
@@ -274,7 +272,14 @@ func (x *exchange) token() (tokenauth.Token, bool) {
 	return tokens[0], true
 }
 
-// liveToken is token, where a revoked one counts as none.
+// find returns the token with an ID, or none if the request may not see such a token.
+func (x *exchange) find(id string) ([]tokenauth.Token, error) {
+	q := x.whose
+	q.IDs, q.IncludeRevoked, q.Limit = []string{id}, true, 1
+	return x.manager.List(x.r.Context(), q)
+}
+
+// liveToken is like token, but does not find revoked tokens.
 func (x *exchange) liveToken() (tokenauth.Token, bool) {
 	t, ok := x.token()
 	if ok && !t.RevokedAt.IsZero() {

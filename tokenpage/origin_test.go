@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,7 +41,7 @@ func TestCrossSiteFormsAreRefused(t *testing.T) {
 			s.user = test.signIn
 			_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
 			for path, form := range map[string]url.Values{
-				"new":                {"user": {"anna"}, "name": {"phone"}, "expires": {"7"}},
+				"new":                {"user": {"anna"}, "id": {rand.Text()}, "name": {"phone"}, "expires": {"7"}},
 				token.ID + "/rename": {"name": {"tablet"}},
 				token.ID + "/rotate": {"generation": {"1"}, "grace": {"0"}},
 				token.ID + "/revoke": {},

@@ -1,15 +1,15 @@
 package tokenpage_test
 
 import (
+	"crypto/rand"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"io"
-	"net/http/httptest"
-	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
@@ -106,7 +106,7 @@ func TestPageWorksUnderPrefixBehindProxy(t *testing.T) {
 			"other origin, origin is known": {"Origin", "https://evil.example", protection, http.StatusForbidden},
 		} {
 			s := newSite(t, nil, &tokenpage.Options{CrossOrigin: test.trusted})
-			r := s.request(http.MethodPost, "new", url.Values{"user": {"anna"}, "name": {"phone"}, "expires": {"7"}})
+			r := s.request(http.MethodPost, "new", url.Values{"user": {"anna"}, "id": {rand.Text()}, "name": {"phone"}, "expires": {"7"}})
 			r.Host = "10.0.0.7:8080"
 			r.Header.Del("Sec-Fetch-Site")
 			r.Header.Set(test.header, test.value)

@@ -1,6 +1,7 @@
 package tokenpage_test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"net/url"
 	"testing"
@@ -88,7 +89,7 @@ func TestKeyDoesNotSignIn(t *testing.T) {
 			if method == http.MethodPost && (path == "" || path == "history" || path == "/staff/") {
 				continue
 			}
-			r := s.request(method, path, url.Values{"user": {"anna"}, "name": {"phone"}, "scope": {"admin"}, "expires": {"never"}, "generation": {"1"}, "grace": {"0"}})
+			r := s.request(method, path, url.Values{"user": {"anna"}, "id": {rand.Text()}, "name": {"phone"}, "scope": {"admin"}, "expires": {"never"}, "generation": {"1"}, "grace": {"0"}})
 			r.Header.Set("Authorization", "Bearer "+key)
 			p := s.send(r)
 			require.Equal(t, http.StatusForbidden, p.Code, path)

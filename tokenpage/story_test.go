@@ -43,7 +43,7 @@ func TestCreateWorksWithoutScript(t *testing.T) {
 	require.Contains(t, p.text(), "notes:read Read your notes")
 	require.Contains(t, p.text(), "in 90 days 30 May 2026")
 	form := p.fields()
-	require.Equal(t, url.Values{"user": {"anna"}, "name": {""}, "expires": {"90"}, "date": {""}}, form)
+	require.Equal(t, url.Values{"user": {"anna"}, "id": form["id"], "name": {""}, "expires": {"90"}, "date": {""}}, form)
 	form.Set("name", "backup")
 	form.Set("scope", "notes:read")
 	p = s.post(at, form)

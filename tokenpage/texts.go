@@ -36,14 +36,15 @@ type Texts struct {
 	Created, Expires, NeverExpires string
 	LastUsed, NeverUsed            string
 	ExpiresSoon, Expired, Revoked  string
+	Idle                           string // in place of Expired, if the token was unused for too long
 
 	Name, NameHint, ScopesHint           string // the form for a new token
-	Idle                                 string // in place of Expired, if the token was unused for too long
 	OnDate, DateLabel, DateHint, Latest  string
 	Longest, NeverHint, Create           string
 	NameInvalid, NameTaken, ScopeInvalid string
 	ExpiryInvalid, DateInvalid           string
 	TooMany, TryAgain                    string
+	FormUsed                             string // the form has created a token before
 
 	KeyTitle, KeyWarning, KeyCare string // the page that shows a key
 	Key, Copy, Copied, CopyFailed string
@@ -96,8 +97,8 @@ var english = Texts{
 	Intro:        "A token lets a program use your account. Give each program a token of its own, so that you can revoke one without affecting the others.",
 	StaffTitle:   "API tokens of all users",
 	StaffIntro:   "The live tokens of every user, oldest first.",
-	HistoryIntro: "Every token, including revoked ones, oldest first.",
 	UserIntro:    "The live tokens of one user, oldest first.",
+	HistoryIntro: "Every token, including revoked ones, oldest first.",
 	Skip:         "Skip to content",
 	Back:         "Back to the tokens",
 	Cancel:       "Cancel",
@@ -120,8 +121,8 @@ var english = Texts{
 	NameOrID: "User",
 	Find:     "Search",
 	ShowAll:  "Show all users",
+	AlsoAnID: "You see the tokens of the user with this name. Another user has it as ID:",
 
-	AlsoAnID:     "You see the tokens of the user with this name. Another user has it as ID:",
 	KeyEndsIn:    "Key ends in",
 	Scopes:       "Scopes",
 	NoScopes:     "No scopes",
@@ -133,12 +134,12 @@ var english = Texts{
 	ExpiresSoon:  "Expires soon",
 	Expired:      "Expired",
 	Revoked:      "Revoked",
+	Idle:         "Unused for too long",
 
 	Name:          "Name",
 	NameHint:      "The program or device that will use it, such as “backup script”.",
 	ScopesHint:    "What the token may do. Choose no more than the program needs.",
 	OnDate:        "on a date",
-	Idle:          "Unused for too long",
 	DateLabel:     "Last day",
 	DateHint:      "The token works until this day ends, in UTC.",
 	Latest:        "At the latest:",
@@ -152,6 +153,7 @@ var english = Texts{
 	DateInvalid:   "Enter a day from today on that is not too far ahead.",
 	TooMany:       "You have reached the maximum number of tokens. Revoke one that you no longer need, then try again.",
 	TryAgain:      "Other changes were made at the same time. Nothing was created. Try again.",
+	FormUsed:      "This form has already created a token, which may be revoked by now. To create another token, send this form.",
 
 	KeyTitle:    "Your new key",
 	KeyWarning:  "Copy the key now. You will not see it again.",
@@ -193,9 +195,9 @@ var english = Texts{
 	CrossSite:   Problem{"Refused", "The form came from another site. Nothing was changed."},
 	BadRequest:  Problem{"Not understood", "The request is malformed. Nothing was changed."},
 	TooLarge:    Problem{"Too much", "The form is larger than this page accepts. Nothing was changed."},
+	TooSlow:     Problem{"Too slow", "The form took too long to arrive. Nothing was changed. Send it again."},
 	NotRotated:  Problem{"No new key was made", "The token has expired, was unused for too long, or was changed at the same time."},
 	Unavailable: Problem{"Not available at the moment", "Nothing was changed. Try again in a moment."},
-	TooSlow:     Problem{"Too slow", "The form took too long to arrive. Nothing was changed. Send it again."},
 	Uncertain:   Problem{"The answer got lost", "The change may or may not have been made. Look at the tokens before you try again, and revoke any whose key you have not seen."},
 }
 

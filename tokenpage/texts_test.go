@@ -81,14 +81,14 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	named.user = "root"
 	named.issue(tokenauth.Spec{UserID: "1", Name: "1"})
 	look(named.get("/staff/?search=1"))
-	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts})
-	short.user = "7"
-	look(short.get("new"))
 	idle := newSite(t, &tokenauth.Options{IdleTimeout: day}, &tokenpage.Options{Texts: texts})
 	idle.user = "7"
 	idle.issue(tokenauth.Spec{UserID: "7", Name: "1"})
 	idle.Clock.Advance(day)
 	look(idle.get(""))
+	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts})
+	short.user = "7"
+	look(short.get("new"))
 	for i := range n {
 		require.True(t, seen[fmt.Sprintf("[%d]", i+1)], "no page shows text %d", i+1)
 	}
@@ -97,13 +97,16 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 func visitForms(s *site, look func(page)) {
 	s.user = "7"
 	look(s.get("new"))
-	look(s.create(url.Values{"name": {"1"}}))
-	look(s.create(url.Values{"name": {"1"}}))
+	form := url.Values{"name": {"1"}}
+	look(s.create(form))
+	look(s.create(form))
+	form.Set("name", "8")
+	look(s.create(form)) // the form was used
 	look(s.create(url.Values{"name": {""}, "scope": {"x"}, "expires": {""}}))
 	look(s.create(url.Values{"name": {"2"}, "expires": {"date"}}))
-	s.Store.Fail(tokenauth.ErrConflict)
+	s.failCreate(tokenauth.ErrConflict)
 	look(s.create(url.Values{"name": {"9"}}))
-	s.Store.Fail(nil)
+	s.Store.Intercept(nil)
 	_, soon := s.issue(tokenauth.Spec{UserID: "7", Name: "2", ExpiresAt: s.Clock.Now().Add(time.Hour)})
 	s.issue(tokenauth.Spec{UserID: "7", Name: "3"})
 	_, kept := s.issue(tokenauth.Spec{UserID: "7", Name: "4"})
@@ -155,12 +158,12 @@ func visitProblems(s *site, look func(page)) {
 	large := httptest.NewRequest(http.MethodPost, prefix+"new", oversized())
 	large.Header = s.request(http.MethodPost, "new", nil).Header
 	look(s.send(large))
-	s.Store.Fail(errDown)
-	look(s.get(""))
-	look(s.create(url.Values{"name": {"9"}}))
 	late := s.request(http.MethodPost, "new", nil)
 	late.Body = bodyOf(iotest.ErrReader(os.ErrDeadlineExceeded))
 	look(s.send(late))
+	s.Store.Fail(errDown)
+	look(s.get(""))
+	look(s.create(url.Values{"name": {"9"}}))
 	s.Store.Fail(nil)
 	byKey := s.request(http.MethodGet, "", nil)
 	look(s.send(byKey.WithContext(newAuth(s.Manager).NewContext(byKey.Context(), "7", tokenauth.Token{}))))

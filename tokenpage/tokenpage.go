@@ -15,16 +15,25 @@
 //
 // # Security
 //
-// A page changes something only when a form of the same origin is sent, which
-// [http.CrossOriginProtection] checks, by a user who is signed in. A key is in the
-// answer to the form that made it and nowhere else: in no URL, redirect, cookie,
-// title or log. Sending that form again makes no second key: the name is taken, or
-// the key has been replaced already. Every page forbids inline scripts and styles,
-// framing and storing.
+// A page changes tokens only when a signed-in user sends a form. [http.CrossOriginProtection]
+// refuses forms from other origins. The page reads a form completely before it acts: at most 64 KiB,
+// within 10 seconds. It calls the service's function before and after it reads the form. If the
+// user has signed out in the meantime, or another user has signed in, nothing is changed.
 //
-// Who is signed in must be told by the session alone, never by a key, or whoever has a
-// key could make others that may do more. A request whose key an
-// [tokenauth.Authenticator] accepted is refused.
+// After the page has created a token, it calls the service's function again. If the same user is no
+// longer signed in, the page revokes the token and does not show the key.
+//
+// The response to the form that creates a key contains the key. No other response, URL, cookie,
+// title or log contains it. A form works once: the form for a new token carries the ID of that
+// token, and the form for a new key carries the generation of the key that it replaces. Therefore
+// a second sending of a form creates no second key, even if the first key has been revoked. After
+// Manager.Prune has deleted the token, its form works again.
+//
+// The pages forbid inline scripts, inline styles, framing and storing.
+//
+// The service must decide by the session alone who is signed in, and never by a key. Otherwise a
+// stolen key could create more powerful tokens. The pages refuse a request if the innermost
+// [tokenauth.Authenticator] accepted a key.
 package tokenpage
 
 import (
@@ -90,9 +99,14 @@ type Options struct {
 	Now func() time.Time
 }
 
-// New returns the account page, for each user's own tokens. It calls userID on each request to
-// learn who is signed in. If userID returns "", nobody is signed in (see [Options].SignInURL); an
-// error means that it failed (503). It must decide by the session alone and never by a key.
+// New returns the account page, on which users manage their own tokens. The page calls userID to
+// learn who is signed in: once for each page, twice for each form, and once more after a token was
+// created. If nobody is signed in, userID returns "" (see [Options].SignInURL). If userID returns an
+// error, the response is 503.
+//
+// userID must decide by the session alone and never by a key. Each call must read the session from
+// its store, because a user may sign out while a form arrives. A result that a middleware put into
+// the context of the request may be outdated.
 //
 // New copies opts, which may be nil. It returns an error if opts describes a scope that is
 // malformed or unknown to the Manager, and panics if m or userID is nil.
