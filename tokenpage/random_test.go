@@ -115,7 +115,7 @@ func (w *world) step() {
 	})
 	response := httptest.NewRecorder()
 	w.auth.Optional(w.Handler).ServeHTTP(response, a.Request)
-	what := fmt.Sprintf("%s %s %q as %q: %d", a.Method, a.URL, a.Header, a.actor, response.Code)
+	what := fmt.Sprintf("%s %q %q as %q: %d", a.Method, a.URL.String(), a.Header, a.actor, response.Code)
 	require.Less(w.t, response.Code, http.StatusInternalServerError, what)
 	w.Store.Intercept(nil)
 	w.checkTokens(a, what)

@@ -8,10 +8,13 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/pipe"
 )
 
 // This file tests forms that arrive slowly. In the meantime, the session may end.
@@ -154,5 +157,38 @@ func TestIncompleteFormChangesNothing(t *testing.T) {
 		require.Contains(t, p.text(), test.says)
 		require.Equal(t, test.connection, p.Header().Get("Connection"))
 		require.Empty(t, s.tokens("anna"))
+	}
+}
+
+// A client that never ends a form must not hold a connection for ever, whether the page reads the
+// form or refuses the request before.
+// Case W7.
+func TestFormHeldOpenEnds(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cookie string
+		path   string
+		status int
+	}{
+		"signed in":     {"anna", "new", http.StatusRequestTimeout},
+		"not signed in": {"", "new", http.StatusUnauthorized}, // net/http reads the rest of the form
+		"unknown path":  {"anna", "nothing", http.StatusNotFound},
+		"not allowed":   {"anna", "history", http.StatusMethodNotAllowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, nil, nil)
+				c := pipe.Serve(t, s).Dial(t)
+				begin := time.Now()
+				c.Send("POST " + prefix + test.path + " HTTP/1.1\r\nHost: x\r\nCookie: user=" + test.cookie +
+					"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 20\r\n\r\nname=lap")
+				w, _ := c.Receive(t)
+				require.Equal(t, test.status, w.StatusCode)
+				c.RequireClosed(t)
+				require.Less(t, time.Since(begin), 11*time.Second)
+				require.Empty(t, s.tokens("anna"))
+			})
+		})
 	}
 }
