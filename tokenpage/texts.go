@@ -121,7 +121,7 @@ var english = Texts{
 	NameOrID: "User",
 	Find:     "Search",
 	ShowAll:  "Show all users",
-	AlsoAnID: "You see the tokens of the user with this name. Another user has it as ID:",
+	AlsoAnID: "You see the tokens of the user with this name. The text is also the ID of another user:",
 
 	KeyEndsIn:    "Key ends in",
 	Scopes:       "Scopes",

@@ -1,5 +1,5 @@
-// The copy button of the page that shows a key. Without a script the key can be
-// selected in its field.
+// The copy button of the page that shows a key. Without this script, the user selects the key in the
+// field.
 {
   const key = document.getElementById("tp-key");
   const button = document.getElementById("tp-copy");
@@ -9,7 +9,7 @@
   button.addEventListener("click", async () => {
     let copied = true;
     try {
-      await navigator.clipboard.writeText(key.value); // only over TLS, and on localhost
+      await navigator.clipboard.writeText(key.value); // works only over TLS and on localhost
     } catch {
       key.select();
       copied = document.execCommand("copy");
