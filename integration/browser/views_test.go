@@ -145,6 +145,7 @@ func wrongViews(t *testing.T, u user) []view {
 		{"no name, scope, expiry", wrong(list+"new", invisible, scope, forged("[name=expires]:checked")), 422, new},
 		{"no date", wrong(list+"new", invisible, mouse{}.choose("[name=expires][value=date]")), 422, new},
 		{"name taken", wrong(list+"new", taken), 409, new},
+		{"used form", func(b *tab) { useTwice(b, u) }, 409, new},
 		{"rename, no name", wrong(list+token.ID+"/rename", invisible), 422, rename},
 		{"rename, name taken", wrong(list+token.ID+"/rename", taken), 409, rename},
 		{"rename, expired", wrong(list + expired.ID + "/rename"), 409, rename},
@@ -152,6 +153,23 @@ func wrongViews(t *testing.T, u user) []view {
 		{"rotate, done already", wrong(list+token.ID+"/rotate", forged("[name=generation]")), 409, rotate},
 		{"rotate, expired", sending(list + expired.ID + "/rotate"), 409, "No new key was made" + ofUser},
 	}
+}
+
+// useTwice creates a token, revokes it and sends the form again, as the browser does if the user
+// reloads the page.
+func useTwice(b *tab, u user) {
+	sending(list+"new", mouse{}.write("#tp-name", "used"))(b)
+	m := u.manager(0)
+	tokens, err := m.List(b.t.Context(), tokenauth.Query{UserID: u.id})
+	require.NoError(b.t, err)
+	for _, token := range tokens {
+		if token.Name == "used" {
+			require.NoError(b.t, m.Revoke(b.t.Context(), u.id, token.ID))
+		}
+	}
+	b.load(chromedp.Reload())
+	require.Contains(b.t, b.text("[role=alert]"), "This form has already created a token")
+	require.Equal(b.t, "alert", eval[string](b, "document.activeElement.role"), "the focus")
 }
 
 func staffViews(t *testing.T, of user) []view {
@@ -164,8 +182,23 @@ func staffViews(t *testing.T, of user) []view {
 		require.Contains(b.t, b.text(".tp-tokens"), "server")
 		require.Equal(b.t, http.StatusOK, b.status)
 	}
+	namesake := of.newUser(t, of.id, false) // its name is the ID of the other user
+	namesake.issue(t, 10*day, tokenauth.Spec{Name: "phone"})
+	ambiguous := func(b *tab) {
+		b.visit(staff)
+		b.do(mouse{}.write("#tp-user", of.id))
+		b.load(mouse{}.press(".tp-search button"))
+		require.Contains(b.t, b.text(".tp-tokens"), "phone")
+		require.Contains(b.t, b.text(".tp-alert"), "User ID "+of.id)
+	}
 	return []view{
 		{"list", at(staff), 200, "API tokens of all users"},
+		{"name and ID", ambiguous, 200, "API tokens of all users"},
+		{"other user", func(b *tab) {
+			ambiguous(b)
+			b.load(mouse{}.press(".tp-alert a"))
+			require.Contains(b.t, b.text(".tp-tokens"), "server")
+		}, 200, "API tokens of all users"},
 		{"history", at(staff + "history?user=" + of.id), 200, "API tokens of all users"},
 		{"found", found, 200, "API tokens of all users"},
 		{"nothing found", at(staff + "?user=unknown"), 200, "API tokens of all users"},
