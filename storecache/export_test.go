@@ -13,8 +13,7 @@ func (c *Cache) FindLate(ctx context.Context, d tokenauth.Digest) (*tokenauth.Re
 	return f.record, f.err
 }
 
-// Len returns the number of cached entries. It panics if the indexes of the cache are
-// inconsistent.
+// Len returns the number of cached entries. It panics if the indexes of the cache are inconsistent.
 func (c *Cache) Len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

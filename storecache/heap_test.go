@@ -61,8 +61,8 @@ func TestHeapDumpContainsFewKeys(t *testing.T) {
 	}
 }
 
-// mask inverts all bits of text, so that a masked key does not match the key itself.
-// Masking twice restores the text.
+// mask inverts all bits of text, so that a masked key does not match the key itself. Masking twice
+// restores the text.
 func mask(text string) []byte {
 	masked := slices.Clone([]byte(text))
 	for i := range masked {

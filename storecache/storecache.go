@@ -1,15 +1,19 @@
-// Package storecache provides a cache for a [tokenauth.Store]. With the default options,
-// a busy key costs at most one query every ten seconds, plus one query after each write
-// of its last-used time. Without the cache, it costs one query per request.
+// Package storecache provides a cache for a [tokenauth.Store]. With the default options, a key
+// costs at most one query every ten seconds, plus one query after each write of its last-used time.
+// Without the cache, each request costs one query.
 //
 //	cache, err := storecache.New(sqlStore, nil)
 //	tokens, err := tokenauth.New(cache, "acme", nil)
 //
-// A change made through a [Cache], such as a revocation, is visible immediately. A
-// change made elsewhere is visible at most [Options].MaxStale after its commit. This
-// applies to changes made by other processes and in transactions, by
-// [tokenauth.SQLStore.With]. If the store reads from a replica, MaxStale counts from the
-// time when the replica has the change, even for changes made through the Cache.
+// Changes that are made through a [Cache], such as a revocation, are visible immediately. Changes
+// that are made elsewhere are visible at most [Options].MaxStale after their commit: changes by
+// other processes, and changes in a transaction by [tokenauth.SQLStore.With]. If the store reads
+// from a replica, MaxStale counts from the time when the replica has the change. This holds for
+// changes through the Cache too.
+//
+// The Cache caches only the results of Find, which the authentication of requests uses.
+// [tokenauth.Authenticator.Confirm] and the methods of the Manager that list or change tokens
+// always read from the store.
 package storecache
 
 import (
@@ -26,15 +30,15 @@ import (
 
 // Options are the settings of a [Cache]. A zero field selects the default.
 type Options struct {
-	// MaxStale is the time for which the Cache serves a record. It counts from the start
-	// of the query that returned the record, and is measured on the monotonic clock. If
-	// zero, MaxStale is 10 seconds. If negative, the Cache stores nothing, and every Find
-	// calls the store.
+	// MaxStale is the time for which the Cache serves a record. It counts from the start of the
+	// query that returned the record. The Cache uses the monotonic clock. If MaxStale is zero, the
+	// time is 10 seconds. If MaxStale is negative, the Cache stores nothing, and every Find calls
+	// the store.
 	MaxStale time.Duration
 
-	// MaxEntries is the maximum number of cached keys. If the Cache is full, it evicts
-	// the key that was fetched first. A key takes about 200 bytes plus its record. If
-	// zero, MaxEntries is 10,000.
+	// MaxEntries is the maximum number of cached keys. If the Cache is full, it evicts the key that
+	// was fetched first. A key takes about 200 bytes plus its record. If MaxEntries is zero, the
+	// maximum is 10,000.
 	MaxEntries int
 }
 
@@ -43,22 +47,21 @@ const (
 	defaultMaxEntries = 10_000
 )
 
-// A Cache is a [tokenauth.Store] that caches the records of another Store. It is safe
-// for concurrent use. It runs a goroutine only during a query and need not be closed.
+// A Cache is a [tokenauth.Store] that caches the records of another Store. A Cache is safe for
+// concurrent use. It runs a goroutine only during a query, and need not be closed.
 //
-// A Cache stores only records that the other Store has found. It does not cache errors,
-// so unknown keys use no memory, a new key works immediately, and the Cache does not
-// prolong a failure of the store.
+// A Cache does not cache errors. Therefore unknown keys use no memory, a new key works immediately,
+// and a failure of the store does not last longer because of the Cache.
 type Cache struct {
-	store      tokenauth.Store // not embedded, so that new methods need an implementation here
+	store      tokenauth.Store // not embedded, because each new method must also evict entries
 	maxStale   time.Duration
 	maxEntries int
-	begin      time.Time // other times are durations since begin, on the monotonic clock
+	begin      time.Time // the Cache measures times as durations since begin, by the monotonic clock
 
 	mu      sync.RWMutex
 	entries map[tokenauth.Digest]*entry
 	byID    map[string][]*entry // entries by token ID
-	oldest  []*entry            // all entries and some evicted ones, in the order of fetching
+	oldest  []*entry            // queue of all entries and some evicted ones, in the order of fetching
 	fills   map[tokenauth.Digest]*fill
 }
 
@@ -66,7 +69,7 @@ type Cache struct {
 type entry struct {
 	digest    tokenauth.Digest
 	record    *tokenauth.Record
-	fetchedAt time.Duration // the start of the query
+	fetchedAt time.Duration // start of the query
 }
 
 // A fill is a running query.
@@ -77,8 +80,8 @@ type fill struct {
 	err       error
 }
 
-// New returns a Cache for store. It copies opts, which may be nil. It returns an error for a
-// negative MaxEntries, and panics if store is nil.
+// New returns a Cache for store. New copies opts, which may be nil. It returns an error if
+// MaxEntries is negative, and panics if store is nil.
 func New(store tokenauth.Store, opts *Options) (*Cache, error) {
 	if v := reflect.ValueOf(store); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		panic("storecache: New: nil Store")
@@ -99,12 +102,12 @@ func New(store tokenauth.Store, opts *Options) (*Cache, error) {
 	return c, nil
 }
 
-// isFresh reports whether the result of a query that started at the given time may
-// still be served.
+// isFresh reports whether the Cache may still serve the result of a query that started at the given
+// time.
 func (c *Cache) isFresh(at time.Duration) bool { return time.Since(c.begin)-at < c.maxStale }
 
-// Find implements [tokenauth.Store]. Concurrent calls for one key share one query of
-// the store. The query continues even if the call that started it is canceled.
+// Find implements [tokenauth.Store]. Concurrent calls for the same key share one query of the
+// store. The query continues if the call that started it is canceled.
 func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -131,12 +134,12 @@ func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record
 func (c *Cache) fill(ctx context.Context, d tokenauth.Digest) *fill {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[d]; e != nil && c.isFresh(e.fetchedAt) { // another query has just finished
+	if e := c.entries[d]; e != nil && c.isFresh(e.fetchedAt) { // fetched after the lookup in Find
 		f := &fill{done: make(chan struct{}), record: e.record}
 		close(f.done)
 		return f
 	}
-	if f := c.fills[d]; f != nil && c.isFresh(f.startedAt) { // do not join a query that has hung for MaxStale
+	if f := c.fills[d]; f != nil && c.isFresh(f.startedAt) { // a query that runs for MaxStale may hang
 		return f
 	}
 	f := &fill{startedAt: time.Since(c.begin), done: make(chan struct{})}
@@ -145,18 +148,18 @@ func (c *Cache) fill(ctx context.Context, d tokenauth.Digest) *fill {
 	return f
 }
 
-// run calls the store and caches the found record, unless a write during the query
-// has detached the query.
+// run calls the store and caches the found record, unless a write has detached the query in the
+// meantime.
 func (c *Cache) run(ctx context.Context, d tokenauth.Digest, f *fill) {
 	defer close(f.done)
 	defer func() {
-		if p := recover(); p != nil { // a panic in this goroutine would end the process
+		if p := recover(); p != nil { // an unrecovered panic in this goroutine ends the process
 			f.record, f.err = nil, fmt.Errorf("storecache: the store panicked with a %T", p)
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.fills[d] != f {
-			return // a write has detached it
+			return // a write has detached the query
 		}
 		delete(c.fills, d)
 		if f.err == nil && f.record != nil {
@@ -166,7 +169,7 @@ func (c *Cache) run(ctx context.Context, d tokenauth.Digest, f *fill) {
 	f.record, f.err = c.store.Find(ctx, d)
 }
 
-// keep adds an entry. It evicts the oldest entries if the cache is full or they are
+// keep adds an entry. It evicts the oldest entries while the cache is full or these entries are
 // stale.
 func (c *Cache) keep(e *entry) {
 	if old := c.entries[e.digest]; old != nil {
@@ -184,8 +187,8 @@ func (c *Cache) keep(e *entry) {
 	c.oldest = append(c.oldest, e)
 }
 
-// forget evicts an entry, unless it was evicted before. The entry stays in the queue
-// c.oldest until keep removes it.
+// forget evicts an entry, unless the entry was evicted before. The entry stays in the queue
+// c.oldest until keep removes it there.
 func (c *Cache) forget(e *entry) {
 	if c.entries[e.digest] != e {
 		return
@@ -200,9 +203,9 @@ func (c *Cache) forget(e *entry) {
 	c.byID[id] = others
 }
 
-// Invalidate evicts all cached keys of the tokens with the given IDs. A service can call
-// it when a message reports that another process has changed tokens. Invalidate also
-// keeps the results of all running queries out of the cache.
+// Invalidate evicts all cached keys of the tokens with the given IDs. A service can call Invalidate
+// when it receives a message that another process has changed tokens. Invalidate also keeps the
+// results of all running queries out of the cache.
 func (c *Cache) Invalidate(ids ...string) {
 	c.invalidate(func() {
 		for _, id := range ids {
@@ -213,9 +216,9 @@ func (c *Cache) Invalidate(ids ...string) {
 	})
 }
 
-// invalidate calls f and detaches all running queries, because their results may be
-// outdated. The result of a detached query is not cached, and later calls of Find do not
-// join the query.
+// invalidate calls f with the lock held. It also detaches all running queries, because their
+// results may be outdated. The result of a detached query is not cached, and later calls of Find do
+// not join the query.
 func (c *Cache) invalidate(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,8 +241,8 @@ func (c *Cache) invalidateUser(userID string) {
 	c.invalidateTokens(func(t *tokenauth.Token) bool { return t.UserID == userID })
 }
 
-// invalidateEnded evicts the entries that Prune deletes. It does not evict tokens whose
-// revocation or expiry is known only to the store. They stay cached for at most MaxStale.
+// invalidateEnded evicts the entries of the tokens that Prune deletes. If only the store knows that
+// a token was revoked or has expired, the entry of the token stays cached for at most MaxStale.
 func (c *Cache) invalidateEnded(before, unusedSince time.Time) {
 	ended := func(at time.Time) bool { return !at.IsZero() && at.Before(before) }
 	c.invalidateTokens(func(t *tokenauth.Token) bool {
@@ -250,12 +253,12 @@ func (c *Cache) invalidateEnded(before, unusedSince time.Time) {
 
 // Create implements [tokenauth.Store].
 func (c *Cache) Create(ctx context.Context, records ...tokenauth.Record) error {
-	c.Invalidate() // a running query may search for one of the new keys
+	c.Invalidate() // detaches queries that may search for one of the new keys
 	defer c.Invalidate()
 	return c.store.Create(ctx, records...)
 }
 
-// List implements [tokenauth.Store]. It is not cached.
+// List implements [tokenauth.Store]. The Cache does not cache its results.
 func (c *Cache) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 	return c.store.List(ctx, q)
 }
@@ -263,7 +266,7 @@ func (c *Cache) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record
 // Update implements [tokenauth.Store].
 func (c *Cache) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 	c.Invalidate(id)
-	defer c.Invalidate(id) // after an error too, because the outcome may be unknown
+	defer c.Invalidate(id) // also after an error, because the store may have made the change
 	return c.store.Update(ctx, userID, id, p, at)
 }
 
