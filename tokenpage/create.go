@@ -147,8 +147,8 @@ func (x *exchange) confirm(t *tokenauth.Token) (same bool) {
 	return err == nil && whose.UserID == t.UserID
 }
 
-// undo revokes a token whose key was not shown. The cause is the error of the service, or nil if the
-// user is no longer signed in.
+// undo revokes a token whose key was not shown. The cause is the error of the service, or nil if
+// the user is no longer signed in.
 func (x *exchange) undo(t *tokenauth.Token, cause error) {
 	ctx, cancel := x.detached()
 	defer cancel()
@@ -177,8 +177,8 @@ func invalidField(err error) string {
 	return ""
 }
 
-// spec returns the Spec of a form and its errors. spec itself checks the name, because Issue returns
-// only the first error, and the page shows all errors together.
+// spec returns the Spec of a form and its errors. spec itself checks the name, because Issue
+// returns only the first error, and the page shows all errors together.
 func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
 	spec := tokenauth.Spec{ID: form.Get("id"), UserID: x.whose.UserID, Scopes: form["scope"]}
 	var wrong fieldErrors

@@ -115,8 +115,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// pages is escaped.
 		x.notFound()
 	default:
-		// The mux sets Pattern and path values. It gets a separate request, so that those of r
-		// stay unchanged.
+		// The mux sets Pattern and path values. It gets a separate request, so that those of r stay
+		// unchanged.
 		routed := &http.Request{Method: r.Method, URL: &url.URL{Path: at}}
 		h.mux.ServeHTTP(w, routed.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 	}
@@ -126,8 +126,8 @@ func (h *handler) setHeaders(header http.Header) {
 	header.Set("Content-Security-Policy", h.policy)
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("X-Content-Type-Options", "nosniff")
-	// With no-referrer, browsers send "Origin: null" even with a form of the same origin. Over plain
-	// HTTP they send no Sec-Fetch-Site, so that the page would refuse its own forms.
+	// With no-referrer, browsers send "Origin: null" even with a form of the same origin. Over
+	// plain HTTP they send no Sec-Fetch-Site, so that the page would refuse its own forms.
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
@@ -201,8 +201,8 @@ func (x *exchange) identify() bool {
 // isSomebody reports whether a result of handler.whose gives a right.
 func isSomebody(q tokenauth.Query) bool { return q.UserID != "" || q.AllUsers }
 
-// readForm reads the form of a request. If the form is malformed or does not arrive, readForm writes
-// the response and returns false.
+// readForm reads the form of a request. If the form is malformed or does not arrive, readForm
+// writes the response and returns false.
 func (x *exchange) readForm() bool {
 	text, err := body.Read(x.w, x.r)
 	if err == nil {
@@ -259,7 +259,8 @@ func (x *exchange) report(err error) {
 	}
 }
 
-// token returns the token whose ID is in the path. If it returns false, it has written the response.
+// token returns the token whose ID is in the path. If it returns false, it has written the
+// response.
 func (x *exchange) token() (tokenauth.Token, bool) {
 	tokens, err := x.find(x.id)
 	if err == nil && len(tokens) == 0 {

@@ -65,8 +65,8 @@ func (x *exchange) moment(t time.Time) *moment {
 	return m
 }
 
-// past returns the moment of a time in the past. Another process may have set the time, and its clock
-// may be ahead.
+// past returns the moment of a time in the past. Another process may have set the time, and its
+// clock may be ahead.
 func (x *exchange) past(t time.Time) *moment {
 	m := x.moment(t)
 	if m != nil && t.After(x.now) {

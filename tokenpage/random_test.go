@@ -193,8 +193,8 @@ func (w *world) attempt() *attempt {
 	return a
 }
 
-// body returns the body of a request. If a.other is true, the signed-in user changes while the
-// page reads the body.
+// body returns the body of a request. If a.other is true, the signed-in user changes while the page
+// reads the body.
 func (w *world) body(a *attempt) io.ReadCloser {
 	text := oneOf(w, w.form(a).Encode(), "", w.junk(), "name=%zz")
 	if w.rand.IntN(200) == 0 {

@@ -48,8 +48,8 @@ func (x *exchange) showForm(status int, name, title string, data any, wrong fiel
 	x.write(status, name, view{x.texts, x.root, title, data}, prefix)
 }
 
-// showDone writes a page. If done is not empty, it says which change was made. The title then begins
-// with done, because a screen reader reads the title first.
+// showDone writes a page. If done is not empty, it says which change was made. The title then
+// begins with done, because a screen reader reads the title first.
 func (x *exchange) showDone(name, title string, data any, done string) {
 	prefix := ""
 	if done != "" {
@@ -98,8 +98,8 @@ func (x *exchange) write(status int, name string, v view, prefix string) {
 	_, _ = document.WriteTo(x.w) // fails if the client disconnected
 }
 
-// render executes a template of this package. The result is safe HTML, because html/template escapes
-// the data.
+// render executes a template of this package. The result is safe HTML, because html/template
+// escapes the data.
 func render(name string, data any) template.HTML {
 	var b strings.Builder
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {

@@ -122,8 +122,8 @@ func (s *site) post(path string, form url.Values) page {
 	return s.send(s.request(http.MethodPost, path, form))
 }
 
-// create sends the form for a new token. If the given form has no ID, create adds a new one, so that
-// a second call with the same url.Values sends the same form again.
+// create sends the form for a new token. If the given form has no ID, create adds a new one, so
+// that a second call with the same url.Values sends the same form again.
 func (s *site) create(form url.Values) page {
 	for name, value := range map[string]string{"user": s.user, "id": rand.Text(), "expires": "90"} {
 		if !form.Has(name) {

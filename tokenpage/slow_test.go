@@ -44,9 +44,9 @@ func (s *site) onServer(failure *error) {
 	s.userID = func(*http.Request) (string, error) { return s.user, *failure }
 }
 
-// An attacker with a stolen session may send the beginning of a form, and the rest after the user has
-// signed out. The form must change nothing. The same holds if another user signs in, or if a member
-// of staff loses that right.
+// An attacker with a stolen session may send the beginning of a form, and the rest after the user
+// has signed out. The form must change nothing. The same holds if another user signs in, or if a
+// member of staff loses that right.
 // Case W7.
 func TestSlowFormAfterEndOfSessionChangesNothing(t *testing.T) {
 	t.Parallel()
@@ -120,8 +120,8 @@ func TestFormParsedByMiddlewareWorks(t *testing.T) {
 	require.True(t, s.works(s.create(url.Values{"name": {"laptop"}}).key))
 }
 
-// If nobody is signed in, or if a form comes from another site, the page must refuse the form without
-// reading it. Otherwise strangers could make the service wait for bodies.
+// If nobody is signed in, or if a form comes from another site, the page must refuse the form
+// without reading it. Otherwise strangers could make the service wait for bodies.
 func TestFormWithoutSessionIsNotRead(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)

@@ -16,17 +16,17 @@
 // # Security
 //
 // A page changes tokens only when a signed-in user sends a form. [http.CrossOriginProtection]
-// refuses forms from other origins. The page reads a form completely before it acts: at most 64 KiB,
-// within 10 seconds. It calls the service's function before and after it reads the form. If the
-// user has signed out in the meantime, or another user has signed in, nothing is changed.
+// refuses forms from other origins. The page reads a form completely before it acts: at most 64
+// KiB, within 10 seconds. It calls the service's function before and after it reads the form. If
+// the user has signed out in the meantime, or another user has signed in, nothing is changed.
 //
 // After the page has created a token, it calls the service's function again. If the same user is no
 // longer signed in, the page revokes the token and does not show the key.
 //
 // The response to the form that creates a key contains the key. No other response, URL, cookie,
 // title or log contains it. A form works once: the form for a new token carries the ID of that
-// token, and the form for a new key carries the generation of the key that it replaces. Therefore
-// a second sending of a form creates no second key, even if the first key has been revoked. After
+// token, and the form for a new key carries the generation of the key that it replaces. Therefore a
+// second sending of a form creates no second key, even if the first key has been revoked. After
 // Manager.Prune has deleted the token, its form works again.
 //
 // The pages forbid inline scripts, inline styles, framing and storing.
@@ -62,14 +62,14 @@ type Options struct {
 
 	// FindUser returns the ID of the user whose name staff typed into the search field, such as a
 	// username or an email address. If there is no such user, FindUser returns "" or
-	// [tokenauth.ErrNoUser]. FindUser must not find users by ID, because the page itself also
-	// takes the text as an ID. If the text is the name of one user and the ID of another, the page
-	// shows the tokens of the user with the name, and links to the other user. If FindUser is nil,
-	// staff type an ID.
+	// [tokenauth.ErrNoUser]. FindUser must not find users by ID, because the page itself also takes
+	// the text as an ID. If the text is the name of one user and the ID of another, the page shows
+	// the tokens of the user with the name, and links to the other user. If FindUser is nil, staff
+	// type an ID.
 	FindUser func(r *http.Request, typed string) (userID string, err error)
 
-	// SignInURL is the sign-in page, for users who are not signed in. It must be an absolute path or
-	// URL, because the paths of the pages have different depths. If SignInURL is empty, the page
+	// SignInURL is the sign-in page, for users who are not signed in. It must be an absolute path
+	// or URL, because the paths of the pages have different depths. If SignInURL is empty, the page
 	// says that the user is not signed in.
 	SignInURL string
 
@@ -78,10 +78,10 @@ type Options struct {
 
 	// Layout writes the whole document around a page. The Content-Security-Policy of the pages
 	// allows styles, scripts, images and fonts of the same origin, and nothing inline. If Layout
-	// returns an error, its output is discarded and the response is 500. But if the page shows a new
-	// key, the response is the plain document, because the key would be lost. Layout must not copy
-	// the page to any other place, because the page may contain a key. If Layout is nil, the pages
-	// are plain documents.
+	// returns an error, its output is discarded and the response is 500. But if the page shows a
+	// new key, the response is the plain document, because the key would be lost. Layout must not
+	// copy the page to any other place, because the page may contain a key. If Layout is nil, the
+	// pages are plain documents.
 	Layout func(w io.Writer, r *http.Request, p Page) error
 
 	// CrossOrigin decides which forms to refuse. Set it if the service trusts other origins, or if
@@ -89,9 +89,9 @@ type Options struct {
 	// are refused.
 	CrossOrigin *http.CrossOriginProtection
 
-	// OnError receives each error of the store, and of the service's own functions, because of which
-	// a page was not shown. It receives no error if the client has disconnected. If OnError is nil,
-	// errors are discarded.
+	// OnError receives each error of the store, and of the service's own functions, because of
+	// which a page was not shown. It receives no error if the client has disconnected. If OnError
+	// is nil, errors are discarded.
 	OnError func(r *http.Request, err error)
 
 	// Now returns the current time for the times on the pages. If Now is nil, the pages use
@@ -101,8 +101,8 @@ type Options struct {
 
 // New returns the account page, on which users manage their own tokens. The page calls userID to
 // learn who is signed in: once for each page, twice for each form, and once more after a token was
-// created. If nobody is signed in, userID returns "" (see [Options].SignInURL). If userID returns an
-// error, the response is 503.
+// created. If nobody is signed in, userID returns "" (see [Options].SignInURL). If userID returns
+// an error, the response is 503.
 //
 // userID must decide by the session alone and never by a key. Each call must read the session from
 // its store, because a user may sign out while a form arrives. A result that a middleware put into
@@ -132,9 +132,10 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 }
 
 // NewStaff returns a page on which staff see the tokens of all users, search them by user, and
-// revoke them. The page calls isStaff once for each page and twice for each form. If isStaff returns
-// false, the response is 403. If isStaff returns an error, the response is 503. The rules for userID
-// of [New] also apply to isStaff: it must read the session on each call, and never use a key.
+// revoke them. The page calls isStaff once for each page and twice for each form. If isStaff
+// returns false, the response is 403. If isStaff returns an error, the response is 503. The rules
+// for userID of [New] also apply to isStaff: it must read the session on each call, and never use a
+// key.
 //
 // The 403 page has a link to [Options].SignInURL, because the session may have ended. NewStaff
 // ignores the descriptions in [Options].Scopes.
