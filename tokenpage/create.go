@@ -85,7 +85,7 @@ func (x *exchange) create() {
 	case form.Get("user") != x.whose.UserID:
 		x.problem(http.StatusConflict, x.texts.OtherUser)
 		return
-	case form.Get("id") == "": // Issue would choose an ID, and the form would work again and again
+	case form.Get("id") == "": // with an ID of Issue's choice, the form would work repeatedly
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)
 		return
 	}
@@ -117,8 +117,8 @@ func (x *exchange) create() {
 	}
 }
 
-// notCreated shows the form again after a conflict. The form has created a token before, or
-// concurrent requests took the free places of the user.
+// notCreated shows the form again after a conflict. Either the form has created a token before, or
+// concurrent requests took all free slots of the user.
 func (x *exchange) notCreated(form url.Values) {
 	created, err := x.find(form.Get("id"))
 	switch {
@@ -131,9 +131,9 @@ func (x *exchange) notCreated(form url.Values) {
 	}
 }
 
-// confirm asks the service once more who is signed in, after the creation of t. If the same user is
-// no longer signed in, or if the service does not answer, confirm revokes t, writes a response
-// without the key, and returns false.
+// confirm reports whether the owner of the new token t is still signed in. If not, or if the
+// service returns an error, confirm revokes t, writes a response without the key, and returns
+// false.
 func (x *exchange) confirm(t *tokenauth.Token) (same bool) {
 	var err error
 	defer func() { // also if the function of the service panics

@@ -62,8 +62,8 @@ type exchangeKey struct{}
 // route registers the endpoints of a path. If post is nil, the path takes no form. Other methods
 // get 405.
 //
-// The session may end while a client slowly sends a form. Therefore a form is read only if somebody
-// is signed in, and post runs only if the same user is still signed in after the last byte.
+// The session may end while a client slowly sends a form. Therefore route calls identify twice:
+// before it reads the form, and again before post.
 func (h *handler) route(path string, get, post endpoint) {
 	h.handle("GET "+path, func(x *exchange) {
 		if x.identify() {
@@ -169,8 +169,9 @@ func (x *exchange) sameOrigin() bool {
 	return true
 }
 
-// identify asks the service whose tokens the request may see, and sets x.whose. If nobody has that
-// right, or if an earlier call found another user, identify writes the response and returns false.
+// identify calls the service's function and sets x.whose. If the request may see no tokens, or if
+// the signed-in user has changed since the first call, identify writes the response and returns
+// false.
 func (x *exchange) identify() bool {
 	// Refuse keys here too, because the service's function may accept one by mistake. A stolen key
 	// could then create more powerful tokens.

@@ -12,7 +12,7 @@ import (
 
 const (
 	pageSize = 100
-	soon     = 7 * day // the list marks an earlier expiry, in the last quarter of the token's lifetime
+	soon     = 7 * day // the list marks tokens that expire earlier, but only in the last quarter of their lifetime
 )
 
 // The views of the list. The value is the path below the list.

@@ -13,7 +13,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-// This file tests that the page asks once more who is signed in, after it has created a token.
+// This file tests that the page reads the session once more after it has created a token.
 
 // afterCreate makes the service return the given result after the token was created.
 func (s *site) afterCreate(userID func(*http.Request) (string, error)) {
@@ -61,7 +61,7 @@ func TestTokenOfEndedSessionIsRevoked(t *testing.T) {
 	}
 }
 
-// A panic of the service's function must not leave a token behind whose key nobody has seen.
+// A panic in the service's function must not leave a live token behind whose key no user has seen.
 // Case W9.
 func TestTokenIsRevokedIfServicePanics(t *testing.T) {
 	t.Parallel()
@@ -72,7 +72,7 @@ func TestTokenIsRevokedIfServicePanics(t *testing.T) {
 }
 
 // If the token cannot be revoked, the page must say that it may exist, and an event must name it.
-// Otherwise a token would stay of which nobody knows.
+// Otherwise a live token would stay unnoticed.
 // Case W9.
 func TestFailedRevocationOfNewTokenIsReported(t *testing.T) {
 	t.Parallel()
@@ -101,8 +101,8 @@ func TestFailedRevocationOfNewTokenIsReported(t *testing.T) {
 	require.Equal(t, s.tokens("anna")[0].ID, failed[0].Token.ID)
 }
 
-// An attacker may close the connection after the form was sent. The page must still ask who is
-// signed in, and revoke the token, but not wait for either without a limit.
+// An attacker may close the connection after the form was sent. The page must still read the
+// session and revoke the token, and both must have a deadline.
 // Case W7.
 func TestDisconnectDoesNotStopSecondLook(t *testing.T) {
 	t.Parallel()
@@ -135,7 +135,7 @@ func TestDisconnectDoesNotStopSecondLook(t *testing.T) {
 
 // The number of calls of the service's functions is documented, because each call may cost a query
 // of the session store.
-func TestServiceIsAskedBeforeAndAfterForm(t *testing.T) {
+func TestSessionIsReadBeforeAndAfterForm(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, &tokenpage.Options{})
 	_, token := s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})

@@ -38,8 +38,8 @@ func (p pause) Read([]byte) (int, error) {
 
 func bodyOf(r io.Reader) io.ReadCloser { return io.NopCloser(r) }
 
-// onServer makes the service read the session from a store: who is signed in depends on the time of
-// the call. If *failure is not nil, the store fails.
+// onServer makes the service read the session from a store, so that a user may sign out during a
+// request. If *failure is not nil, the store fails.
 func (s *site) onServer(failure *error) {
 	s.userID = func(*http.Request) (string, error) { return s.user, *failure }
 }
@@ -107,8 +107,8 @@ func TestSlowFormOfSameUserWorks(t *testing.T) {
 	require.Len(t, s.tokens("anna"), 2)
 }
 
-// A middleware, such as one against cross-site requests, may have parsed the form before the page.
-// The page must then use that form.
+// A middleware of the service may parse the form before the page does. The page must then use that
+// form.
 func TestFormParsedByMiddlewareWorks(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)

@@ -157,8 +157,8 @@ func TestStaffViewsNameUsers(t *testing.T) {
 	}
 }
 
-// If the service accepts only some user IDs, the page must not ask the store for others, because
-// the store may fail for them.
+// If the service accepts only some user IDs, the page must not pass others to the store, because
+// queries for them may fail.
 func TestStaffSearchChecksUserID(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, &tokenauth.Options{CheckUserID: tokenauth.DecimalUserID}, nil)

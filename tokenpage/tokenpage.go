@@ -25,9 +25,9 @@
 //
 // The response to the form that creates a key contains the key. No other response, URL, cookie,
 // title or log contains it. A form works once: the form for a new token carries the ID of that
-// token, and the form for a new key carries the generation of the key that it replaces. Therefore a
-// second sending of a form creates no second key, even if the first key has been revoked. After
-// Manager.Prune has deleted the token, its form works again.
+// token, and the form for a new key carries the generation of the key that it replaces. If a
+// browser sends a form twice, the page creates no second key, even if the first key has been
+// revoked. After Manager.Prune has deleted the token, the form works again.
 //
 // The pages forbid inline scripts, inline styles, framing and storing.
 //
