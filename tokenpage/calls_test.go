@@ -59,12 +59,7 @@ func TestFormsCauseFewStoreCalls(t *testing.T) {
 			s.user = "root"
 		}
 		store.ResetCalls()
-		var p page
-		if c.form == nil {
-			p = s.get(c.path)
-		} else {
-			p = s.post(c.path, c.form)
-		}
+		p := s.visit(c.path, c.form)
 		require.Equal(t, c.status, p.Code, "%s %v", c.path, c.form)
 		require.Equal(t, c.calls, store.Calls(), "%s %v", c.path, c.form)
 	}

@@ -158,11 +158,7 @@ func TestSessionIsReadBeforeAndAfterForm(t *testing.T) {
 		{token.ID + "/revoke", url.Values{}, 2},
 	} {
 		calls = 0
-		if c.form == nil {
-			s.get(c.path)
-		} else {
-			s.post(c.path, c.form)
-		}
+		s.visit(c.path, c.form)
 		require.Equal(t, c.calls, calls, "%s %v", c.path, c.form)
 	}
 }

@@ -112,13 +112,7 @@ func TestTokenOfAnotherUserIsNotFound(t *testing.T) {
 	key, token := s.issue(tokenauth.Spec{UserID: "ben", Name: "laptop"})
 	for _, action := range []string{"rename", "rotate", "revoke"} {
 		for _, form := range []url.Values{nil, {"name": {"mine"}, "generation": {"1"}, "grace": {"0"}}} {
-			ask := func(id string) page {
-				if form == nil {
-					return s.get(id + "/" + action)
-				}
-				return s.post(id+"/"+action, form)
-			}
-			other, none := ask(token.ID), ask("NOSUCHTOKEN")
+			other, none := s.visit(token.ID+"/"+action, form), s.visit("NOSUCHTOKEN/"+action, form)
 			require.Equal(t, http.StatusNotFound, other.Code)
 			require.Equal(t, none.body, other.body)
 		}

@@ -122,6 +122,14 @@ func (s *site) post(path string, form url.Values) page {
 	return s.send(s.request(http.MethodPost, path, form))
 }
 
+// visit sends a GET request, or the given form if it is not nil.
+func (s *site) visit(path string, form url.Values) page {
+	if form == nil {
+		return s.get(path)
+	}
+	return s.post(path, form)
+}
+
 // create sends the form for a new token. If the given form has no ID, create adds a new one, so
 // that a second call with the same url.Values sends the same form again.
 func (s *site) create(form url.Values) page {
