@@ -11,7 +11,7 @@ import (
 // When a user revokes all tokens, a leaked key may be creating tokens in that moment, and these
 // create further tokens. On a server, the transactions of both overlap. No token may survive.
 // Case A5.
-func TestLoadNoTokenSurvivesRevokeAll(t *testing.T) {
+func TestRandomMintsEndWithRevokeAll(t *testing.T) {
 	t.Parallel()
 	for engine, open := range map[string]func(t *testing.T) tokenauth.Store{
 		"PostgreSQL": func(t *testing.T) tokenauth.Store {

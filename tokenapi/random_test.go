@@ -281,7 +281,7 @@ func same(a, b tokenauth.Token) bool { return reflect.DeepEqual(a, b) }
 // No request, however strange, may crash the API, get a 5xx, or make a change for which the client
 // has no right. Keys that have ended since the cache read them have no right.
 // Cases A5, A6.
-func TestLoadRandomRequestsGainNothing(t *testing.T) {
+func TestRandomRequestsGainNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends 10,000 requests")
 	}

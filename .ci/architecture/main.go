@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"tokenauthtest": {"."},
 	"tokenimport":   {".", "internal/syntax"},
 	"tokenlogin":    {".", "internal/body", "internal/challenge", "internal/syntax"},
-	"tokenpage":     {".", "internal/syntax"},
+	"tokenpage":     {".", "internal/body", "internal/challenge", "internal/syntax"},
 
 	"examples":            {},
 	"examples/quickstart": {"."},

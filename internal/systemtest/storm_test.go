@@ -13,7 +13,7 @@ import (
 // When a user revokes all tokens, a leaked key may be creating tokens in that moment, and these
 // create further tokens. None of them may survive, in the store or through a cache.
 // Case A5.
-func TestLoadNoTokenSurvivesRevokeAll(t *testing.T) {
+func TestRandomMintsEndWithRevokeAll(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
