@@ -32,7 +32,7 @@ func Remaining(ctx context.Context, m *tokenauth.Manager, origin string) (Remain
 		}
 		for i := range tokens {
 			t := &tokens[i]
-			if t.Origin != origin || t.Generation != 0 || t.ExpiredAt(time.Now()) {
+			if t.Origin != origin || t.Generation != 0 || m.Expired(t) {
 				continue
 			}
 			left.Tokens++

@@ -178,8 +178,9 @@ func (r *run) reason(row row) Reason {
 		}
 	}
 	// The Manager would say the same, but a dry run does not ask it.
-	if err := syntax.UserID(row.spec.UserID); err != nil {
-		return reasonOf(&tokenauth.SpecError{Field: "user_id", Problem: err.Error()})
+	var invalid *tokenauth.SpecError
+	if errors.As(r.manager.CheckUserID(row.spec.UserID), &invalid) {
+		return reasonOf(invalid)
 	}
 	if _, err := syntax.Scopes(row.spec.Scopes, r.scopes); err != nil {
 		return reasonOf(&tokenauth.SpecError{Field: "scopes", Problem: err.Error()})

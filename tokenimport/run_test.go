@@ -359,6 +359,38 @@ func TestRemainingCountsImportedKeys(t *testing.T) {
 	require.ErrorIs(t, err, errDown)
 }
 
+// The key of a token that exceeded IdleTimeout is refused, so Remaining must not count the token.
+// Otherwise an operator would wait for ever for its client.
+func TestRemainingOmitsIdleTokens(t *testing.T) {
+	t.Parallel()
+	clock := fixture.NewClock()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: clock.Now, IdleTimeout: time.Hour})
+	for i, usedBefore := range []time.Duration{0, 2 * time.Hour} {
+		_, err := m.Import(t.Context(), tokenauth.ImportSpec{
+			UserID: "1", Name: fmt.Sprint(i), Origin: "drf", Digest: tokenauth.DigestOf(drfKey(i)),
+			CreatedAt: fixture.Start.Add(-5 * time.Hour), LastUsedAt: fixture.Start.Add(-usedBefore),
+		})
+		require.NoError(t, err)
+	}
+	left, err := tokenimport.Remaining(t.Context(), m, "drf")
+	require.NoError(t, err)
+	require.Equal(t, 1, left.Tokens)
+}
+
+// A dry run must refuse the user IDs that the Manager refuses, as the real run does.
+func TestDryRunChecksUserIDs(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	newDjango(t, db)
+	addToken(t, db, drfKey("one"), 1, "laptop")
+	onlyUUIDs := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{CheckUserID: tokenauth.UUIDUserID})
+	for _, dry := range []bool{true, false} {
+		report, refused := run(t, onlyUUIDs, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{DryRun: dry})
+		require.Equal(t, 1, report.Refused)
+		require.Contains(t, string(refused[0].Reason), "must be a UUID")
+	}
+}
+
 // Remaining must also count the tokens after the first page of the list.
 func TestRemainingCountsAllPages(t *testing.T) {
 	if testing.Short() {
