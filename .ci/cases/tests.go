@@ -26,12 +26,13 @@ var (
 type reading struct {
 	files    *token.FileSet
 	tests    map[string][]string // by case ID, the sorted tests as the page names them
+	names    map[string]bool     // all tests as the page names them
 	problems []string
 }
 
 // readTests reads the Go files of a repository that have tests or case tables.
 func readTests(repository fs.FS) (*reading, error) {
-	r := &reading{files: token.NewFileSet(), tests: map[string][]string{}}
+	r := &reading{files: token.NewFileSet(), tests: map[string][]string{}, names: map[string]bool{}}
 	err := fs.WalkDir(repository, ".", func(file string, d fs.DirEntry, err error) error {
 		isTest := strings.HasSuffix(file, "_test.go")
 		switch {
@@ -65,7 +66,12 @@ func (r *reading) read(name string, text []byte, isTest bool) error {
 	if isTest {
 		nameOf = testOf(file, path.Dir(name))
 		for _, d := range file.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && badName.MatchString(f.Name.Name) {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv != nil || !testName.MatchString(f.Name.Name) {
+				continue
+			}
+			r.names[nameIn(path.Dir(name), f)] = true
+			if badName.MatchString(f.Name.Name) {
 				r.problem(f, "the name %s begins with a case ID", f.Name.Name)
 			}
 		}
@@ -90,6 +96,11 @@ func (r *reading) read(name string, text []byte, isTest bool) error {
 	return nil
 }
 
+// nameIn returns the name of a test in a folder, as the page names it.
+func nameIn(folder string, f *ast.FuncDecl) string {
+	return "`" + strings.TrimPrefix(folder+".", "..") + f.Name.Name + "`"
+}
+
 // testOf returns a function that returns the test above which, or in which, a comment stands.
 func testOf(file *ast.File, folder string) func(*ast.CommentGroup) string {
 	return func(comment *ast.CommentGroup) string {
@@ -99,7 +110,7 @@ func testOf(file *ast.File, folder string) func(*ast.CommentGroup) string {
 				continue
 			}
 			if f.Doc == comment || f.Pos() <= comment.Pos() && comment.Pos() < f.End() {
-				return "`" + strings.TrimPrefix(folder+".", "..") + f.Name.Name + "`"
+				return nameIn(folder, f)
 			}
 		}
 		return ""
