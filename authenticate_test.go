@@ -356,3 +356,43 @@ func TestSlowLookupDelaysNoOtherRequest(t *testing.T) {
 	cancel()
 	require.Equal(t, 503, <-code)
 }
+
+// A client must not learn why a key is refused. Otherwise somebody who guesses or finds keys would
+// learn which of them exist.
+func TestRefusedKeysGetSameResponse(t *testing.T) {
+	t.Parallel()
+	clock := fixture.NewClock()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{Now: clock.Now, IdleTimeout: 2 * time.Hour})
+	find := func(_ context.Context, id string) (*fixture.User, error) {
+		if id == "disabled" {
+			return nil, tokenauth.ErrNoUser
+		}
+		return &fixture.User{ID: id}, nil
+	}
+	h := must.Get(tokenauth.NewAuthenticator(m, find, nil)).Require(fixture.Whoami)
+	issue := func(userID, name string, expiresAt time.Time) (string, tokenauth.Token) {
+		return fixture.Issue(t, m, tokenauth.Spec{UserID: userID, Name: name, ExpiresAt: expiresAt})
+	}
+	idle, _ := issue("u", "idle", time.Time{})
+	clock.Advance(90 * time.Minute)
+	expired, _ := issue("u", "expired", clock.Now().Add(time.Minute))
+	revoked, token := issue("u", "revoked", time.Time{})
+	require.NoError(t, m.Revoke(ctx, "u", token.ID))
+	replaced, token := issue("u", "replaced", time.Time{})
+	_, _, err := m.Rotate(ctx, "u", token.ID, 0)
+	require.NoError(t, err)
+	disabled, _ := issue("disabled", "n", time.Time{})
+	clock.Advance(time.Hour)
+
+	unknown, _ := fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), nil), tokenauth.Spec{UserID: "u", Name: "n"})
+	want := fixture.Get(h, "Bearer "+unknown)
+	require.Equal(t, http.StatusUnauthorized, want.Code)
+	for name, key := range map[string]string{
+		"malformed": "x", "idle": idle, "expired": expired, "revoked": revoked, "replaced": replaced, "user disabled": disabled,
+	} {
+		got := fixture.Get(h, "Bearer "+key)
+		require.Equal(t, want.Code, got.Code, name)
+		require.Equal(t, want.Header(), got.Header(), name)
+		require.Equal(t, want.Body.String(), got.Body.String(), name)
+	}
+}
