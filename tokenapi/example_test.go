@@ -28,11 +28,11 @@ func Example() {
 		}
 		return "42", nil
 	}
-	checkPassword := func(_ context.Context, username, password string) (string, error) {
+	checkPassword := func(_ context.Context, username, password string) (userID, stamp string, err error) {
 		if username == "ada" && password == "lovelace" { // a real service compares password hashes
-			return "42", nil
+			return "42", "", nil
 		}
-		return "", nil
+		return "", "", nil
 	}
 
 	mux := http.NewServeMux()

@@ -36,15 +36,24 @@ func (p *policy) wait(failures int) time.Duration {
 	return min(time.Second<<min(failures-p.free, 30), p.longest)
 }
 
-// A counter counts the failures of names. A name is an account or an address. The counter stores
-// the SHA-256 hashes of names, because hashes have a fixed size. It stores at most max hashes, not
-// counting the hashes of names with running attempts.
+// A digest is the SHA-256 hash of a username or an address. Digests have a fixed size.
+type digest [sha256.Size]byte
+
+// A subject is an account or an address whose failures are counted. At each known place, an account
+// is a subject of its own.
+type subject struct {
+	name  digest
+	place digest // zero, except for an account at a known place
+}
+
+// A counter counts the failures of subjects. It stores at most max subjects, not counting the
+// subjects with running attempts.
 type counter struct {
 	policy policy
 	max    int
 
 	mu      sync.Mutex
-	entries map[[sha256.Size]byte]*entry
+	entries map[subject]*entry
 }
 
 type entry struct {
@@ -66,17 +75,16 @@ const (
 const maxEntries = 1 << 16
 
 func newCounter(p policy) *counter {
-	return &counter{policy: p, max: maxEntries, entries: map[[sha256.Size]byte]*entry{}}
+	return &counter{policy: p, max: maxEntries, entries: map[subject]*entry{}}
 }
 
 // begin admits an attempt, whose outcome the caller must pass to end. It returns an error if the
 // attempt must wait because of earlier failures. Running attempts may fail, so at most policy.free
 // of them run at the same time. begin blocks further attempts until a running attempt ends or ctx
 // ends.
-func (c *counter) begin(ctx context.Context, name string) error {
-	key := sha256.Sum256([]byte(name))
+func (c *counter) begin(ctx context.Context, s subject) error {
 	for {
-		wait, ended := c.tryBegin(key, time.Now())
+		wait, ended := c.tryBegin(s, time.Now())
 		switch {
 		case wait > 0:
 			return tooMany(wait)
@@ -101,11 +109,11 @@ func tooMany(wait time.Duration) error {
 
 // tryBegin returns zero values if the attempt may run. Otherwise it returns either the time to
 // wait, or a channel that is closed when a running attempt ends.
-func (c *counter) tryBegin(key [sha256.Size]byte, now time.Time) (wait time.Duration, ended <-chan struct{}) {
+func (c *counter) tryBegin(s subject, now time.Time) (wait time.Duration, ended <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, known := c.entries[key]
-	if !known {
+	e := c.entries[s]
+	if e == nil {
 		e = &entry{}
 	}
 	failures, ready := c.failures(e, now), e.until
@@ -121,20 +129,50 @@ func (c *counter) tryBegin(key [sha256.Size]byte, now time.Time) (wait time.Dura
 		}
 		return 0, e.ended
 	}
-	if !known && len(c.entries) >= c.max {
-		c.evict(now)
-	}
-	e.running++
-	c.entries[key] = e
+	c.admit(s, now)
 	return 0, nil
 }
 
-// end records the outcome of an attempt that begin admitted.
-func (c *counter) end(name string, o outcome) {
+// join admits an attempt, like begin, but never makes it wait.
+func (c *counter) join(s subject) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key, now := sha256.Sum256([]byte(name)), time.Now()
-	e := c.entries[key]
+	c.admit(s, time.Now())
+}
+
+func (c *counter) admit(s subject, now time.Time) {
+	e := c.entries[s]
+	if e == nil {
+		if len(c.entries) >= c.max {
+			c.evict(now)
+		}
+		e = &entry{}
+		c.entries[s] = e
+	}
+	e.running++
+}
+
+// reset forgets the failures of all subjects with the given name.
+func (c *counter) reset(name digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s, e := range c.entries {
+		if s.name != name {
+			continue
+		}
+		e.failures, e.until = 0, time.Time{}
+		if e.running == 0 {
+			delete(c.entries, s)
+		}
+	}
+}
+
+// end records the outcome of an attempt that begin or join admitted.
+func (c *counter) end(s subject, o outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	e := c.entries[s]
 	e.running--
 	switch o {
 	case failed:
@@ -148,7 +186,7 @@ func (c *counter) end(name string, o outcome) {
 		e.ended = nil
 	}
 	if e.failures == 0 && e.running == 0 {
-		delete(c.entries, key)
+		delete(c.entries, s)
 	}
 }
 
@@ -166,14 +204,14 @@ const evictFrom = 8 // number of entries that evict compares
 // entries seldom displace the entry of an account under attack. evict keeps entries with running
 // attempts, because end needs these entries.
 func (c *counter) evict(now time.Time) {
-	var fewest [sha256.Size]byte
+	var fewest subject
 	least, seen := 0, 0
-	for key, e := range c.entries {
+	for s, e := range c.entries {
 		if e.running > 0 {
 			continue
 		}
 		if n := c.failures(e, now); seen == 0 || n < least {
-			fewest, least = key, n
+			fewest, least = s, n
 		}
 		if seen++; seen == evictFrom {
 			break

@@ -14,7 +14,19 @@
 // Framework, the member "token" repeats the key. For clients of knox, the member "expiry" repeats
 // the expiry.
 //
+// # Changing passwords
+//
+// A login takes time, and the password may change meanwhile. With [Options].Stamp, a login with the
+// previous password leaves no live token if the service first commits the new password and then
+// calls [tokenauth.Manager.RevokeAll].
+//
 // # Guessing passwords
 //
 // Failed attempts delay the next attempts; see [Throttle].
+//
+// # Other origins
+//
+// The endpoint reads and sets no cookie, so it accepts requests from pages of other origins. If a
+// service calls the endpoint to check a form and then sets a cookie, the service must check the
+// origin of that form itself, for example with [net/http.CrossOriginProtection].
 package tokenlogin

@@ -1,6 +1,9 @@
 package tokenlogin
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // KeepAttempts sets the maximum number of accounts, and of addresses, whose failures a login
 // endpoint stores.
@@ -18,3 +21,16 @@ func Attempts(h http.Handler) []int {
 
 // AddressOf returns the part of an address for which failures are counted.
 var AddressOf = addressOf
+
+// SetChecks sets the number of checks that a Throttle without running attempts allows to run at the
+// same time.
+func SetChecks(t *Throttle, n int) { t.checks.free = n }
+
+// NewQueue returns a queue that allows one check at a time.
+func NewQueue() *queue { return &queue{free: 1} }
+
+// Enter calls enter.
+func (q *queue) Enter(ctx context.Context, known bool) error { return q.enter(ctx, known) }
+
+// Leave calls leave.
+func (q *queue) Leave() { q.leave() }

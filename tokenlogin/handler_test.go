@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,7 +19,7 @@ import (
 )
 
 // right is a check that accepts every password.
-func right(context.Context, string, string) (string, error) { return "ada", nil }
+func right(context.Context, string, string) (userID, stamp string, err error) { return "ada", "", nil }
 
 // The login endpoint must read each member that the OpenAPI document lists, so that a generated
 // client can send them. apitest.Do refuses a request with any other member.
@@ -46,15 +47,32 @@ func TestNewPanicsOnNil(t *testing.T) {
 	require.Panics(t, func() { _, _ = tokenlogin.New(auth, nil, nil) }, "no check")
 }
 
-// New must refuse a zero Throttle, because it would make each request panic.
-func TestNewReturnsErrorForZeroThrottle(t *testing.T) {
+// New must refuse an option that would make each login fail or panic, or that would give a token
+// more than the Manager's policy allows.
+func TestNewReturnsErrorForInvalidOption(t *testing.T) {
 	t.Parallel()
-	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)), nil)
-	h, err := tokenlogin.New(auth, right, &tokenlogin.Options{Throttle: &tokenlogin.Throttle{}})
-	require.ErrorContains(t, err, "Options.Throttle must be made by NewThrottle")
-	require.Nil(t, h)
-	_, err = tokenlogin.New(auth, right, &tokenlogin.Options{Throttle: tokenlogin.NewThrottle()})
-	require.NoError(t, err)
+	auth := newAuth(must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"a", "b"}, MaxTTL: time.Hour})), nil)
+	for _, c := range []struct {
+		opts tokenlogin.Options
+		want string // empty if the option is valid
+	}{
+		{tokenlogin.Options{Throttle: &tokenlogin.Throttle{}}, "Options.Throttle must be made by NewThrottle"},
+		{tokenlogin.Options{Throttle: tokenlogin.NewThrottle()}, ""},
+		{tokenlogin.Options{TTL: -1}, "Options.TTL must not be negative"},
+		{tokenlogin.Options{TTL: time.Hour + 1}, "Options.TTL must not exceed the MaxTTL of the Manager"},
+		{tokenlogin.Options{TTL: time.Hour}, ""},
+		{tokenlogin.Options{Scopes: []string{"a", "c"}}, "Options.Scopes must not contain an unknown scope"},
+		{tokenlogin.Options{Scopes: []string{"a b"}}, "Options.Scopes must not contain a character"},
+		{tokenlogin.Options{Scopes: []string{"b", "a"}}, ""},
+	} {
+		h, err := tokenlogin.New(auth, right, &c.opts)
+		if c.want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, c.want)
+		require.Nil(t, h)
+	}
 }
 
 // If a caller changes its Options after New, the handler must not change.
@@ -62,7 +80,7 @@ func TestNewCopiesOptions(t *testing.T) {
 	t.Parallel()
 	opts := &tokenlogin.Options{}
 	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
-	h := newLogin(m, func(context.Context, string, string) (string, error) { return "", errInternal }, opts)
+	h := newLogin(m, func(context.Context, string, string) (string, string, error) { return "", "", errInternal }, opts)
 	require.Equal(t, tokenlogin.Options{}, *opts)
 	opts.OnError = func(*http.Request, error) { t.Error("the handler called an OnError that was set after New") }
 	require.Equal(t, http.StatusServiceUnavailable, send(t, h, "POST", "/api/login", `{"username":"ada","password":"x"}`).Code)
@@ -134,14 +152,14 @@ func TestErrorHandlerWritesAllErrors(t *testing.T) {
 				_, _ = fmt.Fprint(w, "handled")
 			},
 		})
-		h := must.Get(tokenlogin.New(auth, func(_ context.Context, _, password string) (string, error) {
+		h := must.Get(tokenlogin.New(auth, func(_ context.Context, _, password string) (string, string, error) {
 			switch password {
 			case "right":
-				return "ada", nil
+				return "ada", "", nil
 			case "down":
-				return "", errInternal
+				return "", "", errInternal
 			}
-			return "", nil
+			return "", "", nil
 		}, nil))
 		for _, c := range []struct {
 			method, body string

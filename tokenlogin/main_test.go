@@ -41,7 +41,7 @@ func decode[T any](t testing.TB, w *httptest.ResponseRecorder) T {
 }
 
 // A check is the function that New calls to verify a password.
-type check = func(ctx context.Context, username, password string) (string, error)
+type check = func(ctx context.Context, username, password string) (userID, stamp string, err error)
 
 // newLogin returns a login endpoint that issues tokens of m.
 func newLogin(m *tokenauth.Manager, c check, opts *tokenlogin.Options) http.Handler {
@@ -62,25 +62,25 @@ type loginService struct {
 func newLoginService(t testing.TB, managerOpts *tokenauth.Options, opts *tokenlogin.Options) *loginService {
 	t.Helper()
 	s := &loginService{Kit: tokenauthtest.New(t, managerOpts), mux: http.NewServeMux(), check: func() error { return nil }}
-	s.login = newLogin(s.Manager, func(_ context.Context, username, password string) (string, error) {
+	s.login = newLogin(s.Manager, func(_ context.Context, username, password string) (userID, stamp string, err error) {
 		s.checks.Add(1)
 		if err := s.check(); err != nil {
-			return "", err
+			return "", "", err
 		}
 		switch username {
 		case "oscar":
-			return "", tokenauth.ErrNoUser
+			return "", "", tokenauth.ErrNoUser
 		case "ada", "bob":
 		default:
 			if !strings.HasPrefix(username, "user") {
-				return "", nil // an unknown user is refused without hashing the password
+				return "", "", nil // an unknown user is refused without hashing the password
 			}
 		}
 		time.Sleep(s.slow)
 		if password != "right" {
-			return "", nil
+			return "", "", nil
 		}
-		return username + "'s ID", nil
+		return username + "'s ID", "stamp", nil
 	}, opts)
 	s.mux.Handle("/api/login", s.login)
 	return s

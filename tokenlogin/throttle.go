@@ -2,12 +2,14 @@ package tokenlogin
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/netip"
 	"runtime"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-tokenauth/tokenauth/internal/challenge"
 )
@@ -18,96 +20,122 @@ import (
 //
 // After several failures in a row, an account must wait, and the wait becomes longer after each
 // further failure. During the wait, the response is 429 with Retry-After. After 100 failures in a
-// row, the account is locked until 30 days have passed. A success ends the row of failures.
-// Concurrent attempts do not allow more guesses: at most five attempts per account run at the same
-// time, and further attempts wait for them.
+// row, the account is locked until 30 days have passed, or until the service calls
+// [Throttle.Unlock]. A success ends the row of failures. Concurrent attempts do not allow more
+// guesses: at most five attempts per account run at the same time, and further attempts wait for
+// them.
 //
 // After several failures from one address, on any accounts, the address must wait too, until an
 // hour has passed without a failure. Addresses in the same IPv6 /64 count as one address. A success
 // does not reset the failures of an address, because other people may use the same address.
 //
-// Each account has a separate count of failures for each of the last eight addresses from which it
-// signed in. Therefore strangers who fail at other addresses cannot lock the user out of these
-// eight addresses. They can lock the user out of all other addresses.
+// The last eight addresses from which an account signed in are the known places of the account.
+// Each of them has a separate count of failures for the account, and an attempt from there need not
+// wait for its address. Therefore strangers who fail at other addresses, or at the same address on
+// other accounts, cannot lock the user out of known places. They can lock the user out of all other
+// addresses.
 //
-// Usernames that differ only in letter case or in surrounding space are one account. The check
-// function of the service must not accept other spellings for the same user.
+// Only a few checks run at the same time. Checks of attempts from known places run first. If an
+// attempt waits more than 5 seconds for other attempts, the response is 503.
 //
-// Only a few checks run at the same time. If an attempt waits more than 5 seconds for other
-// attempts, the response is 503.
+// Usernames that differ only in letter case, invisible characters or surrounding space are one
+// account. The check function of the service must not accept other spellings for the same user.
 type Throttle struct {
 	accounts  *counter
 	addresses *counter
 	places    *places
-	checks    chan struct{} // semaphore that limits the running checks, because hashing occupies a processor
+	checks    queue
 }
 
 // NewThrottle returns a Throttle that has not counted any failures yet.
 func NewThrottle() *Throttle {
 	return &Throttle{
 		accounts: newCounter(accountPolicy), addresses: newCounter(addressPolicy), places: newPlaces(),
-		checks: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		checks: queue{free: max(1, runtime.GOMAXPROCS(0)/2)},
 	}
 }
+
+// Unlock forgets the failures of an account, at all addresses. Its user, and anybody else, can then
+// attempt to sign in without a wait for the account. Unlock does not forget the failures of
+// addresses. It is meant for staff who have identified the user by other means.
+func (t *Throttle) Unlock(username string) { t.accounts.reset(accountOf(username)) }
 
 // queueTime is the longest time that an attempt waits for other attempts.
 const queueTime = 5 * time.Second
 
-// The reasons why an attempt ends before its password is checked.
-var (
-	errBusy      = errors.New("tokenlogin: too many concurrent logins")
-	errUnchecked = errors.New("tokenlogin: password not checked")
-)
+// errBusy is the reason why an attempt ends before its password is checked.
+var errBusy = errors.New("tokenlogin: too many concurrent logins")
 
-// attempt calls verify, unless the account or the address must wait, and returns the ID of the
-// user. All waits for other attempts, including those in verify, end within queueTime.
-func (t *Throttle) attempt(ctx context.Context, username, address string, verify func(queue context.Context) (string, error)) (userID string, err error) {
-	queue, cancel := context.WithTimeoutCause(ctx, queueTime, errBusy)
+// attempt calls check, unless the account or the address must wait, and returns the error of check.
+// All waits for other attempts end within queueTime.
+func (t *Throttle) attempt(ctx context.Context, username, address string, check func() error) error {
+	wait, cancel := context.WithTimeoutCause(ctx, queueTime, errBusy)
 	defer cancel()
-	account, address := strings.ToLower(username), addressOf(address)
-	name := account
-	if t.places.know(account, address) {
-		name += "\x00" + address
+	account, place := subject{name: accountOf(username)}, subject{name: placeOf(address)}
+	known := t.places.know(account.name, place.name)
+	if known {
+		account.place = place.name
 	}
-	if err := t.accounts.begin(queue, name); err != nil {
-		return "", err
+	onAccount, onAddress := failed, failed // outcomes if check panics
+	if err := t.accounts.begin(wait, account); err != nil {
+		return err
 	}
-	onAccount, onAddress := failed, failed // outcomes if verify panics
-	defer func() { t.accounts.end(name, onAccount) }()
+	defer func() { t.accounts.end(account, onAccount) }()
 	if address != "" {
-		if err := t.addresses.begin(queue, address); err != nil {
+		if known {
+			t.addresses.join(place)
+		} else if err := t.addresses.begin(wait, place); err != nil {
 			onAccount = unknown
-			return "", err
+			return err
 		}
-		defer func() { t.addresses.end(address, onAddress) }()
+		defer func() { t.addresses.end(place, onAddress) }()
 	}
-	userID, err = verify(queue)
+	if err := t.checks.enter(wait, known); err != nil {
+		onAccount, onAddress = unknown, unknown
+		return challenge.Unavailable(err)
+	}
+	defer t.checks.leave()
+	err := check()
 	switch {
 	case err == nil:
 		onAccount, onAddress = passed, unknown
 		if address != "" {
-			t.places.add(account, address)
+			t.places.add(account.name, place.name)
 		}
-	case isRefusal(err):
+	case err == errRefused:
 	// Count neither a failure nor a success. However, an attempt has failed if its client
 	// disconnects during the check.
-	case ctx.Err() == nil || errors.Is(err, errUnchecked):
+	case ctx.Err() == nil:
 		onAccount, onAddress = unknown, unknown
 	}
-	return userID, err
+	return err
 }
 
-// isRefusal reports whether err means that the password is wrong.
-func isRefusal(err error) bool {
-	var p *challenge.Problem
-	return errors.As(err, &p) && p.Status == http.StatusBadRequest
+// accountOf returns the hash of a username. Spellings that a database is likely to accept for the
+// same user have the same hash. The change to upper case comes first, because several lower-case
+// letters may have one upper-case letter.
+func accountOf(username string) digest {
+	visible := strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, username)
+	return sha256.Sum256([]byte(strings.ToLower(strings.ToUpper(strings.TrimSpace(visible)))))
 }
+
+// placeOf returns the hash of the counted part of an address.
+func placeOf(address string) digest { return sha256.Sum256([]byte(addressOf(address))) }
+
+// sharedAddresses is the range of addresses that providers share among customers (RFC 6598).
+var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
 
 // peerAddress returns the address of the connection's peer, or "" if the peer is most likely a
 // proxy.
 func peerAddress(r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if ip := peer.Addr().Unmap(); err != nil || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() {
+	ip := peer.Addr().Unmap()
+	if err != nil || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || sharedAddresses.Contains(ip) {
 		return ""
 	}
 	return r.RemoteAddr

@@ -44,7 +44,12 @@ func (s service) addNote(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusBadRequest, "A note needs a text.")
 		return
 	}
-	u, _ := s.auth.User(r.Context())
+	// The token or its rights may have ended while the body arrived.
+	u, _, err := s.auth.Confirm(r.Context(), tokenauth.Need{Scopes: []string{scopeWrite}})
+	if err != nil {
+		s.auth.WriteError(w, r, err)
+		return
+	}
 	added, err := s.notes.add(r.Context(), u.ID, body.Text)
 	if err != nil {
 		s.failed(w, r, err)

@@ -87,7 +87,9 @@ var newKey = regexp.MustCompile(`>(notes_[0-9A-Za-z]{38})<`)
 // create creates a token on the account page. It returns the key that the page shows.
 func (b *browser) create(name string, scopes ...string) string {
 	b.t.Helper()
-	got := b.send("POST", accountPath+"new", url.Values{"user": {b.userID()}, "name": {name}, "scope": scopes, "expires": {"7"}}, nil, true)
+	form := b.newForm()
+	form["name"], form["scope"], form["expires"] = []string{name}, scopes, []string{"7"}
+	got := b.send("POST", accountPath+"new", form, nil, true)
 	require.Equal(b.t, http.StatusOK, got.StatusCode)
 	found := newKey.FindStringSubmatch(got.Text)
 	require.Len(b.t, found, 2, "the page must show a key")
@@ -96,17 +98,33 @@ func (b *browser) create(name string, scopes ...string) string {
 }
 
 var (
-	hiddenUser = regexp.MustCompile(`name="user" value="(\d+)"`)
+	hidden     = regexp.MustCompile(`type="hidden" name="([a-z]+)" value="([0-9A-Z]+)"`)
 	revokeLink = regexp.MustCompile(`href="\./([A-Z2-7]{26})/revoke"`)
 )
 
-// userID returns the ID of the signed-in user, which the form for a new token contains.
-func (b *browser) userID() string {
+// cookie returns the name and the value of the cookie of the session.
+func (b *browser) cookie() string {
 	b.t.Helper()
-	found := hiddenUser.FindStringSubmatch(b.get(accountPath + "new").Text)
-	require.Len(b.t, found, 2)
-	return found[1]
+	site, err := url.Parse(b.URL)
+	require.NoError(b.t, err)
+	cookies := b.client.Jar.Cookies(site)
+	require.Len(b.t, cookies, 1)
+	return cookies[0].Name + "=" + cookies[0].Value
 }
+
+// newForm returns the hidden fields of the form for a new token: the user, and the ID of the token.
+func (b *browser) newForm() url.Values {
+	b.t.Helper()
+	form := url.Values{}
+	for _, field := range hidden.FindAllStringSubmatch(b.get(accountPath+"new").Text, -1) {
+		form.Set(field[1], field[2])
+	}
+	require.NotEmpty(b.t, form["user"])
+	return form
+}
+
+// userID returns the ID of the signed-in user, which the form for a new token contains.
+func (b *browser) userID() string { return b.newForm().Get("user") }
 
 // tokenIDs returns the IDs of the tokens on a list, in the order of the list.
 func (b *browser) tokenIDs(path string) (ids []string) {

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver
@@ -38,11 +40,14 @@ const maxConns = 32
 
 // openDatabase opens the database file. It creates the file and its tables if they are missing.
 func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
-	name, err := dataSource(path)
+	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find database: %w", err)
 	}
-	db, err := sql.Open("sqlite", name)
+	if err := createFile(path); err != nil {
+		return nil, fmt.Errorf("create database: %w", err)
+	}
+	db, err := sql.Open("sqlite", dataSource(path))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -54,8 +59,22 @@ func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 	return db, nil
 }
 
-// dataSource returns the DSN of a database file: a URI, in which the path may contain any
-// character. Its settings are:
+// createFile creates an empty database file if it is missing. Only the user who runs the program
+// can read the file, because it holds password hashes. SQLite gives its other files, whose names
+// end in -wal and -shm, the mode of the database file. An existing file keeps its mode.
+func createFile(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // do not open it: closing a file releases the locks that SQLite holds on it
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// dataSource returns the DSN of a database file with an absolute path: a URI, in which the path may
+// contain any character. Its settings are:
 //
 //   - journal_mode(WAL): readers and a writer do not block each other.
 //   - busy_timeout(5000): a writer waits for another writer.
@@ -63,14 +82,10 @@ func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 //     the lock in a transaction that has read before.
 //   - synchronous(FULL): a committed change survives a power cut. Otherwise a revoked key could be
 //     accepted again.
-func dataSource(path string) (string, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("find database: %w", err)
-	}
+func dataSource(path string) string {
 	escaped := (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
 	return "file:" + escaped + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
-		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate", nil
+		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 }
 
 // openStores creates the tables of the tokens and of the sessions if they are missing. It also

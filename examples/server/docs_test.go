@@ -1,18 +1,18 @@
 package main
 
 import (
-	"net"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
-	"github.com/go-tokenauth/tokenauth/tokenlogin"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -52,40 +52,43 @@ func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
 	require.Contains(t, get("/tokens.css", "fr"), "Georgia")
 }
 
-// Behind a reverse proxy, a failure must count for the address of the client, which the proxy
-// appends to X-Forwarded-For.
-func TestDocsExampleThrottlesClientsOfProxy(t *testing.T) {
+// With -proxy, a failure must count for the address of the client, which the proxy appends to
+// X-Forwarded-For. Otherwise one client could make all clients wait, and no place would be known.
+func TestProxyFlagThrottlesClientsOfProxy(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the responses to refused logins")
+	}
 	t.Parallel()
-	path := databaseFile(t)
-	addUser(t, path, demoName, false)
-	beside(t, path, func(s service) {
-		login, err := tokenlogin.New(s.auth, s.users.checkPassword, &tokenlogin.Options{Address: clientAddress})
+	p := start(t, databaseFile(t), "-proxy")
+	post := func(username, password, client string) int {
+		form := url.Values{"username": {username}, "password": {password}}
+		r := must.Get(http.NewRequest("POST", p.URL+"/api/login", strings.NewReader(form.Encode())))
+		r.Header.Set("Content-Type", asForm)
+		r.Header.Add("X-Forwarded-For", "198.51.100.7, "+client)
+		response, err := http.DefaultClient.Do(r)
 		require.NoError(t, err)
-		post := func(username, password, client string) *httptest.ResponseRecorder {
-			r, w := httptest.NewRequest("POST", "/api/login", strings.NewReader("username="+username+"&password="+password)), httptest.NewRecorder()
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			r.Header.Add("X-Forwarded-For", "198.51.100.7, "+client)
-			login.ServeHTTP(w, r)
-			_, _ = leak.Default.Write([]byte(w.Header().Get("Retry-After")))
-			return w
-		}
-		require.Equal(t, http.StatusBadRequest, post(demoName, "guess", "192.0.2.1").Code)
-		require.Equal(t, http.StatusOK, post(demoName, strings.ReplaceAll(testPassword, " ", "+"), "192.0.2.2").Code)
-	})
-	r := httptest.NewRequest("POST", "/api/login", nil)
-	r.Header.Add("X-Forwarded-For", "198.51.100.7")
-	r.Header.Add("X-Forwarded-For", "198.51.100.8, 192.0.2.1")
-	require.Equal(t, "192.0.2.1", clientAddress(r), "a client can forge the other addresses")
+		require.NoError(t, response.Body.Close())
+		return response.StatusCode
+	}
+	require.Equal(t, http.StatusOK, post(demoName, testPassword, "192.0.2.2"))
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() { post(fmt.Sprint("nobody", i), "guess", "192.0.2.1") })
+	}
+	all.Wait()
+	require.Equal(t, http.StatusTooManyRequests, post("bob", "guess", "192.0.2.1"))
+	require.Equal(t, http.StatusOK, post(demoName, testPassword, "192.0.2.2"))
+	require.Equal(t, http.StatusBadRequest, post("bob", "guess", "192.0.2.3"))
 }
 
-// clientAddress is for a service that only its own reverse proxy can reach. The proxy appends the
-// address of its client to X-Forwarded-For. A client can forge all addresses before that one.
-func clientAddress(r *http.Request) string {
-	forwarded := r.Header.Values("X-Forwarded-For")
-	if len(forwarded) == 0 {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		return host
+// A client can forge each address in X-Forwarded-For except the last one.
+func TestClientAddressIsLastOne(t *testing.T) {
+	t.Parallel()
+	for want, lines := range map[string][]string{
+		"192.0.2.1": {"198.51.100.7", "198.51.100.8, 192.0.2.1"}, "192.0.2.2": {"192.0.2.2"}, "2001:db8::1": {"x,2001:db8::1"}, "": nil,
+	} {
+		r := httptest.NewRequest("POST", "/api/login", nil)
+		r.Header["X-Forwarded-For"] = lines
+		require.Equal(t, want, clientAddress(r))
 	}
-	last := forwarded[len(forwarded)-1]
-	return strings.TrimSpace(last[strings.LastIndex(last, ",")+1:])
 }

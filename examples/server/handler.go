@@ -24,7 +24,7 @@ type service struct {
 	logger   *slog.Logger
 }
 
-func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.Store, logger *slog.Logger) (s service, err error) {
+func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.Store, c config, logger *slog.Logger) (s service, err error) {
 	s = service{users: users{db}, notes: notes{db}, tokens: tokens, logger: logger}
 	s.auth, err = tokenauth.NewAuthenticator(tokens, s.users.byID, &tokenauth.AuthenticatorOptions{Realm: "notes"})
 	if err != nil {
@@ -34,7 +34,10 @@ func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.St
 		return s, err
 	}
 	// Both handlers share one Throttle; otherwise an attacker could guess twice as often.
-	options := &tokenlogin.Options{Throttle: tokenlogin.NewThrottle(), OnError: s.logError}
+	options := &tokenlogin.Options{Stamp: s.users.stamp, Throttle: tokenlogin.NewThrottle(), OnError: s.logError}
+	if c.proxy {
+		options.Address = clientAddress
+	}
 	s.signIn, err = tokenlogin.New(s.sessions.auth, s.users.checkPassword, options)
 	if err != nil {
 		return s, err
@@ -63,56 +66,59 @@ func (s service) addRoutes(mux *http.ServeMux) {
 
 // addAPI adds the API to manage tokens. A request presents a key, or the cookie of a session.
 func (s service) addAPI(mux *http.ServeMux) error {
-	api, err := tokenapi.New(s.auth, signedIn, &tokenapi.Options{ManageScope: scopeManage, OnError: s.logError})
+	api, err := tokenapi.New(s.auth, s.signedIn, &tokenapi.Options{ManageScope: scopeManage, OnError: s.logError})
 	if err != nil {
 		return err
 	}
-	staffAPI, err := tokenapi.NewStaff(s.auth, isStaff, &tokenapi.Options{OnError: s.logError})
+	staffAPI, err := tokenapi.NewStaff(s.auth, s.isStaff, &tokenapi.Options{OnError: s.logError})
 	if err != nil {
 		return err
 	}
-	mux.Handle("/api/", s.sessions.load(http.StripPrefix("/api", api)))
-	mux.Handle("/api/staff/", s.sessions.load(http.StripPrefix("/api/staff", staffAPI)))
+	mux.Handle("/api/", http.StripPrefix("/api", api))
+	mux.Handle("/api/staff/", http.StripPrefix("/api/staff", staffAPI))
 	return nil
 }
 
 // addPages adds the pages for people, who sign in with a browser.
 func (s service) addPages(mux *http.ServeMux) error {
-	options := tokenpage.Options{Scopes: scopes, SignInURL: signInPath, FindUser: s.users.find, Layout: layout, OnError: s.logError}
-	page, err := tokenpage.New(s.tokens, signedIn, &options)
+	options := tokenpage.Options{Scopes: scopes, SignInURL: signInPath, FindUser: s.users.find, Layout: s.layout, OnError: s.logError}
+	page, err := tokenpage.New(s.tokens, s.signedIn, &options)
 	if err != nil {
 		return err
 	}
-	staffPage, err := tokenpage.NewStaff(s.tokens, isStaff, &options)
+	staffPage, err := tokenpage.NewStaff(s.tokens, s.isStaff, &options)
 	if err != nil {
 		return err
 	}
-	mux.Handle(accountPath, s.sessions.load(http.StripPrefix("/account/tokens", page)))
-	mux.Handle(staffPath, s.sessions.load(http.StripPrefix("/staff/tokens", staffPage)))
+	mux.Handle(accountPath, http.StripPrefix("/account/tokens", page))
+	mux.Handle(staffPath, http.StripPrefix("/staff/tokens", staffPage))
 
 	forms := http.NewCrossOriginProtection()
 	own := func(pattern string, h http.HandlerFunc) {
-		mux.Handle(pattern, s.sessions.load(secure(forms.Handler(h))))
+		mux.Handle(pattern, secure(forms.Handler(h)))
 	}
 	own("GET /{$}", s.home)
 	own("GET "+signInPath, s.showSignIn)
 	own("POST "+signInPath, s.doSignIn)
 	own("POST /sign-out", s.doSignOut)
+	own("GET "+passwordPath, s.showPassword)
+	own("POST "+passwordPath, s.doPassword)
 	mux.HandleFunc("GET /site.css", serveCSS)
 	return nil
 }
 
-// signedIn returns the ID of the user of the session, and "" without a session.
-func signedIn(r *http.Request) (string, error) {
-	v := visitorOf(r)
+// signedIn returns the ID of the user of the session, and "" without a session. It reads the
+// session from the database at each call.
+func (s service) signedIn(r *http.Request) (string, error) {
+	v := s.sessions.visitor(r)
 	if v.user == nil {
 		return "", v.err
 	}
 	return v.user.tokenID(), nil
 }
 
-func isStaff(r *http.Request) (bool, error) {
-	v := visitorOf(r)
+func (s service) isStaff(r *http.Request) (bool, error) {
+	v := s.sessions.visitor(r)
 	return v.user != nil && v.user.Staff, v.err
 }
 

@@ -35,7 +35,7 @@ type config struct {
 	addr, path      string
 	maxStale, touch time.Duration
 	prune           time.Duration
-	seed            bool
+	proxy, seed     bool
 }
 
 func parseFlags(args []string, stderr io.Writer) (c config, err error) {
@@ -46,6 +46,7 @@ func parseFlags(args []string, stderr io.Writer) (c config, err error) {
 	flags.DurationVar(&c.maxStale, "cache", 0, "cache tokens for this `time`, during which a revocation by another process may go unnoticed; 0: no cache")
 	flags.DurationVar(&c.touch, "touch", time.Minute, "`time` by which the last-used time of a token may lag behind; 0: a minute; negative: not recorded")
 	flags.DurationVar(&c.prune, "prune", 0, "delete tokens that expired or were revoked longer ago than this `time`, now and every hour; 0: never")
+	flags.BoolVar(&c.proxy, "proxy", false, "only a reverse proxy can reach the address, and appends the address of its client to X-Forwarded-For")
 	flags.BoolVar(&c.seed, "seed-demo", false, "create the user "+demoName+", who is staff, or set a new password for her, and print the password")
 	if err := flags.Parse(args); err != nil {
 		return c, err
@@ -110,7 +111,7 @@ func build(db *sql.DB, tokenStore, sessionStore tokenauth.Store, c config, logge
 	if err != nil {
 		return service{}, nil, err
 	}
-	s, err := newService(db, tokens, sessionStore, logger)
+	s, err := newService(db, tokens, sessionStore, c, logger)
 	if err != nil {
 		return service{}, nil, err
 	}
@@ -125,7 +126,7 @@ func (s service) announce(ctx context.Context, stdout io.Writer, addr net.Addr, 
 		_, _ = fmt.Fprintf(stdout, "Open http://%s/\n", addr)
 		return nil
 	}
-	password, err := seedDemo(ctx, s.users, s.sessions)
+	password, err := s.seedDemo(ctx)
 	if err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}

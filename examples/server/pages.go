@@ -33,8 +33,8 @@ type frame struct {
 }
 
 // layout writes a page of tokenpage in the frame of the service.
-func layout(w io.Writer, r *http.Request, p tokenpage.Page) error {
-	return templates.ExecuteTemplate(w, "frame", frame{p, visitorOf(r).user, r.Pattern})
+func (s service) layout(w io.Writer, r *http.Request, p tokenpage.Page) error {
+	return templates.ExecuteTemplate(w, "frame", frame{p, s.sessions.visitor(r).user, r.Pattern})
 }
 
 // ownHead loads the custom properties of tokenpage for the service's own pages.
@@ -46,7 +46,7 @@ func (s service) show(w http.ResponseWriter, r *http.Request, status int, name, 
 	var document bytes.Buffer
 	err := templates.ExecuteTemplate(&content, name, data)
 	if err == nil {
-		err = layout(&document, r, tokenpage.Page{Lang: "en", Title: title, Head: ownHead, Main: template.HTML(content.String())})
+		err = s.layout(&document, r, tokenpage.Page{Lang: "en", Title: title, Head: ownHead, Main: template.HTML(content.String())})
 	}
 	if err != nil {
 		panic("server: " + err.Error()) // does not happen: the tests execute all templates
@@ -65,7 +65,7 @@ func (s service) pageFailed(w http.ResponseWriter, r *http.Request, err error) {
 const maxHomeNotes = 20
 
 func (s service) home(w http.ResponseWriter, r *http.Request) {
-	v := visitorOf(r)
+	v := s.sessions.visitor(r)
 	switch {
 	case v.err != nil:
 		s.pageFailed(w, r, v.err)

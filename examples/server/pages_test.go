@@ -30,6 +30,8 @@ func TestPagesRequireSignIn(t *testing.T) {
 		{"GET", accountPath, 303, 200, 200},
 		{"GET", accountPath + "new", 303, 200, 200},
 		{"POST", accountPath + "new", 401, 409, 409}, // the form must name its user
+		{"GET", passwordPath, 303, 200, 200},
+		{"POST", passwordPath, 303, 400, 400},
 		{"GET", staffPath, 403, 403, 200},
 		{"GET", "/api/tokens", 401, 200, 200},
 		{"GET", "/api/staff/tokens", 403, 403, 200},
@@ -55,7 +57,7 @@ func TestCrossSiteFormsAreRefused(t *testing.T) {
 	form := url.Values{"username": {demoName}, "password": {testPassword}}
 	require.Equal(t, http.StatusForbidden, b.send("POST", signInPath, form, other, false).StatusCode)
 	require.Equal(t, http.StatusSeeOther, b.post(signInPath, form).StatusCode)
-	for _, path := range []string{"/sign-out", accountPath + "new"} {
+	for _, path := range []string{"/sign-out", passwordPath, accountPath + "new"} {
 		require.Equal(t, http.StatusForbidden, b.send("POST", path, nil, other, false).StatusCode, path)
 	}
 	require.Equal(t, http.StatusOK, b.get("/").StatusCode)
@@ -142,7 +144,7 @@ func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 }
 
 // A second start must keep the data of the first one. With -seed-demo, it must also change the
-// password of the demo user and end her sessions.
+// password of the demo user and end her sessions and tokens.
 func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)
@@ -165,7 +167,7 @@ func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
 	require.NoError(t, p.wait(t))
 
 	p, password = startEmpty(t, path, "-seed-demo")
-	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", key, "").StatusCode)
+	require.Equal(t, http.StatusUnauthorized, p.do(t, "GET", "/notes", key, "").StatusCode)
 	require.Equal(t, signInPath, restore(t, p, jar).get(accountPath).Header.Get("Location"))
 	p.signedIn(t, demoName, password)
 }

@@ -31,7 +31,9 @@ func encodePassword(iterations int, salt, hash []byte) string {
 	return strings.Join([]string{algorithm, strconv.Itoa(iterations), encode(salt), encode(hash)}, "$")
 }
 
-func hashPassword(password string) (string, error) {
+func hashPassword(password string) (string, error) { return hashPasswordWith(iterations, password) }
+
+func hashPasswordWith(iterations int, password string) (string, error) {
 	salt := make([]byte, saltSize)
 	_, _ = rand.Read(salt) // never fails
 	hash, err := pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
@@ -39,6 +41,13 @@ func hashPassword(password string) (string, error) {
 		return "", fmt.Errorf("hash password: %w", err)
 	}
 	return encodePassword(iterations, salt, hash), nil
+}
+
+// stampOf returns a text that changes with the stored password. Each stored password has a salt of
+// its own, so the stamp changes even if a user sets the same password again.
+func stampOf(stored string) string {
+	hash := sha256.Sum256([]byte(stored))
+	return base64.RawStdEncoding.EncodeToString(hash[:])
 }
 
 func passwordMatches(stored, password string) (bool, error) {

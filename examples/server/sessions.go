@@ -9,10 +9,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-const (
-	sessionCookie = "session"
-	sessionTime   = 12 * time.Hour
-)
+const sessionTime = 12 * time.Hour
 
 // sessions are the sessions of browsers: tokens of a second Manager, with a prefix and a table of
 // their own. The key of a session is the value of a cookie. It is never accepted as the key of an
@@ -24,9 +21,10 @@ type sessions struct {
 
 func newSessions(store tokenauth.Store, u users, logger *slog.Logger) (sessions, error) {
 	manager, err := tokenauth.New(store, "session", &tokenauth.Options{
-		OnEvent:    tokenauth.LogEvents(logger.With("of", "sessions")),
-		MaxTTL:     sessionTime,
-		TouchEvery: -1, // last-used times of sessions are not recorded
+		OnEvent:     tokenauth.LogEvents(logger.With("of", "sessions")),
+		MaxTTL:      sessionTime,
+		TouchEvery:  -1, // last-used times of sessions are not recorded
+		CheckUserID: tokenauth.DecimalUserID,
 	})
 	if err != nil {
 		return sessions{}, err
@@ -35,33 +33,25 @@ func newSessions(store tokenauth.Store, u users, logger *slog.Logger) (sessions,
 	return sessions{manager, auth}, err
 }
 
-// A visitor is the sender of a request with a session.
+// A visitor is the sender of a request.
 type visitor struct {
 	user    *user  // nil if nobody is signed in
 	session string // ID of the session's token
 	err     error  // if not nil, the session could not be read
 }
 
-type visitorKey struct{}
-
-func visitorOf(r *http.Request) visitor {
-	v, _ := r.Context().Value(visitorKey{}).(visitor)
-	return v
-}
-
-// load reads the session of a request once, for all later calls of visitorOf.
-func (s sessions) load(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if cookie, err := r.Cookie(sessionCookie); err == nil {
-			ctx := context.WithValue(r.Context(), visitorKey{}, s.visitor(r.Context(), cookie.Value))
-			r = r.WithContext(ctx)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (s sessions) visitor(ctx context.Context, key string) visitor {
-	u, token, err := s.auth.Authenticate(ctx, http.Header{"Authorization": {"Bearer " + key}}, tokenauth.Need{})
+// visitor reads the session and its user from the database. Each call reads them again. A handler
+// calls visitor after it has read the body and directly before it acts, because the session may end
+// while the body arrives.
+//
+// If a request has several cookies of the name, another site of the same domain may have set one of
+// them. Nobody is signed in then.
+func (s sessions) visitor(r *http.Request) visitor {
+	cookies := r.CookiesNamed(cookieName(r))
+	if len(cookies) != 1 {
+		return visitor{}
+	}
+	u, token, err := s.auth.Authenticate(r.Context(), http.Header{"Authorization": {"Bearer " + cookies[0].Value}}, tokenauth.Need{})
 	switch {
 	case err == nil:
 		return visitor{user: u, session: token.ID}
@@ -85,10 +75,19 @@ func setCookie(w http.ResponseWriter, r *http.Request, key string) {
 		age = -1
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: sessionCookie, Value: key, Path: "/", MaxAge: age,
+		Name: cookieName(r), Value: key, Path: "/", MaxAge: age,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: isSecure(r),
 	})
+}
+
+// cookieName returns the name of the session's cookie. Over TLS, the name begins with __Host-.
+// Browsers then accept the cookie only from this host and only over TLS.
+func cookieName(r *http.Request) string {
+	if isSecure(r) {
+		return "__Host-session"
+	}
+	return "session"
 }
 
 // isSecure reports whether the browser uses TLS, to the service or to a reverse proxy, which sets

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 const (
@@ -17,6 +18,7 @@ const (
 
 // A reply is an [http.ResponseWriter] that keeps the response in memory.
 type reply struct {
+	to     http.ResponseWriter // to the browser
 	header http.Header
 	status int
 	body   bytes.Buffer
@@ -26,25 +28,38 @@ func (r *reply) Header() http.Header               { return r.header }
 func (r *reply) WriteHeader(status int)            { r.status = status }
 func (r *reply) Write(content []byte) (int, error) { return r.body.Write(content) }
 
+// Unwrap is for [http.ResponseController], with which tokenlogin limits the time to read the form.
+func (r *reply) Unwrap() http.ResponseWriter { return r.to }
+
 func (s service) showSignIn(w http.ResponseWriter, r *http.Request) {
-	if visitorOf(r).user != nil {
+	if s.sessions.visitor(r).user != nil {
 		http.Redirect(w, r, afterSignIn, http.StatusSeeOther)
 		return
 	}
 	s.show(w, r, http.StatusOK, "sign-in", "Sign in", "")
 }
 
-// doSignIn passes the form to tokenlogin, which throttles attempts, checks the password and issues
+// trySignIn passes the form to tokenlogin, which throttles attempts, checks the password and issues
 // a session.
-func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
-	answer := &reply{header: http.Header{}}
+func (s service) trySignIn(w http.ResponseWriter, r *http.Request) *reply {
+	answer := &reply{to: w, header: http.Header{}}
 	s.signIn.ServeHTTP(answer, r)
-	if answer.status != http.StatusOK {
-		if wait := answer.header.Get("Retry-After"); wait != "" {
-			w.Header().Set("Retry-After", wait)
+	if answer.status == http.StatusOK {
+		return answer
+	}
+	for _, name := range []string{"Retry-After", "Connection"} {
+		if value := answer.header.Get(name); value != "" {
+			w.Header().Set(name, value)
 		}
-		// The username is not logged: some people type their password into that field.
-		s.logger.WarnContext(r.Context(), "sign-in refused", "status", answer.status)
+	}
+	// The username is not logged: some people type their password into that field.
+	s.logger.WarnContext(r.Context(), "sign-in refused", "status", answer.status)
+	return answer
+}
+
+func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
+	answer := s.trySignIn(w, r)
+	if answer.status != http.StatusOK {
 		s.show(w, r, answer.status, "sign-in", "Error: Sign in", whySignInFailed(answer.status))
 		return
 	}
@@ -52,7 +67,7 @@ func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
 	if err := json.Unmarshal(answer.body.Bytes(), &session); err != nil {
 		panic("server: " + err.Error()) // tokenlogin writes JSON
 	}
-	if err := s.sessions.end(r.Context(), visitorOf(r)); err != nil { // the previous session
+	if err := s.sessions.end(r.Context(), s.sessions.visitor(r)); err != nil { // the previous session
 		s.logger.WarnContext(r.Context(), "end session", "error", err)
 	}
 	setCookie(w, r, session.Key)
@@ -65,17 +80,25 @@ func whySignInFailed(status int) string {
 		return tooOften
 	case http.StatusConflict:
 		return tooManyTimes
-	case http.StatusServiceUnavailable:
+	case http.StatusRequestTimeout, http.StatusServiceUnavailable:
 		return notNow
 	}
 	return wrongSignIn
 }
 
 func (s service) doSignOut(w http.ResponseWriter, r *http.Request) {
-	if err := s.sessions.end(r.Context(), visitorOf(r)); err != nil {
+	if err := s.sessions.end(r.Context(), s.sessions.visitor(r)); err != nil {
 		s.pageFailed(w, r, err)
 		return
 	}
 	setCookie(w, r, "")
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
+}
+
+// clientAddress is for a service that only its own reverse proxy can reach. The proxy appends the
+// address of its client to X-Forwarded-For. A client can forge all addresses before that one.
+// Without the header, the address is unknown.
+func clientAddress(r *http.Request) string {
+	forwarded := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
+	return strings.TrimSpace(forwarded[strings.LastIndex(forwarded, ",")+1:])
 }

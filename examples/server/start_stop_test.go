@@ -148,7 +148,7 @@ func TestStartReportsErrors(t *testing.T) {
 		want []string
 	}{
 		{"address in use", []string{"-addr", taken.Addr().String(), "-db", databaseFile(t)}, []string{taken.Addr().String(), "address already in use"}},
-		{"missing folder", []string{"-db", missing}, []string{"open database " + missing, "unable to open"}},
+		{"missing folder", []string{"-db", missing}, []string{"create database: open " + missing, "no such file"}},
 		{"file that is no database", []string{"-db", notDatabase}, []string{"open database " + notDatabase, "not a database"}},
 		{"unknown flag", []string{"-port", "80"}, []string{"-port"}},
 		{"argument", []string{"tokens.db"}, []string{"unexpected argument", "tokens.db"}},

@@ -24,9 +24,10 @@ var scopes = map[string]string{
 
 func newManager(store tokenauth.Store, touchEvery time.Duration, logger *slog.Logger) (*tokenauth.Manager, error) {
 	return tokenauth.New(store, "notes", &tokenauth.Options{
-		OnEvent:    tokenauth.LogEvents(logger),
-		Scopes:     []string{scopeRead, scopeWrite, scopeManage},
-		TouchEvery: touchEvery,
+		OnEvent:     tokenauth.LogEvents(logger),
+		Scopes:      []string{scopeRead, scopeWrite, scopeManage},
+		TouchEvery:  touchEvery,
+		CheckUserID: tokenauth.DecimalUserID,
 	})
 }
 

@@ -43,13 +43,13 @@ func (u users) byID(ctx context.Context, id string) (*user, error) {
 	return &found, nil
 }
 
-// find returns the ID of the user whose name or ID staff typed. It also finds users who are
+// find returns the ID of the user with this name, or ErrNoUser. It also finds users who are
 // switched off, because they may still have tokens.
-func (u users) find(r *http.Request, typed string) (string, error) {
+func (u users) find(r *http.Request, name string) (string, error) {
 	var id int64
-	err := u.db.QueryRowContext(r.Context(), "SELECT id FROM users WHERE name = ? OR id = ? ORDER BY name = ? DESC", typed, typed, typed).Scan(&id)
+	err := u.db.QueryRowContext(r.Context(), "SELECT id FROM users WHERE name = ?", name).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
+		return "", tokenauth.ErrNoUser
 	}
 	if err != nil {
 		return "", fmt.Errorf("find user: %w", err)
@@ -57,22 +57,51 @@ func (u users) find(r *http.Request, typed string) (string, error) {
 	return strconv.FormatInt(id, 10), nil
 }
 
-// checkPassword returns the ID of the user with this name and password, and "" if there is none. It
-// hashes the password also if the user does not exist, so that the response time does not reveal
-// which users exist.
-func (u users) checkPassword(ctx context.Context, name, password string) (string, error) {
+// checkPassword returns the ID of the user with this name and password, and the stamp of the
+// password. It returns "" if there is no such user. It hashes the password also if the user does
+// not exist, so that the response time does not reveal which users exist.
+func (u users) checkPassword(ctx context.Context, name, password string) (userID, stamp string, err error) {
 	var id int64
 	stored := nobodysPassword()
-	err := u.db.QueryRowContext(ctx, "SELECT id, password FROM users WHERE name = ? AND active", name).Scan(&id, &stored)
+	err = u.db.QueryRowContext(ctx, "SELECT id, password FROM users WHERE name = ? AND active", name).Scan(&id, &stored)
 	known := err == nil
 	if !known && !errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("find user: %w", err)
+		return "", "", fmt.Errorf("find user: %w", err)
 	}
 	matches, err := passwordMatches(stored, password)
 	if err != nil || !matches || !known {
-		return "", err
+		return "", "", err
 	}
-	return strconv.FormatInt(id, 10), nil
+	return strconv.FormatInt(id, 10), stampOf(stored), nil
+}
+
+// stamp returns the stamp of the current password of a user, or ErrNoUser.
+func (u users) stamp(ctx context.Context, id string) (string, error) {
+	stored, err := u.password(ctx, id)
+	return stampOf(stored), err
+}
+
+// password returns the stored password of a user, or ErrNoUser.
+func (u users) password(ctx context.Context, id string) (stored string, err error) {
+	err = u.db.QueryRowContext(ctx, "SELECT password FROM users WHERE id = ? AND active", id).Scan(&stored)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", tokenauth.ErrNoUser
+	}
+	if err != nil {
+		return "", fmt.Errorf("find user: %w", err)
+	}
+	return stored, nil
+}
+
+// changePassword replaces the stored password of a user. It reports false if the stored password is
+// no longer the given one.
+func (u users) changePassword(ctx context.Context, id, from, to string) (changed bool, err error) {
+	result, err := u.db.ExecContext(ctx, "UPDATE users SET password = ? WHERE id = ? AND password = ? AND active", to, id, from)
+	if err != nil {
+		return false, fmt.Errorf("change password: %w", err)
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // save adds a user or changes the user with that name.
@@ -90,17 +119,16 @@ func (u users) save(ctx context.Context, name, passwordHash string, staff bool) 
 const demoName = "ada"
 
 // seedDemo creates the demo user and returns her password. If she exists, she gets a new password,
-// because only the hash of the previous one is stored, and her sessions are revoked.
-func seedDemo(ctx context.Context, u users, s sessions) (password string, err error) {
+// because only the hash of the previous one is stored.
+func (s service) seedDemo(ctx context.Context) (password string, err error) {
 	password = strings.ToLower(rand.Text()[:16])
 	hash, err := hashPassword(password)
 	if err != nil {
 		return "", err
 	}
-	ada, err := u.save(ctx, demoName, hash, true)
+	ada, err := s.users.save(ctx, demoName, hash, true)
 	if err != nil {
 		return "", err
 	}
-	_, err = s.manager.RevokeAll(ctx, ada.tokenID())
-	return password, err
+	return password, s.revokeAll(ctx, ada.tokenID())
 }

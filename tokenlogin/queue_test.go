@@ -1,0 +1,157 @@
+package tokenlogin_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
+	"github.com/go-tokenauth/tokenauth/tokenlogin"
+)
+
+// flood sends junk logins from everywhere, rate per second, until the test calls stop. Each login
+// has another username and another address.
+func (s *loginService) flood(t testing.TB, rate int) (stop func()) {
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		every := time.NewTicker(time.Second / time.Duration(rate))
+		defer every.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			case <-every.C:
+				all.Go(func() {
+					s.post(t, fmt.Sprintf("203.%d.%d.%d:1", i>>16&255, i>>8&255, i&255), fmt.Sprint("user", i), "wrong")
+				})
+			}
+		}
+	})
+	return func() { close(done); all.Wait() }
+}
+
+// newSlowService returns a service with one processor for checks, of which each takes 300 ms.
+func newSlowService(t testing.TB) *loginService {
+	t.Helper()
+	throttle := tokenlogin.NewThrottle()
+	tokenlogin.SetChecks(throttle, 1)
+	s := newLoginService(t, &tokenauth.Options{MaxPerUser: -1}, &tokenlogin.Options{Throttle: throttle})
+	s.slow = 300 * time.Millisecond
+	return s
+}
+
+// Junk logins from everywhere must not keep a user from signing in at a known place: the user waits
+// at most for the check that already runs. The service can check three passwords per second and
+// gets 25.
+// Case L6.
+func TestJunkDoesNotDelayKnownPlace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSlowService(t)
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		stop := s.flood(t, 25)
+		time.Sleep(10 * time.Second) // until attempts from other places get 503
+		require.Equal(t, http.StatusServiceUnavailable, s.post(t, elsewhere, "bob", "right").Code)
+		for range 40 {
+			begin := time.Now()
+			require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+			require.LessOrEqual(t, time.Since(begin), 2*s.slow, "the check that already runs, and the user's own")
+			time.Sleep(1370 * time.Millisecond)
+		}
+		stop()
+	})
+}
+
+// Attempts from known places wait for each other in the order of their arrival, and after them the
+// other attempts, in that order too.
+// Case L8.
+func TestKnownPlacesAreServedFirstInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSlowService(t)
+		for i := range 3 {
+			require.Equal(t, http.StatusOK, s.post(t, home, fmt.Sprint("user", i), "right").Code)
+		}
+		var mu sync.Mutex
+		var order []string
+		var all sync.WaitGroup
+		for _, username := range []string{"user8", "user9", "user7", "user2", "user6", "user0", "user1"} { // user8 finds a free processor
+			all.Go(func() {
+				require.Equal(t, http.StatusOK, s.post(t, home, username, "right").Code)
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, username)
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		require.Equal(t, []string{"user8", "user2", "user0", "user1", "user9", "user7", "user6"}, order)
+	})
+}
+
+// An attempt that ends while it waits must leave the queue, whether or not its place is known.
+// Otherwise a processor would wait for it for ever.
+// Case L8.
+func TestEndedAttemptLeavesQueue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSlowService(t)
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		for range 3 {
+			var all sync.WaitGroup
+			all.Go(func() { s.post(t, elsewhere, "bob", "right") })
+			synctest.Wait()
+			ctx, disconnect := context.WithCancel(t.Context())
+			for _, address := range []string{home, elsewhere} {
+				all.Go(func() { apitest.Do(t, s.mux, loginRequest(address, "ada", "right").WithContext(ctx)) })
+			}
+			synctest.Wait()
+			disconnect()
+			all.Wait()
+			begin := time.Now()
+			require.Equal(t, http.StatusOK, s.post(t, elsewhere, "bob", "right").Code)
+			require.Equal(t, s.slow, time.Since(begin))
+		}
+	})
+}
+
+// A lateContext ends as soon as a queue waits for its end. Directly before, it calls leave, so that
+// the turn of the waiting attempt comes at the same time.
+type lateContext struct {
+	context.Context
+	leave func()
+}
+
+func (c lateContext) Done() <-chan struct{} {
+	c.leave()
+	ended := make(chan struct{})
+	close(ended)
+	return ended
+}
+
+func (lateContext) Err() error { return context.Canceled }
+
+// If the turn of an attempt comes at the same time as the end of its client, another attempt must
+// get the turn. Otherwise a processor would wait for it for ever.
+// Case L8.
+func TestTurnOfEndedAttemptIsPassedOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := tokenlogin.NewQueue()
+		taken := map[bool]int{}
+		for range 100 {
+			require.NoError(t, q.Enter(t.Context(), false))
+			err := q.Enter(lateContext{context.Background(), q.Leave}, true)
+			taken[err == nil]++
+			if err == nil {
+				q.Leave()
+			}
+		}
+		require.Len(t, taken, 2, "both must happen: %v", taken)
+		require.NoError(t, q.Enter(t.Context(), false))
+	})
+}
