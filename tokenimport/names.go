@@ -1,8 +1,8 @@
 package tokenimport
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
@@ -10,20 +10,8 @@ import (
 
 const maxName = 64 // characters
 
-// tidy returns what of a name can be kept, or another that takes its place.
-func tidy(name, instead string) string {
-	name = strings.Map(func(r rune) rune {
-		if syntax.UnsafeInName(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(name, ""))
-	name, err := syntax.Name(cut(strings.TrimSpace(name), maxName))
-	if err != nil { // there is nothing left to be seen
-		return instead
-	}
-	return name
-}
+// tidy returns the part of a name that can be kept, or instead if nothing can be kept.
+func tidy(name, instead string) string { return cmp.Or(syntax.CleanName(name, maxName), instead) }
 
 // names are those of a user's live tokens.
 type names struct {
@@ -45,19 +33,8 @@ func (n *names) take(name string) string {
 	for n.taken[numbered] {
 		n.last[name] = max(n.last[name]+1, 2)
 		number := fmt.Sprintf(" (%d)", n.last[name])
-		numbered = cut(name, maxName-len(number)) + number
+		numbered = syntax.CleanName(name, maxName-len(number)) + number
 	}
 	n.taken[numbered] = true
 	return numbered
-}
-
-// cut returns at most so many of the first characters.
-func cut(name string, length int) string {
-	for i := range name {
-		if length == 0 {
-			return strings.TrimSpace(name[:i])
-		}
-		length--
-	}
-	return name
 }

@@ -3,6 +3,7 @@ package tokenimport_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,27 @@ func TestRunNumbersTakenNames(t *testing.T) {
 		require.ElementsMatch(t, []string{"token 0", "token 0 (2)", "token 0 (3)", "token 1", "token 1 (2)"}, namesOf(t, m, "3"))
 		require.ElementsMatch(t, []string{"token 0", "token 1"}, namesOf(t, m, "4"))
 	})
+}
+
+// Other systems accept names with invisible characters, and a long name must be cut to get a number.
+// Run must make an acceptable name of each, because one refused name would stop the import.
+func TestRunCleansNames(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	newDjango(t, db)
+	const family = "👨\u200d👩\u200d👧\u200d👦" // 7 characters
+	for i, name := range []string{
+		strings.Repeat(family, 9) + "x", strings.Repeat(family, 9) + "x", "lap\u00adtop\ufe0f", "\u3164",
+	} {
+		addToken(t, db, drfKey(i), 3, name)
+	}
+	m := newManager(tokenauth.NewMemoryStore())
+	report, refused := run(t, m, tokenimport.DRF(db, tokenauth.SQLite, manyTokens), tokenimport.Options{})
+	require.Empty(t, refused)
+	require.Equal(t, 4, report.Imported)
+	require.ElementsMatch(t, []string{
+		strings.Repeat(family, 9) + "x", strings.Repeat(family, 8) + "👨\u200d👩 (2)", "laptop", "drf",
+	}, namesOf(t, m, "3"))
 }
 
 // A user may take a name while Run looks for free names. Run must then try other names. If all rows

@@ -14,7 +14,6 @@ import (
 
 const (
 	maxUserIDBytes = 255
-	maxNameRunes   = 64
 	maxWordBytes   = 64
 	maxScopes      = 100
 	maxScopeBytes  = 128
@@ -33,47 +32,6 @@ func UserID(id string) error {
 		return errors.New("must not contain a control character")
 	}
 	return nil
-}
-
-// Name trims a name and checks it. The trimmed name must have 1 to 64 characters. Name refuses
-// invisible names, because nobody could read or type them. Name also refuses characters that change
-// the layout of the line around the name.
-func Name(name string) (string, error) {
-	if !utf8.ValidString(name) {
-		return "", errors.New("must be valid UTF-8")
-	}
-	name = strings.TrimSpace(name)
-	switch {
-	case name == "":
-		return "", errors.New("must not be empty")
-	case utf8.RuneCountInString(name) > maxNameRunes:
-		return "", fmt.Errorf("must not be longer than %d characters", maxNameRunes)
-	case strings.ContainsFunc(name, UnsafeInName):
-		return "", errors.New("must not contain a control or invisible character")
-	case !strings.ContainsFunc(name, isVisible):
-		return "", errors.New("must contain a visible character")
-	}
-	return name, nil
-}
-
-// isVisible reports whether a character is visible by itself. The Hangul fillers and the Braille
-// pattern without dots are blank, although Unicode counts them as letters and symbols.
-func isVisible(r rune) bool {
-	switch r {
-	case '\u115f', '\u1160', '\u3164', '\uffa0', '\u2800':
-		return false
-	}
-	return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S)
-}
-
-// UnsafeInName reports whether a name must not contain the character r. The joiners U+200C and
-// U+200D are allowed, because several scripts and many emoji need them.
-func UnsafeInName(r rune) bool {
-	switch r {
-	case '\u200b', '\u2028', '\u2029', '\u2060', '\ufeff':
-		return true
-	}
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 }
 
 // IsWord reports whether s consists of 1 to 64 ASCII letters, digits, hyphens and underscores, like

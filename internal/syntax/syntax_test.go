@@ -4,91 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
-
-var goodNames = map[string]string{ // names that Name must accept, by description
-	"plain":                    "ci",
-	"one character":            "x",
-	"64 letters":               strings.Repeat("a", 64),
-	"64 characters of 4 bytes": strings.Repeat("🔑", 64),
-	"other case":               "CI",
-	"accent":                   "cí",
-	"composed":                 "\u00e9",
-	"decomposed":               "e\u0301",
-	"dotless i":                "cı",
-	"ligature":                 "ﬁ",
-	"two letters":              "fi",
-	"family of four":           "👨\u200d👩\u200d👧\u200d👦",
-	"Persian, with U+200C":     "می\u200cخواهم",
-	"space inside":             "my laptop",
-	"wildcards of SQL":         "100%_sure",
-	"quotes":                   `'"` + "`" + `\`,
-	"markup":                   `<script>alert(1)</script>`,
-	"SQL":                      "'; DROP TABLE tokens;--",
-}
-
-// Name must remove the space around an accepted name and change nothing else. Otherwise users would
-// not find their token by its name.
-// Cases S3, S4, S22.
-func TestNameOnlyTrimsAcceptedNames(t *testing.T) {
-	t.Parallel()
-	for what, name := range goodNames {
-		for _, space := range []string{"", " ", "\t", "\n", "\u00a0", "\u3000", " \r\n"} {
-			got, err := syntax.Name(space + name + space)
-			require.NoError(t, err, what)
-			require.Equal(t, name, got, what)
-		}
-	}
-}
-
-var badNames = map[string]string{
-	"only a joiner":             "\u200d",
-	"only fillers of Hangul":    "\u115f\u1160\u3164\uffa0",
-	"only Braille without dots": "\u2800 \u2800",
-	"only a variation selector": "\ufe0f",
-	"empty":                     "",
-	"only spaces":               " \t\n\u00a0",
-	"65 letters":                strings.Repeat("a", 65),
-	"65 characters of 4 bytes":  strings.Repeat("🔑", 65),
-	"100 KiB":                   strings.Repeat("a", 100<<10),
-	"NUL":                       "a\x00b",
-	"line feed":                 "a\nb",
-	"CR LF":                     "a\r\nb",
-	"tab":                       "a\tb",
-	"ESC":                       "a\x1b[2Jb",
-	"DEL":                       "a\x7f",
-	"C1 control":                "a\u0085b",
-	"line separator":            "a\u2028b",
-	"paragraph separator":       "a\u2029b",
-	"bidi override":             "a\u202eb",
-	"bidi isolate":              "a\u2066b",
-	"right-to-left mark":        "a\u200fb",
-	"Arabic letter mark":        "a\u061cb",
-	"zero-width space":          "a\u200bb",
-	"word joiner":               "a\u2060b",
-	"byte order mark":           "\ufeffa",
-	"invalid UTF-8":             "a\xffb",
-	"half a character":          "a\xe2\x82",
-	"surrogate":                 "a\xed\xa0\x80",
-}
-
-// Name must refuse a name that is invisible or changes how the text around it is displayed.
-// Otherwise users could revoke the wrong token.
-// Case S4.
-func TestNameRefusesInvisibleOrMisleadingNames(t *testing.T) {
-	t.Parallel()
-	for what, name := range badNames {
-		got, err := syntax.Name(name)
-		require.Error(t, err, what)
-		require.Empty(t, got, what)
-		require.True(t, name == "" || !strings.Contains(err.Error(), name), "%s: the error must not contain the refused text", what)
-	}
-}
 
 // UserID must accept every ID that all supported databases store unchanged.
 // Case S22.
@@ -201,31 +121,6 @@ func TestIsQuotableRefusesQuotesAndControls(t *testing.T) {
 		want := c >= ' ' && c <= '~' && c != '"' && c != '\\'
 		require.Equal(t, want, syntax.IsQuotable(string([]byte{'a', c, 'b'})), "%#x", i)
 	}
-}
-
-// FuzzName checks that Name accepts each name that it has returned, and returns that name
-// unchanged.
-func FuzzName(f *testing.F) {
-	for _, names := range []map[string]string{goodNames, badNames} {
-		for _, name := range names {
-			f.Add(name)
-			f.Add(" " + name + "\n")
-		}
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		kept, err := syntax.Name(name)
-		if err != nil {
-			require.Empty(t, kept)
-			return
-		}
-		require.Contains(t, name, kept)
-		require.True(t, utf8.ValidString(kept))
-		require.NotEmpty(t, kept)
-		require.LessOrEqual(t, utf8.RuneCountInString(kept), 64)
-		again, err := syntax.Name(kept)
-		require.NoError(t, err)
-		require.Equal(t, kept, again)
-	})
 }
 
 // FuzzScopes checks that accepted scopes are unchanged after they are joined with spaces and split
