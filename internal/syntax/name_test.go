@@ -114,6 +114,7 @@ var badNames = map[string]string{
 	"cancel tag":                "🏴\U000e007f",
 	"flag with one tag more":    "🏴" + tagged("gbeng") + "\U000e007f",
 	"selector after a letter":   "laptop\ufe0f",
+	"keycap of a letter":        "a\ufe0f\u20e3",
 	"selector after a digit":    "1\ufe0f",
 	"selector after an arrow":   "→\ufe0f",
 	"selector twice":            "❤\ufe0f\ufe0f",
