@@ -88,28 +88,33 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 
 // LogEvents returns a function for [Options].OnEvent that logs each event to l. The level is Error
 // for failures of the store or the service, Warn for rejected requests and uses of previous keys,
-// and Info for other events. Anybody can send malformed and unknown keys, so LogEvents logs at most
-// ten rejections of such keys per minute. The next logged rejection has the number of skipped
-// rejections as the attribute "left_out". LogEvents panics if l is nil.
+// and Info for other events.
+//
+// Events that clients cause by repeated requests are limited to ten lines per minute. The limit is
+// separate for each token, for keys of no token, and for each kind of failure. The next line has
+// the number of skipped events as the attribute "left_out". If more than 1000 tokens have such
+// events in one minute, the further tokens share the limit of the keys of no token. Events of
+// changes are not limited. LogEvents panics if l is nil.
 func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("tokenauth: LogEvents: nil Logger")
 	}
-	var junk rateLimit
+	limit := rateLimit{subjects: map[string]*minute{"": {}}}
 	return func(ctx context.Context, e Event) {
+		level, subject, failure := slog.LevelInfo, e.Token.ID, slog.Attr{}
+		limited := e.Kind == EventRejected || e.Kind == EventRetiredKeyUsed || e.Kind == EventFlushFailed
+		if limited {
+			level = slog.LevelWarn
+		}
+		if e.isFailure() {
+			level, subject, failure = slog.LevelError, string(e.Kind)+":"+string(e.Reason), slog.Any("error", e.Err)
+		}
 		left := 0
-		if e.Reason == ReasonMalformed || e.Reason == ReasonUnknown {
+		if limited {
 			var ok bool
-			if ok, left = junk.allow(time.Now()); !ok {
+			if ok, left = limit.allow(subject, time.Now()); !ok {
 				return
 			}
-		}
-		level, failure := slog.LevelInfo, slog.Attr{}
-		switch {
-		case e.isFailure():
-			level, failure = slog.LevelError, slog.Any("error", e.Err)
-		case e.Kind == EventRejected, e.Kind == EventRetiredKeyUsed:
-			level = slog.LevelWarn
 		}
 		l.LogAttrs(ctx, level, "token "+string(e.Kind), attr("reason", string(e.Reason)), attr("user", e.Token.UserID),
 			attr("token", e.Token.ID), attr("name", e.Token.Name), attr("count", e.Count), failure, attr("left_out", left))
@@ -125,28 +130,73 @@ func attr[T comparable](key string, value T) slog.Attr {
 	return slog.Any(key, value)
 }
 
-// A rateLimit allows ten events per minute.
+const (
+	maxLines    = 10   // lines per subject and minute
+	maxSubjects = 1000 // bounds the memory of a rateLimit
+)
+
+// A rateLimit allows maxLines events per minute of each subject, such as a token. Subjects beyond
+// maxSubjects share the limit of the empty subject.
 type rateLimit struct {
-	mu    sync.Mutex
-	begin time.Time // start of the current minute
-	// n is the number of allowed events in the current minute. left is the number of events that
-	// were left out since the last allowed event.
+	mu       sync.Mutex
+	subjects map[string]*minute // has the empty subject
+	swept    time.Time          // when subjects were last removed
+}
+
+// A minute counts the events of one subject.
+type minute struct {
+	begin time.Time
+	// n is the number of allowed events since begin. left is the number of events that were left
+	// out since the last allowed event.
 	n, left int
 }
 
-// allow reports whether one more event is allowed. If so, left is the number of events that were
-// left out since the last allowed event.
-func (r *rateLimit) allow(now time.Time) (ok bool, left int) {
+// allow reports whether one more event of subject is allowed. If so, left is the number of events
+// that were left out since the last allowed event.
+func (r *rateLimit) allow(subject string, now time.Time) (ok bool, left int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if since := now.Sub(r.begin); since >= time.Minute {
-		r.begin, r.n = now, 0
+	m := r.find(subject, now)
+	if now.Sub(m.begin) >= time.Minute {
+		m.begin, m.n = now, 0
 	}
-	if r.n == 10 {
-		r.left++
+	if m.n == maxLines {
+		m.left++
 		return false, 0
 	}
-	r.n++
-	left, r.left = r.left, 0
+	m.n++
+	left, m.left = m.left, 0
 	return true, left
+}
+
+// find returns the count of subject, and adds it if there is room.
+func (r *rateLimit) find(subject string, now time.Time) *minute {
+	if m := r.subjects[subject]; m != nil {
+		return m
+	}
+	if len(r.subjects) >= maxSubjects {
+		r.sweep(now)
+	}
+	if len(r.subjects) >= maxSubjects {
+		return r.subjects[""]
+	}
+	m := &minute{}
+	r.subjects[subject] = m
+	return m
+}
+
+// sweep removes the subjects whose minute has passed, at most once per minute. Their left-out
+// events are counted for the empty subject.
+func (r *rateLimit) sweep(now time.Time) {
+	if now.Sub(r.swept) < time.Minute {
+		return
+	}
+	r.swept = now
+	rest := r.subjects[""]
+	for subject, m := range r.subjects {
+		if m != rest && now.Sub(m.begin) >= time.Minute {
+			rest.left += m.left
+			delete(r.subjects, subject)
+		}
+	}
 }

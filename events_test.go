@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -254,58 +255,164 @@ func TestChangeCausesOneEvent(t *testing.T) {
 	})
 }
 
-// LogEvents must log the fields of an event that an operator needs, but never a key. LogEvents must
-// limit how many malformed and unknown keys it logs per minute. Otherwise a stranger could flood
-// the log.
+// A log holds the lines of LogEvents.
+type log struct{ bytes.Buffer }
+
+func (l *log) events() func(context.Context, tokenauth.Event) {
+	return tokenauth.LogEvents(slog.New(slog.NewJSONHandler(l, nil)))
+}
+
+// take returns the fields of each line without the time, and empties the log.
+func (l *log) take(t *testing.T) (lines []map[string]any) {
+	t.Helper()
+	defer l.Reset()
+	_, _ = leak.Default.Write(l.Bytes())
+	for line := range strings.Lines(l.String()) {
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &fields))
+		delete(fields, "time")
+		lines = append(lines, fields)
+	}
+	return lines
+}
+
+// LogEvents must log the fields of an event that an operator needs, but never a key.
 func TestLogEventsLogsFieldsButNoKey(t *testing.T) {
 	t.Parallel()
+	var out log
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	m := fixture.NewManager(store, &tokenauth.Options{OnEvent: out.events()})
+	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
+	require.Equal(t, []map[string]any{{"level": "INFO", "msg": "token issued", "user": "u", "token": token.ID, "name": "laptop"}}, out.take(t))
+	require.NoError(t, m.Revoke(ctx, "u", token.ID))
+	require.Equal(t, []map[string]any{{"level": "INFO", "msg": "token revoked", "user": "u", "token": token.ID, "count": 1.0}}, out.take(t))
+	_, err := m.Authenticate(ctx, key)
+	require.Error(t, err)
+	require.Equal(t, []map[string]any{{"level": "WARN", "msg": "token rejected", "reason": "revoked", "user": "u", "token": token.ID, "name": "laptop"}}, out.take(t))
+	store.Fail(errors.New("connection refused"))
+	_, err = m.Authenticate(ctx, key)
+	require.Error(t, err)
+	failed := out.take(t)
+	require.Len(t, failed, 1)
+	require.Equal(t, "ERROR", failed[0]["level"])
+	require.Contains(t, failed[0]["error"], "connection refused")
+	require.Panics(t, func() { tokenauth.LogEvents(nil) })
+}
+
+// LogEvents must limit the lines that clients cause by repeated requests. Otherwise a stranger, one
+// forgotten client or a dead store could flood the log. A flood about one token must not hide other
+// events.
+func TestLogEventsLimitsRepeatedEvents(t *testing.T) {
+	t.Parallel()
+	rejected := func(reason tokenauth.Reason, id string) tokenauth.Event {
+		return tokenauth.Event{Kind: tokenauth.EventRejected, Reason: reason, Token: tokenauth.Token{ID: id}, Err: errors.New("no")}
+	}
+	changed := tokenauth.Event{Kind: tokenauth.EventRevoked, Token: tokenauth.Token{ID: "a"}}
+	lost := tokenauth.Event{Kind: tokenauth.EventRevoked, Token: tokenauth.Token{ID: "a"}, Err: errors.New("no response")}
+	for name, c := range map[string]struct {
+		flood []tokenauth.Event
+		other []tokenauth.Event // events that the flood must not hide
+	}{
+		"junk": {
+			[]tokenauth.Event{rejected(tokenauth.ReasonMalformed, ""), rejected(tokenauth.ReasonUnknown, "")},
+			[]tokenauth.Event{rejected(tokenauth.ReasonRevoked, "a"), rejected(tokenauth.ReasonStoreFailed, ""), changed},
+		},
+		"one revoked token": {
+			[]tokenauth.Event{rejected(tokenauth.ReasonRevoked, "a")},
+			[]tokenauth.Event{rejected(tokenauth.ReasonUnknown, ""), rejected(tokenauth.ReasonRevoked, "b"), changed, lost},
+		},
+		"one token, several reasons": {
+			[]tokenauth.Event{
+				rejected(tokenauth.ReasonExpired, "a"), rejected(tokenauth.ReasonReplaced, "a"), rejected(tokenauth.ReasonIdle, "a"),
+				rejected(tokenauth.ReasonNoUser, "a"), rejected(tokenauth.ReasonScopeMissing, "a"), rejected(tokenauth.ReasonNotFound, "a"),
+				rejected(tokenauth.ReasonUnknown, "a"), rejected(tokenauth.ReasonPreviousKey, "a"),
+			},
+			[]tokenauth.Event{rejected(tokenauth.ReasonScopeMissing, "b"), changed},
+		},
+		"previous key": {
+			[]tokenauth.Event{{Kind: tokenauth.EventRetiredKeyUsed, Token: tokenauth.Token{ID: "a"}}},
+			[]tokenauth.Event{{Kind: tokenauth.EventRetiredKeyUsed, Token: tokenauth.Token{ID: "b"}}, changed},
+		},
+		"dead store": {
+			[]tokenauth.Event{rejected(tokenauth.ReasonStoreFailed, "")},
+			[]tokenauth.Event{rejected(tokenauth.ReasonUserLookupFailed, "a"), rejected(tokenauth.ReasonRevoked, "a"), lost},
+		},
+		"dead directory": {
+			[]tokenauth.Event{rejected(tokenauth.ReasonUserLookupFailed, "a"), rejected(tokenauth.ReasonUserLookupFailed, "b")},
+			[]tokenauth.Event{rejected(tokenauth.ReasonStoreFailed, ""), rejected(tokenauth.ReasonNoUser, "a"), rejected(tokenauth.ReasonNeedFailed, "a")},
+		},
+		"flush": {
+			[]tokenauth.Event{{Kind: tokenauth.EventFlushFailed, Err: errors.New("no")}},
+			[]tokenauth.Event{rejected(tokenauth.ReasonStoreFailed, "")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var out log
+				onEvent := out.events()
+				for i := range 1000 {
+					onEvent(ctx, c.flood[i%len(c.flood)])
+				}
+				require.Len(t, out.take(t), 10)
+				for _, e := range c.other {
+					onEvent(ctx, e)
+				}
+				require.Len(t, out.take(t), len(c.other))
+				time.Sleep(time.Minute)
+				onEvent(ctx, c.flood[0])
+				onEvent(ctx, c.flood[0])
+				lines := out.take(t)
+				require.Len(t, lines, 2)
+				require.Equal(t, 990.0, lines[0]["left_out"])
+				require.NotContains(t, lines[1], "left_out")
+			})
+		})
+	}
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
-		m := fixture.NewManager(store, &tokenauth.Options{OnEvent: tokenauth.LogEvents(slog.New(slog.NewJSONHandler(&out, nil)))})
-		lines := func() (all []map[string]any) {
-			defer out.Reset()
-			_, _ = leak.Default.Write(out.Bytes())
-			for line := range strings.SplitSeq(strings.TrimSpace(out.String()), "\n") {
-				var fields map[string]any
-				if line != "" {
-					require.NoError(t, json.Unmarshal([]byte(line), &fields))
-					delete(fields, "time")
-					all = append(all, fields)
+		var out log
+		onEvent := out.events()
+		for range 1000 {
+			onEvent(ctx, changed)
+			onEvent(ctx, lost)
+		}
+		require.Len(t, out.take(t), 2000, "LogEvents must log every change")
+	})
+}
+
+// The clients of many tokens may be rejected in one minute. LogEvents must neither keep all of the
+// tokens in memory nor lose the number of skipped events.
+func TestLogEventsBoundsTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const tokens, repeated = 1500, 11
+		var out log
+		onEvent := out.events()
+		var lines []map[string]any
+		for minute := range 3 {
+			for range repeated {
+				for id := range tokens {
+					onEvent(ctx, tokenauth.Event{
+						Kind: tokenauth.EventRejected, Reason: tokenauth.ReasonRevoked,
+						Token: tokenauth.Token{ID: fmt.Sprint(minute, "-", id)},
+					})
 				}
 			}
-			return all
+			got := out.take(t)
+			require.Equal(t, 1000*10, len(got), "10 lines for each of 999 tokens, and 10 lines for all others")
+			lines = append(lines, got...)
+			time.Sleep(time.Minute)
 		}
-		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "laptop"})
-		require.Equal(t, []map[string]any{{"level": "INFO", "msg": "token issued", "user": "u", "token": token.ID, "name": "laptop"}}, lines())
-		require.NoError(t, m.Revoke(ctx, "u", token.ID))
-		require.Equal(t, []map[string]any{{"level": "INFO", "msg": "token revoked", "user": "u", "token": token.ID, "count": 1.0}}, lines())
-		_, err := m.Authenticate(ctx, key)
-		require.Error(t, err)
-		require.Equal(t, []map[string]any{{"level": "WARN", "msg": "token rejected", "reason": "revoked", "user": "u", "token": token.ID, "name": "laptop"}}, lines())
-		store.Fail(errors.New("connection refused"))
-		_, err = m.Authenticate(ctx, key)
-		require.Error(t, err)
-		failed := lines()
-		require.Len(t, failed, 1)
-		require.Equal(t, "ERROR", failed[0]["level"])
-		require.Contains(t, failed[0]["error"], "connection refused")
-		store.Fail(nil)
-
-		for range 1000 {
-			_, err = m.Authenticate(ctx, "junk")
-			require.Error(t, err)
-			_, err = m.Authenticate(ctx, keyform.Generate("acme"))
-			require.Error(t, err)
+		for id := range 1000 { // these events make room, and report the events that were left out
+			onEvent(ctx, tokenauth.Event{Kind: tokenauth.EventRejected, Token: tokenauth.Token{ID: fmt.Sprint("last-", id)}})
 		}
-		require.Len(t, lines(), 10)
-		time.Sleep(time.Minute)
-		_, err = m.Authenticate(ctx, "junk")
-		require.Error(t, err)
-		require.Equal(t, []map[string]any{{"level": "WARN", "msg": "token rejected", "reason": "malformed", "left_out": 1990.0}}, lines())
-		_, err = m.Authenticate(ctx, key)
-		require.Error(t, err)
-		require.Len(t, lines(), 1, "LogEvents must not limit the rate of events about keys in the store")
+		onEvent(ctx, tokenauth.Event{Kind: tokenauth.EventRejected, Reason: tokenauth.ReasonUnknown})
+		lines = append(lines, out.take(t)...)
+		total := len(lines)
+		for _, fields := range lines {
+			left, _ := fields["left_out"].(float64)
+			total += int(left)
+		}
+		require.Equal(t, 3*tokens*repeated+1001, total)
 	})
-	require.Panics(t, func() { tokenauth.LogEvents(nil) })
 }
