@@ -78,9 +78,15 @@ func CheckKey(key string) (prefix string, err error) {
 // A Digest is the SHA-256 hash of a key. A store keeps the Digest instead of the key. A
 // key has 190 random bits, so neither a salt nor a slow hash would make it safer.
 //
-// A Digest is replaced by a placeholder when it is formatted, logged or marshaled to
-// text. However, a Digest is an array, and packages that use reflection can read its
-// bytes. Use a Digest only in a store.
+// The methods of a Digest replace its bytes by a placeholder in the output of fmt, log/slog,
+// encoding/json, encoding/xml and templates. These methods cannot hide the bytes from code that
+// reads them by reflection:
+//   - fmt, if the Digest is in an unexported field
+//   - fmt with the verbs %p and %w, which are errors for a Digest
+//   - fmt with a verb other than %v for a value with a pointer to a struct that has the Digest
+//   - encodings that do not call MarshalText, such as encoding/gob
+//
+// Nobody can sign in with a Digest. Nevertheless, use a Digest only in a store.
 type Digest [sha256.Size]byte
 
 const redactedDigest = "[digest]"
@@ -102,3 +108,7 @@ func (d Digest) LogValue() slog.Value { return slog.StringValue(redactedDigest) 
 
 // MarshalText returns a placeholder.
 func (d Digest) MarshalText() ([]byte, error) { return []byte(redactedDigest), nil }
+
+// Format writes a placeholder for the digest, for every verb. Without this method, a verb such as
+// %s would print the bytes of the digest, because a [Record] has a pointer to the RetiredKey.
+func (k RetiredKey) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "{%v %v}", k.Digest, k.Until) }
