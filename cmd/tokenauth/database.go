@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -30,13 +31,15 @@ A database is given by a DSN, in --dsn or TOKENAUTH_DSN:
   postgres://USER@HOST/DATABASE    PostgreSQL, as libpq takes it
   mysql:USER@tcp(HOST:3306)/NAME   MySQL or MariaDB, as github.com/go-sql-driver/mysql takes it
 
-A password in it is never printed. What import reads is given in the same way, in --source or
-TOKENAUTH_SOURCE_DSN.`
+Of a DSN, no error shows more than the scheme. The source of import is given in the same way, in
+--source or TOKENAUTH_SOURCE_DSN. A SQLite file that schema --create makes can be read by its owner
+alone.`
 
 // An app is what the flags say, and what is open.
 type app struct {
 	dsn, prefix, table string
 
+	dsns   []string // of the databases that were named, to be hidden in errors
 	opened []*sql.DB
 	store  *tokenauth.SQLStore
 	tokens *tokenauth.Manager
@@ -139,9 +142,9 @@ func usage(text string) error {
 	return &tokencli.Error{Code: tokencli.Usage, Err: errors.New(text)}
 }
 
-// open opens the database that dsn names. Its errors say nothing of a DSN, in which a
-// driver may have taken a password for something else.
+// open opens the database that dsn names. The text of its errors contains nothing of the DSN.
 func (a *app) open(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
+	a.dsns = append(a.dsns, dsn)
 	db, dialect, err := openDSN(dsn, purpose)
 	if err != nil {
 		return nil, "", err
@@ -195,6 +198,11 @@ func openSQLite(path string, purpose access) (*sql.DB, tokenauth.Dialect, error)
 		return nil, "", fmt.Errorf("find the database: %w", err)
 	}
 	if _, err := os.Stat(path); err != nil && purpose != create {
+		var failed *fs.PathError
+		if errors.As(err, &failed) {
+			err = failed.Err // without the path, of which a part may be a password
+		}
+		err = fmt.Errorf("open the file of the database: %w", err)
 		if purpose == use {
 			err = fmt.Errorf("%w; to make a new database: tokenauth schema --create", err)
 		}

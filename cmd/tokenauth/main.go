@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -35,12 +36,21 @@ func run() int {
 	// Of a list nobody may read the rest. But it may also be the database that is gone.
 	unread := tokencli.ExitCode(err) == tokencli.Failed && errors.Is(err, syscall.EPIPE)
 	if err != nil && !unread {
-		fmt.Fprintln(os.Stderr, "Error:", err)
-		if tokencli.ExitCode(err) == tokencli.Unavailable && a.lacksTable(ctx) {
-			fmt.Fprintln(os.Stderr, "The database answers, but its table is missing or not the one that is expected: see tokenauth schema --help")
-		}
+		a.tell(ctx, os.Stderr, err)
 	}
 	return tokencli.ExitCode(err)
+}
+
+// tell writes an error of a command to w.
+func (a *app) tell(ctx context.Context, w io.Writer, err error) {
+	if tokencli.ExitCode(err) != tokencli.Unavailable {
+		fmt.Fprintln(w, "Error:", err)
+		return
+	}
+	fmt.Fprintln(w, "Error:", hide(err.Error(), a.dsns)) // only these errors contain the text of a driver
+	if a.lacksTable(ctx) {
+		fmt.Fprintln(w, "The database answers, but its table is missing or not the one that is expected: see tokenauth schema --help")
+	}
 }
 
 func newCommand(a *app) *cobra.Command {
