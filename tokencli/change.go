@@ -37,17 +37,21 @@ func (c *cli) rotate() *cobra.Command {
 		Use:   "rotate TOKEN",
 		Short: "Give a token a new key and print it, this once",
 		Long: "Give a token a new key and print it, this once: alone on standard output, or with --json as a member of the\n" +
-			"token. The key before goes on working for as long as --grace says; without it it ends at once, and that is\n" +
-			"asked for. Never give grace to a key that has leaked.",
+			"token. With --grace, the previous key works until the grace has passed, at most for the MaxGrace of the\n" +
+			"service, or 30 days. Without --grace, the previous key ends at once, and the command asks first. Never give\n" +
+			"grace to a key that has leaked.",
 	}
 	jsonFlag(cmd)
 	yesFlag(cmd)
-	cmd.Flags().StringVar(&grace, "grace", "", "for this `DURATION` (as 24h, 7d) the key before goes on working")
-	complete(cmd, "grace", "1h", "24h", "7d")
+	cmd.Flags().StringVar(&grace, "grace", "", "for this `DURATION` (as 24h, 7d; at most 30d unless the service sets another limit) the previous key works")
+	completeBy(cmd, "grace", c.completeGrace)
 	return c.managed(c.aboutToken(cmd), func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
 		length, err := parseDuration(grace)
 		if grace != "" && err != nil {
 			return usage("--grace: " + err.Error())
+		}
+		if length > m.MaxGrace() {
+			return usage("--grace: must not be longer than " + short(m.MaxGrace()))
 		}
 		t, err := find(cmd, m, args[0])
 		if err != nil {
@@ -102,7 +106,7 @@ func (c *cli) revoke() *cobra.Command {
 			return nil
 		}
 		if t, err = m.Get(cmd.Context(), t.UserID, t.ID); err != nil {
-			return err
+			return fmt.Errorf("the token is revoked, but could not be read: %w", err)
 		}
 		return writeJSON(cmd, t)
 	})
@@ -122,6 +126,7 @@ func (c *cli) revokeAll(cmd *cobra.Command, m *tokenauth.Manager) error {
 	}
 	n, err := m.RevokeAll(cmd.Context(), user)
 	if err != nil {
+		say(cmd, "Revoked %s of user %s, and maybe more. Run it again to go on.", counted(n, "token"), visible(user))
 		return err
 	}
 	say(cmd, "Revoked %s of user %s.", counted(n, "token"), visible(user))

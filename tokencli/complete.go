@@ -31,6 +31,21 @@ func (c *cli) completeScope(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 	return m.Scopes(), cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeGrace offers graces that the service allows.
+func (c *cli) completeGrace(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	m, err := c.open(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var offers []cobra.Completion
+	for _, grace := range []time.Duration{time.Hour, day, 7 * day} {
+		if grace < m.MaxGrace() {
+			offers = append(offers, short(grace))
+		}
+	}
+	return append(offers, short(m.MaxGrace())), cobra.ShellCompDirectiveNoFileComp
+}
+
 // patience is how long somebody who presses Tab waits for a database.
 const patience = 2 * time.Second
 

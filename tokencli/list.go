@@ -34,7 +34,7 @@ func (c *cli) list() *cobra.Command {
 		if q.AllUsers == (q.UserID != "") {
 			return usage("whose tokens? give either --user or --all-users")
 		}
-		var to listing = &tableListing{c: c, q: q, table: newTable(cmd)}
+		var to listing = &tableListing{c: c, m: m, q: q, table: newTable(cmd)}
 		if asJSON(cmd) {
 			to = &jsonListing{out: cmd.OutOrStdout()}
 		}
@@ -104,6 +104,7 @@ func (l *jsonListing) count() int { return l.n }
 
 type tableListing struct {
 	c     *cli
+	m     *tokenauth.Manager
 	q     tokenauth.Query
 	table *table
 	n     int
@@ -141,7 +142,7 @@ func (l *tableListing) row(t *tokenauth.Token) []cell {
 	switch {
 	case !t.RevokedAt.IsZero():
 		usual, expiry = dim, dim
-	case t.ExpiredAt(now):
+	case l.m.Expired(t):
 		expiry = red
 	case t.ExpiredAt(now.Add(soon)):
 		expiry = yellow
@@ -151,7 +152,7 @@ func (l *tableListing) row(t *tokenauth.Token) []cell {
 		row = append(row, cell{t.UserID, usual})
 	}
 	row = append(row, cell{t.Name, usual}, cell{cut(strings.Join(t.Scopes, " "), scopesWidth), usual}, cell{hint(t), usual},
-		cell{l.c.relative(t.CreatedAt), usual}, cell{l.c.relative(t.LastUsedAt), usual}, cell{l.c.relative(t.ExpiresAt), expiry})
+		cell{l.c.relative(t.CreatedAt), usual}, cell{l.c.relative(t.LastUsedAt), usual}, cell{l.c.expiry(l.m, t, l.c.relative), expiry})
 	if l.q.IncludeRevoked {
 		row = append(row, cell{orEmpty(t.RevokedAt, l.c.relative), usual})
 	}
@@ -167,6 +168,14 @@ func hint(t *tokenauth.Token) string {
 		return ""
 	}
 	return "…" + t.Hint
+}
+
+// expiry tells when a token expires, or that the service refuses it because it was not used.
+func (c *cli) expiry(m *tokenauth.Manager, t *tokenauth.Token, tell func(time.Time) string) string {
+	if t.RevokedAt.IsZero() && m.Expired(t) && !t.ExpiredAt(c.options.Now()) {
+		return "unused for too long"
+	}
+	return tell(t.ExpiresAt)
 }
 
 func orEmpty(t time.Time, tell func(time.Time) string) string {
@@ -195,7 +204,7 @@ func (c *cli) show() *cobra.Command {
 			{"ID", t.ID}, {"User", t.UserID}, {"Name", t.Name}, {"Scopes", strings.Join(t.Scopes, " ")},
 			{"Key", hint(&t)}, {"Generation", strconv.Itoa(t.Generation)}, {"Imported from", t.Origin},
 			{"Created", c.absolute(t.CreatedAt)}, {"Last used", c.absolute(t.LastUsedAt)},
-			{"Expires", c.absolute(t.ExpiresAt)}, {"Revoked", orEmpty(t.RevokedAt, c.absolute)},
+			{"Expires", c.expiry(m, &t, c.absolute)}, {"Revoked", orEmpty(t.RevokedAt, c.absolute)},
 		} {
 			if line[1] != "" {
 				rows = append(rows, []cell{{line[0], bold}, {line[1], plain}})

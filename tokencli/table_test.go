@@ -27,6 +27,7 @@ func TestTableEscapesControlCharacters(t *testing.T) {
 		"a\u200bb":     `a\u200bb`,
 		"a\u2028b":     `a\u2028b`,
 		"\U000e0041":   `\U000e0041`,
+		"a\u3164":      `a\u3164`,
 		"a\xffb":       `a\xffb`,
 		"a\ufffdb":     "a\ufffdb",
 		"a\u00a0b \\n": "a\u00a0b \\n",

@@ -56,6 +56,20 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// short returns d as parseDuration reads it, without units that are zero.
+func short(d time.Duration) string {
+	if d > 0 && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	text := d.String()
+	for _, zero := range []string{"0s", "0m"} {
+		if d%time.Minute == 0 && strings.HasSuffix(text, "m"+zero) || d%time.Hour == 0 && strings.HasSuffix(text, "h"+zero) {
+			text = strings.TrimSuffix(text, zero)
+		}
+	}
+	return text
+}
+
 var errDuration = errors.New("must be a duration, as 90d, 2w, 12h")
 
 // units have names where there are at least so many of them.

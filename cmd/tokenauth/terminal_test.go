@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestInterruptedPromptRestoresTerminal(t *testing.T) {
 		{"tokenauth revoke --user 42 laptop", "[y/N] ", "yes\r", 0, "Revoked token laptop"},
 		{"tokenauth revoke --user 42 --all", "[y/N] ", "\x04", 1, "nothing was done"}, // Ctrl-D
 	} {
-		before, after, code := onTerminal(t, env, c.command, c.prompt, c.typed)
+		before, after, code := onTerminal(t, env, c.command, c.prompt, func() string { return c.typed })
 		require.Equal(t, c.code, code, before+after)
 		require.Contains(t, after, c.want)
 		require.NotContains(t, after, "hidden_")
@@ -44,9 +45,54 @@ func TestInterruptedPromptRestoresTerminal(t *testing.T) {
 	}
 }
 
-// onTerminal runs a command on a terminal of its own, waits for its prompt, and types.
-// It returns the output before and after that, with the terminal's state at the end.
-func onTerminal(t *testing.T, env []string, command, prompt, typed string) (before, after string, code int) {
+// Other people change tokens while a prompt waits for an answer. The command must act on the token
+// that the prompt shows by its ID, and not on another token that has its name by then.
+func TestAnswerConcernsTokenOfPrompt(t *testing.T) {
+	needProgram(t)
+	t.Parallel()
+	need(t, "script")
+	need(t, "jq")
+	env := append(os.Environ(), "PATH="+programDir+string(filepath.ListSeparator)+os.Getenv("PATH"), "TERM=xterm",
+		"TOKENAUTH_PREFIX=acme", "TOKENAUTH_DSN=sqlite:"+filepath.Join(t.TempDir(), "app.db"))
+	sh := func(command string) string {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+		cmd.Env = env
+		output, err := cmd.Output()
+		require.NoError(t, err)
+		return string(output)
+	}
+	sh("tokenauth schema --create")
+	for _, c := range []struct {
+		command, meanwhile string
+		code               int
+		want               string // output of the command
+		names              string // of the live tokens afterwards
+	}{
+		{"revoke", "tokenauth rename --user 42 laptop old; tokenauth create --user 42 laptop", 0, "Revoked token", "laptop"},
+		{"rotate", "tokenauth rename --user 42 laptop old; tokenauth create --user 42 laptop", 0, "key number 2", "laptop old"},
+		{"rotate", "tokenauth rotate --user 42 laptop --yes", 4, "changed meanwhile", "laptop"},
+		{"revoke", "tokenauth revoke --user 42 laptop --yes; tokenauth create --user 42 laptop", 0, "Revoked token", "laptop"},
+		{"rotate", "tokenauth revoke --user 42 laptop --yes; tokenauth create --user 42 laptop", 3, "no such token", "laptop"},
+	} {
+		sh("tokenauth revoke --user 42 --all --yes && tokenauth create --user 42 laptop >/dev/null")
+		prompt, after, code := onTerminal(t, env, "tokenauth "+c.command+" --user 42 laptop >/dev/null", "[y/N] ", func() string {
+			sh("(" + c.meanwhile + ") >/dev/null")
+			return "y\r"
+		})
+		require.Equal(t, c.code, code, prompt+after)
+		require.Contains(t, after, c.want, c)
+		shown := regexp.MustCompile(`\(([A-Z2-7]{26})\)`).FindStringSubmatch(prompt)
+		require.NotNil(t, shown, prompt)
+		require.Equal(t, c.names, strings.TrimSpace(sh("tokenauth list --user 42 --json | jq -r '[.tokens[].name] | sort | join(\" \")'")), c)
+		if c.code == 0 && c.command == "rotate" {
+			require.Equal(t, "2", strings.TrimSpace(sh("tokenauth show --json "+shown[1]+" | jq .generation")))
+		}
+	}
+}
+
+// onTerminal runs a command on a terminal of its own, waits for its prompt, and types what typed
+// returns. It returns the output before and after that, with the terminal's state at the end.
+func onTerminal(t *testing.T, env []string, command, prompt string, typed func() string) (before, after string, code int) {
 	t.Helper()
 	// Ctrl-C interrupts the shell as well, which must still tell the state of the terminal.
 	cmd := exec.CommandContext(t.Context(), "script", "-qec", "trap : INT; "+command+"; code=$?; stty -a; exit $code", "/dev/null")
@@ -62,7 +108,7 @@ func onTerminal(t *testing.T, env []string, command, prompt, typed string) (befo
 		require.NoError(t, err, shown.String())
 		shown.Write(b)
 	}
-	_, err = io.WriteString(keyboard, typed)
+	_, err = io.WriteString(keyboard, typed())
 	require.NoError(t, err)
 	rest, err := io.ReadAll(screen)
 	require.NoError(t, err)
