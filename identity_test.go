@@ -3,23 +3,25 @@ package tokenauth_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
-	"github.com/go-tokenauth/tokenauth/storecache"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -49,36 +51,55 @@ func TestOptionalHidesOuterIdentity(t *testing.T) {
 
 // A handler may call a protected handler with a new request that has the same context but other
 // credentials. The middleware must authenticate the new request by its own credentials. The
-// identity in the context belongs to the credentials of the first request.
+// identity in the context belongs to the credentials of the first request, however they are written.
 func TestSubRequestUsesItsOwnKey(t *testing.T) {
 	t.Parallel()
-	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
-	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "1", Name: "n"})
+	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
+	m := fixture.NewLegacyManager(store, fixture.DRF)
+	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "1", Name: "n"})
+	rotated, _, err := m.Rotate(ctx, "1", token.ID, time.Hour)
+	require.NoError(t, err)
+	current := rotated.Reveal()
+	leak.Default.Secret(current)
 	other, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "2", Name: "n"})
 	revoked, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "1", Name: "revoked"})
 	require.NoError(t, m.Revoke(ctx, "1", token.ID))
-	auth := fixture.NewAuthenticator(m, nil)
+	legacy := fixture.HexKey("imported")
+	_, err = m.Import(ctx, tokenauth.ImportSpec{UserID: "3", Name: "old", Origin: "drf", Digest: tokenauth.DigestOf(legacy)})
+	require.NoError(t, err)
+	auth := fixture.NewAuthenticator(m, &tokenauth.AuthenticatorOptions{KeyHeader: "X-API-Key"})
 	for name, c := range map[string]struct {
-		authorization string
-		status        int
-		body          string
+		outer, header, value string
+		status               int
+		body                 string
+		finds                int // calls of Store.Find for the new request
 	}{
-		"the same key":   {"Bearer " + key, 200, "1"},
-		"another scheme": {"Token " + key, 200, "1"},
-		"another key":    {"Bearer " + other, 200, "2"},
-		"a revoked key":  {"Bearer " + revoked, 401, ""},
-		"a wrong key":    {"Bearer x", 401, ""},
-		"no key":         {"", 401, ""},
-		"malformed":      {"Bearer a b", 400, ""},
+		"the same key":              {key, "Authorization", "Bearer " + key, 200, "1", 0},
+		"another scheme":            {key, "Authorization", "Token " + key, 200, "1", 0},
+		"another case of scheme":    {key, "Authorization", "bEARER  " + key, 200, "1", 0},
+		"another header":            {key, "X-API-Key", key, 200, "1", 0},
+		"the same legacy key":       {legacy, "Authorization", "Token " + legacy, 200, "3", 0},
+		"legacy after another":      {key, "Authorization", "Token " + legacy, 200, "3", 1},
+		"another after legacy":      {legacy, "Authorization", "Token " + key, 200, "1", 1},
+		"current after retired":     {key, "Authorization", "Bearer " + current, 200, "1", 1},
+		"retired after current":     {current, "Authorization", "Bearer " + key, 200, "1", 1},
+		"another key":               {key, "Authorization", "Bearer " + other, 200, "2", 1},
+		"a revoked key":             {key, "Authorization", "Bearer " + revoked, 401, "", 1},
+		"a wrong key":               {key, "Authorization", "Bearer x", 401, "", 0},
+		"no key":                    {key, "Authorization", "", 401, "", 0},
+		"malformed":                 {key, "Authorization", "Bearer a b", 400, "", 0},
+		"another scheme, other key": {key, "Authorization", "Basic " + key, 401, "", 0},
 	} {
 		var got *httptest.ResponseRecorder
 		h := auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			store.ResetCalls()
 			sub := httptest.NewRequestWithContext(r.Context(), "GET", "/", nil)
-			sub.Header.Set("Authorization", c.authorization)
+			sub.Header.Set(c.header, c.value)
 			got = fixture.Serve(auth.Require(fixture.Whoami), sub)
 		}))
-		require.Equal(t, 200, fixture.Get(h, "Bearer "+key).Code)
+		require.Equal(t, 200, fixture.Get(h, "Bearer "+c.outer).Code, name)
 		require.Equal(t, c.status, got.Code, name)
+		require.Len(t, store.Calls(), c.finds, name)
 		if c.status == 200 {
 			require.Equal(t, c.body, got.Body.String(), name)
 		}
@@ -106,101 +127,6 @@ func TestNestedMiddlewareReusesIdentity(t *testing.T) {
 	require.Equal(t, 1, lookups)
 }
 
-// Confirm must see changes that were made after the request arrived, so it must read from the store
-// and not from a cache. Otherwise a handler could change data for a token that was revoked
-// meanwhile.
-func TestConfirmSeesLaterChanges(t *testing.T) {
-	t.Parallel()
-	clock := fixture.NewClock()
-	inner := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
-	cache := must.Get(storecache.New(inner, nil))
-	m := fixture.NewManager(cache, &tokenauth.Options{Now: clock.Now, IdleTimeout: 24 * time.Hour})
-	// The Manager elsewhere stands for another process. Its changes do not reach the cache.
-	elsewhere := fixture.NewManager(inner, &tokenauth.Options{Now: clock.Now})
-	active := true
-	auth := must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (*fixture.User, error) {
-		if !active {
-			return nil, tokenauth.ErrNoUser
-		}
-		return &fixture.User{ID: id}, nil
-	}, nil))
-	need := tokenauth.Need{Scopes: []string{"a"}}
-	for name, c := range map[string]struct {
-		meanwhile func(t *testing.T, token tokenauth.Token)
-		want      error
-	}{
-		"nothing": {func(*testing.T, tokenauth.Token) {}, nil},
-		"narrowed": {func(t *testing.T, token tokenauth.Token) {
-			_, err := elsewhere.Update(ctx, "u", token.ID, tokenauth.Patch{Scopes: &[]string{"b"}})
-			require.NoError(t, err)
-		}, tokenauth.ErrInsufficientScope},
-		"revoked": {func(t *testing.T, token tokenauth.Token) {
-			require.NoError(t, elsewhere.Revoke(ctx, "u", token.ID))
-		}, tokenauth.ErrRevoked},
-		"rotated without grace": {func(t *testing.T, token tokenauth.Token) {
-			_, _, err := elsewhere.Rotate(ctx, "u", token.ID, 0)
-			require.NoError(t, err)
-		}, tokenauth.ErrInvalidKey},
-		"rotated twice": {func(t *testing.T, token tokenauth.Token) {
-			for range 2 {
-				_, _, err := elsewhere.Rotate(ctx, "u", token.ID, time.Hour)
-				require.NoError(t, err)
-			}
-		}, tokenauth.ErrInvalidKey},
-		"rotated with grace": {func(t *testing.T, token tokenauth.Token) {
-			_, _, err := elsewhere.Rotate(ctx, "u", token.ID, time.Hour)
-			require.NoError(t, err)
-		}, nil},
-		"expired": {func(t *testing.T, _ tokenauth.Token) { clock.Advance(time.Hour) }, tokenauth.ErrExpired},
-		"deleted": {func(t *testing.T, token tokenauth.Token) {
-			require.NoError(t, elsewhere.Revoke(ctx, "u", token.ID))
-			clock.Advance(time.Minute)
-			_, err := elsewhere.Prune(ctx, clock.Now())
-			require.NoError(t, err)
-		}, tokenauth.ErrInvalidKey},
-		"user switched off": {func(*testing.T, tokenauth.Token) { active = false }, tokenauth.ErrNoUser},
-	} {
-		t.Run(name, func(t *testing.T) {
-			active = true
-			key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: name, Scopes: []string{"a", "b"}, ExpiresAt: clock.Now().Add(time.Hour)})
-			served := false
-			w := fixture.Get(auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				served = true
-				c.meanwhile(t, token)
-				u, got, err := auth.Confirm(r.Context(), need)
-				if c.want != nil {
-					require.ErrorIs(t, fixture.Noted(err), c.want)
-					require.Nil(t, u)
-					require.Zero(t, got)
-					return
-				}
-				require.NoError(t, err)
-				require.Equal(t, "u", u.ID)
-				require.Equal(t, token.ID, got.ID)
-				got.Scopes[0] = "changed" // must have no effect, because Confirm returns a copy
-				_, got, err = auth.Confirm(r.Context(), need)
-				require.NoError(t, err)
-				require.Equal(t, tokenauth.Scopes{"a", "b"}, got.Scopes)
-			})), "Bearer "+key)
-			require.Equal(t, 200, w.Code)
-			require.True(t, served)
-		})
-	}
-	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "down", Scopes: []string{"a"}})
-	active = true
-	fixture.Get(auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		inner.Fail(errors.New("down"))
-		_, _, err := auth.Confirm(r.Context(), need)
-		require.Equal(t, 503, tokenauth.StatusCode(err))
-		inner.Fail(nil)
-		_, _, err = fixture.NewAuthenticator(m, nil).Confirm(r.Context(), need)
-		require.ErrorIs(t, err, tokenauth.ErrNoKey, "the context contains no identity from this other Authenticator")
-	})), "Bearer "+key)
-	_, _, err := auth.Confirm(ctx, need)
-	require.ErrorIs(t, err, tokenauth.ErrNoKey)
-	require.Same(t, m, auth.Manager())
-}
-
 // upload returns a POST request with a multipart form. The file in the form is larger than the
 // memory limit of the handler in the test, so net/http stores the file on disk.
 func upload(key string) *http.Request {
@@ -217,24 +143,22 @@ func upload(key string) *http.Request {
 
 // The handler gets a copy of the request. If it sets Pattern, path values or MultipartForm on the
 // copy, the middleware must set them on the original, too. Outer middleware may log the pattern and
-// the path values. net/http removes the temporary files of the original's form, but not after a
-// panic. After a panic, the middleware must remove these files.
+// the path values. net/http removes the temporary files of the original's form, but not if the
+// handler panics or ends its goroutine. Then the middleware must remove these files.
 func TestHandlerSettingsReachCallersRequest(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
 	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
 	auth := fixture.NewAuthenticator(m, nil)
 	var path string
-	fails := false
+	end := func() {}
 	inner := http.NewServeMux()
 	inner.HandleFunc("POST /files/{id}", func(_ http.ResponseWriter, r *http.Request) {
 		require.NoError(t, r.ParseMultipartForm(1))
 		file := must.Get(r.MultipartForm.File["file"][0].Open())
 		path = file.(*os.File).Name()
 		require.NoError(t, file.Close())
-		if fails {
-			panic("boom")
-		}
+		end()
 	})
 	h := auth.Require(auth.Optional(inner))
 
@@ -246,15 +170,27 @@ func TestHandlerSettingsReachCallersRequest(t *testing.T) {
 	require.NoError(t, r.MultipartForm.RemoveAll())
 	require.NoFileExists(t, path)
 
-	fails = true
+	end = func() { panic("boom") }
 	r = upload(key)
 	require.PanicsWithValue(t, "boom", func() { fixture.Serve(h, r) })
 	require.NoFileExists(t, path)
 	require.Equal(t, "POST /files/{id}", r.Pattern)
 
+	end, path = runtime.Goexit, ""
+	r = upload(key)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		fixture.Serve(h, r)
+	}()
+	<-ended
+	require.NotEmpty(t, path)
+	require.NoFileExists(t, path)
+	require.Equal(t, "7", r.PathValue("id"))
+
 	server := httptest.NewServer(h) // its net/http code removes the temporary files
 	defer server.Close()
-	fails = false
+	end = func() {}
 	r = upload(key)
 	r.RequestURI, r.URL = "", must.Get(r.URL.Parse(server.URL+"/files/7"))
 	response, err := server.Client().Do(r)
@@ -262,6 +198,41 @@ func TestHandlerSettingsReachCallersRequest(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, 200, response.StatusCode)
 	require.Eventually(t, func() bool { _, err := os.Stat(path); return os.IsNotExist(err) }, time.Minute, time.Millisecond)
+}
+
+// Access logs read the path values of every router that sets Pattern, and nothing else may reach the
+// original request. Otherwise a handler behind the middleware could change what outer code sees.
+func TestPathValuesOfPatternReachCallersRequest(t *testing.T) {
+	t.Parallel()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+	auth := fixture.NewAuthenticator(m, nil)
+	for pattern, names := range map[string][]string{
+		"GET /a/{id}":           {"id"},
+		"/{a}/x/{b}":            {"a", "b"},
+		"/files/{path...}":      {"path"},
+		"/chi/{id:[0-9]+}":      {"id"},
+		"/exact/{$}":            nil,
+		"/none":                 nil,
+		"/gorilla/{a:x|y}/{b}/": {"a", "b"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Bearer "+key)
+		before := *r
+		require.Equal(t, 200, fixture.Serve(auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, inner *http.Request) {
+			inner.Pattern = pattern
+			for _, name := range append(names, "other") {
+				inner.SetPathValue(name, "value of "+name)
+			}
+			inner.Method, inner.Host, inner.Form, inner.Close = "PUT", "other", url.Values{"a": {"b"}}, true
+		})), r).Code)
+		require.Equal(t, pattern, r.Pattern)
+		for _, name := range names {
+			require.Equal(t, "value of "+name, r.PathValue(name), pattern)
+		}
+		require.Empty(t, r.PathValue("other"))
+		require.Equal(t, []any{before.Method, before.Host, before.Form, before.Close}, []any{r.Method, r.Host, r.Form, r.Close})
+	}
 }
 
 // A function given to RequireFunc may read the form to find what the request is about. Its files
@@ -363,4 +334,36 @@ func TestNewContextCopiesScopes(t *testing.T) {
 	got, ok := auth.Token(c)
 	require.True(t, ok)
 	require.Equal(t, tokenauth.Scopes{"read"}, got.Scopes)
+}
+
+// A job may keep the context of a request for hours. The context must keep neither the key nor the
+// request in memory.
+func TestKeptContextKeepsNoRequest(t *testing.T) {
+	t.Parallel()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	key, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
+	auth := fixture.NewAuthenticator(m, nil)
+	var kept []context.Context
+	var released atomic.Int32
+	keep := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		kept = append(kept, r.Context())
+		runtime.AddCleanup(r, func(struct{}) { released.Add(1) }, struct{}{})
+	})
+	outer := fixture.NewAuthenticator(m, &tokenauth.AuthenticatorOptions{KeyHeader: "X-App-Key", KeyHeaderOnly: true})
+	absent := fixture.NewAuthenticator(m, &tokenauth.AuthenticatorOptions{KeyHeader: "X-Absent-Key", KeyHeaderOnly: true})
+	for _, h := range []http.Handler{auth.Require(auth.Optional(keep)), outer.Require(auth.Require(keep)), auth.Require(absent.Optional(keep))} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader("body"))
+		credentials := "Bearer " + key
+		r.Header.Set("Authorization", credentials)
+		r.Header.Set("X-App-Key", key)
+		runtime.AddCleanup(r, func(struct{}) { released.Add(1) }, struct{}{})
+		runtime.AddCleanup(unsafe.StringData(credentials), func(struct{}) { released.Add(1) }, struct{}{})
+		require.Equal(t, 200, fixture.Serve(h, r).Code)
+	}
+	require.Eventually(t, func() bool { runtime.GC(); return released.Load() == 9 }, time.Minute, time.Millisecond,
+		"the request, its copy for the handler, or the credentials are still in memory")
+	for _, c := range kept {
+		_, ok := auth.User(c)
+		require.True(t, ok)
+	}
 }
