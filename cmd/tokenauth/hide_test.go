@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/tokencli"
 )
 
@@ -98,6 +99,16 @@ func TestErrorsShowCauseOfFailure(t *testing.T) {
 		require.Contains(t, output, want)
 		require.NotContains(t, output, "orders")
 	}
+}
+
+// The error of a failed foreign key is not that of a failed store, but MySQL names the database in it.
+func TestErrorOfForeignKeyShowsNothingOfDSN(t *testing.T) {
+	t.Parallel()
+	a := &app{dsns: []string{"mysql:app:p@tcp(127.0.0.1:1)/orders"}}
+	failed := &mysql.MySQLError{Number: 1452, Message: "a foreign key constraint fails (`orders`.`tokenauth_tokens`)"}
+	var stderr strings.Builder
+	a.tell(t.Context(), &stderr, &tokencli.Error{Code: tokencli.Usage, Err: fmt.Errorf("%w: %w", tokenauth.ErrUserUnknown, failed)})
+	require.Contains(t, stderr.String(), "(`…`.`tokenauth_tokens`)")
 }
 
 func existingDatabase(t *testing.T) string {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/tokencli"
 )
 
@@ -41,14 +42,16 @@ func run() int {
 	return tokencli.ExitCode(err)
 }
 
-// tell writes an error of a command to w.
+// tell writes an error of a command to w. Only the errors that it hides parts of contain the text of
+// a driver. A word of another error may also be a word of a DSN, such as token in sqlite:token.db.
 func (a *app) tell(ctx context.Context, w io.Writer, err error) {
-	if tokencli.ExitCode(err) != tokencli.Unavailable {
-		fmt.Fprintln(w, "Error:", err)
-		return
+	unavailable := tokencli.ExitCode(err) == tokencli.Unavailable
+	text := err.Error()
+	if unavailable || errors.Is(err, tokenauth.ErrUserUnknown) {
+		text = hide(text, a.dsns)
 	}
-	fmt.Fprintln(w, "Error:", hide(err.Error(), a.dsns)) // only these errors contain the text of a driver
-	if a.lacksTable(ctx) {
+	fmt.Fprintln(w, "Error:", text)
+	if unavailable && a.lacksTable(ctx) {
 		fmt.Fprintln(w, "The database answers, but its table is missing or not the one that is expected: see tokenauth schema --help")
 	}
 }
