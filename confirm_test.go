@@ -112,7 +112,8 @@ func TestConfirmSeesLaterChanges(t *testing.T) {
 	require.Same(t, m, auth.Manager())
 }
 
-// Clients with imported keys, and with keys in their grace, must be able to do what Confirm protects.
+// Clients with imported keys, and with keys in their grace, must be able to do what Confirm
+// protects.
 func TestConfirmAcceptsImportedAndRetiredKeys(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewLegacyManager(tokenauth.NewMemoryStore(), fixture.DRF)

@@ -51,7 +51,8 @@ func TestOptionalHidesOuterIdentity(t *testing.T) {
 
 // A handler may call a protected handler with a new request that has the same context but other
 // credentials. The middleware must authenticate the new request by its own credentials. The
-// identity in the context belongs to the credentials of the first request, however they are written.
+// identity in the context belongs to the credentials of the first request, however they are
+// written.
 func TestSubRequestUsesItsOwnKey(t *testing.T) {
 	t.Parallel()
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore())
@@ -200,8 +201,9 @@ func TestHandlerSettingsReachCallersRequest(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := os.Stat(path); return os.IsNotExist(err) }, time.Minute, time.Millisecond)
 }
 
-// Access logs read the path values of every router that sets Pattern, and nothing else may reach the
-// original request. Otherwise a handler behind the middleware could change what outer code sees.
+// Access logs read the path values of every router that sets Pattern, and nothing else may reach
+// the original request. Otherwise a handler behind the middleware could change what outer code
+// sees.
 func TestPathValuesOfPatternReachCallersRequest(t *testing.T) {
 	t.Parallel()
 	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)

@@ -42,8 +42,8 @@ func TestRunNumbersTakenNames(t *testing.T) {
 	})
 }
 
-// Other systems accept names with invisible characters, and a long name must be cut to get a number.
-// Run must make an acceptable name of each, because one refused name would stop the import.
+// Other systems accept names with invisible characters, and a long name must be cut to get a
+// number. Run must make an acceptable name of each, because one refused name would stop the import.
 func TestRunCleansNames(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)

@@ -120,7 +120,8 @@ func (a *app) source(ctx context.Context, dsn string) (*sql.DB, tokenauth.Dialec
 	if err != nil {
 		return nil, "", err
 	}
-	// Reading it has no deadline, since pages may take long; to find out that nobody answers has one.
+	// Reading it has no deadline, since pages may take long; to find out that nobody answers has
+	// one.
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {

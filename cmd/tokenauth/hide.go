@@ -8,8 +8,9 @@ import (
 )
 
 // hide replaces the parts of the DSNs in the text of an error. Drivers show users, hosts and
-// databases in their errors. If a DSN is malformed, a driver may take a part of the password for one
-// of these. Therefore hide replaces every word of a DSN except its scheme, whatever the word means.
+// databases in their errors. If a DSN is malformed, a driver may take a part of the password for
+// one of these. Therefore hide replaces every word of a DSN except its scheme, whatever the word
+// means.
 func hide(text string, dsns []string) string {
 	words := map[string]bool{}
 	for _, dsn := range dsns {

@@ -22,8 +22,8 @@ import (
 
 const marker = "Xs3cretX"
 
-// badDSNs are malformed or lead to no database. Each has a marker as its password, or where a typing
-// error may put a password.
+// badDSNs are malformed or lead to no database. Each has a marker as its password, or where a
+// typing error may put a password.
 var badDSNs = []string{
 	"postgres://app:" + marker + "@127.0.0.1:1/app",
 	"postgres://app:" + marker + "@127.0.0.1:1/" + marker,
@@ -66,8 +66,9 @@ var badDSNs = []string{
 	":" + marker, marker,
 }
 
-// Operators paste the errors of commands into tickets and chats, and jobs log them. An error must not
-// show any part of a DSN except its scheme, because a typing error can put the password anywhere.
+// Operators paste the errors of commands into tickets and chats, and jobs log them. An error must
+// not show any part of a DSN except its scheme, because a typing error can put the password
+// anywhere.
 func TestErrorsShowNothingOfDSN(t *testing.T) {
 	for _, dsn := range badDSNs {
 		for name, args := range map[string][]string{
@@ -101,7 +102,8 @@ func TestErrorsShowCauseOfFailure(t *testing.T) {
 	}
 }
 
-// The error of a failed foreign key is not that of a failed store, but MySQL names the database in it.
+// The error of a failed foreign key is not that of a failed store, but MySQL names the database in
+// it.
 func TestErrorOfForeignKeyShowsNothingOfDSN(t *testing.T) {
 	t.Parallel()
 	a := &app{dsns: []string{"mysql:app:p@tcp(127.0.0.1:1)/orders"}}
@@ -138,8 +140,8 @@ func runInProcess(t *testing.T, args ...string) (code int, output string) {
 	return tokencli.ExitCode(err), stderr.String()
 }
 
-// An error that shows any setting of a DSN must show no part of the password, wherever a typing error
-// has put the password.
+// An error that shows any setting of a DSN must show no part of the password, wherever a typing
+// error has put the password.
 func TestHideFindsPasswordAnywhere(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))

@@ -42,8 +42,9 @@ func run() int {
 	return tokencli.ExitCode(err)
 }
 
-// tell writes an error of a command to w. Only the errors that it hides parts of contain the text of
-// a driver. A word of another error may also be a word of a DSN, such as token in sqlite:token.db.
+// tell writes an error of a command to w. Only the errors that it hides parts of contain the text
+// of a driver. A word of another error may also be a word of a DSN, such as token in
+// sqlite:token.db.
 func (a *app) tell(ctx context.Context, w io.Writer, err error) {
 	unavailable := tokencli.ExitCode(err) == tokencli.Unavailable
 	text := err.Error()

@@ -172,7 +172,8 @@ func TestCleanNameKeepsWhatNameAccepts(t *testing.T) {
 	require.Equal(t, "🏴", syntax.CleanName(long, 64))
 }
 
-// requireClean requires that the result of CleanName is empty or a name that Name accepts unchanged.
+// requireClean requires that the result of CleanName is empty or a name that Name accepts
+// unchanged.
 func requireClean(t *testing.T, text string, limit int) {
 	t.Helper()
 	cleaned := syntax.CleanName(text, limit)
