@@ -17,7 +17,8 @@ import (
 	"strings"
 )
 
-// A page is a Markdown file. Its code stands in the Go files that match the pattern sources.
+// A page is a Markdown file. Its code stands in the Go files that match the patterns in sources,
+// which are separated by spaces.
 type page struct {
 	file, section string // if section is not empty, only this section is checked
 	sources       string
@@ -28,7 +29,7 @@ var pages = []page{
 	{"README.md", "Quick start", "examples/quickstart/main.go", true},
 	{"docs/command-line.md", "", "tokencli/example_test.go", false},
 	{"docs/frameworks.md", "", "integration/frameworks/*_test.go", false},
-	{"docs/manage-tokens.md", "", "examples/server/*.go", false},
+	{"docs/manage-tokens.md", "", "examples/server/*.go integration/frameworks/cors_test.go", false},
 	{"docs/moving-from-drf.md", "", "tokenimport/moving_test.go", false},
 	{"docs/moving-from-knox.md", "", "tokenimport/moving_test.go", false},
 	{"docs/moving-from-sanctum.md", "", "tokenimport/moving_test.go", false},
@@ -97,11 +98,14 @@ func (p page) check() (problems []string, err error) {
 		return nil, err
 	}
 	blocks := blocksOf(string(text), p.section)
-	files, err := filepath.Glob(p.sources)
-	if err != nil {
-		return nil, err
+	var files, sources []string
+	for _, pattern := range strings.Fields(p.sources) {
+		matches, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, matches...)
 	}
-	var sources []string
 	for _, file := range files {
 		source, err := os.ReadFile(file)
 		if err != nil {
