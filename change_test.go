@@ -344,28 +344,28 @@ func TestCurrentKeyIsRequiredOnRequest(t *testing.T) {
 	auth := fixture.NewAuthenticator(m, nil)
 	need := tokenauth.Need{CurrentKey: true}
 	old, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n"})
-	serve := func(key string) (confirmed error, status int) {
+	serve := func(key string) (status int, confirmed error) {
 		confirm := auth.Require(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			_, _, confirmed = auth.Confirm(r.Context(), need)
 		}))
 		fixture.Get(confirm, "Bearer "+key)
 		require := auth.RequireFunc(func(*http.Request) (tokenauth.Need, error) { return need, nil })
-		return confirmed, fixture.Get(require(fixture.Whoami), "Bearer "+key).Code
+		return fixture.Get(require(fixture.Whoami), "Bearer "+key).Code, confirmed
 	}
-	err, status := serve(old)
+	status, err := serve(old)
 	require.NoError(t, err)
 	require.Equal(t, 200, status)
 
 	key, _, err := m.Rotate(ctx, "u", token.ID, time.Hour)
 	require.NoError(t, err)
 	events.Take()
-	err, status = serve(old)
+	status, err = serve(old)
 	require.ErrorIs(t, err, tokenauth.ErrPreviousKey)
 	require.Equal(t, 403, tokenauth.StatusCode(err))
 	require.Equal(t, 403, status)
 	rejected := events.Take()
 	require.Equal(t, tokenauth.ReasonPreviousKey, rejected[len(rejected)-1].Reason)
-	err, status = serve(key.Reveal())
+	status, err = serve(key.Reveal())
 	require.NoError(t, err)
 	require.Equal(t, 200, status)
 }

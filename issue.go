@@ -18,8 +18,9 @@ import (
 // A Spec describes a token to issue.
 type Spec struct {
 	UserID string // 1 to 255 bytes, UTF-8, no control characters
-	// Name has 1 to 64 characters after trimming. At least one character must be visible. Control,
-	// bidirectional and zero-width space characters are refused.
+	// Name has 1 to 64 characters after trimming. At least one character must be visible. Control
+	// characters and invisible characters are refused, except in emoji and between letters of
+	// scripts that need joiners. Letters that look alike are not refused.
 	Name string
 	// Scopes are scope-tokens of RFC 6749 section 3.3: at most 100, each of at most 128 characters.
 	Scopes []string

@@ -96,6 +96,9 @@ func (m *Manager) MaxTTL() time.Duration { return m.options.MaxTTL }
 // MaxGrace returns the longest allowed grace of a rotation. See [Options].MaxGrace.
 func (m *Manager) MaxGrace() time.Duration { return m.options.MaxGrace }
 
+// Now returns the current time of the clock in [Options].Now.
+func (m *Manager) Now() time.Time { return m.options.Now() }
+
 // CheckUserID returns a [*SpecError] if id is not a valid user ID. A user ID has 1 to 255 bytes of
 // UTF-8 without control characters, and [Options].CheckUserID accepts it.
 func (m *Manager) CheckUserID(id string) error {
@@ -108,7 +111,7 @@ func (m *Manager) CheckUserID(id string) error {
 
 // Expired reports whether t is expired now, because of its ExpiresAt or of [Options].IdleTimeout.
 func (m *Manager) Expired(t *Token) bool {
-	now := m.options.Now()
+	now := m.Now()
 	return t.ExpiredAt(now) || m.isIdle(t, now)
 }
 

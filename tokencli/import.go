@@ -189,7 +189,6 @@ func (c *cli) importing(cmd *cobra.Command, read func() (openedSource, error)) *
 		progress := newProgress(cmd, c.options.Now)
 		report, err := tokenimport.Run(cmd.Context(), m, open(db, dialect), &tokenimport.Options{
 			DryRun: dryRun,
-			Now:    c.options.Now,
 			OnRefused: func(r tokenimport.Refusal) {
 				progress.clear()
 				say(cmd, "Refused %s: %s", visible(r.Row), visible(string(r.Reason)))

@@ -21,9 +21,6 @@ type Options struct {
 
 	// Progress is told, after each page of rows, how far it is.
 	Progress func(Report)
-
-	// Now is the clock by which tokens have expired. Nil: time.Now.
-	Now func() time.Time
 }
 
 // A Report counts rows of the source. After an error more may have been read than the
@@ -71,9 +68,6 @@ func Run(ctx context.Context, m *tokenauth.Manager, s *Source, opts *Options) (R
 	}
 	if opts != nil {
 		r.options = *opts
-	}
-	if r.options.Now == nil {
-		r.options.Now = time.Now
 	}
 	r.scopes = m.Scopes()
 	var last any
@@ -169,7 +163,7 @@ func (r *run) reason(row row) Reason {
 	if row.refused != "" {
 		return row.refused
 	}
-	if at := row.spec.ExpiresAt; !at.IsZero() && !at.After(r.options.Now()) {
+	if at := row.spec.ExpiresAt; !at.IsZero() && !at.After(r.manager.Now()) {
 		return ReasonExpired
 	}
 	for _, t := range []time.Time{row.spec.CreatedAt, row.spec.ExpiresAt, row.spec.LastUsedAt} {

@@ -106,8 +106,8 @@ func TestRunRefusesExpiredRows(t *testing.T) {
 		}
 		return r
 	})
-	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
-	report, refused := refusals(t, m, s, Options{Now: func() time.Time { return noon }})
+	m := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Now: func() time.Time { return noon }}))
+	report, refused := refusals(t, m, s, Options{})
 	require.Equal(t, map[string]Reason{"n=1": ReasonExpired, "n=2": ReasonExpired}, refused)
 	require.Equal(t, Report{Read: 4, Imported: 2, Refused: 2}, report)
 	tokens, err := m.List(t.Context(), tokenauth.Query{UserID: "u"})

@@ -149,7 +149,7 @@ func (l *login) issue(r *http.Request, c *credentials, id identity) (response, e
 		spec.Scopes = l.options.Scopes
 	}
 	if !c.expires.Given && l.options.TTL > 0 {
-		spec.ExpiresAt = l.options.Now().Add(l.options.TTL)
+		spec.ExpiresAt = l.manager.Now().Add(l.options.TTL)
 	}
 	issue := l.manager.Issue
 	if c.name == "" {

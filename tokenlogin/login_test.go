@@ -248,7 +248,7 @@ func TestOptionsGiveExpiryAndScopes(t *testing.T) {
 	clock := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	now := func() time.Time { return clock }
 	s := newLoginService(t, &tokenauth.Options{Now: now, DefaultTTL: time.Hour, Scopes: []string{"a", "b"}},
-		&tokenlogin.Options{Now: now, TTL: 24 * time.Hour, Scopes: []string{"b", "a"}})
+		&tokenlogin.Options{TTL: 24 * time.Hour, Scopes: []string{"b", "a"}})
 	for _, c := range []struct{ more, expires, scopes string }{
 		{``, "2026-03-02T12:00:00Z", "a b"},
 		{`,"expires_at":"2026-04-01T00:00:00Z"`, "2026-04-01T00:00:00Z", "a b"},

@@ -1,11 +1,10 @@
 package tokenlogin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
@@ -19,18 +18,7 @@ const (
 
 // nameOf returns the name for a token, made from a User-Agent header.
 func nameOf(userAgent string) string {
-	printable := strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, userAgent)
-	runes := []rune(strings.TrimSpace(printable))
-	name, err := syntax.Name(string(runes[:min(len(runes), maxDefaultName)]))
-	if err != nil {
-		return nameless
-	}
-	return name
+	return cmp.Or(syntax.CleanName(userAgent, maxDefaultName), nameless)
 }
 
 // issueNumbered issues a token. If the user has a token with the same name, issueNumbered adds a

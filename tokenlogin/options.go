@@ -52,10 +52,6 @@ type Options struct {
 	// OnError receives each error whose response is 503, for example to log the error. If OnError
 	// is nil, these errors are discarded.
 	OnError func(*http.Request, error)
-
-	// Now returns the current time, from which TTL counts. If Now is nil, the endpoint uses
-	// [time.Now]. If the Manager has another clock, Now must be the same clock.
-	Now func() time.Time
 }
 
 // New returns the login endpoint. The Manager of auth issues the tokens.
@@ -98,9 +94,6 @@ func New[U any](auth *tokenauth.Authenticator[U], check func(ctx context.Context
 	}
 	if l.options.Address == nil {
 		l.options.Address = peerAddress
-	}
-	if l.options.Now == nil {
-		l.options.Now = time.Now
 	}
 	return l, nil
 }

@@ -106,7 +106,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.setHeaders(w.Header())
 	body.Limit(w, r)
 	at := "/" + strings.TrimPrefix(r.URL.EscapedPath(), "/") // StripPrefix may leave no slash
-	x := &exchange{handler: h, w: w, r: r, now: h.options.Now(), root: rootOf(at)}
+	x := &exchange{handler: h, w: w, r: r, now: h.manager.Now(), root: rootOf(at)}
 	switch to := withSlash(r); {
 	case to != "":
 		x.redirect(to, http.StatusPermanentRedirect)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
@@ -84,9 +85,8 @@ func TestFutureCreationIsShownAsNow(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	s.issue(tokenauth.Spec{UserID: "anna", Name: "laptop"})
-	page := must.Get(tokenpage.New(s.Manager, func(*http.Request) (string, error) { return "anna", nil }, &tokenpage.Options{
-		Now: func() time.Time { return s.Clock.Now().Add(-time.Millisecond) },
-	}))
+	behind := fixture.NewManager(s.Store, &tokenauth.Options{Now: func() time.Time { return s.Clock.Now().Add(-time.Millisecond) }})
+	page := must.Get(tokenpage.New(behind, func(*http.Request) (string, error) { return "anna", nil }, nil))
 	w := httptest.NewRecorder()
 	page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	require.Contains(t, w.Body.String(), "just now")

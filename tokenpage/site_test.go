@@ -52,7 +52,6 @@ func newSite(t *testing.T, managerOptions *tokenauth.Options, opts *tokenpage.Op
 		opts = &tokenpage.Options{}
 	}
 	s.userID = cookieUser
-	opts.Now = s.Clock.Now
 	opts.OnError = func(_ *http.Request, err error) { s.logged = append(s.logged, err.Error()) }
 	s.mount(s.Manager, opts)
 	return s

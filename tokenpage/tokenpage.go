@@ -44,7 +44,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
@@ -93,10 +92,6 @@ type Options struct {
 	// which a page was not shown. It receives no error if the client has disconnected. If OnError
 	// is nil, errors are discarded.
 	OnError func(r *http.Request, err error)
-
-	// Now returns the current time for the times on the pages. If Now is nil, the pages use
-	// [time.Now].
-	Now func() time.Time
 }
 
 // New returns the account page, on which users manage their own tokens. The page calls userID to
@@ -171,9 +166,6 @@ func newHandler(m *tokenauth.Manager, opts *Options) (*handler, error) {
 		return nil, err
 	}
 	o.CrossOrigin = cmp.Or(o.CrossOrigin, http.NewCrossOriginProtection())
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	h.policy = policy
 	if o.Layout == nil {
 		o.Layout = h.plainLayout
