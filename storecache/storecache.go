@@ -61,7 +61,7 @@ type Cache struct {
 	mu      sync.RWMutex
 	entries map[tokenauth.Digest]*entry
 	byID    map[string][]*entry // entries by token ID
-	oldest  []*entry            // queue of all entries and some evicted ones, in the order of fetching
+	oldest  []*entry            // the entries in the order of fetching; an evicted entry stays here until keep removes it
 	fills   map[tokenauth.Digest]*fill
 }
 

@@ -307,8 +307,9 @@ func TestMissingRecordIsNotCached(t *testing.T) {
 	require.Equal(t, 503, tokenauth.StatusCode(err))
 }
 
-// The Manager checks a cached record on every request. An expired token, or a replaced key of the
-// token, must be refused although the record is cached. A printed Cache must not contain a key.
+// The Manager checks a cached record on every request. It must refuse the key of an expired token,
+// and a key that a rotation has replaced, although the cache has the record. A printed Cache must
+// not contain a key.
 // Cases C1, C3, E1, C10.
 func TestManagerChecksCachedRecordOnEveryRequest(t *testing.T) {
 	t.Parallel()

@@ -42,7 +42,7 @@ func TestFormsCauseFewStoreCalls(t *testing.T) {
 		{token.ID + "/revoke", nil, 200, []string{"List"}},
 		{"new", url.Values{"user": {"anna"}, "id": {id}, "name": {"desk"}, "expires": {"7"}}, 200, []string{"List", "Create"}},
 		{"new", url.Values{"user": {"anna"}, "id": {rand.Text()}, "name": {""}, "expires": {"7"}}, 422, nil},
-		{"new", url.Values{"user": {"anna"}, "id": {id}, "name": {"chair"}, "expires": {"7"}}, 409, []string{"List", "Create", "List"}}, // the form was used
+		{"new", url.Values{"user": {"anna"}, "id": {id}, "name": {"chair"}, "expires": {"7"}}, 409, []string{"List", "Create", "List"}}, // the form with this ID has already created a token
 		{token.ID + "/rename", url.Values{"name": {"old laptop"}}, 303, []string{"Update", "List"}},
 		{token.ID + "/rename", url.Values{"name": {""}}, 422, []string{"List"}},
 		{token.ID + "/rename", url.Values{"name": {"phone"}}, 409, []string{"Update", "List"}},

@@ -51,7 +51,7 @@ type exchange struct {
 	w     http.ResponseWriter
 	r     *http.Request // with the Pattern and the path values of the service's mux
 	now   time.Time
-	root  string          // relative URL of the list
+	root  string          // URL of the page with the list of tokens, relative to the URL of r
 	id    string          // token ID in the path, if the path has one
 	whose tokenauth.Query // selects the tokens that the request may see; zero before identify
 }

@@ -57,7 +57,7 @@ type Texts struct {
 	RenameTaken, NotChanged, Renamed      string
 	RevokeTitle, RevokeText, RevokeSubmit string
 	RevokeDone                            string
-	Error, ErrorsTitle                    string // above a form that has errors
+	Error, ErrorsTitle                    string // prefix of the title, and heading of the list of errors, if a form has errors
 	SignIn                                string // a link
 	SignedOut, OtherUser, NotStaff        Problem
 	NotByKey                              Problem // the request presented a key

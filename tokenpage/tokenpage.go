@@ -116,7 +116,7 @@ func New(m *tokenauth.Manager, userID func(*http.Request) (string, error), opts 
 	h.whose = func(r *http.Request) (tokenauth.Query, error) {
 		id, err := userID(r)
 		if err == nil && id != "" {
-			err = m.CheckUserID(id) // checked here, because the user cannot correct a malformed ID
+			err = m.CheckUserID(id) // the service, not the user, has made a malformed ID
 		}
 		return tokenauth.Query{UserID: id}, err
 	}
