@@ -2,7 +2,6 @@ package tokenapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -77,17 +76,9 @@ func within(limit *tokenauth.Token, whose string, scopes []string, expiresAt tim
 	return nil
 }
 
-// timeout limits each of the two steps after a token was created: lookAgain and undo. They do not
-// end when the client disconnects.
-const timeout = 5 * time.Second
-
 // lookAgain identifies the client once more after it has created the token made. It returns an
-// error if the client may not have created the token. The client may have lost its rights after
-// admit had identified it, and before the token was stored. A concurrent RevokeAll has then missed
-// the token.
-func (h *handler) lookAgain(c *call, made *tokenauth.Token) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), timeout)
-	defer cancel()
+// error if the client may not have created the token.
+func (h *handler) lookAgain(ctx context.Context, c *call, made *tokenauth.Token) error {
 	again := *c
 	again.Request = c.WithContext(ctx)
 	if err := h.identify(&again); err != nil {
@@ -97,16 +88,4 @@ func (h *handler) lookAgain(c *call, made *tokenauth.Token) error {
 		return tokenauth.ErrNoKey
 	}
 	return again.mayGrant(made.Scopes, made.ExpiresAt)
-}
-
-// undo revokes the token with the given ID, whose key nobody has, and returns err, the reason. If
-// the outcome is unknown, undo returns another error, and the Manager emits an event with the ID.
-func (h *handler) undo(c *call, id string, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), timeout)
-	defer cancel()
-	failed := h.manager.Revoke(ctx, c.userID, id)
-	if failed == nil || errors.Is(failed, tokenauth.ErrNotFound) {
-		return err
-	}
-	return challenge.Uncertain(failed, tokenauth.StatusCode(failed))
 }

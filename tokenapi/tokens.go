@@ -10,6 +10,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/body"
 	"github.com/go-tokenauth/tokenauth/internal/challenge"
+	"github.com/go-tokenauth/tokenauth/internal/secondlook"
 )
 
 const (
@@ -94,18 +95,24 @@ func (h *handler) create(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, challenge.Uncertain(err, tokenauth.StatusCode(err))
 	}
-	id := t.ID
-	if c.mayGrant(nil, t.ExpiresAt) != nil { // DefaultTTL or MaxTTL led to a later expiry
-		t, err = h.manager.Update(c.Context(), c.userID, id, tokenauth.Patch{ExpiresAt: &end})
-		if errors.Is(err, tokenauth.ErrNotFound) {
-			err = tokenauth.ErrConflict // revoked meanwhile
+	err, failed := secondlook.Confirm(c.Context(), h.manager, t, func(ctx context.Context) error {
+		if c.mayGrant(nil, t.ExpiresAt) != nil { // DefaultTTL or MaxTTL led to a later expiry
+			shortened, err := h.manager.Update(ctx, t.UserID, t.ID, tokenauth.Patch{ExpiresAt: &end})
+			switch {
+			case errors.Is(err, tokenauth.ErrNotFound):
+				return tokenauth.ErrConflict // revoked meanwhile
+			case err != nil:
+				return err
+			}
+			t = shortened
 		}
-	}
-	if err == nil {
-		err = h.lookAgain(c, &t)
-	}
-	if err != nil {
-		return answer{}, h.undo(c, id, err)
+		return h.lookAgain(ctx, c, &t)
+	})
+	switch {
+	case failed != nil:
+		return answer{}, challenge.Uncertain(failed, tokenauth.StatusCode(failed))
+	case err != nil:
+		return answer{}, err
 	}
 	location := "tokens/" + t.ID // relative, so that it is valid behind every path prefix and proxy
 	return answer{status: http.StatusCreated, location: location, body: tokenWithKey{t, key.Reveal()}}, nil

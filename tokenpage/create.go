@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/secondlook"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
@@ -19,9 +20,6 @@ const day = 24 * time.Hour
 // presets are the expiries that the form offers, in days. The form preselects the longest one that
 // MaxTTL allows.
 var presets = []int{7, 30, 90}
-
-// secondLook is the longest time of the check after a token was created, and of its revocation.
-const secondLook = 5 * time.Second
 
 // Values of the field "expires" that are not a number of days.
 const (
@@ -132,41 +130,27 @@ func (x *exchange) notCreated(form url.Values) {
 }
 
 // confirm reports whether the owner of the new token t is still signed in. If not, or if the
-// service returns an error, confirm revokes t, writes a response without the key, and returns
-// false.
-func (x *exchange) confirm(t *tokenauth.Token) (same bool) {
-	var err error
-	defer func() { // also if the function of the service panics
-		if !same {
-			x.undo(t, err)
+// service returns an error, confirm has revoked t and writes a response without the key.
+func (x *exchange) confirm(t *tokenauth.Token) bool {
+	err, failed := secondlook.Confirm(x.r.Context(), x.manager, *t, func(ctx context.Context) error {
+		whose, err := x.handler.whose(x.r.WithContext(ctx))
+		if err == nil && whose.UserID != t.UserID {
+			err = errSignedOut
 		}
-	}()
-	ctx, cancel := x.detached()
-	defer cancel()
-	whose, err := x.handler.whose(x.r.WithContext(ctx))
-	return err == nil && whose.UserID == t.UserID
-}
-
-// undo revokes a token whose key was not shown. The cause is the error of the service, or nil if
-// the user is no longer signed in.
-func (x *exchange) undo(t *tokenauth.Token, cause error) {
-	ctx, cancel := x.detached()
-	defer cancel()
-	err := x.manager.Revoke(ctx, t.UserID, t.ID)
+		return err
+	})
 	switch {
-	case err != nil:
-		x.unavailable(errors.Join(cause, err), x.texts.Uncertain)
-	case cause != nil:
-		x.unavailable(cause, x.texts.Unavailable)
-	default:
+	case failed != nil:
+		x.unavailable(errors.Join(err, failed), x.texts.Uncertain)
+	case err == errSignedOut:
 		x.problem(http.StatusUnauthorized, x.texts.SignedOut)
+	case err != nil:
+		x.unavailable(err, x.texts.Unavailable)
 	}
+	return err == nil
 }
 
-// detached returns a context that stays valid for secondLook, even if the client disconnects.
-func (x *exchange) detached() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(x.r.Context()), secondLook)
-}
+var errSignedOut = errors.New("tokenpage: the user of the new token is no longer signed in")
 
 // invalidField returns the field that a [tokenauth.SpecError] names, or "".
 func invalidField(err error) string {
