@@ -1,6 +1,7 @@
 package tokenauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
@@ -76,6 +77,7 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 
 func (m *Manager) importRecord(spec *ImportSpec, now time.Time) (Record, error) {
 	t, err := m.newToken(spec.UserID, spec.Name, spec.Scopes)
+	err = cmp.Or(m.CheckUserID(spec.UserID), err)
 	switch {
 	case err != nil:
 		return Record{}, err

@@ -55,7 +55,7 @@ const issueAttempts = 16
 func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	now := m.options.Now()
 	r, err := m.newRecord(&spec, now)
-	if err != nil {
+	if err := cmp.Or(m.CheckUserID(spec.UserID), err); err != nil {
 		return Key{}, Token{}, err
 	}
 	for attempt := range issueAttempts {
@@ -93,6 +93,14 @@ func unknownUser(err error) error {
 	return fmt.Errorf("%w: %w", &SpecError{"user_id", "does not exist, or violates another foreign key of the table"}, err)
 }
 
+// CheckSpec returns the [*SpecError] that [Manager.Issue] would return for spec. It does not check
+// UserID. A service can thereby refuse a request before it finds out who the user is.
+func (m *Manager) CheckSpec(spec Spec) error {
+	_, err := m.newRecord(&spec, m.Now())
+	return err
+}
+
+// newRecord checks all of spec except UserID, and returns the record to store.
 func (m *Manager) newRecord(spec *Spec, now time.Time) (Record, error) {
 	t, err := m.newToken(spec.UserID, spec.Name, spec.Scopes)
 	if err != nil {
@@ -113,12 +121,9 @@ func (m *Manager) newRecord(spec *Spec, now time.Time) (Record, error) {
 	return Record{Token: t}, invalid("expires_at", err)
 }
 
-// newToken checks a user ID, a name and scopes, and returns a Token with them. The name is trimmed,
-// and the scopes are sorted.
+// newToken checks a name and scopes, and returns a Token with them and the user ID. The name is
+// trimmed, and the scopes are sorted.
 func (m *Manager) newToken(userID, name string, scopes []string) (Token, error) {
-	if err := m.CheckUserID(userID); err != nil {
-		return Token{}, err
-	}
 	name, err := syntax.Name(name)
 	if err != nil {
 		return Token{}, invalid("name", err)

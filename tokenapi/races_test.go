@@ -30,6 +30,7 @@ type race struct {
 
 	session    string // ID of the signed-in user
 	sessionErr error
+	panics     bool // whether the function for the session panics
 	disabled   bool // whether the user of the token is disabled
 }
 
@@ -51,6 +52,9 @@ func newRace(t *testing.T) *race {
 		return id, nil
 	}, nil))
 	x.api = http.StripPrefix("/api", must.Get(tokenapi.New(auth, func(*http.Request) (string, error) {
+		if x.panics {
+			panic("session store")
+		}
 		return x.session, x.sessionErr
 	}, &tokenapi.Options{ManageScope: manageScope})))
 	return x
@@ -159,6 +163,19 @@ func TestTokenOfClientThatLostItsRightsIsRevoked(t *testing.T) {
 			}
 		}
 	}
+}
+
+// If the service's function panics in the second look, nobody gets the key of the new token, so the
+// token must not stay live.
+// Case A5.
+func TestTokenIsRevokedIfServicePanics(t *testing.T) {
+	t.Parallel()
+	x := newRace(t)
+	x.after("Create", 1, func() { x.panics = true })
+	r := apitest.NewRequest("POST", "/api/tokens", `{"name":"new"}`)
+	require.Panics(t, func() { x.api.ServeHTTP(httptest.NewRecorder(), r) })
+	require.Equal(t, 1, x.store.Count("Create"))
+	require.Len(t, x.live(t), 1, "only the token of the test may be live")
 }
 
 // If the new token would expire after its maker, it gets an earlier expiry by a second call. If

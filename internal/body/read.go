@@ -15,14 +15,22 @@ const (
 	timeout  = 10 * time.Second
 )
 
-// Limit ends the body of a request that takes longer than 10 seconds from now. A handler must call
+// Limit ends the body of a request that takes longer than 10 seconds from now, or longer than the
+// ReadTimeout of the server if that is shorter. A handler must call
 // Limit before it can refuse the request without calling [Read]. When net/http writes a response,
 // it reads the rest of the body first. Without a deadline, a client could hold the connection open
 // for ever. Limit does nothing if the request has no body, or if w has no access to the connection.
 func Limit(w http.ResponseWriter, r *http.Request) {
-	if Expected(r) {
-		setDeadline(w, time.Now().Add(timeout))
+	// Middleware may have replaced http.NoBody. In a server, a length of zero means that there is no
+	// body. A deadline would then never be cleared, and end the context of the request.
+	if !Expected(r) || r.ContentLength == 0 {
+		return
 	}
+	after := timeout
+	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.ReadTimeout > 0 {
+		after = min(after, server.ReadTimeout)
+	}
+	setDeadline(w, time.Now().Add(after))
 }
 
 // Expected reports whether a request may have a body. The body may turn out to be empty.

@@ -209,6 +209,43 @@ func TestReadKeepsContextAfterCopiedBody(t *testing.T) {
 	})
 }
 
+// Middleware such as http.MaxBytesHandler replaces the body of a request without a body. The deadline
+// must not be set then, because nobody would clear it, and it would end the context of a handler that
+// takes longer.
+func TestLimitIgnoresReplacedEmptyBody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body.Limit(w, r)
+			time.Sleep(3 * deadline)
+			require.NoError(t, r.Context().Err())
+		})
+		c := pipe.Serve(t, http.MaxBytesHandler(slow, 100)).Dial(t)
+		c.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		w, _ := c.Receive(t)
+		require.Equal(t, http.StatusOK, w.StatusCode)
+	})
+}
+
+// A service that allows less time than the library must keep its own limit.
+func TestShorterReadTimeoutOfServerHolds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for readTimeout, want := range map[time.Duration]time.Duration{2 * time.Second: 2 * time.Second, time.Minute: deadline} {
+			short := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{ReadTimeout: readTimeout})
+				reads.ServeHTTP(w, r.WithContext(ctx))
+			})
+			c := pipe.Serve(t, short).Dial(t)
+			begin := time.Now()
+			c.Send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+			w, _ := c.Receive(t)
+			require.Equal(t, http.StatusRequestTimeout, w.StatusCode)
+			require.Equal(t, want, time.Since(begin))
+		}
+	})
+}
+
 // On HTTP/2, one slow body must end without harm to the other requests of its connection.
 // Case A6.
 func TestReadOnHTTP2(t *testing.T) {

@@ -3,6 +3,7 @@ package systemtest_test
 import (
 	"crypto/rand"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -52,5 +53,25 @@ func TestIssueRefusesMalformedID(t *testing.T) {
 		require.ErrorAs(t, err, &spec, id)
 		require.Equal(t, "id", spec.Field)
 	}
+	require.Empty(t, store.Calls())
+}
+
+// A service must be able to refuse a malformed request before it finds out who the user is.
+// CheckSpec must return the same errors as Issue, and must not call the store.
+func TestCheckSpecAgreesWithIssue(t *testing.T) {
+	t.Parallel()
+	store := fixture.NewStore()
+	m := fixture.NewManager(store, &tokenauth.Options{Now: fixture.NewClock().Now, Scopes: []string{"a"}, MaxTTL: time.Hour})
+	for _, spec := range []tokenauth.Spec{
+		{Name: ""}, {Name: "a\x00b"}, {Name: "n", Scopes: []string{"unknown"}}, {Name: "n", ID: "short"}, {Name: "n", NoExpiry: true},
+		{Name: "n", ExpiresAt: fixture.Start}, {Name: "n", ExpiresAt: fixture.Start.Add(2 * time.Hour)},
+	} {
+		checked := m.CheckSpec(spec)
+		require.ErrorIs(t, checked, tokenauth.ErrInvalidSpec)
+		spec.UserID = "u"
+		_, _, err := m.Issue(ctx, spec)
+		require.Equal(t, err, checked)
+	}
+	require.NoError(t, m.CheckSpec(tokenauth.Spec{Name: "n", Scopes: []string{"a"}}))
 	require.Empty(t, store.Calls())
 }
