@@ -69,16 +69,16 @@ func (m *Manager) find(ctx context.Context, presented string, p *presentation) (
 // findFresh is like find, but never returns a cached record. The token t is the result of an
 // earlier find with the same key.
 func (m *Manager) findFresh(ctx context.Context, t *Token, p *presentation) (*Record, error) {
-	r, err := m.get(ctx, t.UserID, t.ID) // get calls Store.List, whose results are never cached
+	found, err := m.store.List(ctx, Query{UserID: t.UserID, IDs: []string{t.ID}, IncludeRevoked: true, Limit: 1}) // never cached
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, errUnknownKey
 	case err != nil:
 		return nil, &unavailableError{ReasonStoreFailed, err}
-	case !p.isKeyOf(&r):
+	case len(found) == 0:
+		return nil, errUnknownKey
+	case !p.isKeyOf(&found[0]):
 		return nil, errRetiredKey
 	}
-	return &r, nil
+	return &found[0], nil
 }
 
 // recognize reports whether presented has the Manager's own form or a legacy form. If so, recognize
@@ -134,6 +134,8 @@ func (m *Manager) judge(r *Record, p *presentation) error {
 		return err
 	}
 	switch t := &r.Token; {
+	case m.options.CheckUserID != nil && m.options.CheckUserID(t.UserID) != nil:
+		return ErrNoUser // find could take the ID for another user, whose RevokeAll does not reach the token
 	case !t.RevokedAt.IsZero():
 		return ErrRevoked
 	case t.ExpiredAt(p.at):
@@ -158,10 +160,16 @@ func (m *Manager) isIdle(t *Token, now time.Time) bool {
 // delete the token. The zero time means that the Manager must not do so. Last-used times may arrive
 // late, so a token that is idle for isIdle may still be in use.
 func (m *Manager) unusedSince(ctx context.Context, now time.Time) time.Time {
-	if m.options.IdleTimeout == 0 || m.Flush(ctx) != nil {
+	if m.options.IdleTimeout == 0 || m.inTransaction {
 		return time.Time{}
 	}
-	return now.Add(-m.options.IdleTimeout - m.lag())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second) // the flush is not only for this caller
+	defer cancel()
+	since := now.Add(-m.options.IdleTimeout - m.lag())
+	if m.Flush(ctx) != nil || m.lastUse.Dropped().After(since) {
+		return time.Time{}
+	}
+	return since
 }
 
 // lag is the time by which a last-used time in the store may be behind the actual last use. It

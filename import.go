@@ -67,6 +67,9 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 		}
 		records[i], tokens[i] = r, r.Token
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	err := m.store.Create(ctx, records...)
 	m.changed(ctx, Event{Kind: EventImported, Count: len(tokens)}, err)
 	if err != nil {

@@ -51,11 +51,11 @@ const issueAttempts = 16
 // Issue revokes an expired token of the user that has the same name. If the user has MaxPerUser
 // tokens, Issue revokes an expired token of the user to make room. A token that was unused for
 // IdleTimeout plus 2 × TouchEvery counts as expired, unless the last-used times of this process
-// cannot be written.
+// cannot be written, or the Manager is in a transaction.
 func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	now := m.options.Now()
 	r, err := m.newRecord(&spec, now)
-	if err := cmp.Or(m.CheckUserID(spec.UserID), err); err != nil {
+	if err := cmp.Or(ctx.Err(), m.CheckUserID(spec.UserID), err); err != nil {
 		return Key{}, Token{}, err
 	}
 	for attempt := range issueAttempts {

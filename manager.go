@@ -123,7 +123,7 @@ func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
 }
 
 func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
-	if err := m.checkTarget(userID, id); err != nil {
+	if err := m.checkTarget(ctx, userID, id); err != nil {
 		return Record{}, err
 	}
 	records, err := m.store.List(ctx, Query{UserID: userID, IDs: []string{id}, IncludeRevoked: true, Limit: 1})
@@ -136,8 +136,10 @@ func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
 	return records[0], nil
 }
 
-func (m *Manager) checkTarget(userID, id string) error {
-	if err := m.CheckUserID(userID); err != nil {
+// checkTarget checks the arguments of a call that concerns one token. If ctx has ended, checkTarget
+// returns its error, so that a change that was not even tried causes no event.
+func (m *Manager) checkTarget(ctx context.Context, userID, id string) error {
+	if err := cmp.Or(ctx.Err(), m.CheckUserID(userID)); err != nil {
 		return err
 	}
 	if !syntax.IsWord(id) {
@@ -177,7 +179,7 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 // token is expired or no longer has the values of p.Replaces, [ErrNameTaken] or [ErrInvalidSpec]. After any other error, the change may have
 // been made. It is safe to repeat the call.
 func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token, error) {
-	if err := m.checkTarget(userID, id); err != nil {
+	if err := m.checkTarget(ctx, userID, id); err != nil {
 		return Token{}, err
 	}
 	now := m.options.Now()
@@ -280,7 +282,7 @@ func (m *Manager) rotate(ctx context.Context, userID, id string, from *int, grac
 // returns nil if the token is already revoked, and [ErrNotFound] if the user has no such token.
 // After any other error, the token may or may not be revoked. In that case, repeat the call.
 func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
-	if err := m.checkTarget(userID, id); err != nil {
+	if err := m.checkTarget(ctx, userID, id); err != nil {
 		return err
 	}
 	err := m.store.Revoke(ctx, userID, id, m.options.Now())
@@ -305,7 +307,7 @@ const (
 // with the commit, and does not revoke tokens that other calls issue before the commit. Therefore
 // call it again after the commit.
 func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
-	if err := m.CheckUserID(userID); err != nil {
+	if err := cmp.Or(ctx.Err(), m.CheckUserID(userID)); err != nil {
 		return 0, err
 	}
 	e := Event{Kind: EventRevoked, Token: Token{UserID: userID}}
@@ -339,15 +341,12 @@ func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
 	} else if before.Before(time.Time{}) {
 		before = time.Time{} // the microseconds of earlier times overflow
 	}
-	var unusedSince time.Time
-	if !m.inTransaction {
-		unusedSince = m.unusedSince(ctx, now)
-		if end := before.Add(-m.options.IdleTimeout); end.Before(unusedSince) {
-			unusedSince = end
-		}
+	unusedSince := m.unusedSince(ctx, now)
+	if end := before.Add(-m.options.IdleTimeout); end.Before(unusedSince) {
+		unusedSince = end
 	}
 	e := Event{Kind: EventPruned}
-	for {
+	for ctx.Err() == nil {
 		n, err := m.store.Prune(ctx, before, unusedSince, pruneBatch)
 		e.Count += n
 		if err != nil || n < pruneBatch && e.Count > 0 {
@@ -357,4 +356,8 @@ func (m *Manager) Prune(ctx context.Context, before time.Time) (int, error) {
 			return e.Count, err
 		}
 	}
+	if e.Count > 0 {
+		m.emit(ctx, e)
+	}
+	return e.Count, ctx.Err()
 }

@@ -48,7 +48,8 @@ type Options struct {
 	// written yet. Last-used times that other processes record arrive up to TouchEvery late, or up
 	// to TouchEvery + MaxStale late with a cache. A key may be refused too early by that time.
 	//
-	// If last-used times were not recorded before, tokens that were created more than IdleTimeout
+	// A Manager in a transaction records no last-used times (see [Manager.WithStore]). If last-used
+	// times were not recorded before, tokens that were created more than IdleTimeout
 	// ago are refused immediately. IdleTimeout must be at least twice TouchEvery. If IdleTimeout is
 	// zero, tokens may be unused for any time.
 	IdleTimeout time.Duration
@@ -61,8 +62,9 @@ type Options struct {
 	// the rest of a sentence that begins with the name of the argument, such as "must be a number".
 	// The Manager compares user IDs byte by byte. If a database compares them in another way, for
 	// example as numbers, two spellings of one ID would be different users for the Manager and the
-	// same user for the database. [DecimalUserID] and [UUIDUserID] allow one spelling per ID. If
-	// CheckUserID is nil, the Manager accepts every ID of 1 to 255 bytes of UTF-8 without control
+	// same user for the database. [DecimalUserID] and [UUIDUserID] allow one spelling per ID. The
+	// Manager calls CheckUserID for each request, and refuses the keys of tokens that were stored
+	// with another spelling before. If CheckUserID is nil, the Manager accepts every ID of 1 to 255 bytes of UTF-8 without control
 	// characters.
 	CheckUserID func(id string) error
 
@@ -86,15 +88,15 @@ const (
 	longestGrace      = 365 * 24 * time.Hour
 )
 
-// DecimalUserID is a CheckUserID for IDs that are whole numbers. It accepts only the spelling of
-// [strconv.FormatInt] and [strconv.FormatUint].
+// DecimalUserID is a CheckUserID for IDs that are whole numbers of at most 64 bits, as in a BIGINT
+// column. It accepts only the spelling of [strconv.FormatInt].
 func DecimalUserID(id string) error {
 	n, err := strconv.ParseInt(id, 10, 64)
-	u, unsignedErr := strconv.ParseUint(id, 10, 64)
-	if err == nil && strconv.FormatInt(n, 10) == id || unsignedErr == nil && strconv.FormatUint(u, 10) == id {
-		return nil
+	var spelled [20]byte // an array does not allocate
+	if err != nil || string(strconv.AppendInt(spelled[:0], n, 10)) != id {
+		return errors.New("must be a decimal number of at most 64 bits, without leading zeros")
 	}
-	return errors.New("must be a decimal number without leading zeros")
+	return nil
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)

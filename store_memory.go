@@ -152,9 +152,7 @@ func (s *MemoryStore) candidates(q Query) []*Record {
 // Update implements [Store].
 func (s *MemoryStore) Update(ctx context.Context, userID, id string, p Patch, at time.Time) error {
 	return s.changeLive(ctx, userID, id, at, func(r *Record) error {
-		if old := p.Replaces; old != nil && !(slices.Equal(old.Scopes, r.Token.Scopes) && micros(old.ExpiresAt).Equal(r.Token.ExpiresAt)) {
-			return ErrConflict
-		}
+		before := *r
 		if p.Name != nil {
 			r.Token.Name = *p.Name
 		}
@@ -163,6 +161,10 @@ func (s *MemoryStore) Update(ctx context.Context, userID, id string, p Patch, at
 		}
 		if p.ExpiresAt != nil {
 			r.Token.ExpiresAt = micros(*p.ExpiresAt)
+		}
+		old := p.Replaces
+		if old != nil && !sameValues(&before, r) && !(slices.Equal(old.Scopes, before.Token.Scopes) && micros(old.ExpiresAt).Equal(before.Token.ExpiresAt)) {
+			return ErrConflict
 		}
 		return s.checkUnique(r)
 	})

@@ -115,7 +115,7 @@ var revokeAllStatements = map[Dialect]string{
 	SQLite: setRevoked + ` WHERE id IN (SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
 		ORDER BY live_name LIMIT ?)`,
 	PostgreSQL: setRevoked + ` WHERE id = ANY (ARRAY(SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
-		ORDER BY live_name LIMIT ? FOR NO KEY UPDATE)) AND revoked_at IS NULL`,
+		ORDER BY live_name LIMIT ? FOR UPDATE))`,
 	MySQL: setRevoked + " WHERE user_id = ? AND live_name IS NOT NULL ORDER BY live_name LIMIT ?",
 }
 
@@ -131,8 +131,11 @@ func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, l
 				return err
 			}
 			live, err := s.query(ctx, s.latest("SELECT {columns} FROM {table} WHERE user_id = ? AND live_name IS NOT NULL LIMIT 1"), userID)
-			if err != nil || len(live) == 0 {
-				return cmp.Or(err, s.confirm(ctx, userID))
+			switch {
+			case err != nil:
+				return err
+			case len(live) == 0:
+				return s.confirm(ctx, userID)
 			}
 			// A concurrent call has revoked the tokens that the statement chose. Look for others.
 		}
@@ -183,8 +186,10 @@ func (s *SQLStore) judge(ctx context.Context, c *change, failure error) error {
 		return s.confirm(ctx, c.target.Token.UserID)
 	case err == nil:
 		return cmp.Or(sqldb.HideValues(failure), errUnchanged)
-	case failure != nil && !isStoreError(err):
-		return fmt.Errorf("%w (%v)", sqldb.HideValues(failure), err) // the UPDATE failed before the model did
+	case s.engine.IsLost(failure), failure != nil && !isStoreError(err):
+		// The UPDATE failed before the model did. If the response was lost, the UPDATE may have changed
+		// the row, and later calls may have changed it again. A sentinel error would deny the change.
+		return fmt.Errorf("%w (%v)", sqldb.HideValues(failure), err)
 	}
 	return err
 }

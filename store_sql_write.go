@@ -79,6 +79,8 @@ func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure 
 		before := len(missing)
 		missing, err = model.addNew(missing)
 		switch {
+		case err != nil && s.engine.IsLost(failure): // the records may have been created and changed
+			return fmt.Errorf("%w (%v)", failure, err)
 		case err != nil:
 			return err
 		case len(missing) == 0:
@@ -211,7 +213,7 @@ func (s *SQLStore) pruneUnused(ctx context.Context, since time.Time, limit int) 
 		}
 		var args []any
 		for i := range live {
-			if t := &live[i].Token; t.Origin == "" && t.unused(micros(since)) && len(args) < limit-total {
+			if t := &live[i].Token; t.Origin == "" && t.unused(since) && len(args) < limit-total {
 				args = append(args, t.ID)
 			}
 		}

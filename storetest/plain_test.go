@@ -165,10 +165,13 @@ func (s *plainStore) Update(ctx context.Context, userID, id string, p tokenauth.
 		if err := checkLive(r, at); err != nil {
 			return err
 		}
-		if old := p.Replaces; old != nil && !(slices.Equal(old.Scopes, r.Token.Scopes) && micros(old.ExpiresAt).Equal(r.Token.ExpiresAt)) {
+		before := *r
+		err := s.apply(r, p)
+		old, changed := p.Replaces, r.Token.Name != before.Token.Name || changes(before, p)
+		if old != nil && changed && !(slices.Equal(old.Scopes, before.Token.Scopes) && micros(old.ExpiresAt).Equal(before.Token.ExpiresAt)) {
 			return tokenauth.ErrConflict
 		}
-		return s.apply(r, p)
+		return err
 	})
 }
 

@@ -116,7 +116,9 @@ func updateReplaces(t *tester) {
 	}
 	t.holds(r, named("Bar"))
 	t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, r.Token.ID, patch(same, after(1000), "Bar"), after(5)), "Update with a taken name")
-	t.update(r, patch(same, after(1000).Add(time.Nanosecond), "Baz"))
+	for range 2 { // repeated, because the response to the first call may be lost
+		t.update(r, patch(same, after(1000).Add(time.Nanosecond), "Baz"))
+	}
 	r.Token.Name, r.Token.Scopes = "Baz", []string{"new"}
 	t.holds(r, named("Bar"))
 

@@ -269,7 +269,7 @@ func TestPatchDoesNotUndoNarrowing(t *testing.T) {
 		"expiry": {ExpiresAt: new(time.Now().Add(time.Minute).UTC().Truncate(time.Second))},
 	} {
 		for _, body := range []string{
-			`{"scopes":["tokens:manage","orders"]}`,
+			`{"name":"y","scopes":["tokens:manage","orders"]}`,
 			`{"name":"x"}`,
 			`{"expires_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`,
 		} {

@@ -104,6 +104,12 @@ func (s *Store) call(ctx context.Context, method string, next func() error) erro
 	return next()
 }
 
+// InTransaction reports whether the inner store is in a transaction, as [tokenauth.SQLStore] does.
+func (s *Store) InTransaction() bool {
+	inner, ok := s.inner.(interface{ InTransaction() bool })
+	return ok && inner.InTransaction()
+}
+
 // Create implements [tokenauth.Store].
 func (s *Store) Create(ctx context.Context, records ...tokenauth.Record) error {
 	return s.call(ctx, "Create", func() error { return s.inner.Create(ctx, records...) })

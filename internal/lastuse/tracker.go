@@ -30,6 +30,7 @@ type Tracker struct {
 	writing map[string]time.Time // last-used times that the running flush has taken but not yet written
 	timer   *time.Timer          // calls Flush; nil if no last-used time is pending
 	closed  bool
+	dropped time.Time // see Dropped
 }
 
 // New returns a Tracker that passes last-used times to write. The Tracker calls write when delay
@@ -53,6 +54,9 @@ func (t *Tracker) Note(id string, last, at time.Time) {
 	defer t.mu.Unlock()
 	_, known := t.pending[id]
 	if t.closed || !known && len(t.pending)+len(t.writing) >= most {
+		if at.After(t.dropped) {
+			t.dropped = at
+		}
 		return
 	}
 	t.merge(id, at)
@@ -86,6 +90,14 @@ func (t *Tracker) Latest(id string) time.Time {
 		return at
 	}
 	return t.pending[id]
+}
+
+// Dropped returns the time of the latest use that Note did not record, because too many tokens had
+// pending times or the Tracker was closed. If there was none, Dropped returns the zero time.
+func (t *Tracker) Dropped() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dropped
 }
 
 // Flush writes all last-used times that were recorded before the call. If another flush is running,

@@ -53,7 +53,7 @@ var emoji = &unicode.RangeTable{
 	},
 }
 
-// Name trims a name and checks it. The trimmed name must have 1 to 64 characters, one of them
+// Name trims a name, replaces rows of spaces by one space, and checks the name. The name must have 1 to 64 characters, one of them
 // visible. Name refuses control characters, line separators and invisible characters. Otherwise two
 // tokens of a user could have names that look alike, or a name could change the layout of the line
 // around it. Invisible characters are allowed only in emoji and between letters of a script that
@@ -64,12 +64,14 @@ func Name(name string) (string, error) {
 		return "", errors.New("must be valid UTF-8")
 	}
 	name = strings.TrimSpace(name)
+	unsafe := withoutUnsafe(name) != name
+	name = oneSpace(name)
 	switch {
 	case name == "":
 		return "", errors.New("must not be empty")
 	case utf8.RuneCountInString(name) > maxNameRunes:
 		return "", fmt.Errorf("must not be longer than %d characters", maxNameRunes)
-	case withoutUnsafe(name) != name:
+	case unsafe:
 		return "", errors.New("must not contain a control or invisible character")
 	case !strings.ContainsFunc(name, isVisible):
 		return "", errors.New("must contain a visible character")
@@ -80,7 +82,7 @@ func Name(name string) (string, error) {
 // CleanName makes a name from the text of another system. It removes what [Name] refuses, and keeps
 // at most limit characters. If no visible character remains, it returns the empty string.
 func CleanName(text string, limit int) string {
-	runes := []rune(strings.TrimSpace(withoutUnsafe(strings.ToValidUTF8(text, ""))))
+	runes := []rune(oneSpace(withoutUnsafe(strings.ToValidUTF8(text, ""))))
 	// The cut may split a sequence, so its rest is removed too.
 	name := strings.TrimSpace(withoutUnsafe(string(runes[:min(len(runes), limit)])))
 	if !strings.ContainsFunc(name, isVisible) {
@@ -88,6 +90,10 @@ func CleanName(text string, limit int) string {
 	}
 	return name
 }
+
+// oneSpace trims text, and replaces each row of spaces of any kind by one ordinary space. Names that
+// differ only in spaces look alike.
+func oneSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // withoutUnsafe returns text without the characters that a name must not contain.
 func withoutUnsafe(text string) string {

@@ -119,6 +119,33 @@ func TestChangeWithFailedReadCausesEvent(t *testing.T) {
 	}
 }
 
+// A call whose client has disconnected before changes nothing. It must not fill the log with changes
+// that may have been made.
+func TestEndedContextCausesNoEvent(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	m, store, events, key, token := newChangeService(t)
+	store.ResetCalls()
+	_, _, err := m.Issue(ended, tokenauth.Spec{UserID: "u", Name: "new"})
+	errs := []error{err}
+	_, err = m.Update(ended, "u", token.ID, tokenauth.Patch{Name: new("renamed")})
+	errs = append(errs, err, m.Revoke(ended, "u", token.ID))
+	_, _, err = m.Rotate(ended, "u", token.ID, 0)
+	errs = append(errs, err)
+	_, err = m.RevokeAll(ended, "u")
+	errs = append(errs, err)
+	_, err = m.Prune(ended, fixture.Start)
+	errs = append(errs, err)
+	_, err = m.Import(ended, tokenauth.ImportSpec{UserID: "u", Name: "old", Origin: "drf", Digest: tokenauth.DigestOf("old")})
+	for _, err := range append(errs, err) {
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.Empty(t, events.Take())
+	require.Empty(t, store.Calls())
+	require.Equal(t, []bool{true}, fixture.Accepts(m, key))
+}
+
 // The token that Rotate returns and reports must have the values after the rotation. Otherwise a
 // client would show scopes that the token no longer has.
 func TestRotateReturnsCurrentToken(t *testing.T) {
@@ -215,6 +242,31 @@ func TestTransactionRecordsNoLastUse(t *testing.T) {
 		require.Equal(t, fixture.Start.Add(40*time.Minute), fixture.LastUse(t, store, token.ID), "the use inside the transaction is not recorded")
 		clock.Set(fixture.Start)
 	}
+}
+
+// A Manager in a transaction cannot write the last-used times of the process, so it does not know
+// which tokens are in use. It must neither revoke nor delete idle tokens.
+func TestTransactionEndsNoIdleToken(t *testing.T) {
+	t.Parallel()
+	clock := fixture.NewClock()
+	db := sqlite.New(t)
+	store := sqlite.NewStore(t, db, nil)
+	m := fixture.NewManager(store, &tokenauth.Options{Now: clock.Now, IdleTimeout: time.Hour})
+	_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "idle"})
+	clock.Advance(10 * time.Hour)
+	tx, err := db.Begin()
+	require.NoError(t, err)
+	inside := m.WithStore(store.With(tx), nil)
+	_, _, err = inside.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "idle"})
+	require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+	n, err := inside.Prune(ctx, clock.Now())
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.NoError(t, tx.Commit())
+	fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "idle"})
+	token, err = m.Get(ctx, "u", token.ID)
+	require.NoError(t, err)
+	require.NotZero(t, token.RevokedAt, "outside of the transaction, the idle token makes room")
 }
 
 // newChangeService returns a Manager with the store and the events of the Manager. The user u has a

@@ -46,6 +46,21 @@ func TestSecondSpellingOfUserIDIsRefused(t *testing.T) {
 	require.NoError(t, m.Revoke(ctx, "1", token.ID))
 }
 
+// A token may have been stored with another spelling before CheckUserID was set. Its key must be
+// refused, because RevokeAll with the right spelling does not reach the token. RevokeKey must still
+// revoke the token.
+func TestStoredUserIDWithOtherSpellingIsRefused(t *testing.T) {
+	t.Parallel()
+	store := tokenauth.NewMemoryStore()
+	key, token := fixture.Issue(t, fixture.NewManager(store, nil), tokenauth.Spec{UserID: "01", Name: "n"})
+	m := fixture.NewManager(store, &tokenauth.Options{CheckUserID: tokenauth.DecimalUserID})
+	_, err := m.Authenticate(ctx, key)
+	require.ErrorIs(t, err, tokenauth.ErrNoUser)
+	revoked, err := m.RevokeKey(ctx, key)
+	require.NoError(t, err)
+	require.Equal(t, token.ID, revoked.ID)
+}
+
 func TestReadyMadeUserIDChecksAllowOneSpelling(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -54,8 +69,8 @@ func TestReadyMadeUserIDChecksAllowOneSpelling(t *testing.T) {
 	}{
 		{
 			tokenauth.DecimalUserID,
-			[]string{"0", "1", "42", "-7", "9223372036854775807", "18446744073709551615"},
-			[]string{"", "00", "01", "-0", "-01", "+1", "1 ", "1_0", "0b1", "18446744073709551616", "one"},
+			[]string{"0", "1", "42", "-7", "9223372036854775807", "-9223372036854775808"},
+			[]string{"", "00", "01", "-0", "-01", "+1", "1 ", "1_0", "0b1", "9223372036854775808", "one"},
 		},
 		{
 			tokenauth.UUIDUserID,
