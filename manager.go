@@ -200,12 +200,12 @@ func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token
 		return Token{}, err
 	}
 	t, err := m.Get(ctx, userID, id)
+	told := t.clone()
 	if err != nil {
-		m.emit(ctx, Event{Kind: EventUpdated, Token: Token{ID: id, UserID: userID}})
-		return Token{}, err
+		told = Token{ID: id, UserID: userID}
 	}
-	m.emit(ctx, Event{Kind: EventUpdated, Token: t.clone()})
-	return t, nil
+	m.emit(ctx, Event{Kind: EventUpdated, Token: told})
+	return t, err
 }
 
 // checked returns the result of check for the new value of a field. If value is nil, the field has
