@@ -40,8 +40,10 @@ var errLost = errors.New("response lost")
 // A world is what the calls of one history share.
 type world struct {
 	store    *tokenauthtest.Store
-	managers [2]*tokenauth.Manager // the second one is behind a cache
+	plain    *tokenauth.Manager    // on the store
+	managers [2]*tokenauth.Manager // the second one is on a cache; if shared is true, both are
 	apis     [2]http.Handler
+	shared   bool // whether all calls go through one cache, which must then never be outdated
 	events   fixture.Recorder
 	user     string
 	seed     uint64
@@ -62,7 +64,7 @@ func Check(t testing.TB, store tokenauth.Store, seed uint64, faults bool) {
 	initial := w.begin(t, random)
 	all := make([][]*call, threads)
 	for i := range all {
-		all[i] = generate(rand.New(rand.NewPCG(seed, uint64(i+2))), initial, faults)
+		all[i] = generate(rand.New(rand.NewPCG(seed, uint64(i+2))), initial, faults, w.shared)
 	}
 	w.store.Intercept(disturb(seed, faults))
 	begin := make(chan struct{})
@@ -85,7 +87,7 @@ func Check(t testing.TB, store tokenauth.Store, seed uint64, faults bool) {
 		t.Errorf("history %d has no sequential explanation\n%s", seed, describe(all, initial, final))
 	}
 	w.checkEvents(t, initial)
-	_, err := w.managers[0].RevokeAll(context.Background(), w.user)
+	_, err := w.plain.RevokeAll(context.Background(), w.user)
 	require.NoError(t, err)
 }
 
@@ -120,11 +122,23 @@ func disturb(seed uint64, faults bool) func(context.Context, string, func() erro
 }
 
 func newWorld(store tokenauth.Store, seed uint64) *world {
-	w := &world{store: tokenauthtest.NewStore(store), user: fmt.Sprint("user-", seed), seed: seed}
-	cache := must.Get(storecache.New(w.store, &storecache.Options{MaxStale: 5 * time.Millisecond}))
-	for i, s := range []tokenauth.Store{w.store, cache} {
-		m := fixture.NewManager(s, &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1, Now: w.now, OnEvent: w.events.Record,
+	w := &world{store: tokenauthtest.NewStore(store), user: fmt.Sprint("user-", seed), seed: seed, shared: seed%2 == 1}
+	maxStale := 5 * time.Millisecond
+	if w.shared {
+		maxStale = time.Hour
+	}
+	cache := must.Get(storecache.New(w.store, &storecache.Options{MaxStale: maxStale}))
+	stores := []tokenauth.Store{w.store, cache}
+	if w.shared {
+		stores[0] = cache
+	}
+	newManager := func(s tokenauth.Store) *tokenauth.Manager {
+		return fixture.NewManager(s, &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1, Now: w.now, OnEvent: w.events.Record,
 			Legacy: []tokenauth.LegacyFormat{{Origin: "drf", Canonical: func(k string) (string, bool) { return k, strings.HasPrefix(k, "old-") }}}})
+	}
+	w.plain = newManager(w.store)
+	for i, s := range stores {
+		m := newManager(s)
 		auth := fixture.NewAuthenticator(m, nil)
 		nobody := func(*http.Request) (string, error) { return "", nil }
 		w.managers[i] = m
@@ -142,7 +156,7 @@ func (w *world) now() time.Time {
 func (w *world) begin(t testing.TB, random *rand.Rand) (initial []token) {
 	for i, scopes := range [][]string{{"a", "b", manage}, {"a", manage}} {
 		name := fmt.Sprint("first-", i)
-		key, made := fixture.Issue(t, w.managers[0], tokenauth.Spec{UserID: w.user, Name: name, Scopes: scopes})
+		key, made := fixture.Issue(t, w.plain, tokenauth.Spec{UserID: w.user, Name: name, Scopes: scopes})
 		initial = append(initial, token{id: made.ID, name: name, scopes: strings.Join(scopes, " "), generation: 1, live: true, current: key})
 		if random.IntN(2) == 0 { // the cache knows some of the keys
 			_, err := w.managers[1].Authenticate(context.Background(), key)
@@ -222,11 +236,12 @@ func (c *call) mint(api http.Handler) {
 	}
 }
 
-// observe returns the final state: the user's live tokens by name, and the result of each key. Both
-// Managers must accept the same keys when the records in the cache are outdated.
+// observe returns the final state: the user's live tokens by name, and the result of each key. The
+// Manager on the cache must accept the same keys as the one on the store, at once if the cache is
+// shared, and otherwise when the records in the cache are outdated.
 func (w *world) observe(t testing.TB, initial []token, all [][]*call) map[string]string {
 	final := map[string]string{}
-	live, err := w.managers[0].List(context.Background(), tokenauth.Query{UserID: w.user})
+	live, err := w.plain.List(context.Background(), tokenauth.Query{UserID: w.user})
 	require.NoError(t, err)
 	for _, l := range live {
 		final["name "+l.Name] = fmt.Sprint(strings.Join(l.Scopes, " "), " generation ", l.Generation)
@@ -251,7 +266,10 @@ func (w *world) observe(t testing.TB, initial []token, all [][]*call) map[string
 		}
 		return results
 	}
-	want := accepts(w.managers[0])
+	want := accepts(w.plain)
+	if w.shared {
+		require.Equal(t, want, accepts(w.managers[1]), "history %d", w.seed)
+	}
 	fixture.Await(t, "the cache to accept the same keys as the store", func() bool {
 		return maps.Equal(want, accepts(w.managers[1]))
 	})
@@ -261,19 +279,28 @@ func (w *world) observe(t testing.TB, initial []token, all [][]*call) map[string
 
 // checkEvents checks that an event has reported each change that the store shows.
 func (w *world) checkEvents(t testing.TB, initial state) {
-	seen := map[string]bool{}
+	seen, byRevokeAll := map[string]bool{}, 0
 	for _, e := range w.events.Take() {
+		if e.Kind == tokenauth.EventRevoked && e.Token.ID == "" {
+			byRevokeAll += e.Count
+			if e.Err != nil { // the number of revoked tokens is unknown
+				byRevokeAll = 1 << 20
+			}
+		}
 		seen[fmt.Sprint(e.Kind, " ", e.Token.ID)] = true
 		if e.Kind == tokenauth.EventRotated {
 			seen[fmt.Sprint(e.Kind, " ", e.Token.ID, " to ", e.Token.Generation)] = true
 		}
 	}
-	records, err := w.managers[0].List(context.Background(), tokenauth.Query{UserID: w.user, IncludeRevoked: true})
+	records, err := w.plain.List(context.Background(), tokenauth.Query{UserID: w.user, IncludeRevoked: true})
 	require.NoError(t, err)
 	for _, r := range records {
 		made := seen[fmt.Sprint(tokenauth.EventIssued, " ", r.ID)] || r.Origin != "" && seen[fmt.Sprint(tokenauth.EventImported, " ")]
-		ended := r.RevokedAt.IsZero() || seen[fmt.Sprint(tokenauth.EventRevoked, " ", r.ID)] || seen[fmt.Sprint(tokenauth.EventRevoked, " ")]
-		if !made || !ended {
+		ended := r.RevokedAt.IsZero() || seen[fmt.Sprint(tokenauth.EventRevoked, " ", r.ID)]
+		if !ended {
+			byRevokeAll--
+		}
+		if !made || byRevokeAll < 0 {
 			t.Errorf("history %d: no event reports that token %q was created or revoked", w.seed, r.Name)
 		}
 		i := initial.find(func(first *token) bool { return first.id == r.ID })

@@ -34,13 +34,14 @@ var kinds = []kind{issue, importOld, authenticate, authenticate, update, update,
 // A call is one call of a history.
 type call struct {
 	kind     kind
-	through  int // 0: the Manager on the store; 1: the Manager on the cache
+	through  int // index of the Manager
 	id       string
 	key      string // presented key
 	name     string
 	scopes   []string
 	grace    time.Duration
 	faults   bool  // whether calls of the store may fail
+	shared   bool  // whether all calls go through one cache
 	from, to int64 // position of the begin and of the end
 
 	got    string // result
@@ -49,14 +50,14 @@ type call struct {
 }
 
 // generate returns the calls of one thread.
-func generate(random *rand.Rand, initial []token, faults bool) (calls []*call) {
+func generate(random *rand.Rand, initial []token, faults, shared bool) (calls []*call) {
 	n := perThread
 	if faults { // a call without a response has more explanations
 		n--
 	}
 	for range n {
 		target := initial[random.IntN(len(initial))]
-		c := &call{kind: kinds[random.IntN(len(kinds))], through: random.IntN(2), id: target.id, key: target.current, faults: faults}
+		c := &call{kind: kinds[random.IntN(len(kinds))], through: random.IntN(2), id: target.id, key: target.current, faults: faults, shared: shared}
 		c.name = []string{"x", "y"}[random.IntN(2)]
 		c.scopes = [][]string{{"a"}, {"a", manage}, {"a", "b", manage}}[random.IntN(3)]
 		if c.kind == update && random.IntN(3) > 0 {
@@ -204,8 +205,8 @@ func (c *call) step(s state, p progress) []next {
 		}
 		return end(made, "ok")
 	case authenticate:
-		if c.through == 1 {
-			return end(s, c.got) // the record may be outdated
+		if c.mayBeOutdated() {
+			return end(s, c.got)
 		}
 		got, _ := s.accepts(c.key)
 		return end(s, got)
@@ -237,6 +238,9 @@ func (c *call) step(s state, p progress) []next {
 	}
 	return c.mintStep(s, p, end, on)
 }
+
+// mayBeOutdated reports whether the call finds its key in a cache that does not see all changes.
+func (c *call) mayBeOutdated() bool { return c.through == 1 && !c.shared }
 
 // newOr returns the ID of the token that the call created. If the call did not learn the ID, newOr
 // returns a placeholder.
@@ -322,7 +326,7 @@ func (c *call) mintStep(s state, p progress, end func(state, string) []next, on 
 	}
 	switch p.step {
 	case 0:
-		if c.through == 1 { // the record may be outdated
+		if c.mayBeOutdated() {
 			all = append(end(s, "401"), end(s, "403")...)
 			return append(all, on(s, p)...)
 		}
