@@ -15,6 +15,8 @@ const (
 	minPassword      = 15 // characters, as NIST SP 800-63B-4 requires
 	shortPassword    = "The new password must have at least 15 characters."
 	passwordReplaced = "The password was changed by somebody else. Try again."
+	passwordUnknown  = "The new password may or may not be saved. Change the password once more."
+	notAllEnded      = "The password is changed, but some sessions or API tokens may still work. Change the password once more."
 	badForm          = "The form did not arrive whole. Try again."
 )
 
@@ -57,13 +59,8 @@ func (s service) doPassword(w http.ResponseWriter, r *http.Request) {
 		s.pageFailed(w, r, err)
 		return
 	}
-	// A thief of the session must not be able to guess the password, so the check goes through the
-	// Throttle. The session that it issues ends below.
-	attempt := r.Clone(r.Context())
-	form := url.Values{"username": {v.user.Name}, "password": r.PostForm["current"]}
-	attempt.Body = io.NopCloser(strings.NewReader(form.Encode()))
-	if answer := s.trySignIn(w, attempt); answer.status != http.StatusOK {
-		s.answerPassword(w, r, answer.status, whySignInFailed(answer.status))
+	if status := s.checkAgain(w, r, v.user.Name); status != http.StatusOK {
+		s.answerPassword(w, r, status, whySignInFailed(status))
 		return
 	}
 	hash, err := hashPassword(r.PostForm.Get("new"))
@@ -71,26 +68,54 @@ func (s service) doPassword(w http.ResponseWriter, r *http.Request) {
 		s.pageFailed(w, r, err)
 		return
 	}
-	switch changed, err := s.users.changePassword(r.Context(), id, previous, hash); {
+	ctx := context.WithoutCancel(r.Context()) // if the client disconnects, RevokeAll must still follow the change
+	switch changed, err := s.users.changePassword(ctx, id, previous, hash); {
 	case err != nil:
-		s.pageFailed(w, r, err)
+		s.onceMore(w, r, err, passwordUnknown)
 		return
 	case !changed:
 		s.answerPassword(w, r, http.StatusConflict, passwordReplaced)
 		return
 	}
-	if err := s.revokeAll(context.WithoutCancel(r.Context()), id); err != nil {
-		s.pageFailed(w, r, err)
+	if err := s.revokeAll(ctx, id); err != nil {
+		s.onceMore(w, r, err, notAllEnded)
 		return
 	}
 	setCookie(w, r, "")
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
 }
 
-// revokeAll ends all sessions and tokens of a user. Call it after a change of the password has been
-// committed, never before: a sign-in with the previous password may be under way.
+// checkAgain checks the current password in the form, and returns the status of the check. A thief
+// of the session must not be able to guess the password, so the check goes through the Throttle.
+func (s service) checkAgain(w http.ResponseWriter, r *http.Request, username string) (status int) {
+	form := url.Values{"username": {username}, "password": r.PostForm["current"]}
+	attempt := r.Clone(r.Context())
+	attempt.Body = io.NopCloser(strings.NewReader(form.Encode()))
+	key, status := s.trySignIn(w, attempt)
+	if status == http.StatusOK { // trySignIn has issued a session, which nobody needs
+		if err := s.sessions.end(r.Context(), key); err != nil {
+			s.logger.WarnContext(r.Context(), "end session", "error", err)
+		}
+	}
+	return status
+}
+
+// onceMore asks the user to change the password once more. It shows the form, or the sign-in form
+// if the session has ended.
+func (s service) onceMore(w http.ResponseWriter, r *http.Request, err error, problem string) {
+	s.logError(r, err)
+	page, title := "sign-in", "Error: Sign in"
+	if s.sessions.visitor(r).user != nil {
+		page, title = "password", "Change your password"
+	}
+	s.show(w, r, http.StatusServiceUnavailable, page, title, problem)
+}
+
+// revokeAll ends all tokens and sessions of a user. Call it after a change of the password has been
+// committed, never before: a sign-in with the previous password may be under way. The sessions end
+// last, because the user needs one to repeat a change that was interrupted.
 func (s service) revokeAll(ctx context.Context, userID string) error {
-	_, ofSessions := s.sessions.manager.RevokeAll(ctx, userID)
 	_, ofTokens := s.tokens.RevokeAll(ctx, userID)
-	return errors.Join(ofSessions, ofTokens)
+	_, ofSessions := s.sessions.manager.RevokeAll(ctx, userID)
+	return errors.Join(ofTokens, ofSessions)
 }

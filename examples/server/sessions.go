@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -23,6 +24,7 @@ func newSessions(store tokenauth.Store, u users, logger *slog.Logger) (sessions,
 	manager, err := tokenauth.New(store, "session", &tokenauth.Options{
 		OnEvent:     tokenauth.LogEvents(logger.With("of", "sessions")),
 		MaxTTL:      sessionTime,
+		MaxPerUser:  -1, // otherwise a thief of the password could use up the limit and keep the owner out
 		TouchEvery:  -1, // last-used times of sessions are not recorded
 		CheckUserID: tokenauth.DecimalUserID,
 	})
@@ -35,9 +37,8 @@ func newSessions(store tokenauth.Store, u users, logger *slog.Logger) (sessions,
 
 // A visitor is the sender of a request.
 type visitor struct {
-	user    *user  // nil if nobody is signed in
-	session string // ID of the session's token
-	err     error  // if not nil, the session could not be read
+	user *user // nil if nobody is signed in
+	err  error // if not nil, the session could not be read
 }
 
 // visitor reads the session and its user from the database. Each call reads them again. A handler
@@ -51,21 +52,33 @@ func (s sessions) visitor(r *http.Request) visitor {
 	if len(cookies) != 1 {
 		return visitor{}
 	}
-	u, token, err := s.auth.Authenticate(r.Context(), http.Header{"Authorization": {"Bearer " + cookies[0].Value}}, tokenauth.Need{})
+	u, _, err := s.auth.Authenticate(r.Context(), http.Header{"Authorization": {"Bearer " + cookies[0].Value}}, tokenauth.Need{})
 	switch {
 	case err == nil:
-		return visitor{user: u, session: token.ID}
+		return visitor{user: u}
 	case tokenauth.StatusCode(err) == http.StatusServiceUnavailable:
 		return visitor{err: err}
 	}
 	return visitor{} // the session expired or was revoked, or the cookie holds no session
 }
 
-func (s sessions) end(ctx context.Context, v visitor) error {
-	if v.user == nil {
-		return v.err
+// endAll ends every session whose key a request presents. If the request has several cookies of the
+// name, nobody is signed in, but the user's own session is among them and must end too.
+func (s sessions) endAll(r *http.Request) (err error) {
+	for _, cookie := range r.CookiesNamed(cookieName(r)) {
+		err = errors.Join(err, s.end(r.Context(), cookie.Value))
 	}
-	return s.manager.Revoke(ctx, v.user.tokenID(), v.session)
+	return err
+}
+
+// end ends the session with the given key, if there is one. It does so even if ctx is done, because
+// the client may have disconnected.
+func (s sessions) end(ctx context.Context, key string) error {
+	_, err := s.manager.RevokeKey(context.WithoutCancel(ctx), key)
+	if errors.Is(err, tokenauth.ErrInvalidKey) {
+		return nil
+	}
+	return err
 }
 
 // setCookie sets the cookie to the key of a session. If key is "", it deletes the cookie.

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // No script, no other host and, over TLS, no request without encryption may get the cookie of the
@@ -62,4 +66,47 @@ func TestAmbiguousCookiesSignNobodyIn(t *testing.T) {
 	}
 	overTLS := http.Header{"X-Forwarded-Proto": {"https"}, "Cookie": {ada + "; __Host-" + eve}}
 	require.Contains(t, p.browser(t).send("GET", "/", nil, overTLS, false).Text, "<bdi>eve</bdi>", "a plain cookie does not count over TLS")
+}
+
+// The user must not stay signed in after signing out, even if another host has set a second cookie
+// of the name, or if the browser does not wait for the response.
+func TestSignOutEndsEverySessionOfRequest(t *testing.T) {
+	t.Parallel()
+	o := newSite(t)
+	unknown := o.newSession(t, "unknown")
+	must.Get(o.users.db.ExecContext(t.Context(), "DELETE FROM sessions WHERE name = 'unknown'"))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Equal(t, http.StatusSeeOther, o.post(t.Context(), "/sign-out", o.cookie, nil).Code)
+	for name, tt := range map[string]struct {
+		ctx     context.Context
+		another string // another cookie of the name
+	}{
+		"another session":     {t.Context(), o.newSession(t, "other")},
+		"ended session":       {t.Context(), o.cookie},
+		"unknown session":     {t.Context(), unknown},
+		"no session":          {t.Context(), "session=x"},
+		"client disconnected": {gone, "other=x"},
+	} {
+		w := o.post(tt.ctx, "/sign-out", tt.another+"; "+o.newSession(t, name), nil)
+		require.Equal(t, http.StatusSeeOther, w.Code, name)
+		require.Negative(t, w.Result().Cookies()[0].MaxAge, name)
+	}
+	o.requireLive(t, 1, 0)
+}
+
+// If a session could not be ended, the page must say so, and the user must be able to try again.
+func TestFailedSignOutKeepsCookie(t *testing.T) {
+	t.Parallel()
+	o := newSite(t)
+	o.sessionStore.Intercept(func(_ context.Context, method string, next func() error) error {
+		if method == "Revoke" {
+			return errors.New("connection lost")
+		}
+		return next()
+	})
+	w := o.post(t.Context(), "/sign-out", o.cookie, nil)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Contains(t, w.Body.String(), "answer at the moment")
+	require.Empty(t, w.Result().Cookies())
 }

@@ -2,18 +2,18 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"strings"
 )
 
 const (
-	signInPath   = "/sign-in"
-	afterSignIn  = accountPath
-	wrongSignIn  = "The username or the password is wrong."
-	tooOften     = "Too many failed attempts. Wait for a while, then try again."
-	tooManyTimes = "You are signed in too many times. Sign out elsewhere, or try again tomorrow."
-	notNow       = "The service can't answer at the moment. Try again."
+	signInPath  = "/sign-in"
+	afterSignIn = accountPath
+	wrongSignIn = "The username or the password is wrong."
+	tooOften    = "Too many failed attempts. Wait for a while, then try again."
+	notNow      = "The service can't answer at the moment. Try again."
 )
 
 // A reply is an [http.ResponseWriter] that keeps the response in memory.
@@ -40,12 +40,18 @@ func (s service) showSignIn(w http.ResponseWriter, r *http.Request) {
 }
 
 // trySignIn passes the form to tokenlogin, which throttles attempts, checks the password and issues
-// a session.
-func (s service) trySignIn(w http.ResponseWriter, r *http.Request) *reply {
+// a session. It returns the key of the session if the status is 200.
+func (s service) trySignIn(w http.ResponseWriter, r *http.Request) (key string, status int) {
 	answer := &reply{to: w, header: http.Header{}}
+	r = r.Clone(r.Context())
+	r.Header.Set("User-Agent", rand.Text()) // names the session; if the name were taken, tokenlogin would list all sessions
 	s.signIn.ServeHTTP(answer, r)
 	if answer.status == http.StatusOK {
-		return answer
+		var session struct{ Key string }
+		if err := json.Unmarshal(answer.body.Bytes(), &session); err != nil {
+			panic("server: " + err.Error()) // tokenlogin writes JSON
+		}
+		return session.Key, http.StatusOK
 	}
 	for _, name := range []string{"Retry-After", "Connection"} {
 		if value := answer.header.Get(name); value != "" {
@@ -54,23 +60,19 @@ func (s service) trySignIn(w http.ResponseWriter, r *http.Request) *reply {
 	}
 	// The username is not logged: some people type their password into that field.
 	s.logger.WarnContext(r.Context(), "sign-in refused", "status", answer.status)
-	return answer
+	return "", answer.status
 }
 
 func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
-	answer := s.trySignIn(w, r)
-	if answer.status != http.StatusOK {
-		s.show(w, r, answer.status, "sign-in", "Error: Sign in", whySignInFailed(answer.status))
+	key, status := s.trySignIn(w, r)
+	if status != http.StatusOK {
+		s.show(w, r, status, "sign-in", "Error: Sign in", whySignInFailed(status))
 		return
 	}
-	var session struct{ Key string }
-	if err := json.Unmarshal(answer.body.Bytes(), &session); err != nil {
-		panic("server: " + err.Error()) // tokenlogin writes JSON
-	}
-	if err := s.sessions.end(r.Context(), s.sessions.visitor(r)); err != nil { // the previous session
+	if err := s.sessions.endAll(r); err != nil { // the previous session
 		s.logger.WarnContext(r.Context(), "end session", "error", err)
 	}
-	setCookie(w, r, session.Key)
+	setCookie(w, r, key)
 	http.Redirect(w, r, afterSignIn, http.StatusSeeOther)
 }
 
@@ -78,16 +80,14 @@ func whySignInFailed(status int) string {
 	switch status {
 	case http.StatusTooManyRequests:
 		return tooOften
-	case http.StatusConflict:
-		return tooManyTimes
-	case http.StatusRequestTimeout, http.StatusServiceUnavailable:
+	case http.StatusConflict, http.StatusRequestTimeout, http.StatusServiceUnavailable:
 		return notNow
 	}
 	return wrongSignIn
 }
 
 func (s service) doSignOut(w http.ResponseWriter, r *http.Request) {
-	if err := s.sessions.end(r.Context(), s.sessions.visitor(r)); err != nil {
+	if err := s.sessions.endAll(r); err != nil {
 		s.pageFailed(w, r, err)
 		return
 	}
