@@ -3,14 +3,19 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/url"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/pipe"
 )
 
 // hold sends a request without its body, and waits until a handler reads the body. The returned
@@ -168,4 +173,38 @@ func TestHeldRequestOfEndedSessionCreatesNoToken(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, finishAPI(`{"name":"evil"}`))
 	require.Equal(t, http.StatusUnauthorized, finishPage(form.Encode()))
 	requireNoEvil(t, path)
+}
+
+// A client must not be able to hold a sign-in open. The limit of tokenlogin must therefore reach the
+// connection through the ResponseWriters of the service.
+func TestHeldSignInEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := open(t)
+		conn := pipe.Serve(t, must.Get(s.newHandler())).Dial(t)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(newServer(nil, s.logger).ReadTimeout)))
+		conn.Send("POST " + signInPath + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + asForm + "\r\nContent-Length: 100\r\n\r\nusername=")
+		w, text := conn.Receive(t)
+		require.Equal(t, http.StatusRequestTimeout, w.StatusCode)
+		require.Contains(t, text, "answer at the moment")
+		conn.RequireClosed(t)
+	})
+}
+
+// The page must pass on the headers of tokenlogin: how long to wait, and that a late client must
+// open a new connection.
+func TestSignInPagePassesHeadersOn(t *testing.T) {
+	t.Parallel()
+	s, _, _ := open(t)
+	s.signIn = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusRequestTimeout)
+	})
+	w := httptest.NewRecorder()
+	must.Get(s.newHandler()).ServeHTTP(w, httptest.NewRequest("POST", signInPath, nil))
+	require.Equal(t, http.StatusRequestTimeout, w.Code)
+	require.Equal(t, "7", w.Header().Get("Retry-After"))
+	require.Equal(t, "close", w.Header().Get("Connection"))
+	require.Equal(t, "text/html; charset=utf-8", w.Header().Get("Content-Type"))
 }

@@ -104,7 +104,8 @@ func TestConcurrentChangeOfPasswordIsRefused(t *testing.T) {
 	require.Equal(t, "the owner's", must.Get(s.users.password(t.Context(), ada.tokenID())))
 }
 
-// A change must replace only the stored password that was checked. The stamp must change with it.
+// A change must replace only the stored password that was checked. The stamp must change with it. A
+// user who was disabled in the meantime must get neither.
 func TestChangeOfPasswordReplacesOnlyCheckedPassword(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t)
@@ -126,6 +127,11 @@ func TestChangeOfPasswordReplacesOnlyCheckedPassword(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, before, after)
 	_, err = s.users.stamp(t.Context(), "404")
+	require.ErrorIs(t, err, tokenauth.ErrNoUser)
+
+	must.Get(s.users.db.ExecContext(t.Context(), "UPDATE users SET active = 0"))
+	require.False(t, must.Get(s.users.changePassword(t.Context(), ada.tokenID(), "fourth", "fifth")))
+	_, err = s.users.stamp(t.Context(), ada.tokenID())
 	require.ErrorIs(t, err, tokenauth.ErrNoUser)
 }
 
