@@ -18,7 +18,8 @@ import (
 // A Spec describes a token to issue.
 type Spec struct {
 	UserID string // 1 to 255 bytes, UTF-8, no control characters
-	// Name has 1 to 64 characters after trimming. At least one character must be visible. Control
+	// Name has 1 to 64 characters, after trimming and after the replacement of rows of spaces by one
+	// space. At least one character must be visible. Control
 	// characters and invisible characters are refused, except in emoji and between letters of
 	// scripts that need joiners. Letters that look alike are not refused.
 	Name string

@@ -43,7 +43,7 @@ func New(store Store, prefix string, opts *Options) (*Manager, error) {
 	if isNil(store) {
 		panic("tokenauth: New: nil Store")
 	}
-	m := &Manager{store: store, options: opts.withDefaults(), prefix: prefix}
+	m := &Manager{store: store, options: opts.withDefaults(), prefix: prefix, inTransaction: inTransaction(store)}
 	if err := keyform.CheckPrefix(prefix); err != nil {
 		return nil, fmt.Errorf("tokenauth: New: %w", err)
 	}
@@ -78,11 +78,15 @@ func (m *Manager) WithStore(store Store, onEvent func(context.Context, Event)) *
 	if onEvent != nil {
 		c.options.OnEvent = onEvent
 	}
-	tx, ok := store.(interface{ InTransaction() bool })
-	if c.inTransaction = ok && tx.InTransaction(); !c.inTransaction {
+	if c.inTransaction = inTransaction(store); !c.inTransaction {
 		c.track()
 	}
 	return &c
+}
+
+func inTransaction(store Store) bool {
+	s, ok := store.(interface{ InTransaction() bool })
+	return ok && s.InTransaction()
 }
 
 // Scopes returns the scopes of [Options].Scopes, sorted and without duplicates. If every
@@ -176,8 +180,8 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 // Update changes the fields of a token that p sets, and returns the changed token.
 //
 // Update returns [ErrNotFound] if the token does not exist or is revoked, [ErrConflict] if the
-// token is expired or no longer has the values of p.Replaces, [ErrNameTaken] or [ErrInvalidSpec]. After any other error, the change may have
-// been made. It is safe to repeat the call.
+// token is expired or no longer has the values of p.Replaces, [ErrNameTaken] or [ErrInvalidSpec].
+// After any other error, the change may have been made. It is safe to repeat the call.
 func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token, error) {
 	if err := m.checkTarget(ctx, userID, id); err != nil {
 		return Token{}, err
@@ -228,8 +232,8 @@ func checked[T any](field string, value *T, check func(T) (T, error)) (*T, error
 //
 // Rotate returns [ErrNotFound] if the token does not exist or is revoked. It returns [ErrConflict]
 // if the token is expired, was unused for too long or was rotated concurrently. It returns
-// [ErrInvalidSpec] if grace is negative or exceeds [Options].MaxGrace. After any other error, the key may have been
-// replaced. In that case, rotate the token again.
+// [ErrInvalidSpec] if grace is negative or exceeds [Options].MaxGrace. After any other error, the
+// key may have been replaced. In that case, rotate the token again.
 func (m *Manager) Rotate(ctx context.Context, userID, id string, grace time.Duration) (Key, Token, error) {
 	return m.rotate(ctx, userID, id, nil, grace)
 }
@@ -302,10 +306,10 @@ const (
 // to revoke, RevokeAll emits no event.
 //
 // When a user changes the password, first change the password and commit, then call RevokeAll
-// outside of a transaction. A request that is in progress then either sees the new password, or
-// has issued its token before RevokeAll looks for tokens. In a transaction, RevokeAll takes effect
-// with the commit, and does not revoke tokens that other calls issue before the commit. Therefore
-// call it again after the commit.
+// outside of a transaction. A login in progress has then stored its token before RevokeAll looks for
+// tokens, or it finds that the password has changed (see Stamp in package tokenlogin). In a
+// transaction, RevokeAll takes effect with the commit, and does not revoke tokens that other calls
+// issue before the commit. Therefore call it again after the commit.
 func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
 	if err := cmp.Or(ctx.Err(), m.CheckUserID(userID)); err != nil {
 		return 0, err
