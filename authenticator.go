@@ -162,9 +162,9 @@ func (m *Manager) checkNeed(n Need, t *Token, retired bool) error {
 // that cannot use net/http middleware. The header names in h must be in the canonical form that
 // [http.Header.Set] writes.
 //
-// The error is [ErrNoKey], [ErrInvalidRequest], [ErrPreviousKey] or a [*ScopeError], or it wraps [ErrInvalidKey]. Any
-// other error means that the store or the user lookup failed, or that need has a malformed or
-// unknown scope. [StatusCode] returns the HTTP status for each of these errors.
+// The error is [ErrNoKey], [ErrInvalidRequest], [ErrPreviousKey] or a [*ScopeError], or it wraps
+// [ErrInvalidKey]. Any other error means that the store or the user lookup failed, or that need has
+// a malformed or unknown scope. [StatusCode] returns the HTTP status for each of these errors.
 func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, need Need) (user U, t Token, err error) {
 	var p presentation
 	id, err := a.authenticate(ctx, h, &p)

@@ -64,8 +64,8 @@ type Options struct {
 	// example as numbers, two spellings of one ID would be different users for the Manager and the
 	// same user for the database. [DecimalUserID] and [UUIDUserID] allow one spelling per ID. The
 	// Manager calls CheckUserID for each request, and refuses the keys of tokens that were stored
-	// with another spelling before. If CheckUserID is nil, the Manager accepts every ID of 1 to 255 bytes of UTF-8 without control
-	// characters.
+	// with another spelling before. If CheckUserID is nil, the Manager accepts every ID of 1 to 255
+	// bytes of UTF-8 without control characters.
 	CheckUserID func(id string) error
 
 	// OnEvent receives an event for each change of a token and for each refused key. [LogEvents]

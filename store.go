@@ -174,8 +174,8 @@ type Patch struct {
 	ExpiresAt *time.Time // a zero time means never
 
 	// If Replaces is not nil, Update returns ErrConflict unless the token has the Scopes and the
-	// ExpiresAt of Replaces, or already has the new values. Therefore a caller that read the token before cannot undo a change
-	// that another caller has made meanwhile.
+	// ExpiresAt of Replaces, or already has the new values. Therefore a caller that read the token
+	// before cannot undo a change that another caller has made meanwhile.
 	Replaces *Token
 }
 

@@ -104,7 +104,8 @@ var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,39}$`)
 
 // With returns the same store on another database handle. If the handle is a transaction, all
 // changes are part of the transaction, and failed statements are not retried. After any error other
-// than the sentinel errors of this package, and after [ErrUserUnknown], roll back the transaction. With panics if db is nil.
+// than the sentinel errors of this package, and after [ErrUserUnknown], roll back the transaction.
+// With panics if db is nil.
 func (s *SQLStore) With(db DB) *SQLStore { return s.WithConn(newDBConn(db, s.dialect)) }
 
 // WithConn is like [SQLStore.With], for a connection that is not a database/sql handle.

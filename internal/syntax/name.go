@@ -53,12 +53,12 @@ var emoji = &unicode.RangeTable{
 	},
 }
 
-// Name trims a name, replaces rows of spaces by one space, and checks the name. The name must have 1 to 64 characters, one of them
-// visible. Name refuses control characters, line separators and invisible characters. Otherwise two
-// tokens of a user could have names that look alike, or a name could change the layout of the line
-// around it. Invisible characters are allowed only in emoji and between letters of a script that
-// needs joiners, such as Persian. Name does not refuse different characters that look alike, such
-// as the Latin and the Cyrillic a.
+// Name trims a name, replaces rows of spaces by one space, and checks the name. The name must have
+// 1 to 64 characters, one of them visible. Name refuses control characters, line separators and
+// invisible characters. Otherwise two tokens of a user could have names that look alike, or a name
+// could change the layout of the line around it. Invisible characters are allowed only in emoji and
+// between letters of a script that needs joiners, such as Persian. Name does not refuse different
+// characters that look alike, such as the Latin and the Cyrillic a.
 func Name(name string) (string, error) {
 	if !utf8.ValidString(name) {
 		return "", errors.New("must be valid UTF-8")
