@@ -107,15 +107,31 @@ func withoutUnsafe(text string) string {
 	return string(safe)
 }
 
+// WithoutUnsafe removes all control characters, line separators and invisible characters from text,
+// also those that [Name] allows, such as in emoji. Databases may ignore such characters in a
+// comparison.
+func WithoutUnsafe(text string) string {
+	return strings.Map(func(r rune) rune {
+		if isIgnorable(r) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
 func isVisible(r rune) bool { return unicode.In(r, unicode.L, unicode.N, unicode.P, unicode.S) }
 
-// isUnsafe reports whether r is a control character, a line separator or invisible. The
-// Default_Ignorable_Code_Point property of Unicode is derived from the tables Cf,
-// Other_Default_Ignorable_Code_Point and Variation_Selector. Prepended concatenation marks are
-// visible, although they are in Cf.
+// isUnsafe reports whether r is a control character, a line separator or invisible. Prepended
+// concatenation marks are visible, although they are in Cf.
 func isUnsafe(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) &&
-		!unicode.Is(unicode.Prepended_Concatenation_Mark, r) || strings.ContainsRune(blanks, r)
+	return isIgnorable(r) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r)
+}
+
+// isIgnorable reports whether r is unsafe or in Cf. The Default_Ignorable_Code_Point property of
+// Unicode is derived from the tables Cf, Other_Default_Ignorable_Code_Point and Variation_Selector.
+func isIgnorable(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
+		strings.ContainsRune(blanks, r)
 }
 
 // isNeeded reports whether the unsafe character at index i is part of an emoji or a word that is

@@ -238,3 +238,16 @@ func FuzzName(f *testing.F) {
 		require.False(t, strings.ContainsFunc(rest, isInvisible), "%+q has an invisible character", kept)
 	})
 }
+
+// Two usernames that a database compares as equal must not count as two accounts. So WithoutUnsafe
+// must remove all characters that a database may ignore, also those that are allowed in a name.
+func TestWithoutUnsafeRemovesIgnorableCharacters(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "", "ada": "ada", "Zoë 👍": "Zoë 👍", "a\x00d\x7fa\u0085": "ada", "ada\ufe0f": "ada", "❤\ufe0f": "❤", "a\u034fda": "ada",
+		"\u3164a\u115fda": "ada", "\u180bada\U000e0100": "ada", "क्\u200dष": "क्ष", "👩\u200d👩": "👩👩", "a\u2028d\u2029a": "ada",
+		"ada\u0600": "ada", "\u2800a\u00ada": "aa", "à b": "à b",
+	} {
+		require.Equal(t, want, syntax.WithoutUnsafe(text), "%q", text)
+	}
+}
