@@ -44,6 +44,8 @@ func (g generator) value(name string) string {
 		return fmt.Sprintf("%q", pick(g, "ada", "bob", "ADA", "oscar", fmt.Sprint("user", g.IntN(1000))))
 	case name == "password" && !g.one(3):
 		return `"right"`
+	case name == "name" && !g.one(4):
+		return `"phone"` // often taken
 	case name == "scopes" && !g.one(4):
 		return pick(g, `["a"]`, `["a","b"]`, `[]`, `["c"]`, `[1]`)
 	case name == "expires_at" && !g.one(4):
