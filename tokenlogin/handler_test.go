@@ -14,6 +14,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/pipe"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
@@ -191,4 +192,32 @@ func TestSpecErrorNamesMember(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, w.Code)
 	require.Contains(t, w.Body.String(), `"errors":[{"detail":"must not contain an unknown scope","pointer":"#/scopes"}]`)
 	require.NotContains(t, w.Body.String(), "non_field_errors")
+}
+
+// No client may hold a connection open with a body, however its request is answered. A service may
+// have set no timeouts.
+// Case A6.
+func TestBodyHeldOpenEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		request, mediaType string
+		status             int
+	}{
+		"wrong method":     {"GET /", "application/json", 405},
+		"query in the URL": {"POST /?a=b", "application/json", 400},
+		"wrong type":       {"POST /", "text/plain", 415},
+		"JSON":             {"POST /", "application/json", 408},
+		"form":             {"POST /", "application/x-www-form-urlencoded", 408},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				conn, begin := pipe.Serve(t, newLoginService(t, nil, nil).login).Dial(t), time.Now()
+				conn.Send(c.request + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + c.mediaType + "\r\nContent-Length: 20\r\n\r\n{")
+				w, _ := conn.Receive(t)
+				require.Equal(t, c.status, w.StatusCode)
+				conn.RequireClosed(t)
+				require.Less(t, time.Since(begin), 11*time.Second)
+			})
+		})
+	}
 }

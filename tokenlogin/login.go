@@ -32,6 +32,7 @@ type response struct {
 
 // ServeHTTP implements [http.Handler].
 func (l *login) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body.Limit(w, r)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Add("Vary", "Cookie")
