@@ -127,14 +127,18 @@ func accountOf(username string) digest {
 // placeOf returns the hash of the counted part of an address.
 func placeOf(address string) digest { return sha256.Sum256([]byte(addressOf(address))) }
 
-// sharedAddresses is the range of addresses that providers share among customers (RFC 6598).
-var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
+var (
+	// sharedAddresses is the range of addresses that providers share among customers (RFC 6598).
+	sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
+	// translated is the range of IPv6 addresses whose last four bytes are an IPv4 address (RFC 6052).
+	translated = netip.MustParsePrefix("64:ff9b::/96")
+)
 
 // peerAddress returns the address of the connection's peer, or "" if the peer is most likely a
 // proxy.
 func peerAddress(r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	ip := peer.Addr().Unmap()
+	ip := plain(peer.Addr())
 	if err != nil || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || sharedAddresses.Contains(ip) {
 		return ""
 	}
@@ -152,11 +156,22 @@ func addressOf(address string) string {
 		}
 		ip = withPort.Addr()
 	}
-	ip = ip.Unmap().WithZone("")
+	ip = plain(ip)
 	if ip.Is6() {
 		if prefix, err := ip.Prefix(64); err == nil {
 			return prefix.String()
 		}
 	}
 	return ip.String()
+}
+
+// plain returns the IPv4 address that an IPv6 address embeds, or else the address without its zone.
+// Without plain, all IPv4 addresses behind a NAT64 translator would share one /64 prefix.
+func plain(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	if !translated.Contains(ip) {
+		return ip
+	}
+	bytes := ip.As16()
+	return netip.AddrFrom4([4]byte(bytes[12:]))
 }

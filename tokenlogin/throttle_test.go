@@ -9,7 +9,9 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -103,6 +105,8 @@ func TestForgedAddressesAreIgnored(t *testing.T) {
 		"next to its range":    {nil, "100.128.0.1:1234", 429},
 		"private proxy, 4in6":  {nil, "[::ffff:192.168.0.1]:1234", 200},
 		"link-local proxy":     {nil, "[fe80::1%eth0]:1234", 200},
+		"client by NAT64":      {nil, "[64:ff9b::198.51.100.7]:1234", 429},
+		"private by NAT64":     {nil, "[64:ff9b::10.0.0.1]:1234", 200},
 		"proxy by Unix socket": {nil, "@", 200},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,13 +118,17 @@ func TestForgedAddressesAreIgnored(t *testing.T) {
 }
 
 // AddressOf removes the port and the zone of an address, and keeps only the /64 of an IPv6 address.
+// If an IPv6 address embeds an IPv4 address, AddressOf returns the latter. Otherwise all clients of
+// a NAT64 translator would share one count.
 // Case L4.
 func TestAddressOfReturnsCountedPart(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
 		"192.0.2.1:80": "192.0.2.1", "192.0.2.1": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1",
 		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64", "2001:db8:1:2::ffff": "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:80": "fe80::/64", "@": "@", "": "", "unknown": "unknown",
+		"[fe80::1%eth0]:80": "fe80::/64", "fe80::1%eth0": "fe80::/64", "@": "@", "": "", "unknown": "unknown",
+		"[64:ff9b::c000:201]:80": "192.0.2.1", "64:ff9b::192.0.2.2": "192.0.2.2", "64:ff9b::c000:201%eth0": "192.0.2.1",
+		"64:ff9b:1::c000:201": "64:ff9b:1::/64", "64:ff9b::1:c000:201": "64:ff9b::/64",
 	} {
 		require.Equal(t, want, tokenlogin.AddressOf(given), given)
 	}
@@ -269,5 +277,27 @@ func TestThrottleMemoryIsBounded(t *testing.T) {
 		require.Equal(t, []int{50, 50, 50}, tokenlogin.Attempts(s.login))
 		s.post(t, home, "ada", "wrong")
 		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "wrong").Code, "the Throttle still has five failures of the account under attack")
+	})
+}
+
+// A full Throttle must keep the entries of running attempts, whose failures it counts at their end.
+// Case L8.
+func TestFullThrottleKeepsRunningAttempts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		throttle := tokenlogin.NewThrottle()
+		tokenlogin.SetChecks(throttle, 1000)
+		s := newLoginService(t, nil, &tokenlogin.Options{Throttle: throttle})
+		tokenlogin.KeepAttempts(s.login, 1)
+		s.slow = time.Second
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() { s.post(t, elsewhere, "ada", "wrong") })
+		}
+		synctest.Wait()
+		for i := range 3 { // while the attempts of ada run
+			s.post(t, home, fmt.Sprint("nobody", i), "wrong")
+		}
+		all.Wait()
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, elsewhere, "ada", "right").Code, "ada has five failures")
 	})
 }
