@@ -46,7 +46,7 @@ func (l *login) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	failed := tokenauth.StatusCode(err) == http.StatusServiceUnavailable
-	if failed && l.options.OnError != nil && r.Context().Err() != context.Canceled { // Canceled: the client has disconnected
+	if failed && !errors.Is(err, errBusy) && l.options.OnError != nil && r.Context().Err() != context.Canceled { // Canceled: the client has disconnected
 		l.options.OnError(r, err)
 	}
 	l.writeError(w, r, err)

@@ -49,8 +49,9 @@ type Options struct {
 	// the handler has its own Throttle.
 	Throttle *Throttle
 
-	// OnError receives each error whose response is 503, for example to log the error. If OnError
-	// is nil, these errors are discarded.
+	// OnError receives each error whose response is 503, for example to log the error. It receives
+	// no error if the response is 503 because an attempt waited too long for other attempts.
+	// Otherwise an attacker could fill the log. If OnError is nil, all errors are discarded.
 	OnError func(*http.Request, error)
 }
 

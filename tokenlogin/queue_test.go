@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,5 +154,35 @@ func TestTurnOfEndedAttemptIsPassedOn(t *testing.T) {
 		}
 		require.Len(t, taken, 2, "both must happen: %v", taken)
 		require.NoError(t, q.Enter(t.Context(), false))
+	})
+}
+
+// If attempts get 503 because others wait too, OnError must receive no error. Otherwise junk logins
+// would fill the log. It still receives the errors of the service.
+// Case L8.
+func TestBusyEndpointIsNotLogged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var logged, busy atomic.Int64
+		throttle := tokenlogin.NewThrottle()
+		tokenlogin.SetChecks(throttle, 1)
+		s := newLoginService(t, nil, &tokenlogin.Options{Throttle: throttle, OnError: func(*http.Request, error) { logged.Add(1) }})
+		s.slow = 10 * time.Second
+		var all sync.WaitGroup
+		for range 8 { // four attempts wait for a check, and three wait for their account
+			all.Go(func() {
+				w := s.post(t, elsewhere, "ada", "right")
+				if w.Code != http.StatusOK {
+					require.Equal(t, http.StatusServiceUnavailable, w.Code)
+					retryAfter(t, w)
+					busy.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		require.EqualValues(t, 7, busy.Load())
+		require.Zero(t, logged.Load())
+		s.check = func() error { return errInternal }
+		require.Equal(t, http.StatusServiceUnavailable, s.post(t, home, "ada", "right").Code)
+		require.EqualValues(t, 1, logged.Load())
 	})
 }
