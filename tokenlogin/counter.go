@@ -46,6 +46,8 @@ type subject struct {
 	place digest // zero, except for an account at a known place
 }
 
+func (s *subject) atKnownPlace() bool { return s.place != digest{} }
+
 // A counter counts the failures of subjects. It stores at most max subjects, not counting the
 // subjects with running attempts.
 type counter struct {
@@ -80,8 +82,9 @@ func newCounter(p policy) *counter {
 
 // begin admits an attempt, whose outcome the caller must pass to end. It returns an error if the
 // attempt must wait because of earlier failures. Running attempts may fail, so at most policy.free
-// of them run at the same time. begin blocks further attempts until a running attempt ends or ctx
-// ends.
+// of them run at the same time. Of an account at a known place, only one attempt runs at a time,
+// because its check runs before other checks. begin blocks further attempts until a running attempt
+// ends or ctx ends.
 func (c *counter) begin(ctx context.Context, s subject) error {
 	for {
 		wait, ended := c.tryBegin(s, time.Now())
@@ -123,7 +126,7 @@ func (c *counter) tryBegin(s subject, now time.Time) (wait time.Duration, ended 
 	if wait := ready.Sub(now); wait > 0 {
 		return wait, nil
 	}
-	if e.running > 0 && failures+e.running >= c.policy.free {
+	if e.running > 0 && (s.atKnownPlace() || failures+e.running >= c.policy.free) {
 		if e.ended == nil {
 			e.ended = make(chan struct{})
 		}

@@ -4,24 +4,43 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/go-tokenauth/tokenauth/internal/challenge"
 )
 
 // A queue limits the number of password checks that run at the same time, because hashing occupies
-// a processor. If an attempt from a known place waits, its check runs before the checks of all
-// other waiting attempts. Therefore junk attempts from everywhere cannot delay a user at a known
-// place by more than the checks that already run.
+// a processor. If an attempt from a known place waits, its check runs before the checks of other
+// waiting attempts. Therefore junk attempts from everywhere cannot delay a user at a known place by
+// more than the checks that already run.
+//
+// An attacker with accounts at known places must not occupy all checks. Therefore one other check
+// runs after maxRow checks of known places in a row. Each account has at most one attempt per known
+// place in the queue; see [counter.begin].
 type queue struct {
-	mu      sync.Mutex
-	free    int // number of checks that may begin now
-	waiting struct{ known, other []chan struct{} }
+	mu    sync.Mutex
+	free  int // number of checks that may begin now
+	known []chan struct{}
+	other []chan struct{}
+	row   int // number of checks of known places that began in a row while other attempts waited
+}
+
+const maxRow = 4
+
+// run calls check in its turn. If ctx ends before, run returns an error and does not call check.
+func (q *queue) run(ctx context.Context, known bool, check func() error) error {
+	if err := q.enter(ctx, known); err != nil {
+		return challenge.Unavailable(err)
+	}
+	defer q.leave()
+	return check()
 }
 
 // enter waits until a check may run or ctx ends. If enter returns nil, the caller must call leave
 // after the check.
 func (q *queue) enter(ctx context.Context, known bool) error {
-	waiting := &q.waiting.other
+	waiting := &q.other
 	if known {
-		waiting = &q.waiting.known
+		waiting = &q.known
 	}
 	q.mu.Lock()
 	if q.free > 0 {
@@ -54,12 +73,19 @@ func (q *queue) enter(ctx context.Context, known bool) error {
 func (q *queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, waiting := range []*[]chan struct{}{&q.waiting.known, &q.waiting.other} {
-		if len(*waiting) > 0 {
-			close((*waiting)[0])
-			*waiting = slices.Delete(*waiting, 0, 1)
-			return
-		}
+	next := &q.known
+	if len(q.known) == 0 || len(q.other) > 0 && q.row == maxRow {
+		next = &q.other
 	}
-	q.free++
+	if next == &q.known && len(q.other) > 0 {
+		q.row++
+	} else {
+		q.row = 0
+	}
+	if len(*next) == 0 {
+		q.free++
+		return
+	}
+	close((*next)[0])
+	*next = slices.Delete(*next, 0, 1)
 }

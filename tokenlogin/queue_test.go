@@ -17,13 +17,13 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
 
-// flood sends junk logins from everywhere, rate per second, until the test calls stop. Each login
+// flood sends a junk login from elsewhere at each interval, until the test calls stop. Each login
 // has another username and another address.
-func (s *loginService) flood(t testing.TB, rate int) (stop func()) {
+func (s *loginService) flood(t testing.TB, interval time.Duration) (stop func()) {
 	done := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
-		every := time.NewTicker(time.Second / time.Duration(rate))
+		every := time.NewTicker(interval)
 		defer every.Stop()
 		for i := 0; ; i++ {
 			select {
@@ -37,6 +37,26 @@ func (s *loginService) flood(t testing.TB, rate int) (stop func()) {
 		}
 	})
 	return func() { close(done); all.Wait() }
+}
+
+// floodKnown makes logins with the right password from a known place, to some accounts of an
+// attacker, each with five logins in flight, until the test calls stop.
+func (s *loginService) floodKnown(t testing.TB, accounts int) (stop func()) {
+	const place = "203.0.113.9:1"
+	var done atomic.Bool
+	var all sync.WaitGroup
+	for i := range accounts {
+		username := fmt.Sprint("user9999", i)
+		require.Equal(t, http.StatusOK, s.post(t, place, username, "right").Code)
+		for range 5 {
+			all.Go(func() {
+				for !done.Load() {
+					s.post(t, place, username, "right")
+				}
+			})
+		}
+	}
+	return func() { done.Store(true); all.Wait() }
 }
 
 // newSlowService returns a service with one processor for checks, of which each takes 300 ms.
@@ -57,7 +77,7 @@ func TestJunkDoesNotDelayKnownPlace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSlowService(t)
 		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
-		stop := s.flood(t, 25)
+		stop := s.flood(t, time.Second/25)
 		time.Sleep(10 * time.Second) // until attempts from other places get 503
 		require.Equal(t, http.StatusServiceUnavailable, s.post(t, elsewhere, "bob", "right").Code)
 		for range 40 {
@@ -67,6 +87,58 @@ func TestJunkDoesNotDelayKnownPlace(t *testing.T) {
 			time.Sleep(1370 * time.Millisecond)
 		}
 		stop()
+	})
+}
+
+// An attacker with accounts and right passwords is at known places too. Such an attacker must not
+// keep users from signing in, neither at known places nor at new ones. The service can check three
+// passwords per second. The attacker has 25 logins in flight, and sends some junk.
+// Case L6.
+func TestAccountsOfAttackerDoNotStarveUsers(t *testing.T) {
+	for _, accounts := range []int{1, 5} {
+		t.Run(fmt.Sprint(accounts), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newSlowService(t)
+				require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+				defer s.floodKnown(t, accounts)()
+				defer s.flood(t, 4*time.Second)()
+				time.Sleep(10*time.Second + time.Millisecond)
+				for i := range 20 {
+					begin := time.Now()
+					require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+					require.LessOrEqual(t, time.Since(begin), time.Duration(accounts+4)*s.slow, "at most one check per account of the attacker")
+					begin = time.Now()
+					require.Equal(t, http.StatusOK, s.post(t, elsewhere, fmt.Sprint("user", 8000+i), "right").Code)
+					require.LessOrEqual(t, time.Since(begin), 12*s.slow, "each fifth check is for other places")
+				}
+			})
+		})
+	}
+}
+
+// While other attempts wait, at most four checks of known places run in a row. Of an account at a
+// known place, only one attempt waits for a check.
+// Case L8.
+func TestOtherCheckRunsAfterFourKnown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSlowService(t)
+		for i := range 6 {
+			require.Equal(t, http.StatusOK, s.post(t, home, fmt.Sprint("user", i), "right").Code)
+		}
+		var mu sync.Mutex
+		var order []string
+		var all sync.WaitGroup
+		for _, username := range []string{"ada", "bob", "user8", "user0", "user0", "user1", "user2", "user3", "user4", "user5"} { // ada finds a free processor
+			all.Go(func() {
+				require.Equal(t, http.StatusOK, s.post(t, home, username, "right").Code)
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, username)
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		require.Equal(t, []string{"ada", "user0", "user1", "user2", "user3", "bob", "user4", "user5", "user0", "user8"}, order)
 	})
 }
 

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"github.com/go-tokenauth/tokenauth/internal/challenge"
 )
 
 // A Throttle delays clients that guess passwords. It counts failed attempts in the memory of one
@@ -33,10 +31,14 @@ import (
 // Each of them has a separate count of failures for the account, and an attempt from there need not
 // wait for its address. Therefore strangers who fail at other addresses, or at the same address on
 // other accounts, cannot lock the user out of known places. They can lock the user out of all other
-// addresses.
+// addresses. At a known place, only one attempt of the account runs at the same time.
 //
-// Only a few checks run at the same time. Checks of attempts from known places run first. If an
-// attempt waits more than 5 seconds for other attempts, the response is 503.
+// Only a few checks run at the same time. If attempts wait, those from known places run first, and
+// after four of them one other attempt runs. Therefore strangers without a password delay a user at
+// a known place only by the checks that already run. Strangers with accounts of their own are at
+// known places too: each account and known place of theirs can delay the user by one check. All
+// other attempts wait in the order of their arrival. If an attempt waits more than 5 seconds for
+// other attempts, the response is 503.
 //
 // Usernames that differ only in letter case, invisible characters or surrounding space are one
 // account. The check function of the service must not accept other spellings for the same user.
@@ -90,12 +92,11 @@ func (t *Throttle) attempt(ctx context.Context, username, address string, check 
 		}
 		defer func() { t.addresses.end(place, onAddress) }()
 	}
-	if err := t.checks.enter(wait, known); err != nil {
-		onAccount, onAddress = unknown, unknown
-		return challenge.Unavailable(err)
-	}
-	defer t.checks.leave()
-	err := check()
+	onAccount, onAddress = unknown, unknown
+	err := t.checks.run(wait, known, func() error {
+		onAccount, onAddress = failed, failed // also if check panics
+		return check()
+	})
 	switch {
 	case err == nil:
 		onAccount, onAddress = passed, unknown
