@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/body"
@@ -115,10 +116,11 @@ func (l *login) read(w http.ResponseWriter, r *http.Request) (*credentials, erro
 		return nil, err
 	}
 	c.username = strings.TrimSpace(c.username)
-	for _, given := range [][2]string{{"username", c.username}, {"password", c.password}} {
-		if given[1] == "" || strings.Contains(given[1], "\x00") {
-			return nil, challenge.Member(http.StatusBadRequest, given[0], "is required and must not contain NUL")
-		}
+	switch {
+	case c.username == "" || strings.ContainsFunc(c.username, unicode.IsControl):
+		return nil, challenge.Member(http.StatusBadRequest, "username", "is required and must not contain a control character")
+	case c.password == "" || strings.Contains(c.password, "\x00"):
+		return nil, challenge.Member(http.StatusBadRequest, "password", "is required and must not contain NUL")
 	}
 	return c, nil
 }

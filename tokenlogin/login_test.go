@@ -92,6 +92,8 @@ func TestBadBodiesAreRefused(t *testing.T) {
 			{"10 MiB form", "username=ada&password=" + strings.Repeat("x", 10<<20), form, 413, ""},
 			{"NUL", `{"username":"ada","password":"right\u0000"}`, nil, 400, "#/password"},
 			{"NUL, form", "username=ada%00&password=right", form, 400, "#/username"},
+			{"control character", `{"username":"a\u0001da","password":"right"}`, nil, 400, "#/username"},
+			{"C1 control character", `{"username":"ada\u0085b","password":"right"}`, nil, 400, "#/username"},
 			{"invalid UTF-8", "{\"username\":\"ada\",\"password\":\"right\xff\"}", nil, 400, ""},
 			{"invalid UTF-8, form", "username=ada&password=right%ff", form, 400, "#/password"},
 			{"malformed form", "username=ada&password=%zz", form, 400, ""},

@@ -63,6 +63,9 @@ type Options struct {
 // case. After any other error of check, the response is 503 and the attempt does not count as
 // failed. Therefore check must never return another error for a wrong password.
 //
+// check must compare the username exactly, except for letter case; see [Throttle]. The username has
+// no surrounding space and no control characters.
+//
 // The stamp is a text that changes whenever the password changes, such as a counter of the changes
 // or a hash of the stored password hash. check must read the stamp and the password hash in one
 // query, before it hashes the password. [Options].Stamp reads the stamp again. If Options.Stamp is

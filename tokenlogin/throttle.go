@@ -9,7 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
 // A Throttle delays clients that guess passwords. It counts failed attempts in the memory of one
@@ -40,8 +41,11 @@ import (
 // other attempts wait in the order of their arrival. If an attempt waits more than 5 seconds for
 // other attempts, the response is 503.
 //
-// Usernames that differ only in letter case, invisible characters or surrounding space are one
-// account. The check function of the service must not accept other spellings for the same user.
+// Usernames that differ only in letter case, control characters, invisible characters or
+// surrounding space are one account. The check function of the service must not accept other
+// spellings for the same user. Otherwise each spelling allows the full number of guesses. Therefore
+// the service must compare usernames exactly, for example with the collation utf8mb4_bin. Other
+// collations may ignore accents, or the width of letters.
 type Throttle struct {
 	accounts  *counter
 	addresses *counter
@@ -116,13 +120,8 @@ func (t *Throttle) attempt(ctx context.Context, username, address string, check 
 // same user have the same hash. The change to upper case comes first, because several lower-case
 // letters may have one upper-case letter.
 func accountOf(username string) digest {
-	visible := strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Cf, r) {
-			return -1
-		}
-		return r
-	}, username)
-	return sha256.Sum256([]byte(strings.ToLower(strings.ToUpper(strings.TrimSpace(visible)))))
+	visible := strings.TrimSpace(syntax.WithoutUnsafe(username))
+	return sha256.Sum256([]byte(strings.ToLower(strings.ToUpper(visible))))
 }
 
 // placeOf returns the hash of the counted part of an address.

@@ -158,8 +158,11 @@ func TestKnownPlaceNeedNotWaitForRunningAttempts(t *testing.T) {
 func TestSpellingsOfUsernameAreOneAccount(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newLoginService(t, nil, nil)
-		spellings := []string{"ada\u017f", "ADAS", " adas ", "ad\u200bas", "\ufeffadas\u00ad"}
-		for _, username := range spellings {
+		spellings := []string{
+			"ada\u017f", "ADAS", " adas ", "ad\u200bas", "\ufeffadas\u00ad", "adas\ufe0f", "a\u034fdas", "adas\u3164", "\u115fadas",
+			"\u180badas", "adas\U000e0100", "ada\u200ds", "adas\u2028", "adas\u0600", "\u2800adas", "adas \u200b",
+		}
+		for _, username := range spellings[:5] {
 			require.Equal(t, http.StatusBadRequest, s.post(t, "10.0.0.1:1", username, "wrong").Code)
 		}
 		for _, username := range spellings {
