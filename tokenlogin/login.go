@@ -13,6 +13,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/body"
 	"github.com/go-tokenauth/tokenauth/internal/challenge"
+	"github.com/go-tokenauth/tokenauth/internal/secondlook"
 )
 
 type login struct {
@@ -162,7 +163,7 @@ func (l *login) issue(r *http.Request, c *credentials, id identity) (response, e
 	if err != nil {
 		return response{}, challenge.Uncertain(err, tokenauth.StatusCode(err))
 	}
-	if err := l.confirm(r.Context(), &t, id.stamp); err != nil {
+	if err := l.confirm(r.Context(), t, id.stamp); err != nil {
 		return response{}, err
 	}
 	result := response{Token: t, Key: key.Reveal(), DRFKey: key.Reveal()}
@@ -172,40 +173,27 @@ func (l *login) issue(r *http.Request, c *credentials, id identity) (response, e
 	return result, nil
 }
 
-// confirmTime limits the time to read a stamp again, and the time to revoke a token.
-const confirmTime = 5 * time.Second
-
 // confirm reads the stamp of the user again, now that the token t is in the store. If the stamp is
-// not the one that the check returned, confirm revokes t. It does all this even if the client
-// disconnects.
+// not the one that the check returned, confirm revokes t.
 //
 // If the password changes after confirm reads the stamp, the store already has t. The RevokeAll
 // that follows the change then revokes t.
-func (l *login) confirm(ctx context.Context, t *tokenauth.Token, stamp string) error {
+func (l *login) confirm(ctx context.Context, t tokenauth.Token, stamp string) error {
 	if l.options.Stamp == nil {
 		return nil
 	}
-	var current string
-	err := within(ctx, func(ctx context.Context) (err error) {
-		current, err = l.options.Stamp(ctx, t.UserID)
-		return err
-	})
-	if err == nil && current == stamp {
+	refused, failed := secondlook.Confirm(ctx, l.manager, t, func(ctx context.Context) error {
+		current, err := l.options.Stamp(ctx, t.UserID)
+		switch {
+		case errors.Is(err, tokenauth.ErrNoUser), err == nil && current != stamp:
+			return errRefused
+		case err != nil:
+			return challenge.Unavailable(err)
+		}
 		return nil
+	})
+	if failed != nil {
+		return challenge.Uncertain(errors.Join(refused, failed), http.StatusServiceUnavailable)
 	}
-	undone := within(ctx, func(ctx context.Context) error { return l.manager.Revoke(ctx, t.UserID, t.ID) })
-	switch {
-	case undone != nil && !errors.Is(undone, tokenauth.ErrNotFound): // ErrNotFound: deleted with its user
-		return challenge.Uncertain(errors.Join(err, undone), http.StatusServiceUnavailable)
-	case err == nil, errors.Is(err, tokenauth.ErrNoUser):
-		return errRefused
-	}
-	return challenge.Unavailable(err)
-}
-
-// within calls f with a context that ends after confirmTime, but does not end with ctx.
-func within(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmTime)
-	defer cancel()
-	return f(ctx)
+	return refused
 }

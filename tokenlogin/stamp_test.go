@@ -200,6 +200,16 @@ func TestUnreadableStampIs503(t *testing.T) {
 	}
 }
 
+// If Stamp panics, nobody gets the key, so the token must not stay live.
+func TestPanicOfStampRevokesToken(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, func(context.Context, string) (string, error) { panic("stamp") }, nil)
+	require.Panics(t, func() { a.login.ServeHTTP(httptest.NewRecorder(), loginRequest(home, "ada", "old")) })
+	all, live := a.tokens(t)
+	require.Len(t, all, 1)
+	require.Zero(t, live)
+}
+
 // A client that disconnects must not keep the endpoint from revoking the token.
 func TestDisconnectDoesNotPreventRevocation(t *testing.T) {
 	t.Parallel()
