@@ -28,6 +28,13 @@ func (p *places) know(account, place digest) bool {
 	return slices.Contains(p.last[account], place)
 }
 
+// forget makes all places of an account unknown.
+func (p *places) forget(account digest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.last, account)
+}
+
 func (p *places) add(account, place digest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -61,10 +61,14 @@ func NewThrottle() *Throttle {
 	}
 }
 
-// Unlock forgets the failures of an account, at all addresses. Its user, and anybody else, can then
-// attempt to sign in without a wait for the account. Unlock does not forget the failures of
-// addresses. It is meant for staff who have identified the user by other means.
-func (t *Throttle) Unlock(username string) { t.accounts.reset(accountOf(username)) }
+// Unlock forgets the failures of an account, at all addresses, and its known places. Its user, and
+// anybody else, can then attempt to sign in without a wait for the account. Unlock does not forget
+// the failures of addresses. It is meant for staff who have identified the user by other means.
+func (t *Throttle) Unlock(username string) {
+	account := accountOf(username)
+	t.accounts.reset(account)
+	t.places.forget(account)
+}
 
 // queueTime is the longest time that an attempt waits for other attempts.
 const queueTime = 5 * time.Second

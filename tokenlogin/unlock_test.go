@@ -76,6 +76,24 @@ func TestUnlockForgetsFailuresAtAllPlaces(t *testing.T) {
 	})
 }
 
+// Unlock must forget the known places of the account. Otherwise a thief who has signed in would
+// keep the separate count and the priority of a known place.
+// Case L6.
+func TestUnlockForgetsKnownPlaces(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, throttle := newUnlockable(t)
+		require.Equal(t, http.StatusOK, s.post(t, home, "ada", "right").Code)
+		require.Equal(t, http.StatusOK, s.post(t, home, "bob", "right").Code)
+		throttle.Unlock(" ADA ")
+		for range 5 {
+			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "ada", "wrong").Code)
+			require.Equal(t, http.StatusBadRequest, s.post(t, elsewhere, "bob", "wrong").Code)
+		}
+		require.Equal(t, http.StatusTooManyRequests, s.post(t, home, "ada", "right").Code)
+		require.Equal(t, http.StatusOK, s.post(t, home, "bob", "right").Code, "Unlock must not forget the places of other accounts")
+	})
+}
+
 // Unlock does not end the wait of an address. Otherwise an attacker with an account could have the
 // address unlocked.
 // Case L3.
