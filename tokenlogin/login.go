@@ -54,11 +54,11 @@ func (l *login) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.writeError(w, r, err)
 }
 
-// credentials are the members of the body of a login request.
+// credentials are the content of the body of a login request.
 type credentials struct {
-	username, password, name string
-	scopes                   []string
-	expires                  body.Expiry
+	username, password string
+	spec               tokenauth.Spec // lacks the UserID
+	numbered           bool           // true if the body has no name, so that a number may be added
 }
 
 // An identity is the result of a successful check.
@@ -84,14 +84,16 @@ func (l *login) serve(w http.ResponseWriter, r *http.Request) (result response, 
 	ctx := r.Context()
 	var id identity
 	var begin time.Time
-	err = l.options.Throttle.attempt(ctx, c.username, l.options.Address(r), func() (err error) {
+	check := func() (err error) {
 		begin = time.Now()
 		id, err = l.verify(ctx, c)
 		return err
-	})
-	if err == nil {
-		result, err = l.issue(r, c, id)
 	}
+	issue := func() (err error) {
+		result, err = l.issue(ctx, c, id)
+		return err
+	}
+	err = l.options.Throttle.attempt(ctx, c.username, l.options.Address(r), check, issue)
 	if err == errRefused {
 		select {
 		case <-time.After(failureTime - time.Since(begin)):
@@ -101,7 +103,9 @@ func (l *login) serve(w http.ResponseWriter, r *http.Request) (result response, 
 	return result, err
 }
 
-// read returns the credentials in the body of a request.
+// read returns the credentials in the body of a request. It checks everything that does not depend
+// on the user, so that the response to an invalid request does not reveal whether the password is
+// right.
 func (l *login) read(w http.ResponseWriter, r *http.Request) (*credentials, error) {
 	switch {
 	case r.Method != http.MethodPost:
@@ -110,8 +114,9 @@ func (l *login) read(w http.ResponseWriter, r *http.Request) (*credentials, erro
 		return nil, challenge.New(http.StatusBadRequest, "Parameters must be in the body, not in the URL.")
 	}
 	c := &credentials{}
+	var expires body.Expiry
 	err := body.ReadJSONOrForm(w, r, body.Members{
-		"username": &c.username, "password": &c.password, "name": &c.name, "scopes": &c.scopes, "expires_at": &c.expires,
+		"username": &c.username, "password": &c.password, "name": &c.spec.Name, "scopes": &c.spec.Scopes, "expires_at": &expires,
 	})
 	if err != nil {
 		return nil, err
@@ -123,7 +128,17 @@ func (l *login) read(w http.ResponseWriter, r *http.Request) (*credentials, erro
 	case c.password == "" || strings.Contains(c.password, "\x00"):
 		return nil, challenge.Member(http.StatusBadRequest, "password", "is required and must not contain NUL")
 	}
-	return c, nil
+	if c.spec.Scopes == nil {
+		c.spec.Scopes = l.options.Scopes
+	}
+	c.spec.ExpiresAt, c.spec.NoExpiry = expires.At, expires.Never()
+	if !expires.Given && l.options.TTL > 0 {
+		c.spec.ExpiresAt = l.manager.Now().Add(l.options.TTL)
+	}
+	if c.spec.Name == "" {
+		c.spec.Name, c.numbered = nameOf(r.UserAgent()), true
+	}
+	return c, l.manager.CheckSpec(c.spec)
 }
 
 // verify checks the password. It returns errRefused if the password is wrong.
@@ -147,23 +162,23 @@ func (l *login) verify(ctx context.Context, c *credentials) (identity, error) {
 var errNoStamp = errors.New("tokenlogin: check returned no stamp, but Options.Stamp is set")
 
 // issue issues the token of a login.
-func (l *login) issue(r *http.Request, c *credentials, id identity) (response, error) {
-	spec := tokenauth.Spec{UserID: id.userID, Name: c.name, Scopes: c.scopes, ExpiresAt: c.expires.At, NoExpiry: c.expires.Never()}
-	if c.scopes == nil {
-		spec.Scopes = l.options.Scopes
-	}
-	if !c.expires.Given && l.options.TTL > 0 {
-		spec.ExpiresAt = l.manager.Now().Add(l.options.TTL)
-	}
+func (l *login) issue(ctx context.Context, c *credentials, id identity) (response, error) {
 	issue := l.manager.Issue
-	if c.name == "" {
-		spec.Name, issue = nameOf(r.UserAgent()), l.issueNumbered
+	if c.numbered {
+		issue = l.issueNumbered
 	}
-	key, t, err := issue(r.Context(), spec)
-	if err != nil {
+	c.spec.UserID = id.userID
+	key, t, err := issue(ctx, c.spec)
+	var invalid *tokenauth.SpecError
+	switch {
+	case errors.As(err, &invalid) && invalid.Field == "expires_at":
+		// The expiry has passed since read checked it. The response must not reveal that the
+		// password is right.
+		return response{}, errRefused
+	case err != nil:
 		return response{}, challenge.Uncertain(err, tokenauth.StatusCode(err))
 	}
-	if err := l.confirm(r.Context(), t, id.stamp); err != nil {
+	if err := l.confirm(ctx, t, id.stamp); err != nil {
 		return response{}, err
 	}
 	result := response{Token: t, Key: key.Reveal(), DRFKey: key.Reveal()}

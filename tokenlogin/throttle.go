@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
@@ -76,9 +77,10 @@ const queueTime = 5 * time.Second
 // errBusy is the reason why an attempt ends before its password is checked.
 var errBusy = errors.New("tokenlogin: too many concurrent logins")
 
-// attempt calls check, unless the account or the address must wait, and returns the error of check.
-// All waits for other attempts end within queueTime.
-func (t *Throttle) attempt(ctx context.Context, username, address string, check func() error) error {
+// attempt calls check, unless the account or the address must wait, and then issue, unless check
+// returns an error. It returns the error of check or issue. Only check occupies a turn of the
+// queue. All waits for other attempts end within queueTime.
+func (t *Throttle) attempt(ctx context.Context, username, address string, check, issue func() error) error {
 	wait, cancel := context.WithTimeoutCause(ctx, queueTime, errBusy)
 	defer cancel()
 	account, place := subject{name: accountOf(username)}, subject{name: placeOf(address)}
@@ -86,36 +88,41 @@ func (t *Throttle) attempt(ctx context.Context, username, address string, check 
 	if known {
 		account.place = place.name
 	}
-	onAccount, onAddress := failed, failed // outcomes if check panics
+	result := unknown
 	if err := t.accounts.begin(wait, account); err != nil {
 		return err
 	}
-	defer func() { t.accounts.end(account, onAccount) }()
+	defer func() { t.accounts.end(account, result) }()
 	if address != "" {
 		if known {
 			t.addresses.join(place)
 		} else if err := t.addresses.begin(wait, place); err != nil {
-			onAccount = unknown
 			return err
 		}
-		defer func() { t.addresses.end(place, onAddress) }()
+		defer func() { t.addresses.end(place, min(result, unknown)) }() // a success does not reset an address
 	}
-	onAccount, onAddress = unknown, unknown
 	err := t.checks.run(wait, known, func() error {
-		onAccount, onAddress = failed, failed // also if check panics
+		result = failed // also if check panics
 		return check()
 	})
+	if err != nil {
+		if err != errRefused && ctx.Err() == nil { // an attempt has failed if its client disconnects during the check
+			result = unknown
+		}
+		return err
+	}
+	result = unknown // also if issue panics
+	err = issue()
 	switch {
 	case err == nil:
-		onAccount, onAddress = passed, unknown
+		result = passed
 		if address != "" {
 			t.places.add(account.name, place.name)
 		}
 	case err == errRefused:
-	// Count neither a failure nor a success. However, an attempt has failed if its client
-	// disconnects during the check.
-	case ctx.Err() == nil:
-		onAccount, onAddress = unknown, unknown
+		result = failed
+	case tokenauth.StatusCode(err) < http.StatusInternalServerError: // the password is right, but for example the name is taken
+		result = passed
 	}
 	return err
 }
