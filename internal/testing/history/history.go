@@ -82,6 +82,7 @@ func Check(t testing.TB, store tokenauth.Store, seed uint64, faults bool) {
 	close(begin)
 	calls.Wait()
 	w.store.Intercept(nil)
+	markOverlaps(all)
 	final := w.observe(t, initial, all)
 	if !explains(all, initial, final) {
 		t.Errorf("history %d has no sequential explanation\n%s", seed, describe(all, initial, final))

@@ -43,6 +43,7 @@ type call struct {
 	faults   bool  // whether calls of the store may fail
 	shared   bool  // whether all calls go through one cache
 	from, to int64 // position of the begin and of the end
+	overlaps bool  // whether a change in another thread overlaps with the call
 
 	got    string // result
 	newID  string // ID of the token that the call created
@@ -239,8 +240,22 @@ func (c *call) step(s state, p progress) []next {
 	return c.mintStep(s, p, end, on)
 }
 
-// mayBeOutdated reports whether the call finds its key in a cache that does not see all changes.
-func (c *call) mayBeOutdated() bool { return c.through == 1 && !c.shared }
+// mayBeOutdated reports whether the call may have found an outdated record of its key in a cache. A
+// shared cache has such a record only while a change is in progress.
+func (c *call) mayBeOutdated() bool { return c.through == 1 && !c.shared || c.shared && c.overlaps }
+
+// markOverlaps finds out which calls overlap with a change in another thread.
+func markOverlaps(all [][]*call) {
+	for i, thread := range all {
+		for _, c := range thread {
+			for j, other := range all {
+				c.overlaps = c.overlaps || i != j && slices.ContainsFunc(other, func(o *call) bool {
+					return o.kind != authenticate && o.from < c.to && c.from < o.to
+				})
+			}
+		}
+	}
+}
 
 // newOr returns the ID of the token that the call created. If the call did not learn the ID, newOr
 // returns a placeholder.
