@@ -191,7 +191,7 @@ func requireClean(t *testing.T, text string, limit int) {
 var sequences = []*regexp.Regexp{
 	regexp.MustCompile("🏴(?:" + tagged("gbeng") + "|" + tagged("gbsct") + "|" + tagged("gbwls") + ")"),
 	regexp.MustCompile("[0-9#*]\ufe0f\u20e3"),
-	regexp.MustCompile("[\\p{So}\\p{Sk}\\p{Sm}\\p{Cn}‼⁉ℹ〰〽]\ufe0f?(?:\u200d[\\p{So}\\p{Sm}]\ufe0f?)*"),
+	regexp.MustCompile("[\\p{So}\\p{Sk}\\p{Sm}\\p{Cn}‼⁉ℹ〰〽]\ufe0f?(?:\u200d[\\p{So}\\p{Sk}\\p{Sm}\\p{Cn}‼⁉ℹ〰〽]\ufe0f?)*"),
 	regexp.MustCompile(`([\p{L}\p{M}])[\x{200c}\x{200d}]([\p{L}\p{M}])`),
 	regexp.MustCompile("([\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca])[\u200c\u200d]"),
 }
