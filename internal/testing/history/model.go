@@ -216,19 +216,20 @@ func (c *call) step(s state, p progress) []next {
 		}
 		return append(end(s, "ok"), end(s, notFound)...) // notFound if the token was pruned
 	case revokeAll:
-		c := slices.Clone(s)
-		n := 0
-		for i := range c {
-			if c[i].live {
-				c[i].live = false
-				n++
+		// A statement may miss the tokens that were created after it began, so a step revokes the
+		// oldest live tokens, or all. The call ends only if no live token is left.
+		var all []next
+		for i := range s {
+			if s[i].live {
+				s = s.with(i, func(t *token) { t.live = false })
+				p.memo++
+				all = append(all, on(s, p)...)
 			}
 		}
-		if n == 0 {
+		if len(all) == 0 {
 			return end(s, fmt.Sprint("ok ", p.memo))
 		}
-		p.memo += n
-		return on(c, p)
+		return all
 	case prune:
 		return end(s, "ok")
 	case update:
