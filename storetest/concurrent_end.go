@@ -1,0 +1,100 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+func concurrentRevokeAll(t *tester) {
+	before := t.some(16)
+	var calls, counted int
+	errs := atOnce(17, func(i int) (err error) {
+		if i < 16 {
+			return t.store.Create(t.ctx, named(fmt.Sprint("meanwhile ", i)))
+		}
+		calls++
+		counted, err = t.store.RevokeAll(t.ctx, alice, after(5), 1000)
+		return err
+	})
+	t.allSucceed(errs, "concurrent Create or RevokeAll")
+	dead := map[string]bool{}
+	for _, r := range t.list(tokenauth.Query{UserID: alice, IncludeRevoked: true}) {
+		if !r.Token.RevokedAt.IsZero() {
+			dead[r.Token.ID] = true
+		}
+	}
+	for _, r := range before {
+		if !dead[r.Token.ID] {
+			t.failf("token %q, which existed before RevokeAll, is not revoked", r.Token.Name)
+		}
+	}
+	if calls == 1 && counted != len(dead) {
+		t.failf("RevokeAll returned %d, but %d tokens are revoked", counted, len(dead))
+	}
+}
+
+// concurrentRevokeAlls revokes 3,000 tokens in two loops, as two calls of Manager.RevokeAll do. A
+// store whose RevokeAll returns 0 because the other loop has revoked the tokens that it chose fails
+// the test case.
+func concurrentRevokeAlls(t *tester) {
+	const tokens, limit = 3000, 500
+	for first := 0; first < tokens; first += 500 {
+		var batch []tokenauth.Record
+		for i := range 500 {
+			batch = append(batch, named(fmt.Sprint("live ", first+i)))
+		}
+		t.create(batch...)
+	}
+	left := make([]int, 2)
+	errs := atOnce(len(left), func(i int) error {
+		for range 2 * tokens / limit {
+			n, err := t.store.RevokeAll(t.ctx, alice, after(5), limit)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				live, err := t.store.List(t.ctx, tokenauth.Query{UserID: alice, Limit: 10})
+				left[i] = len(live)
+				return err
+			}
+		}
+		return errors.New("RevokeAll did not return 0 after all tokens were revoked")
+	})
+	t.allSucceed(errs, "concurrent loops of RevokeAll")
+	if left[0]+left[1] > 0 {
+		t.failf("RevokeAll returned 0 while the user had a live token")
+	}
+	if n := len(t.list(tokenauth.Query{UserID: alice, IncludeRevoked: true})); n != tokens {
+		t.failf("after RevokeAll, the user has %d revoked tokens, want %d", n, tokens)
+	}
+}
+
+func concurrentPrunes(t *tester) {
+	t.create(named("live"))
+	for i := range 40 {
+		t.create(expiring(named(fmt.Sprint("dead ", i)), after(1)))
+	}
+	counts := make([]int, 8)
+	errs := atOnce(len(counts), func(i int) error {
+		n, err := t.store.Prune(t.ctx, after(10), time.Time{}, 10)
+		counts[i] += n
+		return err
+	})
+	t.allSucceed(errs, "concurrent Prune")
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	if total > 40 {
+		t.failf("the concurrent calls of Prune counted %d deleted records in total, want at most 40", total)
+	}
+	for range 40 {
+		if t.prune(after(10), 10) == 0 {
+			break
+		}
+	}
+	t.holds(named("live"))
+}
