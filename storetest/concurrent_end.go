@@ -8,6 +8,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
+// The functions in this file test calls that revoke or delete records while other calls run.
+
 func concurrentRevokeAll(t *tester) {
 	before := t.some(16)
 	var calls, counted int
