@@ -116,6 +116,25 @@ func TestAccountsOfAttackerDoNotStarveUsers(t *testing.T) {
 	}
 }
 
+// orderOf lets users log in at a known place, each when the previous one runs or waits. It returns
+// their names in the order in which the logins succeed.
+func (s *loginService) orderOf(t *testing.T, usernames ...string) (order []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, username := range usernames {
+		all.Go(func() {
+			require.Equal(t, http.StatusOK, s.post(t, home, username, "right").Code)
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, username)
+		})
+		synctest.Wait()
+	}
+	all.Wait()
+	return order
+}
+
 // While other attempts wait, at most four checks of known places run in a row. Of an account at a
 // known place, only one attempt waits for a check.
 // Case L8.
@@ -125,19 +144,7 @@ func TestOtherCheckRunsAfterFourKnown(t *testing.T) {
 		for i := range 6 {
 			require.Equal(t, http.StatusOK, s.post(t, home, fmt.Sprint("user", i), "right").Code)
 		}
-		var mu sync.Mutex
-		var order []string
-		var all sync.WaitGroup
-		for _, username := range []string{"ada", "bob", "user8", "user0", "user0", "user1", "user2", "user3", "user4", "user5"} { // ada finds a free processor
-			all.Go(func() {
-				require.Equal(t, http.StatusOK, s.post(t, home, username, "right").Code)
-				mu.Lock()
-				defer mu.Unlock()
-				order = append(order, username)
-			})
-			synctest.Wait()
-		}
-		all.Wait()
+		order := s.orderOf(t, "ada", "bob", "user8", "user0", "user0", "user1", "user2", "user3", "user4", "user5") // ada finds a free processor
 		require.Equal(t, []string{"ada", "user0", "user1", "user2", "user3", "bob", "user4", "user5", "user0", "user8"}, order)
 	})
 }
@@ -151,19 +158,7 @@ func TestKnownPlacesAreServedFirstInOrder(t *testing.T) {
 		for i := range 3 {
 			require.Equal(t, http.StatusOK, s.post(t, home, fmt.Sprint("user", i), "right").Code)
 		}
-		var mu sync.Mutex
-		var order []string
-		var all sync.WaitGroup
-		for _, username := range []string{"user8", "user9", "user7", "user2", "user6", "user0", "user1"} { // user8 finds a free processor
-			all.Go(func() {
-				require.Equal(t, http.StatusOK, s.post(t, home, username, "right").Code)
-				mu.Lock()
-				defer mu.Unlock()
-				order = append(order, username)
-			})
-			synctest.Wait()
-		}
-		all.Wait()
+		order := s.orderOf(t, "user8", "user9", "user7", "user2", "user6", "user0", "user1") // user8 finds a free processor
 		require.Equal(t, []string{"user8", "user2", "user0", "user1", "user9", "user7", "user6"}, order)
 	})
 }
