@@ -2,7 +2,6 @@ package tokenauth
 
 import (
 	"context"
-	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
@@ -92,16 +91,16 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 // and Info for other events.
 //
 // Events that clients cause by repeated requests are limited to ten lines per minute. The limit is
-// separate for each token, for keys of no token, and for each kind of failure. To bound the memory,
-// there are 1024 counters, so a few of many tokens share a limit. The next line has the number of
-// skipped events as the attribute "left_out". Events of changes are not limited. LogEvents panics if
-// l is nil.
+// separate for each token, for keys of no token, and for each kind of failure. The next line has
+// the number of skipped events as the attribute "left_out". If more than 1000 tokens have such
+// events in one minute, the further tokens share the limit of the keys of no token. Events of
+// changes are not limited. LogEvents panics if l is nil.
 func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("tokenauth: LogEvents: nil Logger")
 	}
-	// Failures have counters of their own, so that no client can mute them.
-	clients, failures := rateLimit{seed: maphash.MakeSeed()}, rateLimit{seed: maphash.MakeSeed()}
+	// Failures are counted apart, so that no number of tokens can mute them.
+	clients, failures := rateLimit{subjects: map[string]*minute{"": {}}}, rateLimit{subjects: map[string]*minute{"": {}}}
 	return func(ctx context.Context, e Event) {
 		level, limit, subject, failure := slog.LevelInfo, &clients, e.Token.ID, slog.Attr{}
 		limited := e.Kind == EventRejected || e.Kind == EventRetiredKeyUsed || e.Kind == EventFlushFailed
@@ -134,37 +133,72 @@ func attr[T comparable](key string, value T) slog.Attr {
 }
 
 const (
-	maxLines  = 10   // lines per counter and minute
-	maxTokens = 1024 // number of counters, which bounds the memory of a rateLimit
+	maxLines    = 10   // lines per subject and minute
+	maxSubjects = 1000 // bounds the memory of a rateLimit
 )
 
-// A rateLimit allows maxLines events per minute of each subject, such as a token. A few subjects may
-// share a counter.
+// A rateLimit allows maxLines events per minute of each subject, such as a token. Subjects beyond
+// maxSubjects share the limit of the empty subject.
 type rateLimit struct {
 	mu       sync.Mutex
-	seed     maphash.Seed
-	counters [maxTokens]struct {
-		begin time.Time
-		// n is the number of allowed events since begin. left is the number of events that were
-		// left out since the last allowed event.
-		n, left int
-	}
+	subjects map[string]*minute // has the empty subject
+	swept    time.Time          // when subjects were last removed
+}
+
+// A minute counts the events of one subject.
+type minute struct {
+	begin time.Time
+	// n is the number of allowed events since begin. left is the number of events that were left
+	// out since the last allowed event.
+	n, left int
 }
 
 // allow reports whether one more event of subject is allowed. If so, left is the number of events
 // that were left out since the last allowed event.
 func (r *rateLimit) allow(subject string, now time.Time) (ok bool, left int) {
-	c := &r.counters[maphash.String(r.seed, subject)%maxTokens]
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(c.begin) >= time.Minute {
-		c.begin, c.n = now, 0
+	m := r.find(subject, now)
+	if now.Sub(m.begin) >= time.Minute {
+		m.begin, m.n = now, 0
 	}
-	if c.n == maxLines {
-		c.left++
+	if m.n == maxLines {
+		m.left++
 		return false, 0
 	}
-	c.n++
-	left, c.left = c.left, 0
+	m.n++
+	left, m.left = m.left, 0
 	return true, left
+}
+
+// find returns the count of subject, and adds it if there is room.
+func (r *rateLimit) find(subject string, now time.Time) *minute {
+	if m := r.subjects[subject]; m != nil {
+		return m
+	}
+	if len(r.subjects) >= maxSubjects {
+		r.sweep(now)
+	}
+	if len(r.subjects) >= maxSubjects {
+		return r.subjects[""]
+	}
+	m := &minute{}
+	r.subjects[subject] = m
+	return m
+}
+
+// sweep removes the subjects whose minute has passed, at most once per minute. Their left-out
+// events are counted for the empty subject.
+func (r *rateLimit) sweep(now time.Time) {
+	if now.Sub(r.swept) < time.Minute {
+		return
+	}
+	r.swept = now
+	rest := r.subjects[""]
+	for subject, m := range r.subjects {
+		if m != rest && now.Sub(m.begin) >= time.Minute {
+			rest.left += m.left
+			delete(r.subjects, subject)
+		}
+	}
 }
