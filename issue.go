@@ -6,10 +6,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	randv2 "math/rand/v2"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
@@ -59,11 +59,14 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	if err := cmp.Or(ctx.Err(), m.CheckUserID(spec.UserID), err); err != nil {
 		return Key{}, Token{}, err
 	}
-	for attempt := range issueAttempts {
-		if attempt > 0 || m.options.MaxPerUser > 0 {
-			if err := m.makeRoom(ctx, &r, now); err != nil {
-				return Key{}, Token{}, err
-			}
+	room := m.roomFor(ctx, &r, now)
+	for range issueAttempts {
+		again, failure := room.takeSlot(ctx)
+		if failure != nil {
+			return Key{}, Token{}, failure
+		}
+		if again {
+			continue
 		}
 		key := generateKey(m.prefix)
 		r.Token.ID = cmp.Or(spec.ID, rand.Text())
@@ -74,9 +77,13 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 		switch {
 		case err == nil:
 			return key, r.Token, nil
+		case errors.Is(err, ErrNameTaken):
+			if _, err := room.freeName(ctx); err != nil {
+				return Key{}, Token{}, err
+			}
 		case errors.Is(err, ErrKeyTaken) && spec.ID != "":
 			return Key{}, Token{}, fmt.Errorf("%w: the ID is in use", ErrConflict)
-		case !isAny(err, ErrSlotTaken, ErrNameTaken, ErrKeyTaken):
+		case !isAny(err, ErrSlotTaken, ErrKeyTaken):
 			return Key{}, Token{}, unknownUser(err)
 		}
 	}
@@ -153,89 +160,167 @@ func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 	return rounded, nil
 }
 
-// makeRoom chooses a slot for r and revokes expired tokens that have the name of r or a slot that r
-// needs. The list that makeRoom reads may be outdated when Issue calls Create. Create then fails,
-// because slots and names are unique in the store, and Issue retries. Therefore concurrent calls
-// cannot exceed MaxPerUser.
-func (m *Manager) makeRoom(ctx context.Context, r *Record, now time.Time) error {
-	live, err := m.store.List(ctx, Query{UserID: r.Token.UserID})
-	if err != nil {
-		return err
-	}
-	idleAt := now.Add(-m.lag())
-	var unusedSince time.Time // stays zero if no token is idle, to save the call of Flush
-	if slices.ContainsFunc(live, func(r Record) bool { return m.isIdle(&r.Token, idleAt) }) {
-		unusedSince = m.unusedSince(ctx, now)
-	}
-	used := map[int]bool{}
-	var expired []*Record // expired tokens that hold a slot
-	for i := range live {
-		other := &live[i]
-		isExpired := other.Token.ExpiredAt(now) || !unusedSince.IsZero() && m.isIdle(&other.Token, idleAt)
-		switch {
-		case other.Token.Name == r.Token.Name && !isExpired:
-			return ErrNameTaken
-		case other.Token.Name == r.Token.Name:
-			if err := m.revokeExpired(ctx, &other.Token, now, unusedSince); err != nil {
-				return err
-			}
-		case other.Slot != 0:
-			used[other.Slot] = true
-			if isExpired {
-				expired = append(expired, other)
-			}
-		}
-	}
-	return m.takeSlot(ctx, r, used, expired, now, unusedSince)
+// A room makes room for a token that Issue creates: it finds a slot, and revokes expired tokens.
+//
+// The reads of a room may be outdated when Issue calls Create. Create then fails, because names and
+// slots are unique in the store, and Issue retries. Therefore concurrent calls cannot exceed
+// MaxPerUser. The cost of a room does not depend on the number of the user's tokens, unless all
+// slots are taken.
+type room struct {
+	*Manager
+	r           *Record // token to create
+	now         time.Time
+	unusedSince func() time.Time // result of Manager.unusedSince, which writes last-used times
+	from        int              // takeSlot has read all tokens that hold this slot or a higher slot
+	read        []Record         // those tokens
 }
 
-// takeSlot gives r a free slot. If all slots are used, takeSlot first revokes expired tokens to
-// free their slots.
-func (m *Manager) takeSlot(ctx context.Context, r *Record, used map[int]bool, expired []*Record, now, unusedSince time.Time) error {
-	limit := m.options.MaxPerUser
-	if limit < 0 {
-		return nil
+func (m *Manager) roomFor(ctx context.Context, r *Record, now time.Time) *room {
+	unusedSince := sync.OnceValue(func() time.Time { return m.unusedSince(ctx, now) })
+	return &room{Manager: m, r: r, now: now, unusedSince: unusedSince}
+}
+
+const slotWindow = 256 // number of slots that takeSlot reads per query
+
+// takeSlot gives the token a free slot. If all slots are taken, takeSlot revokes expired tokens, and
+// reports that Issue must call it again. If too few tokens are expired, takeSlot returns
+// ErrNameTaken or ErrTooManyTokens.
+func (o *room) takeSlot(ctx context.Context) (again bool, err error) {
+	if o.options.MaxPerUser < 0 {
+		return false, nil
 	}
-	for len(used) >= limit {
-		if len(expired) == 0 {
-			return ErrTooManyTokens
+	n, held, err := o.usableSlots(ctx)
+	if err != nil {
+		return false, err
+	}
+	if found, err := o.freeNameOf(ctx, o.read); found {
+		return true, err
+	}
+	// Begin at a random slot, so that concurrent calls seldom choose the same slot.
+	begin := randv2.IntN(max(n, 1))
+	for seen := 0; seen < n; {
+		first := (begin+seen)%n + 1
+		last := min(first+slotWindow-1, first+n-seen-1, n)
+		used, err := o.holders(ctx, first, last)
+		if err != nil {
+			return false, err
 		}
-		if err := m.revokeExpired(ctx, &expired[0].Token, now, unusedSince); err != nil {
+		if o.r.Slot = freeSlot(first, last, used); o.r.Slot != 0 {
+			return false, nil
+		}
+		held = append(held, used...)
+		seen += last - first + 1
+	}
+	return true, o.makeRoom(ctx, held)
+}
+
+// usableSlots returns the number n of slots that new tokens may use, and the tokens that hold a
+// higher slot. If the service has lowered MaxPerUser, tokens may hold slots above MaxPerUser. For
+// each of them, one slot is not usable.
+func (o *room) usableSlots(ctx context.Context) (n int, above []Record, err error) {
+	limit := o.options.MaxPerUser
+	o.from, o.read = maxSlot+1, nil
+	if limit <= slotWindow { // one query for all slots
+		if o.read, err = o.holders(ctx, 1, maxSlot); err != nil {
+			return 0, nil, err
+		}
+		o.from = 1
+	}
+	for n = limit; ; n = max(0, limit-len(above)) {
+		above, err = o.holders(ctx, n+1, maxSlot)
+		if err != nil || n == 0 || n+len(above) <= limit {
+			return n, above, err
+		}
+	}
+}
+
+// holders returns the user's tokens that hold a slot from first to last.
+func (o *room) holders(ctx context.Context, first, last int) (found []Record, err error) {
+	if first < o.from {
+		return o.store.List(ctx, Query{UserID: o.r.Token.UserID, MinSlot: first, MaxSlot: last})
+	}
+	for _, r := range o.read {
+		if first <= r.Slot && r.Slot <= last {
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
+
+// freeSlot returns a random slot from first to last that none of the tokens holds, or 0.
+func freeSlot(first, last int, tokens []Record) int {
+	taken := map[int]bool{}
+	for i := range tokens {
+		taken[tokens[i].Slot] = true
+	}
+	n := last - first + 1
+	if len(taken) >= n {
+		return 0
+	}
+	i := randv2.IntN(n)
+	for taken[first+i] {
+		i = (i + 1) % n
+	}
+	return first + i
+}
+
+// makeRoom revokes as many expired tokens as needed to free one slot. held are the tokens that hold
+// a slot.
+func (o *room) makeRoom(ctx context.Context, held []Record) error {
+	if found, err := o.freeName(ctx); found || err != nil {
+		return err
+	}
+	needed := len(held) - o.options.MaxPerUser + 1
+	expired := slices.DeleteFunc(held, func(r Record) bool { return !o.isExpired(&r.Token) })
+	if len(expired) < needed {
+		return ErrTooManyTokens
+	}
+	for _, i := range randv2.Perm(len(expired))[:max(0, needed)] { // so that concurrent calls seldom choose the same token
+		if err := o.revokeExpired(ctx, &expired[i].Token); err != nil {
 			return err
 		}
-		delete(used, expired[0].Slot)
-		expired = expired[1:]
 	}
-	r.Slot = freeSlot(used, limit)
 	return nil
+}
+
+// freeName revokes the live token that has the name of the new token, and reports whether there is
+// one. If that token is not expired, freeName returns ErrNameTaken.
+func (o *room) freeName(ctx context.Context) (found bool, err error) {
+	tokens, err := o.store.List(ctx, Query{UserID: o.r.Token.UserID, Name: o.r.Token.Name})
+	if err != nil {
+		return false, err
+	}
+	return o.freeNameOf(ctx, tokens)
+}
+
+// freeNameOf is like freeName, for the given tokens of the user.
+func (o *room) freeNameOf(ctx context.Context, tokens []Record) (found bool, err error) {
+	i := slices.IndexFunc(tokens, func(r Record) bool { return r.Token.Name == o.r.Token.Name })
+	switch {
+	case i < 0:
+		return false, nil
+	case !o.isExpired(&tokens[i].Token):
+		return true, ErrNameTaken
+	}
+	return true, o.revokeExpired(ctx, &tokens[i].Token)
+}
+
+func (o *room) isExpired(t *Token) bool {
+	return t.ExpiredAt(o.now) || o.isIdle(t, o.now.Add(-o.lag())) && !o.unusedSince().IsZero()
 }
 
 // revokeExpired revokes a token if the token is expired. If the token is gone or no longer expired,
 // revokeExpired returns nil. Create then fails if the token's name or slot is still taken, and
 // Issue retries.
-func (m *Manager) revokeExpired(ctx context.Context, t *Token, now, unusedSince time.Time) error {
-	err := m.store.RevokeExpired(ctx, t.UserID, t.ID, now, unusedSince)
-	m.changed(ctx, Event{Kind: EventRevoked, Token: t.clone(), Count: 1}, err)
+func (o *room) revokeExpired(ctx context.Context, t *Token) error {
+	var unusedSince time.Time
+	if !t.ExpiredAt(o.now) {
+		unusedSince = o.unusedSince()
+	}
+	err := o.store.RevokeExpired(ctx, t.UserID, t.ID, o.now, unusedSince)
+	o.changed(ctx, Event{Kind: EventRevoked, Token: t.clone(), Count: 1}, err)
 	if isAny(err, ErrNotFound, ErrConflict) {
 		return nil
 	}
 	return err
-}
-
-// freeSlot returns a random free slot, so that concurrent calls seldom choose the same slot. The
-// caller guarantees that fewer than limit slots are used. If the service has lowered MaxPerUser,
-// tokens may hold slots above limit. For each such token, freeSlot excludes one more of the highest
-// slots up to limit from the choice. Otherwise concurrent calls could exceed the limit.
-func freeSlot(used map[int]bool, limit int) int {
-	n := limit
-	for _, slot := range slices.Backward(slices.Sorted(maps.Keys(used))) {
-		if slot > n {
-			n--
-		}
-	}
-	slot := 1 + randv2.IntN(n)
-	for used[slot] {
-		slot = slot%n + 1
-	}
-	return slot
 }

@@ -163,6 +163,13 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 			return nil, err
 		}
 	}
+	if q.Name != "" {
+		name, err := syntax.Name(q.Name)
+		if err != nil {
+			return nil, nil // no token has the name, and a database may refuse it
+		}
+		q.Name = name
+	}
 	if q.IDs != nil {
 		q.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return !syntax.IsWord(id) })
 	}

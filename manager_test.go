@@ -396,7 +396,7 @@ func TestLoweredLimitHoldsUnderConcurrency(t *testing.T) {
 		require.Equal(t, 2, issued)
 	})
 	// Issue must not use time or memory in proportion to MaxPerUser.
-	fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxPerUser: 1 << 60}), tokenauth.Spec{UserID: "u", Name: "n"})
+	fixture.Issue(t, fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{MaxPerUser: 1_000_000_000}), tokenauth.Spec{UserID: "u", Name: "n"})
 }
 
 // Issue must round an expiry down before it checks the expiry. Otherwise it could issue an

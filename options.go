@@ -34,7 +34,7 @@ type Options struct {
 
 	// MaxPerUser limits the number of live tokens per user. Imported tokens, and tokens that were
 	// issued while there was no limit, do not count. If MaxPerUser is zero, the limit is 100. If
-	// MaxPerUser is negative, there is no limit.
+	// MaxPerUser is negative, there is no limit. The largest limit is 1,000,000,000.
 	MaxPerUser int
 
 	// TouchEvery is the longest time by which the LastUsedAt of a token may be behind the token's
@@ -83,6 +83,7 @@ type Options struct {
 
 const (
 	defaultMaxPerUser = 100
+	largestMaxPerUser = 1_000_000_000 // less than maxSlot
 	defaultTouchEvery = time.Minute
 	defaultMaxGrace   = 30 * 24 * time.Hour
 	longestGrace      = 365 * 24 * time.Hour
@@ -156,6 +157,9 @@ func (o *Options) validate() error {
 		if f.Canonical == nil || !syntax.IsWord(f.Origin) {
 			return optionError("Options.Legacy: a format requires Origin and Canonical")
 		}
+	}
+	if o.MaxPerUser > largestMaxPerUser {
+		return optionError("Options.MaxPerUser must be at most 1,000,000,000")
 	}
 	return o.validateTimes()
 }

@@ -3,6 +3,7 @@ package tokenauth
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -125,8 +126,10 @@ type Record struct {
 	Token   Token
 	Digest  Digest      // digest of the current key
 	Retired *RetiredKey // key that the latest rotation replaced; nil if none
-	Slot    int         // unique among the live tokens of a user; 0 if the token has no slot
+	Slot    int         // unique among the live tokens of a user, from 1 to 2^31-1; 0 if the token has no slot
 }
+
+const maxSlot = math.MaxInt32
 
 // A RetiredKey is a key that a rotation replaced.
 type RetiredKey struct {
@@ -141,9 +144,12 @@ type Query struct {
 	UserID         string
 	AllUsers       bool     // select the tokens of all users; UserID must be empty
 	IDs            []string // select only these token IDs; nil means any ID, empty means none
-	IncludeRevoked bool     // also select revoked tokens
-	After          Cursor   // select only tokens after this position
-	Limit          int      // select at most this many tokens; 0 means no limit
+	Name           string   // select only tokens with this name; empty means any name
+	MinSlot        int      // if MaxSlot is positive, select only tokens that hold a slot from MinSlot to MaxSlot
+	MaxSlot        int
+	IncludeRevoked bool   // also select revoked tokens
+	After          Cursor // select only tokens after this position
+	Limit          int    // select at most this many tokens; 0 means no limit
 }
 
 func (q *Query) check() error {
@@ -154,6 +160,8 @@ func (q *Query) check() error {
 		return &SpecError{"user_id", "must not be empty unless all users are selected"}
 	case q.Limit < 0:
 		return &SpecError{"limit", "must not be negative"}
+	case q.MinSlot < 0 || q.MaxSlot < q.MinSlot || q.MaxSlot > maxSlot:
+		return &SpecError{"slots", "must be a range of slots"}
 	}
 	return nil
 }

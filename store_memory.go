@@ -120,7 +120,7 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	defer s.mu.RUnlock()
 	var records []Record
 	for _, r := range s.candidates(q) {
-		if !q.IncludeRevoked && !r.Token.RevokedAt.IsZero() || compareCursors(r.Token.Cursor(), q.After) <= 0 {
+		if !q.selects(r) {
 			continue
 		}
 		records = append(records, *cloneRecord(r))
@@ -129,6 +129,14 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 		}
 	}
 	return records, nil
+}
+
+// selects reports whether a record of candidates is among the records that q selects.
+func (q *Query) selects(r *Record) bool {
+	return (q.IncludeRevoked || r.Token.RevokedAt.IsZero()) &&
+		compareCursors(r.Token.Cursor(), q.After) > 0 &&
+		(q.Name == "" || r.Token.Name == q.Name) &&
+		(q.MaxSlot == 0 || r.Slot >= max(q.MinSlot, 1) && r.Slot <= q.MaxSlot)
 }
 
 // candidates returns the records with the user ID and the IDs of q, sorted by compareRecords.

@@ -52,6 +52,18 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 	if !q.IncludeRevoked {
 		query += " AND revoked_at IS NULL"
 	}
+	if q.Name != "" {
+		query += " AND name = ?"
+		args = append(args, q.Name)
+		if !q.IncludeRevoked { // unlike name, live_name is in an index
+			query += " AND live_name = ?"
+			args = append(args, q.Name)
+		}
+	}
+	if q.MaxSlot > 0 {
+		query += " AND slot BETWEEN ? AND ?"
+		args = append(args, max(q.MinSlot, 1), q.MaxSlot)
+	}
 	if q.After != (Cursor{}) {
 		at := q.After.CreatedAt.UnixMicro()
 		query += " AND created_at >= ? AND (created_at > ? OR id > ?)"

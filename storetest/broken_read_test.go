@@ -174,6 +174,22 @@ var readBugs = []bug{
 	{"List of all users includes revoked records", onList(func(q *tokenauth.Query) {
 		q.IncludeRevoked = q.IncludeRevoked || q.AllUsers
 	}, nil), []string{"list the records of all users if AllUsers is set, and revoked records only if IncludeRevoked is set"}},
+	{"List ignores the name", onList(func(q *tokenauth.Query) { q.Name = "" }, nil), []string{
+		"list the tokens with a given name, and revoked tokens of that name only if IncludeRevoked is set",
+	}},
+	{"List by name omits revoked tokens", onList(func(q *tokenauth.Query) {
+		q.IncludeRevoked = q.IncludeRevoked && q.Name == ""
+	}, nil), []string{"list the tokens with a given name, and revoked tokens of that name only if IncludeRevoked is set"}},
+	{"List of slots includes tokens without a slot", onList(func(q *tokenauth.Query) {
+		if q.MinSlot <= 1 {
+			q.MinSlot, q.MaxSlot = 0, 0
+		}
+	}, nil), []string{"list the tokens that hold a slot in a given range"}},
+	{"List of slots omits the last slot", onList(func(q *tokenauth.Query) {
+		if q.MaxSlot > q.MinSlot {
+			q.MaxSlot--
+		}
+	}, nil), []string{"list the tokens that hold a slot in a given range"}},
 	{"List returns ErrNotFound if no record matches", func(s *brokenStore) {
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			records, err := s.plainStore.List(ctx, q)
@@ -212,7 +228,7 @@ var readBugs = []bug{
 		}
 	}, nil), []string{"list at most Limit records, and all records if Limit is 0"}},
 	{"List treats a negative limit as no limit", onList(func(q *tokenauth.Query) { q.Limit = max(q.Limit, 0) }, nil), []string{
-		"return an error that is not a sentinel error for a query with a negative Limit",
+		"return an error that is not a sentinel error for a query with a negative Limit or a malformed range of slots",
 	}},
 	{"List ignores the ID of the cursor", onList(func(q *tokenauth.Query) {
 		if q.After.ID != "" {

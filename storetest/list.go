@@ -16,9 +16,11 @@ var listCases = []testCase{
 	// Case S10.
 	{"list the record with a given ID for its own user, but not for another user", listID},
 	{"list each record whose ID is in IDs exactly once, and no record if IDs is empty but not nil", listIDs},
+	{"list the tokens with a given name, and revoked tokens of that name only if IncludeRevoked is set", listName},
+	{"list the tokens that hold a slot in a given range", listSlots},
 	// Case S21.
 	{"list at most Limit records, and all records if Limit is 0", listLimit},
-	{"return an error that is not a sentinel error for a query with a negative Limit", listNegativeLimit},
+	{"return an error that is not a sentinel error for a query with a negative Limit or a malformed range of slots", listMalformed},
 	// Case S21.
 	{"list the records after the cursor, even if the cursor's token no longer exists", listAfter},
 	// Case S21.
@@ -125,6 +127,58 @@ func listIDs(t *tester) {
 	t.lists(tokenauth.Query{AllUsers: true, IDs: []string{}})
 }
 
+func listName(t *tester) {
+	first, foo, upper, other := named("Foo"), createdAt(2, "Foo"), named("FOO"), newRecord(bob, "Foo", "of bob")
+	first.Token.ID, first.Digest = newID("first"), digest("first")
+	first = revoked(first, after(9))
+	t.create(first, foo, upper, other)
+	t.lists(tokenauth.Query{UserID: alice, Name: "Foo"}, foo)
+	t.lists(tokenauth.Query{UserID: alice, Name: "Foo", IncludeRevoked: true}, first, foo)
+	t.lists(tokenauth.Query{UserID: alice, Name: "Foo", IncludeRevoked: true, Limit: 1, After: first.Token.Cursor()}, foo)
+	t.lists(tokenauth.Query{UserID: bob, Name: "Foo"}, other)
+	t.lists(tokenauth.Query{AllUsers: true, Name: "Foo"}, inOrder(foo, other)...)
+	t.lists(tokenauth.Query{UserID: alice, Name: "Foo", IDs: []string{first.Token.ID}})
+	t.lists(tokenauth.Query{UserID: alice, Name: "Fo"})
+	t.lists(tokenauth.Query{UserID: alice, Name: "F%"})
+
+	t.update(foo, rename("Bar"))
+	foo.Token.Name = "Bar"
+	t.lists(tokenauth.Query{UserID: alice, Name: "Foo"})
+	t.lists(tokenauth.Query{UserID: alice, Name: "Bar"}, foo)
+	t.revoke(foo, after(9))
+	t.lists(tokenauth.Query{UserID: alice, Name: "Bar"})
+}
+
+func listSlots(t *tester) {
+	records := inTurn(6)
+	for i, slot := range []int{7, 0, 3, 2147483647, 1, 4} {
+		records[i].Slot = slot
+	}
+	other := newRecord(bob, "Foo", "of bob")
+	other.Slot = 3
+	t.create(append(records, other)...)
+	for _, c := range []struct {
+		low, high int
+		want      []tokenauth.Record
+	}{
+		{1, 2147483647, []tokenauth.Record{records[0], records[2], records[3], records[4], records[5]}},
+		{0, 7, []tokenauth.Record{records[0], records[2], records[4], records[5]}},
+		{3, 4, []tokenauth.Record{records[2], records[5]}},
+		{8, 2147483647, []tokenauth.Record{records[3]}},
+		{2147483647, 2147483647, []tokenauth.Record{records[3]}},
+		{5, 6, nil},
+	} {
+		t.lists(tokenauth.Query{UserID: alice, MinSlot: c.low, MaxSlot: c.high}, c.want...)
+	}
+	t.lists(tokenauth.Query{UserID: alice, MinSlot: 3, MaxSlot: 7, Limit: 1, After: records[0].Token.Cursor()}, records[2])
+	t.lists(tokenauth.Query{UserID: bob, MinSlot: 3, MaxSlot: 3}, other)
+	t.lists(tokenauth.Query{UserID: alice, MinSlot: 3, MaxSlot: 3, Name: records[2].Token.Name}, records[2])
+	t.lists(tokenauth.Query{UserID: alice, MinSlot: 3, MaxSlot: 3, Name: records[0].Token.Name})
+	t.revoke(records[2], after(9))
+	t.lists(tokenauth.Query{UserID: alice, MinSlot: 3, MaxSlot: 4}, records[5])
+	t.lists(tokenauth.Query{UserID: alice, MinSlot: 1, MaxSlot: 3, IncludeRevoked: true}, records[4])
+}
+
 func listLimit(t *tester) {
 	records := inTurn(5)
 	t.create(records...)
@@ -136,12 +190,16 @@ func listLimit(t *tester) {
 	t.lists(tokenauth.Query{UserID: alice, Limit: 0}, records...)
 }
 
-func listNegativeLimit(t *tester) {
-	t.create(named("Foo"))
-	for _, q := range []tokenauth.Query{{UserID: alice, Limit: -1}, {AllUsers: true, Limit: -1}} {
+func listMalformed(t *tester) {
+	t.create(full("Foo"))
+	for _, q := range []tokenauth.Query{
+		{UserID: alice, Limit: -1}, {AllUsers: true, Limit: -1},
+		{UserID: alice, MinSlot: 2, MaxSlot: 1}, {UserID: alice, MinSlot: 1}, {UserID: alice, MinSlot: -1, MaxSlot: 1},
+	} {
 		records, err := t.store.List(t.ctx, q)
 		if err == nil || sentinelOf(err) != nil || len(records) > 0 {
-			t.failf("List with Limit -1 returned %d records and %s, want no records and an error that is not a sentinel error", len(records), describe(err))
+			t.failf("List of %s returned %d records and %s, want no records and an error that is not a sentinel error",
+				describeQuery(q), len(records), describe(err))
 		}
 	}
 }

@@ -112,13 +112,14 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 	if q.AllUsers == (q.UserID != "") {
 		return nil, errors.New("the query must set exactly one of UserID and AllUsers")
 	}
-	if q.Limit < 0 {
-		return nil, errors.New("the query has a negative Limit")
+	if q.Limit < 0 || q.MinSlot < 0 || q.MaxSlot < q.MinSlot {
+		return nil, errors.New("the query has a negative Limit or a malformed range of slots")
 	}
 	err = s.locked(ctx, func() error {
 		for _, r := range inOrder(s.rows...) {
 			if q.AllUsers || r.Token.UserID == q.UserID {
-				if (q.IDs == nil || slices.Contains(q.IDs, r.Token.ID)) && (q.IncludeRevoked || isLive(r)) && compare(r.Token.Cursor(), q.After) > 0 {
+				if (q.IDs == nil || slices.Contains(q.IDs, r.Token.ID)) && (q.IncludeRevoked || isLive(r)) && compare(r.Token.Cursor(), q.After) > 0 &&
+					(q.Name == "" || q.Name == r.Token.Name) && (q.MaxSlot == 0 || r.Slot != 0 && r.Slot >= q.MinSlot && r.Slot <= q.MaxSlot) {
 					records = append(records, kept(r))
 				}
 			}

@@ -101,7 +101,7 @@ func (x *exchange) create() {
 	case invalidField(err) == "id":
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)
 	case errors.Is(err, tokenauth.ErrConflict):
-		x.notCreated(form)
+		x.notCreated(form, spec.Name)
 	case errors.Is(err, tokenauth.ErrNameTaken):
 		x.showCreate(http.StatusConflict, form, fieldErrors{{fieldName, x.texts.NameTaken}})
 	case errors.Is(err, tokenauth.ErrTooManyTokens):
@@ -117,11 +117,13 @@ func (x *exchange) create() {
 
 // notCreated shows the form again after a conflict. Either the form has created a token before, or
 // concurrent requests took all free slots of the user.
-func (x *exchange) notCreated(form url.Values) {
+func (x *exchange) notCreated(form url.Values, name string) {
 	created, err := x.find(form.Get("id"))
 	switch {
 	case err != nil:
 		x.unavailable(err, x.texts.Unavailable)
+	case len(created) > 0 && created[0].RevokedAt.IsZero() && created[0].Name == name:
+		x.showCreate(http.StatusConflict, form, fieldErrors{{fieldName, x.texts.NameTaken}})
 	case len(created) > 0:
 		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.FormUsed}})
 	default:

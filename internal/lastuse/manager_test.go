@@ -271,7 +271,7 @@ func TestIssueFlushesIndependentlyOfClient(t *testing.T) {
 			}
 			return next()
 		})
-		_, _, err := m.Issue(client, tokenauth.Spec{UserID: "u", Name: "new"})
+		_, _, err := m.Issue(client, tokenauth.Spec{UserID: "u", Name: "idle"})
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotZero(t, fixture.LastUse(t, store, token.ID))
 
