@@ -79,8 +79,8 @@ func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at
 	// MySQL evaluates the assignments from left to right, so retired_digest must come before
 	// digest.
 	c.query = `UPDATE {table} SET retired_digest = digest, retired_until = ?, digest = ?, hint = ?,
-		generation = generation + 1` + whereLive + " AND generation = ?" + notExpired
-	c.args = []any{timeValue(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, timeValue(at)}
+		generation = generation + 1` + whereLive + " AND generation = ? AND digest <> ?" + notExpired
+	c.args = []any{timeValue(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, r.Digest[:], timeValue(at)}
 	c.guard = " AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.digest = ? OR other.retired_digest = ?)"
 	c.guardArgs = []any{r.Digest[:], r.Digest[:]}
 	return s.change(ctx, c)
