@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
+	"errors"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
@@ -47,35 +48,65 @@ func (s *ImportSpec) ID() string {
 	return base32.StdEncoding.EncodeToString(sum[:])[:26]
 }
 
-// Import adds tokens of another system and returns them as specs describes them. It adds all of the
-// tokens or none.
+// Import adds tokens of another system and returns them as they are stored, in the order of specs.
+// It adds all of the tokens or none.
 //
 // The ID of an imported token depends only on its origin and digest. If a token was imported
-// before, a second import of the token changes nothing and returns no error, even if the token was
-// renamed or revoked. If the token was rotated after the first import, the second import returns
-// [ErrKeyTaken].
+// before for the same user, a second import of the token changes nothing and returns no error, even
+// if the token was renamed or revoked.
 //
-// Import returns [ErrInvalidSpec], [ErrNameTaken] or [ErrKeyTaken].
+// Import returns [ErrInvalidSpec], [ErrNameTaken] or [ErrKeyTaken]. ErrKeyTaken means that the key
+// is imported for another user, or was rotated after the first import. If several specs are given,
+// the error is a [*RecordError], which has the position in specs. If the table of tokens has a
+// foreign key and the user does not exist, the error wraps both ErrInvalidSpec and
+// [ErrUserUnknown]. In this case alone, the tokens before the position were imported, unless the
+// Manager is in a transaction.
 func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, error) {
 	now := m.options.Now()
 	records := make([]Record, len(specs))
-	tokens := make([]Token, len(specs))
+	ids := make([]string, len(specs))
+	position := map[string]int{} // by token ID
 	for i := range specs {
 		r, err := m.importRecord(&specs[i], now)
-		if err != nil {
-			return nil, err
+		if _, ok := position[r.Token.ID]; ok && err == nil {
+			err = &SpecError{"digest", "is given twice"}
 		}
-		records[i], tokens[i] = r, r.Token
+		if err != nil {
+			return nil, recordError(specs, i, err)
+		}
+		records[i], ids[i], position[r.Token.ID] = r, r.Token.ID, i
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	err := m.store.Create(ctx, records...)
-	m.changed(ctx, Event{Kind: EventImported, Count: len(tokens)}, err)
+	if err := m.storeImported(ctx, records); err != nil {
+		return nil, err
+	}
+	stored, err := m.store.List(ctx, Query{AllUsers: true, IDs: ids, IncludeRevoked: true})
 	if err != nil {
-		return nil, unknownUser(err)
+		return nil, err
+	}
+	tokens := make([]Token, len(specs))
+	for i := range stored {
+		tokens[position[stored[i].Token.ID]] = stored[i].Token
 	}
 	return tokens, nil
+}
+
+// storeImported creates records. A foreign key does not tell which record violates it. Therefore, if
+// a user is unknown, storeImported creates the records one at a time up to that user's record.
+func (m *Manager) storeImported(ctx context.Context, records []Record) error {
+	err := m.store.Create(ctx, records...)
+	m.changed(ctx, Event{Kind: EventImported, Count: len(records)}, err)
+	if len(records) == 1 || !errors.Is(err, ErrUserUnknown) || m.inTransaction { // PostgreSQL refuses further statements of a transaction
+		return unknownUser(err)
+	}
+	for i := range records {
+		if err := m.storeImported(ctx, records[i:i+1]); err != nil {
+			return recordError(records, i, err)
+		}
+	}
+	return nil
 }
 
 func (m *Manager) importRecord(spec *ImportSpec, now time.Time) (Record, error) {

@@ -3,6 +3,7 @@ package tokenauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 )
@@ -27,6 +28,27 @@ var (
 	// Most likely, the user of the record does not exist.
 	ErrUserUnknown = errors.New("tokenauth: user unknown to the database")
 )
+
+// A RecordError says which of several records [Store.Create] could not add, and why. Match the reason
+// with [errors.Is].
+type RecordError struct {
+	Index int // position of the record in the arguments, from 0
+	Err   error
+}
+
+// Error returns the position and the reason.
+func (e *RecordError) Error() string { return fmt.Sprintf("%s (index %d)", e.Err, e.Index) }
+
+// Unwrap returns Err.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// recordError returns the error for the given one of several items, or err if there is only one.
+func recordError[T any](items []T, index int, err error) error {
+	if len(items) == 1 {
+		return err
+	}
+	return &RecordError{index, err}
+}
 
 // A Store holds the tokens of all users, and finds a token by the digest of its key.
 // Services call a [Manager], which calls the Store. This comment is the contract for
@@ -55,7 +77,7 @@ var (
 type Store interface {
 	// Create adds all records or none. It stores copies. Create checks each record
 	// against the stored records and against the other given records, in this order:
-	//  1. If a record with the same ID and the same current digest exists, Create
+	//  1. If the user has a record with the same ID and the same current digest, Create
 	//     leaves that record unchanged and skips the given record without an error.
 	//  2. If another record has the ID, or has one of the record's digests as its current
 	//     or retired digest, Create returns ErrKeyTaken.
@@ -63,7 +85,8 @@ type Store interface {
 	//  4. If another live token of the user has the slot, Create returns ErrSlotTaken.
 	//
 	// A record that is already revoked takes neither a name nor a slot. A Store that requires an
-	// existing user returns ErrUserUnknown for the record of any other user.
+	// existing user returns ErrUserUnknown for the record of any other user. If several records are
+	// given, the error of a record should be a [*RecordError].
 	Create(ctx context.Context, records ...Record) error
 
 	// Find returns the record whose current or retired digest is d, even if the token

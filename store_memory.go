@@ -55,14 +55,14 @@ func (s *MemoryStore) Create(ctx context.Context, records ...Record) error {
 func (s *MemoryStore) addNew(records []Record) (added []Record, err error) {
 	for i := range records {
 		r := &records[i]
-		if old := s.byID[r.Token.ID]; old != nil && old.Digest == r.Digest {
+		if old := s.byID[r.Token.ID]; old != nil && old.Digest == r.Digest && old.Token.UserID == r.Token.UserID {
 			continue
 		}
 		if err := s.checkNew(r); err != nil {
 			for j := range added {
 				s.remove(s.byID[added[j].Token.ID])
 			}
-			return nil, err
+			return nil, recordError(records, i, err)
 		}
 		s.put(cloneRecord(r))
 		added = append(added, *r)

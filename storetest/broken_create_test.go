@@ -146,6 +146,17 @@ var createBugs = []bug{
 		"create either all of the given records or none of them", "detect conflicts between the records of one Create call",
 		"create either all or none of the records of each concurrent Create call",
 	}},
+	{"Create skips the record of another user's token", func(s *brokenStore) {
+		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+			err := s.plainStore.Create(ctx, records...)
+			if len(records) == 1 && errors.Is(err, tokenauth.ErrKeyTaken) && s.index(func(o tokenauth.Record) bool {
+				return o.Token.ID == records[0].Token.ID && o.Digest == records[0].Digest
+			}) >= 0 {
+				return nil
+			}
+			return err
+		}
+	}, []string{"return ErrKeyTaken from Create for an ID that another record has"}},
 	{"Create of several records skips conflicting records", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
 			for _, r := range records {

@@ -107,6 +107,9 @@ func conflictID(t *tester) {
 		second.Token.ID = first.Token.ID
 		t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, second), "Create of another record with the same ID for user %q", userID)
 	}
+	ofBob := full("Foo")
+	ofBob.Token.UserID = bob
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, ofBob), "Create of the same record for another user")
 	t.holds(first)
 }
 

@@ -49,7 +49,7 @@ func (s *plainStore) Create(ctx context.Context, records ...tokenauth.Record) er
 func (s *plainStore) conflict(r tokenauth.Record) (isThere bool, err error) {
 	i := s.index(func(o tokenauth.Record) bool { return o.Token.ID == r.Token.ID })
 	switch {
-	case i >= 0 && s.rows[i].Digest == r.Digest:
+	case i >= 0 && s.rows[i].Digest == r.Digest && s.rows[i].Token.UserID == r.Token.UserID:
 		return true, nil
 	case i >= 0, s.has(r.Digest), r.Retired != nil && s.has(r.Retired.Digest):
 		return false, tokenauth.ErrKeyTaken

@@ -186,6 +186,9 @@ const nameTries = 3
 
 // store imports rows: at once, or by halves if something is in the way.
 func (r *run) store(ctx context.Context, rows []row) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	specs := make([]tokenauth.ImportSpec, len(rows))
 	for i := range rows {
 		specs[i] = rows[i].spec
@@ -198,10 +201,15 @@ func (r *run) store(ctx context.Context, rows []row) error {
 		_, err = r.manager.Import(ctx, specs...)
 	}
 	var spec *tokenauth.SpecError
+	var failed *tokenauth.RecordError
 	switch half := len(rows) / 2; {
 	case err == nil:
 		r.report.Imported += len(rows)
 		return nil
+	case errors.Is(err, tokenauth.ErrUserUnknown) && errors.As(err, &failed) && errors.As(err, &spec):
+		r.report.Imported += failed.Index
+		r.refuse(rows[failed.Index], reasonOf(spec))
+		return r.store(ctx, rows[failed.Index+1:])
 	case half > 0 && isAnswer(err):
 		if err := r.store(ctx, rows[:half]); err != nil {
 			return err

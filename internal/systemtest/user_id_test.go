@@ -130,6 +130,16 @@ func TestUnknownUserIsInvalidArgument(t *testing.T) {
 		require.NoError(t, create("anna"), name)
 		events.Take()
 	}
+
+	spec := func(userID, name string) tokenauth.ImportSpec {
+		return tokenauth.ImportSpec{UserID: userID, Name: name, Origin: "drf", Digest: tokenauth.DigestOf(name)}
+	}
+	_, err = m.Import(ctx, spec("anna", "three"), spec("nobody", "four"), spec("anna", "five"))
+	require.ErrorIs(t, err, tokenauth.ErrUserUnknown)
+	var failed *tokenauth.RecordError
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, 1, failed.Index)
+	require.Len(t, events.Take(), 1, "the first token was imported")
 }
 
 // chain returns the texts of all errors that err wraps.
