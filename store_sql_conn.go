@@ -75,10 +75,13 @@ func newDBConn(db DB, d Dialect) *dbConn {
 	return &dbConn{db: db, remote: d != SQLite}
 }
 
+// A beginner is a DB that is not a transaction.
+type beginner interface {
+	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
+}
+
 func (c *dbConn) InTransaction() bool {
-	_, canBegin := c.db.(interface {
-		BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
-	})
+	_, canBegin := c.db.(beginner)
 	return !canBegin
 }
 

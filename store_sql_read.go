@@ -30,18 +30,43 @@ func (s *SQLStore) Find(ctx context.Context, d Digest) (r *Record, err error) {
 	return r, err
 }
 
-// List implements [Store].
+// batch is the number of IDs, uses or records in one statement. Databases limit the number of
+// parameters of a statement: SQLite allows 32,766.
+const batch = 512
+
+// List implements [Store]. A List of more than 512 IDs executes several statements.
 func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
+	if q.IDs == nil {
+		return s.list(ctx, q)
+	}
+	var found []Record
+	for ids := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(q.IDs))), batch) {
+		q.IDs = ids
+		records, err := s.list(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, records...)
+	}
+	if len(q.IDs) == 0 {
+		return nil, ctx.Err()
+	}
+	slices.SortFunc(found, func(a, b Record) int { return compareRecords(&a, &b) })
+	if q.Limit > 0 {
+		found = found[:min(q.Limit, len(found))]
+	}
+	return found, nil
+}
+
+// list is like List, for a query whose IDs fit in one statement.
+func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 	query, args := "SELECT {columns} FROM {table} WHERE 1 = 1", []any(nil)
 	if q.IDs != nil {
-		for _, id := range slices.Compact(slices.Sorted(slices.Values(q.IDs))) {
+		for _, id := range q.IDs {
 			args = append(args, id)
-		}
-		if len(args) == 0 {
-			return nil, ctx.Err()
 		}
 		query = "SELECT {columns} FROM " + s.engine.WhereIn("id", "text", len(args))
 	}

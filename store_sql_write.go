@@ -19,13 +19,17 @@ import (
 const insertNew = `INSERT INTO {table} ({columns}, live_name) SELECT {values}
 	WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`
 
-// Create implements [Store]. Databases limit the number of parameters of a statement. On SQLite,
-// one call can create at most 2,000 records.
+// Create implements [Store]. A Create of more than 512 records executes several statements in a
+// transaction. If the store is not in a transaction and its connection is not a database/sql handle,
+// Create refuses more than 512 records.
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	if len(records) == 0 {
 		return ctx.Err()
 	}
 	return s.run(ctx, "create", outcomeUnknown, func(ctx context.Context) error {
+		if len(records) > batch && !s.conn.InTransaction() {
+			return s.createMany(ctx, records)
+		}
 		done, err := s.createNew(ctx, records)
 		if !done && !s.engine.IsRejected(err) {
 			err = s.createMissing(ctx, records, err)
@@ -67,17 +71,33 @@ func (s *SQLStore) createNew(ctx context.Context, records []Record) (done bool, 
 	return err == nil, err
 }
 
+// createMany is like createMissing, in a transaction of its own.
+func (s *SQLStore) createMany(ctx context.Context, records []Record) error {
+	conn, ok := s.conn.(*dbConn)
+	if !ok {
+		return fmt.Errorf("more than %d records require a transaction", batch)
+	}
+	tx, err := conn.db.(beginner).BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
+	if err := s.With(tx).createMissing(ctx, records, nil); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
 // createMissing adds the records that are not in the table. It uses an INSERT without ON CONFLICT
 // DO NOTHING, which could insert only some of the records. failure is the error of createNew,
 // or nil.
 func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure error) error {
-	for missing := records; ; {
-		model, err := s.loadModel(ctx, failure != nil, missing...)
+	for before := len(records); ; {
+		model, err := s.loadModel(ctx, failure != nil, records...)
 		if err != nil {
 			return cmp.Or(failure, err)
 		}
-		before := len(missing)
-		missing, err = model.addNew(missing)
+		missing, err := model.addNew(records)
 		switch {
 		case err != nil && s.engine.IsLost(failure): // the records may have been created and changed
 			return fmt.Errorf("%w (%v)", failure, err)
@@ -88,23 +108,31 @@ func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure 
 		case failure != nil && len(missing) == before:
 			return failure // the model has no row that conflicts
 		}
+		before = len(missing)
 		failure = s.insert(ctx, missing)
-		if failure == nil || s.engine.IsRejected(failure) {
+		// If several statements are needed and one fails, the earlier ones must be rolled back. A
+		// sentinel error would say that nothing was created.
+		if failure == nil || s.engine.IsRejected(failure) || len(missing) > batch {
 			return failure
 		}
 	}
 }
 
-// insert inserts all records or none.
+// insert inserts records. If it returns an error, it has inserted none of them, unless there are
+// more records than one statement can insert.
 func (s *SQLStore) insert(ctx context.Context, records []Record) error {
-	var args []any
-	for i := range records {
-		args = append(args, rowValues(&records[i])...)
+	for part := range slices.Chunk(records, batch) {
+		var args []any
+		for i := range part {
+			args = append(args, rowValues(&part[i])...)
+		}
+		row := "(" + sqldb.Repeat("?", ", ", len(args)/len(part)) + ")"
+		query := "INSERT INTO {table} ({columns}, live_name) VALUES " + sqldb.Repeat(row, ", ", len(part))
+		if _, err := s.exec(ctx, query, args...); err != nil {
+			return err
+		}
 	}
-	row := "(" + sqldb.Repeat("?", ", ", len(args)/len(records)) + ")"
-	query := "INSERT INTO {table} ({columns}, live_name) VALUES " + sqldb.Repeat(row, ", ", len(records))
-	_, err := s.exec(ctx, query, args...)
-	return err
+	return nil
 }
 
 // touchStatements are the statements that set last_used_at of rows to a later time. {uses} stands
@@ -128,7 +156,7 @@ var touchStatements = map[Dialect]struct{ use, separator, statement string }{
 		WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(uses.at, t.created_at)`},
 }
 
-// Touch implements [Store].
+// Touch implements [Store]. A Touch of more than 512 tokens executes several statements.
 func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 	if len(uses) == 0 {
 		return ctx.Err()
@@ -140,16 +168,24 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 			latest[use.ID] = at
 		}
 	}
-	var args []any
-	for _, id := range slices.Sorted(maps.Keys(latest)) { // so that all calls lock rows in the same order
-		args = append(args, id, latest[id])
+	// IDs are sorted so that all calls lock rows in the same order.
+	for ids := range slices.Chunk(slices.Sorted(maps.Keys(latest)), batch) {
+		var args []any
+		for _, id := range ids {
+			args = append(args, id, latest[id])
+		}
+		if err := s.touch(ctx, args); err != nil {
+			return err
+		}
 	}
-	// pgx and PostgreSQL cache each query text per connection. Rounding up the number of uses
-	// results in ten query texts instead of hundreds.
-	n := len(latest)
-	if n <= 512 {
-		n = 1 << bits.Len(uint(n-1)) // the next power of two
-	}
+	return nil
+}
+
+// touch executes the statement of Touch for pairs of an ID and a time.
+func (s *SQLStore) touch(ctx context.Context, args []any) error {
+	// pgx and PostgreSQL cache each query text per connection. Rounding up the number of uses to a
+	// power of two results in ten query texts instead of hundreds.
+	n := 1 << bits.Len(uint(len(args)/2-1))
 	for len(args) < 2*n { // append copies of the last use
 		args = append(args, args[len(args)-2:]...)
 	}
