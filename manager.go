@@ -302,9 +302,9 @@ func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
 }
 
 const (
-	revokeBatch = 1000   // maximum number of tokens per call of Store.RevokeAll
-	revokeCalls = 10_000 // maximum number of calls of Store.RevokeAll per call of RevokeAll
-	pruneBatch  = 1000   // maximum number of tokens per call of Store.Prune
+	revokeBatch = 1000    // maximum number of tokens per call of Store.RevokeAll
+	revokeCalls = 10_000  // maximum number of calls of Store.RevokeAll per call of RevokeAll
+	pruneBatch  = 100_000 // maximum number of tokens per call of Store.Prune, which deletes them in smaller steps
 )
 
 // RevokeAll revokes all live tokens of a user, and returns the number of tokens that it revoked. It

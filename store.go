@@ -138,7 +138,8 @@ type Store interface {
 
 	// Prune deletes at most limit records that expired or were revoked before the given time, or
 	// that are live and idle as RevokeExpired defines it. It returns the number of deleted records,
-	// even if it also returns an error. Prune may delete records one at a time. It keeps imported
+	// even if it also returns an error. Prune may delete records one at a time, and should delete them
+	// in small steps, because the Manager calls it with a limit of 100,000. It keeps imported
 	// records, which have an Origin, so that an importer does not import their tokens again.
 	Prune(ctx context.Context, before, unusedSince time.Time, limit int) (int, error)
 }

@@ -216,17 +216,13 @@ func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, lim
 	// Each column has its own statement, because one statement with a condition on both columns
 	// would scan both indexes.
 	for _, column := range []string{"revoked_at", "expires_at"} {
-		if total == limit {
-			break
-		}
 		query := fmt.Sprintf(pruneStatements[s.dialect], column)
-		err = s.run(ctx, "prune", outcomeUnknown, func(ctx context.Context) error {
-			n, err := s.exec(ctx, query, timeValue(before), limit-total)
-			total += n
-			return err
-		})
-		if err != nil {
-			return total, err
+		for n, most := 0, 0; n == most && total < limit; total += n {
+			most = min(limit-total, pruneSize)
+			n, err = s.prune(ctx, query, timeValue(before), most)
+			if err != nil {
+				return total, err
+			}
 		}
 	}
 	if !unusedSince.IsZero() {
@@ -236,12 +232,23 @@ func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, lim
 	return total, nil
 }
 
-const walkSize = 1000 // number of rows that pruneUnused reads per statement
+// prune executes a statement of Prune. It returns the number of deleted rows.
+func (s *SQLStore) prune(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = s.run(ctx, "prune", outcomeUnknown, func(ctx context.Context) (err error) {
+		n, err = s.exec(ctx, query, args...)
+		return err
+	})
+	return n, err
+}
+
+// pruneSize is the number of rows that a statement of Prune deletes at most, and the number of rows
+// that pruneUnused reads per statement.
+const pruneSize = 1000
 
 // pruneUnused deletes idle tokens for Prune. It walks the live tokens in the order of CreatedAt,
 // because an index on last_used_at would make each write of last-used times more expensive.
 func (s *SQLStore) pruneUnused(ctx context.Context, since time.Time, limit int) (total int, err error) {
-	q := Query{AllUsers: true, Limit: walkSize}
+	q := Query{AllUsers: true, Limit: pruneSize}
 	for total < limit {
 		live, err := s.List(ctx, q)
 		if err != nil {
@@ -255,17 +262,13 @@ func (s *SQLStore) pruneUnused(ctx context.Context, since time.Time, limit int) 
 		}
 		if n := len(args); n > 0 {
 			query := "DELETE FROM {table} WHERE id IN (" + sqldb.Repeat("?", ", ", n) + ") AND revoked_at IS NULL AND " + unused
-			args = append(args, timeValue(since), timeValue(since))
-			err = s.run(ctx, "prune", outcomeUnknown, func(ctx context.Context) error {
-				n, err := s.exec(ctx, query, args...)
-				total += n
-				return err
-			})
+			n, err = s.prune(ctx, query, append(args, timeValue(since), timeValue(since))...)
+			total += n
 		}
-		if err != nil || len(live) < walkSize || live[walkSize-1].Token.CreatedAt.After(since) {
+		if err != nil || len(live) < pruneSize || live[pruneSize-1].Token.CreatedAt.After(since) {
 			return total, err
 		}
-		q.After = live[walkSize-1].Token.Cursor()
+		q.After = live[pruneSize-1].Token.Cursor()
 	}
 	return total, nil
 }
