@@ -178,6 +178,9 @@ var errUnchanged = errors.New("no row was changed, for an unknown reason")
 
 // run calls retry with a context that ends after the timeout of the store.
 func (s *SQLStore) run(ctx context.Context, doing, ifLost string, f func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return s.retry(ctx, doing, ifLost, f)
@@ -212,7 +215,7 @@ func (s *SQLStore) failed(ctx context.Context, doing, ifLost string, err error) 
 	if ended != nil && !errors.Is(err, ended) { // some drivers do not wrap ctx.Err()
 		err = fmt.Errorf("%w (%w)", ended, err)
 	}
-	if ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged) {
+	if !sqldb.IsUnsent(err) && (ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged)) {
 		return fmt.Errorf("tokenauth: %s: %s: %w", doing, ifLost, err)
 	}
 	return fmt.Errorf("tokenauth: %s: %w", doing, err)

@@ -3,7 +3,6 @@ package tokenauth
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -146,6 +145,9 @@ func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, l
 // change executes c and retries it after a conflict with a concurrent statement. The timeout of the
 // store limits the duration of all attempts together.
 func (s *SQLStore) change(ctx context.Context, c *change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	guardByModel := c.guard != "" && !s.engine.Guards
@@ -189,7 +191,7 @@ func (s *SQLStore) judge(ctx context.Context, c *change, failure error) error {
 	case s.engine.IsLost(failure), failure != nil && !isStoreError(err):
 		// The UPDATE failed before the model did. If the response was lost, the UPDATE may have changed
 		// the row, and later calls may have changed it again. A sentinel error would deny the change.
-		return fmt.Errorf("%w (%v)", sqldb.HideValues(failure), err)
+		return sqldb.WithCause(sqldb.HideValues(failure), err)
 	}
 	return err
 }

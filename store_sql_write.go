@@ -100,7 +100,7 @@ func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure 
 		missing, err := model.addNew(records)
 		switch {
 		case err != nil && s.engine.IsLost(failure): // the records may have been created and changed
-			return fmt.Errorf("%w (%v)", failure, err)
+			return sqldb.WithCause(failure, err)
 		case err != nil:
 			return err
 		case len(missing) == 0:

@@ -2,8 +2,11 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -42,10 +45,21 @@ func IsDuplicate(err error) bool { return slices.Contains(duplicateCodes, code(e
 // IsForeignKey reports whether a statement failed because a row would have violated a foreign key.
 func IsForeignKey(err error) bool { return slices.Contains(foreignKeyCodes, code(err)) }
 
+// IsUnsent reports whether the error proves that the statement was not sent to the database. For
+// example, no connection could be opened.
+func IsUnsent(err error) bool {
+	var dial *net.OpError
+	var safe interface{ SafeToRetry() bool } // pgx
+	return errors.Is(err, sql.ErrTxDone) || errors.Is(err, sql.ErrConnDone) ||
+		errors.As(err, &dial) && dial.Op == "dial" ||
+		errors.As(err, &safe) && safe.SafeToRetry() ||
+		err != nil && err.Error() == "sql: database is closed"
+}
+
 // IsLost reports whether the connection failed, so that the outcome of a statement is unknown.
 func (e *Engine) IsLost(err error) bool {
 	c := code(err)
-	return err != nil && (e.Remote && c == "" || slices.Contains(lostCodes, c) ||
+	return err != nil && !IsUnsent(err) && (e.Remote && c == "" || slices.Contains(lostCodes, c) ||
 		e.Numbered && strings.HasPrefix(c, "08")) // SQLSTATE class 08: connection exception
 }
 
@@ -70,6 +84,15 @@ type duplicateError struct{ cause error }
 
 func (duplicateError) Error() string   { return "a unique key was violated" }
 func (e duplicateError) Unwrap() error { return e.cause }
+
+// WithCause returns err with the text of another error that explains it. If the texts are equal,
+// WithCause returns err.
+func WithCause(err, cause error) error {
+	if err.Error() == cause.Error() {
+		return err
+	}
+	return fmt.Errorf("%w (%v)", err, cause)
+}
 
 // code returns the code of a database error: the SQLSTATE for PostgreSQL, the error number for
 // MySQL, or a word for SQLite. SQLite drivers have only the text of the error in common, so code

@@ -2,9 +2,11 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +20,12 @@ type stateError string
 
 func (e stateError) Error() string    { return "ERROR: something (SQLSTATE " + string(e) + ")" }
 func (e stateError) SQLState() string { return string(e) }
+
+// An unsentError has a method SafeToRetry, like the errors of pgx.
+type unsentError bool
+
+func (unsentError) Error() string       { return "write failed" }
+func (e unsentError) SafeToRetry() bool { return bool(e) }
 
 // The store retries a statement only if IsRolledBack reports true. Without retries, requests would
 // fail under load. A retry of a statement whose outcome is unknown could execute the statement
@@ -61,6 +69,13 @@ func TestDriverErrorsAreClassified(t *testing.T) {
 		{"mysql", errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), rejected}, // sent by a Galera node without quorum
 		{"mysql", errors.New("Error 1290 (HY000): read-only"), rejected},
 		{"sqlite", errors.New("attempt to write a readonly database (8)"), rejected},
+		{"postgresql", fmt.Errorf("failed to connect: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")}), rejected},
+		{"postgresql", &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, lost},
+		{"postgresql", unsentError(true), rejected},
+		{"postgresql", unsentError(false), lost},
+		{"mysql", sql.ErrTxDone, rejected},
+		{"mysql", sql.ErrConnDone, rejected},
+		{"mysql", errors.New("sql: database is closed"), rejected},
 	} {
 		e := Engines[c.engine]
 		require.Equal(t, c.want == rolledBack, IsRolledBack(c.err), "IsRolledBack of the error %v", c.err)

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +78,8 @@ func TestCallsAreRetriedByError(t *testing.T) {
 		{"lost at commit", tokenauth.MySQL, errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), 1, true},
 		{"invalid connection", tokenauth.MySQL, errors.New("invalid connection"), 1, true},
 		{"bad connection", tokenauth.PostgreSQL, driver.ErrBadConn, 1, true},
+		{"connection refused", tokenauth.MySQL, &net.OpError{Op: "dial", Err: errors.New("connection refused")}, 1, false},
+		{"transaction has ended", tokenauth.PostgreSQL, sql.ErrTxDone, 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
