@@ -68,6 +68,9 @@ func TestFailedStartReportsReason(t *testing.T) {
 	_, err = servers.MariaDB("no_such_setting=1")
 	skipIfMissing(t, err)
 	require.ErrorContains(t, err, "unknown variable 'no_such_setting=1'")
+	_, err = servers.Redis("no_such_setting 1")
+	skipIfMissing(t, err)
+	require.ErrorContains(t, err, "no_such_setting")
 	requireNothingLeft(t, dir)
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/integration/servers"
@@ -217,6 +218,29 @@ func TestMariaDBAppliesSettings(t *testing.T) {
 	var mode string
 	require.NoError(t, open(t, "mysql", m.DSN("")).QueryRow("SELECT @@sql_mode").Scan(&mode))
 	require.Empty(t, mode)
+}
+
+// Tests kill, stop and freeze Redis. A value that it has acknowledged must be there afterwards.
+func TestRedisRestarts(t *testing.T) {
+	t.Parallel()
+	s := started(t, func() (*servers.RedisServer, error) { return servers.Redis() })
+	client := redis.NewClient(&redis.Options{Addr: s.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
+	defer client.Close()
+	for i, end := range []func() error{s.Kill, s.Stop} {
+		require.NoError(t, client.Set(t.Context(), "n", i, 0).Err())
+		require.NoError(t, end())
+		require.Error(t, client.Get(t.Context(), "n").Err())
+		require.NoError(t, s.Start())
+		n, err := client.Get(t.Context(), "n").Int()
+		require.NoError(t, err)
+		require.Equal(t, i, n)
+	}
+	require.NoError(t, s.Freeze())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	require.Error(t, client.Get(ctx, "n").Err())
+	require.NoError(t, s.Thaw())
+	require.NoError(t, client.Get(t.Context(), "n").Err())
 }
 
 // Tests kill one node and then two. The rows must be on each node afterwards, and a node without a
