@@ -1,0 +1,62 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/integration/servers"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(andStopServers{m}) }
+
+type andStopServers struct{ *testing.M }
+
+func (m andStopServers) Run() int {
+	code := m.M.Run()
+	if err := servers.StopAll(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// shared is the server of the tests that do not stop it.
+var shared = sync.OnceValues(func() (*servers.RedisServer, error) { return servers.Redis() })
+
+func started(t *testing.T, start func() (*servers.RedisServer, error)) *servers.RedisServer {
+	t.Helper()
+	s, err := start()
+	if errors.Is(err, servers.ErrMissing) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	return s
+}
+
+// startOwn starts a server that the test may stop.
+func startOwn(t *testing.T, settings ...string) *servers.RedisServer {
+	t.Helper()
+	s := started(t, func() (*servers.RedisServer, error) { return servers.Redis(settings...) })
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+var names atomic.Int64
+
+// newStore returns an empty store on a server. A long timeout keeps a busy machine from failing the
+// tests.
+func newStore(t *testing.T, s *servers.RedisServer) *Store {
+	t.Helper()
+	client := redis.NewClient(ClientOptions(s.Addr()))
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return New(client, fmt.Sprint("test", names.Add(1)), time.Minute)
+}

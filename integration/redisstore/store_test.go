@@ -1,0 +1,60 @@
+package redisstore
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/storecache"
+	"github.com/go-tokenauth/tokenauth/storetest"
+)
+
+// The example must keep the contract of Store, because readers copy it.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	server := started(t, shared)
+	for name, wrap := range map[string]func(tokenauth.Store) tokenauth.Store{
+		"plain":      func(s tokenauth.Store) tokenauth.Store { return s },
+		"with cache": func(s tokenauth.Store) tokenauth.Store { return must.Get(storecache.New(s, nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(t *testing.T) tokenauth.Store { return wrap(newStore(t, server)) })
+		})
+	}
+}
+
+// In a cluster, a script fails if it touches keys of several nodes.
+func TestAllKeysHaveOneHashSlot(t *testing.T) {
+	t.Parallel()
+	store := newStore(t, startOwn(t, "cluster-enabled yes"))
+	client := store.client
+	require.NoError(t, client.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
+	fixture.Await(t, "the cluster is up", func() bool { return client.Set(t.Context(), "another key", 1, 0).Err() == nil })
+	m := newManager(store)
+	issue(t, m, "anna", 3)
+	issue(t, m, "bob", 3)
+	must.Get(m.RevokeAll(t.Context(), "bob"))
+
+	slot := must.Get(client.ClusterKeySlot(t.Context(), store.prefix).Result())
+	inSlot := must.Get(client.ClusterCountKeysInSlot(t.Context(), int(slot)).Result())
+	require.Equal(t, must.Get(client.DBSize(t.Context()).Result())-1, inSlot)
+	require.Greater(t, inSlot, int64(10))
+}
+
+// An import of many tokens must name the token that it could not add.
+func TestCreateNamesConflictingRecord(t *testing.T) {
+	t.Parallel()
+	store := newStore(t, started(t, shared))
+	records := recordsOf("anna", 5)
+	records[3].Token.Name = records[1].Token.Name
+	err := store.Create(t.Context(), records...)
+	require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+	conflict, ok := errors.AsType[*tokenauth.RecordError](err)
+	require.True(t, ok)
+	require.Equal(t, 3, conflict.Index)
+}
