@@ -165,7 +165,7 @@ func ExampleNewSQLStore() {
 		panic(err)
 	}
 	defer store.Close()
-	// Instead of this call, you can copy the SQL that store.Schema() returns into your migrations.
+	// Instead of this call, you can run the files that store.Migrations() returns.
 	if err := store.CreateSchema(ctx); err != nil {
 		panic(err)
 	}

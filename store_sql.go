@@ -6,7 +6,9 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +33,7 @@ type SQLStore struct {
 	conn    SQLConn
 	dialect Dialect
 	engine  *sqldb.Engine
-	table   string
+	table   string // without quotation marks
 	timeout time.Duration
 	find    string // SQL text of the Find query
 }
@@ -49,7 +51,13 @@ const (
 // SQLOptions are the settings of a [SQLStore]. A zero field selects the default.
 type SQLOptions struct {
 	// Table is the name of the table: 1 to 40 letters, digits and underscores, not starting with a
-	// digit. If Table is empty, the name is tokenauth_tokens.
+	// digit. If Table is empty, the name is tokenauth_tokens. Reserved words are allowed, because
+	// each statement quotes the name. On PostgreSQL, letters become lower case.
+	//
+	// On PostgreSQL and MySQL, the name of a schema may precede the name of the table, as in
+	// "auth.tokens". Without it, PostgreSQL searches the schemas of the setting search_path. By
+	// default, the first of them is the schema that has the name of the database user, if it exists.
+	// A table there hides the table of the same name in the schema public.
 	Table string
 
 	// Timeout is the maximum duration of each call. The deadline of the call's context applies too.
@@ -57,7 +65,7 @@ type SQLOptions struct {
 	Timeout time.Duration
 }
 
-const defaultTable = "tokenauth_tokens" // the schema files contain the same name
+const defaultTable = "tokenauth_tokens"
 
 // NewSQLStore returns a store on db. The caller closes db. NewSQLStore does not use the database.
 // [SQLStore.CreateSchema] creates the table, and [SQLStore.CheckSchema] checks it. If db has no
@@ -91,16 +99,21 @@ func NewSQLStoreOn(c SQLConn, d Dialect, opts *SQLOptions) (*SQLStore, error) {
 		return nil, fmt.Errorf("tokenauth: NewSQLStore: unknown dialect %q", d)
 	case !tableName.MatchString(s.table):
 		return nil, optionError(fmt.Sprintf("SQLOptions.Table %q must match %s", s.table, tableName))
+	case d == SQLite && strings.Contains(s.table, "."):
+		return nil, optionError("SQLOptions.Table must not contain a dot on SQLite")
 	case s.timeout < 0:
 		return nil, optionError("SQLOptions.Timeout must not be negative")
+	}
+	if d == PostgreSQL { // as for a name without quotation marks
+		s.table = strings.ToLower(s.table)
 	}
 	s.find = s.complete(findQuery)
 	return s, nil
 }
 
-// tableName matches the table names that need no quotation marks in a statement. The maximum length
+// tableName matches the name of a table, with or without the name of its schema. The maximum length
 // leaves room for the names of the indexes, which begin with the table name.
-var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,39}$`)
+var tableName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,39}\.)?[A-Za-z_][A-Za-z0-9_]{0,39}$`)
 
 // With returns the same store on another database handle. If the handle is a transaction, all
 // changes are part of the transaction, and failed statements are not retried. After any error other
@@ -132,39 +145,109 @@ func (s *SQLStore) Close() error {
 	return nil
 }
 
-//go:embed schema/*.sql
+//go:embed schema
 var schemas embed.FS
 
-// Schema returns the statements that create the table, for use in the service's own migrations. A
-// migration may add columns, and may make user_id a foreign key to the service's table of users. It
-// must not change anything else.
-func (s *SQLStore) Schema() string {
-	schema, _ := schemas.ReadFile("schema/" + string(s.dialect) + ".sql") // returns no error: each dialect has a file
-	return strings.ReplaceAll(string(schema), defaultTable, s.table)
+// Migrations returns the files that create the table and change it, with the name of the table in
+// place. They are the files of the folder schema for the dialect. Run them with goose,
+// golang-migrate or another tool instead of calling [SQLStore.CreateSchema].
+//
+// The names of the files have the form 0001_tokens.up.sql. A release never changes a file of an
+// earlier release. New files only add columns that may be NULL, and indexes, so that an older
+// version of this package works on the newer table. Run new files before you deploy the version
+// that has them.
+//
+// The service may add columns with a default value, indexes and foreign keys to the table. It may
+// also change the type of user_id in the first file.
+func (s *SQLStore) Migrations() fs.FS { return s.engine.Migrations(s.schemaFolder(), s.table) }
+
+func (s *SQLStore) schemaFolder() fs.FS {
+	folder, _ := fs.Sub(schemas, "schema/"+string(s.dialect)) // each dialect has a folder
+	return folder
 }
 
-// CreateSchema creates the table and its indexes if they do not exist. It may be called any number
-// of times, also concurrently. SQLOptions.Timeout does not apply to CreateSchema.
+// CreateSchema creates the table, or adds the columns, unique keys and indexes that it lacks. It
+// compares unique keys and indexes by their columns, not by their names. It may be called any
+// number of times, also concurrently.
+//
+// Requests wait while a column is added. To add a column, CreateSchema waits for other transactions
+// at most half of SQLOptions.Timeout, and then returns an error. No other timeout applies. Building
+// an index of a large table takes long, and changes of tokens wait for it on SQLite and PostgreSQL.
+// On MySQL, a change of the schema commits the caller's transaction.
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
-	// Some drivers execute only one statement per call, so the schema is split at its semicolons.
-	// The schema files have semicolons only at the end of a statement.
-	for statement := range strings.SplitSeq(strings.TrimRight(s.Schema(), ";\n"), ";") {
-		err := s.retry(ctx, "create schema", outcomeUnknown, func(ctx context.Context) error {
-			_, err := s.exec(ctx, statement) // concurrent CREATE IF NOT EXISTS statements may violate a unique key
-			return err
-		})
-		if err != nil {
-			return err
+	return s.retry(ctx, "create schema", outcomeUnknown, func(ctx context.Context) error {
+		missing, err := s.missingParts(ctx)
+		for err == nil && len(missing) > 0 {
+			last, failure := s.addParts(ctx, missing)
+			missing, err = s.missingParts(ctx)
+			if err != nil || slices.Contains(missing, last) { // otherwise a concurrent call may have added it
+				return cmp.Or(failure, err, sqldb.Lacks(s.table, last))
+			}
+		}
+		return err
+	})
+}
+
+// addParts adds parts to the table until one fails. It returns the last part that it tried to add.
+func (s *SQLStore) addParts(ctx context.Context, parts []sqldb.Part) (last sqldb.Part, err error) {
+	for _, last = range parts {
+		if err = s.addPart(ctx, last); err != nil {
+			break
 		}
 	}
-	return nil
+	return last, err
 }
 
-// CheckSchema returns an error if the table or one of its columns does not exist. Call CheckSchema
-// when the service starts, so that a missing table is found before the first request.
-func (s *SQLStore) CheckSchema(ctx context.Context) error {
-	_, err := s.read(ctx, "check schema", "SELECT {columns}, live_name FROM {table} WHERE id = ''")
+func (s *SQLStore) addPart(ctx context.Context, part sqldb.Part) error {
+	if part.Statement == "" {
+		return sqldb.Lacks(s.table, part)
+	}
+	if strings.HasPrefix(part.Name, "column ") { // requests queue behind this statement, and must not time out
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout/2)
+		defer cancel()
+	}
+	_, err := s.exec(ctx, part.Statement)
+	if err != nil {
+		err = fmt.Errorf("%v: %w", sqldb.Lacks(s.table, part), err)
+	}
 	return err
+}
+
+// CheckSchema returns an error if the table does not exist, or lacks a column, a unique key or an
+// index. The error names what is missing, and the files of [SQLStore.Migrations] that add it. Call
+// CheckSchema when the service starts, so that a missing migration is found before the first
+// request.
+func (s *SQLStore) CheckSchema(ctx context.Context) error {
+	err := s.run(ctx, "check schema", noResponse, func(ctx context.Context) error {
+		missing, err := s.missingParts(ctx)
+		if err == nil && len(missing) > 0 {
+			err = sqldb.Lacks(s.table, missing...)
+		}
+		return err
+	})
+	if err == nil { // the database user may read the catalogue, but not the table
+		_, err = s.read(ctx, "check schema", "SELECT {columns}, live_name FROM {table} WHERE id = ''")
+	}
+	return err
+}
+
+// missingParts returns the parts of the schema that the catalogue of the database does not have.
+func (s *SQLStore) missingParts(ctx context.Context) ([]sqldb.Part, error) {
+	rows, err := s.conn.Query(ctx, s.engine.Catalogue(s.table))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err returns any error of the rows
+	var found []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		found = append(found, name)
+	}
+	return sqldb.Missing(s.engine.Parts(s.schemaFolder(), s.table), found), rows.Err()
 }
 
 // These texts are part of an error if the database did not respond to a call.
@@ -234,4 +317,6 @@ func (s *SQLStore) exec(ctx context.Context, query string, args ...any) (int, er
 
 // complete replaces {table} and {columns} in a query by the names of the table and its columns, and
 // the ? placeholders by those of the dialect.
-func (s *SQLStore) complete(query string) string { return s.engine.Complete(query, s.table, columns) }
+func (s *SQLStore) complete(query string) string {
+	return s.engine.Complete(query, s.engine.Quote(s.table), columns)
+}

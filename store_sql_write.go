@@ -136,17 +136,17 @@ func (s *SQLStore) insert(ctx context.Context, records []Record) error {
 }
 
 // touchStatements are the statements that set last_used_at of rows to a later time. {uses} stands
-// for one or more copies of use, joined by separator. The common table expression has the name
-// uses_of_{table}, so that it does not hide a table of the service.
+// for one or more copies of use, joined by separator. The name uses$ of the common table
+// expression cannot be the name of a table, because it contains a $.
 var touchStatements = map[Dialect]struct{ use, separator, statement string }{
-	SQLite: {"(?, ?)", ", ", `WITH uses_of_{table} (id, at) AS (VALUES {uses})
-		UPDATE {table} SET last_used_at = max(uses_of_{table}.at, created_at) FROM uses_of_{table}
-		WHERE {table}.id = uses_of_{table}.id
-			AND (last_used_at IS NULL OR last_used_at < max(uses_of_{table}.at, created_at))`},
+	SQLite: {"(?, ?)", ", ", `WITH uses$ (id, at) AS (VALUES {uses})
+		UPDATE {table} SET last_used_at = max(uses$.at, created_at) FROM uses$
+		WHERE {table}.id = uses$.id
+			AND (last_used_at IS NULL OR last_used_at < max(uses$.at, created_at))`},
 	// ORDER BY makes all calls lock rows in the same order. Otherwise two concurrent calls could
 	// deadlock.
-	PostgreSQL: {"(CAST(? AS text), CAST(? AS bigint))", ", ", `WITH uses_of_{table} (id, at) AS (VALUES {uses}),
-		due AS (SELECT t.id, greatest(u.at, t.created_at) AS at FROM {table} t JOIN uses_of_{table} u ON u.id = t.id
+	PostgreSQL: {"(CAST(? AS text), CAST(? AS bigint))", ", ", `WITH uses$ (id, at) AS (VALUES {uses}),
+		due AS (SELECT t.id, greatest(u.at, t.created_at) AS at FROM {table} t JOIN uses$ u ON u.id = t.id
 			WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(u.at, t.created_at)
 			ORDER BY t.id FOR NO KEY UPDATE OF t)
 		UPDATE {table} t SET last_used_at = due.at FROM due

@@ -1,24 +1,19 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
-	"github.com/golang-migrate/migrate/v4"
-	"github.com/golang-migrate/migrate/v4/database"
-	migratemysql "github.com/golang-migrate/migrate/v4/database/mysql"
-	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
-	migratesqlite "github.com/golang-migrate/migrate/v4/database/sqlite"
-	"github.com/golang-migrate/migrate/v4/source/iofs"
-	"github.com/pressly/goose/v3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -39,104 +34,67 @@ func newDatabase(t *testing.T, d tokenauth.Dialect) (driver, dsn string) {
 
 var dialects = []tokenauth.Dialect{tokenauth.SQLite, tokenauth.PostgreSQL, tokenauth.MySQL}
 
-const dropTable = "DROP TABLE tokenauth_tokens;\n"
-
-// migrationTools are tools that services use for their migrations. Each gets the schema as it is,
-// and creates the table or drops it.
-var migrationTools = map[string]func(t *testing.T, d tokenauth.Dialect, db *sql.DB, schema string, up bool){
-	"goose": func(t *testing.T, d tokenauth.Dialect, db *sql.DB, schema string, up bool) {
-		files := fstest.MapFS{"00001_tokens.sql": {Data: []byte("-- +goose Up\n" + schema + "\n-- +goose Down\n" + dropTable)}}
-		dialect := map[tokenauth.Dialect]goose.Dialect{
-			tokenauth.SQLite: goose.DialectSQLite3, tokenauth.PostgreSQL: goose.DialectPostgres, tokenauth.MySQL: goose.DialectMySQL,
-		}
-		provider, err := goose.NewProvider(dialect[d], db, files)
-		require.NoError(t, err)
-		if up {
-			_, err = provider.Up(t.Context())
-		} else {
-			_, err = provider.Down(t.Context())
-		}
-		require.NoError(t, err)
-	},
-	"golang-migrate": func(t *testing.T, d tokenauth.Dialect, db *sql.DB, schema string, up bool) {
-		files := fstest.MapFS{"1_tokens.up.sql": {Data: []byte(schema)}, "1_tokens.down.sql": {Data: []byte(dropTable)}}
-		from, err := iofs.New(files, ".")
-		require.NoError(t, err)
-		var to database.Driver
-		switch d {
-		case tokenauth.SQLite:
-			to, err = migratesqlite.WithInstance(db, &migratesqlite.Config{})
-		case tokenauth.PostgreSQL:
-			to, err = migratepgx.WithInstance(db, &migratepgx.Config{})
-		default: // without multiStatements=true in the DSN
-			to, err = migratemysql.WithInstance(db, &migratemysql.Config{})
-		}
-		require.NoError(t, err)
-		m, err := migrate.NewWithInstance("files", from, "database", to)
-		require.NoError(t, err)
-		if up {
-			require.NoError(t, m.Up())
-		} else {
-			require.NoError(t, m.Down())
-		}
-		errFrom, errTo := m.Close()
-		require.NoError(t, errFrom)
-		require.NoError(t, errTo)
-	},
-	// As Atlas and others do it.
-	"statement by statement": func(t *testing.T, d tokenauth.Dialect, db *sql.DB, schema string, up bool) {
-		if !up {
-			schema = dropTable
-		}
-		for statement := range strings.SplitSeq(schema, ";\n") {
-			if strings.TrimSpace(statement) != "" {
-				_, err := db.Exec(statement)
-				require.NoError(t, err, statement)
-			}
-		}
-	},
+// newestMigration returns the number of the newest file of the schema.
+func newestMigration(t *testing.T, store *tokenauth.SQLStore) int {
+	t.Helper()
+	names, err := fs.Glob(store.Migrations(), "*.sql")
+	require.NoError(t, err)
+	return len(names)
 }
 
-// A migration tool must be able to run the schema as it is. Otherwise services with such a tool
-// must maintain a copy of their own.
-func TestMigrationToolsCreateSchema(t *testing.T) {
+// A migration tool must be able to run the files of the schema as they are: in an empty database, in
+// a database of an older version of the library, and after CreateSchema. Otherwise services with
+// such a tool must maintain a copy of their own.
+func TestMigrationToolsRunFiles(t *testing.T) {
 	t.Parallel()
 	for _, d := range dialects {
-		for tool, run := range migrationTools {
-			t.Run(fmt.Sprint(d, "/", tool), func(t *testing.T) {
+		for name, tool := range migrationTools {
+			t.Run(fmt.Sprint(d, "/", name), func(t *testing.T) {
 				t.Parallel()
-				driver, dsn := newDatabase(t, d)
-				db := open(t, driver, dsn)
-				store, err := tokenauth.NewSQLStore(db, d, nil)
-				require.NoError(t, err)
-				defer func() { require.NoError(t, store.Close()) }()
-				require.Error(t, store.CheckSchema(t.Context()))
-
-				run(t, d, open(t, driver, dsn), store.Schema(), true)
-				require.NoError(t, store.CheckSchema(t.Context()))
-				useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
-				require.NoError(t, store.CreateSchema(t.Context()), "which finds that it is there")
-				indexes := indexesOf(t, db, d)
-
-				run(t, d, open(t, driver, dsn), store.Schema(), false)
-				require.Error(t, store.CheckSchema(t.Context()))
-				require.NoError(t, store.CreateSchema(t.Context()))
-				require.Equal(t, indexesOf(t, db, d), indexes, "that CreateSchema makes")
+				for _, table := range []string{"", "order"} {
+					for from, prepare := range map[string]func(*sql.DB, *tokenauth.SQLStore){
+						"empty": func(*sql.DB, *tokenauth.SQLStore) {},
+						"old library": func(db *sql.DB, store *tokenauth.SQLStore) {
+							fixture.ExecAll(t, db, fixture.OldSchema(t, d, cmp.Or(table, "tokenauth_tokens")))
+							require.NoError(t, tool.baseline(t.Context(), d, db, store, 1))
+						},
+						"CreateSchema": func(db *sql.DB, store *tokenauth.SQLStore) {
+							require.NoError(t, store.CreateSchema(t.Context()))
+							require.NoError(t, tool.baseline(t.Context(), d, db, store, newestMigration(t, store)))
+						},
+					} {
+						if from == "old library" && table != "" {
+							continue // that library did not quote the name
+						}
+						driver, dsn := newDatabase(t, d)
+						db := open(t, driver, dsn)
+						store := must.Get(tokenauth.NewSQLStore(db, d, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute}))
+						prepare(open(t, driver, dsn), store)
+						require.NoError(t, tool.up(t.Context(), d, open(t, driver, dsn), store), from)
+						require.NoError(t, store.CheckSchema(t.Context()), from)
+						require.NoError(t, tool.up(t.Context(), d, open(t, driver, dsn), store), "%s: no file is left", from)
+						useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
+						indexes := indexesOf(t, db, d, cmp.Or(table, "tokenauth_tokens"))
+						require.Equal(t, 11, indexes, from)
+						require.NoError(t, store.CreateSchema(t.Context()), from)
+						require.Equal(t, indexes, indexesOf(t, db, d, cmp.Or(table, "tokenauth_tokens")), from)
+						require.NoError(t, store.Close())
+					}
+				}
 			})
 		}
 	}
 }
 
-// indexesOf returns the number of indexes of the table.
-func indexesOf(t *testing.T, db *sql.DB, d tokenauth.Dialect) (n int) {
+// indexesOf returns the number of indexes of a table, including those of unique keys.
+func indexesOf(t *testing.T, db *sql.DB, d tokenauth.Dialect, table string) (n int) {
 	t.Helper()
 	query := map[tokenauth.Dialect]string{
-		tokenauth.SQLite:     "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'tokenauth_tokens'",
-		tokenauth.PostgreSQL: "SELECT count(*) FROM pg_indexes WHERE tablename = 'tokenauth_tokens'",
-		tokenauth.MySQL:      "SELECT count(DISTINCT index_name) FROM information_schema.statistics WHERE table_schema = database() AND table_name = 'tokenauth_tokens'",
+		tokenauth.SQLite:     "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = '%s'",
+		tokenauth.PostgreSQL: "SELECT count(*) FROM pg_indexes WHERE tablename = '%s'",
+		tokenauth.MySQL:      "SELECT count(DISTINCT index_name) FROM information_schema.statistics WHERE table_schema = database() AND table_name = '%s'",
 	}
-	require.NoError(t, db.QueryRow(query[d]).Scan(&n))
-	require.GreaterOrEqual(t, n, 9)
+	require.NoError(t, db.QueryRow(fmt.Sprintf(query[d], table)).Scan(&n))
 	return n
 }
 
@@ -213,7 +171,7 @@ func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, strin
 	if s.dialect == tokenauth.SQLite {
 		number = "INTEGER" // as a STRICT table calls it
 	}
-	before, after, ok := strings.Cut(store.Schema(), "    user_id ")
+	before, after, ok := strings.Cut(fixture.SchemaText(t, store), "    user_id ")
 	_, after, ok2 := strings.Cut(after, ",\n")
 	require.True(t, ok && ok2)
 	reference := ""
@@ -221,13 +179,8 @@ func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, strin
 		reference = ", FOREIGN KEY (user_id)" // MySQL ignores a reference within a column
 	}
 	schema := fmt.Sprintf("%s    user_id %s NOT NULL%s REFERENCES %s (id) ON DELETE CASCADE,\n%s", before, number, reference, userTable, after)
-	for statement := range strings.SplitSeq("CREATE TABLE "+userTable+" (id "+number+" NOT NULL PRIMARY KEY);"+
-		"INSERT INTO "+userTable+" VALUES (1), (42), (9007199254740992), (9007199254740993);"+schema, ";") {
-		if strings.TrimSpace(statement) != "" {
-			_, err := db.Exec(statement)
-			require.NoError(t, err, statement)
-		}
-	}
+	fixture.ExecAll(t, db, "CREATE TABLE "+userTable+" (id "+number+" NOT NULL PRIMARY KEY);"+
+		"INSERT INTO "+userTable+" VALUES (1), (42), (9007199254740992), (9007199254740993);"+schema)
 	require.NoError(t, store.CheckSchema(t.Context()))
 	t.Cleanup(func() {
 		_ = store.Close()

@@ -2,6 +2,8 @@ package tokencli
 
 import (
 	"fmt"
+	"io"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 )
@@ -10,18 +12,18 @@ func (c *cli) schema() *cobra.Command {
 	var create bool
 	cmd := &cobra.Command{
 		Use:   "schema",
-		Short: "Print the statements that create the table",
-		Long:  "Print the statements that create the table, to keep in your own migrations; or execute them, any number of times.",
+		Short: "Print the migration files of the table, or create it",
+		Long: "Print the files that create the table and change it, for a migration tool. With --create, create the table, or add" +
+			" what an older table lacks. The command may run any number of times.",
 	}
-	cmd.Flags().BoolVar(&create, "create", false, "create the table if it is missing, and check it")
+	cmd.Flags().BoolVar(&create, "create", false, "create the table, or add what it lacks, and check it")
 	return command(cmd, func(cmd *cobra.Command, _ []string) error {
 		store, err := c.options.Store(cmd.Context())
 		if err != nil {
 			return err
 		}
 		if !create {
-			_, err := fmt.Fprint(cmd.OutOrStdout(), store.Schema())
-			return written(err)
+			return written(printFiles(cmd.OutOrStdout(), store.Migrations()))
 		}
 		if err := store.CreateSchema(cmd.Context()); err != nil {
 			return err
@@ -32,4 +34,22 @@ func (c *cli) schema() *cobra.Command {
 		say(cmd, "The table is there.")
 		return nil
 	})
+}
+
+// printFiles prints the text of each SQL file below the name of the file.
+func printFiles(w io.Writer, files fs.FS) error {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "-- %s\n%s\n", name, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -30,6 +30,7 @@ var pages = []page{
 	{"docs/command-line.md", "", "tokencli/example_test.go", false},
 	{"docs/frameworks.md", "", "integration/frameworks/*_test.go", false},
 	{"docs/manage-tokens.md", "", "examples/server/*.go integration/frameworks/cors_test.go", false},
+	{"docs/migrations.md", "", "integration/schema_tools_test.go", false},
 	{"docs/moving-from-drf.md", "", "tokenimport/moving_test.go", false},
 	{"docs/moving-from-knox.md", "", "tokenimport/moving_test.go", false},
 	{"docs/moving-from-sanctum.md", "", "tokenimport/moving_test.go", false},

@@ -23,13 +23,19 @@ type Engine struct {
 	// Latest is a format whose argument is a SELECT. Inside a transaction, the resulting query also
 	// returns rows that other transactions have committed after the transaction took its snapshot.
 	Latest string
+
+	quote     string // encloses the name of a table or an index
+	catalogue string // query of the method Catalogue, with placeholders for the name of the table
 }
 
 // Engines holds the supported engines by the name of their dialect.
 var Engines = map[string]*Engine{
-	"sqlite":     {Guards: true, Latest: "%s"},
-	"postgresql": {Remote: true, Numbered: true, Guards: true, Latest: "%s"},
-	"mysql":      {Remote: true, Latest: "(%s LOCK IN SHARE MODE)"},
+	"sqlite": {Guards: true, Latest: "%s", quote: `"`, catalogue: sqliteCatalogue},
+	"postgresql": {
+		Remote: true, Numbered: true, Guards: true, Latest: "%s",
+		quote: `"`, catalogue: postgresqlCatalogue,
+	},
+	"mysql": {Remote: true, Latest: "(%s LOCK IN SHARE MODE)", quote: "`", catalogue: mysqlCatalogue},
 }
 
 // Complete replaces {table} and {columns} in a query. If the engine numbers its placeholders,
@@ -50,6 +56,8 @@ func (e *Engine) Complete(query, table, columns string) string {
 // values. kind is the PostgreSQL type of the values. The caller may append AND and another
 // condition.
 //
+// The name wanted$ of the subquery cannot be the name of a table, because it contains a $.
+//
 // For PostgreSQL, the text has one subquery per value. With IN, PostgreSQL would scan a table that
 // has no statistics yet. Drivers that cache the query plan would keep the slow plan while the table
 // grows.
@@ -57,8 +65,8 @@ func (e *Engine) WhereIn(column, kind string, n int) string {
 	if !e.Numbered {
 		return "{table} WHERE " + column + " IN (" + Repeat("?", ", ", n) + ")"
 	}
-	return "(VALUES " + Repeat("(CAST(? AS "+kind+"))", ", ", n) + `) AS wanted_of_{table} (value)
-		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + column + ` = wanted_of_{table}.value OFFSET 0) AS found
+	return "(VALUES " + Repeat("(CAST(? AS "+kind+"))", ", ", n) + `) AS wanted$ (value)
+		CROSS JOIN LATERAL (SELECT * FROM {table} WHERE ` + column + ` = wanted$.value OFFSET 0) AS found
 		WHERE true`
 }
 

@@ -23,8 +23,9 @@ func TestDeletedUserDeletesTokens(t *testing.T) {
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
 	const text, reference = "user_id        TEXT    NOT NULL", "user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE"
-	require.Contains(t, store.Schema(), text)
-	_, err = db.Exec("CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (7), (8);" + strings.Replace(store.Schema(), text, reference, 1))
+	schema := fixture.SchemaText(t, store)
+	require.Contains(t, schema, text)
+	_, err = db.Exec("CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (7), (8);" + strings.Replace(schema, text, reference, 1))
 	require.NoError(t, err)
 	require.NoError(t, store.CheckSchema(ctx))
 
@@ -53,7 +54,7 @@ func newLooseStore(t *testing.T) (*tokenauth.SQLStore, *sql.DB) {
 	db := sqlite.OpenWith(t, filepath.Join(t.TempDir(), "tokens.db"), sqlite.Settings+"&_pragma=ignore_check_constraints(1)")
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient())
 	require.NoError(t, err)
-	_, err = db.Exec(strings.Replace(store.Schema(), ") STRICT", ")", 1))
+	_, err = db.Exec(strings.Replace(fixture.SchemaText(t, store), ") STRICT", ")", 1))
 	require.NoError(t, err)
 	require.NoError(t, store.CheckSchema(ctx))
 	t.Cleanup(func() { _ = store.Close() })

@@ -99,7 +99,7 @@ func TestUnknownUserIsInvalidArgument(t *testing.T) {
 	require.NoError(t, err)
 	db.SetMaxOpenConns(1) // the pragma applies to one connection
 	store := must.Get(tokenauth.NewSQLStore(db, tokenauth.SQLite, nil))
-	_, err = db.Exec(strings.Replace(store.Schema(), "user_id        TEXT    NOT NULL", "user_id TEXT NOT NULL REFERENCES users (id)", 1))
+	_, err = db.Exec(strings.Replace(fixture.SchemaText(t, store), "user_id        TEXT    NOT NULL", "user_id TEXT NOT NULL REFERENCES users (id)", 1))
 	require.NoError(t, err)
 	var events fixture.Recorder
 	m := fixture.NewManager(store, &tokenauth.Options{OnEvent: events.Record})
