@@ -1,0 +1,195 @@
+package boltstore
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// docs: entries
+
+// The bucket of records maps token IDs to records. All other buckets are indices, whose values are
+// token IDs.
+var (
+	records  = []byte("records")
+	digests  = []byte("digests")   // digest, current or retired
+	names    = []byte("names")     // user, name; only of live tokens
+	slots    = []byte("slots")     // user, slot; only of live tokens that have a slot
+	all      = []byte("all")       // CreatedAt, ID
+	userAll  = []byte("user all")  // user, CreatedAt, ID
+	live     = []byte("live")      // CreatedAt, ID; only of live tokens
+	userLive = []byte("user live") // user, CreatedAt, ID; only of live tokens
+	ended    = []byte("ended")     // time of expiry or revocation, ID; not of imported tokens
+)
+
+type entry struct {
+	index, key []byte
+	taken      error // the error if another record has the key; nil if no two records have the same key
+}
+
+// entries returns all index entries of a record.
+func entries(r *tokenauth.Record) []entry {
+	t := &r.Token
+	position := position(t.Cursor())
+	list := []entry{
+		{digests, r.Digest[:], tokenauth.ErrKeyTaken},
+		{all, position, nil},
+		{userAll, userKey(t.UserID, position...), nil},
+	}
+	if r.Retired != nil {
+		list = append(list, entry{digests, r.Retired.Digest[:], tokenauth.ErrKeyTaken})
+	}
+	if end := endOf(r); !end.IsZero() && t.Origin == "" {
+		list = append(list, entry{ended, append(instant(end), t.ID...), nil})
+	}
+	if !t.RevokedAt.IsZero() {
+		return list
+	}
+	list = append(list,
+		entry{live, position, nil},
+		entry{userLive, userKey(t.UserID, position...), nil},
+		entry{names, userKey(t.UserID, []byte(t.Name)...), tokenauth.ErrNameTaken})
+	if r.Slot != 0 {
+		list = append(list, entry{slots, slotKey(t.UserID, r.Slot), tokenauth.ErrSlotTaken})
+	}
+	return list
+}
+
+// put stores r in place of the record old, and moves the index entries. For a new record, old is nil.
+func put(tx *bbolt.Tx, old, r *tokenauth.Record) error {
+	if old != nil {
+		if err := removeEntries(tx, old); err != nil {
+			return err
+		}
+	}
+	for _, e := range entries(r) {
+		index := tx.Bucket(e.index)
+		if e.taken != nil && index.Get(e.key) != nil {
+			return e.taken
+		}
+		if err := index.Put(e.key, []byte(r.Token.ID)); err != nil {
+			return err
+		}
+	}
+	return save(tx, r)
+}
+
+// docs: end
+
+var buckets = [][]byte{records, digests, names, slots, all, userAll, live, userLive, ended}
+
+func removeEntries(tx *bbolt.Tx, r *tokenauth.Record) error {
+	for _, e := range entries(r) {
+		if err := tx.Bucket(e.index).Delete(e.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func remove(tx *bbolt.Tx, r *tokenauth.Record) error {
+	if err := removeEntries(tx, r); err != nil {
+		return err
+	}
+	return tx.Bucket(records).Delete([]byte(r.Token.ID))
+}
+
+// endOf returns when the token expires or was revoked, whichever is first. A zero time means never.
+func endOf(r *tokenauth.Record) time.Time {
+	expires, revoked := r.Token.ExpiresAt, r.Token.RevokedAt
+	if expires.IsZero() || !revoked.IsZero() && revoked.Before(expires) {
+		return revoked
+	}
+	return expires
+}
+
+// docs: keys
+
+// userKey returns a key that begins with a user ID. The length before the ID keeps apart the keys of
+// users "a" and "ab", whatever follows.
+func userKey(userID string, rest ...byte) []byte {
+	key := binary.AppendUvarint(nil, uint64(len(userID)))
+	return append(append(key, userID...), rest...)
+}
+
+// position returns the end of a key in an index whose order is that of List.
+func position(c tokenauth.Cursor) []byte { return append(instant(c.CreatedAt), c.ID...) }
+
+// instant returns 8 bytes whose order is the order of times, before 1970 too.
+func instant(t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixMicro())^1<<63)
+}
+
+// docs: end
+
+func slotKey(userID string, slot int) []byte {
+	return userKey(userID, binary.BigEndian.AppendUint32(nil, uint32(slot))...)
+}
+
+// docs: stored
+
+// stored is the JSON form of a record. The JSON of a [tokenauth.Digest] is only a placeholder, so
+// that digests do not appear in logs. Therefore stored has slices of bytes.
+type stored struct {
+	Token           tokenauth.Token
+	Digest, Retired []byte
+	Until           time.Time
+	Slot            int
+}
+
+// docs: end
+
+// load returns the record with an ID. It returns ErrNotFound if there is none.
+func load(tx *bbolt.Tx, id []byte) (*tokenauth.Record, error) {
+	data := tx.Bucket(records).Get(id)
+	if data == nil {
+		return nil, tokenauth.ErrNotFound
+	}
+	var s stored
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, err
+	}
+	r := tokenauth.Record{Token: s.Token, Slot: s.Slot}
+	copy(r.Digest[:], s.Digest)
+	if s.Retired != nil {
+		r.Retired = &tokenauth.RetiredKey{Until: s.Until}
+		copy(r.Retired.Digest[:], s.Retired)
+	}
+	return normalize(r), nil
+}
+
+func save(tx *bbolt.Tx, r *tokenauth.Record) error {
+	s := stored{Token: r.Token, Digest: r.Digest[:], Slot: r.Slot}
+	if r.Retired != nil {
+		s.Retired, s.Until = r.Retired.Digest[:], r.Retired.Until
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(records).Put([]byte(r.Token.ID), data)
+}
+
+// normalize returns a copy of a record with the values that a Store returns: times in microseconds
+// and UTC, nil for empty scopes, and no slot for a revoked token.
+func normalize(r tokenauth.Record) *tokenauth.Record {
+	t := &r.Token
+	t.CreatedAt, t.ExpiresAt, t.LastUsedAt, t.RevokedAt = micros(t.CreatedAt), micros(t.ExpiresAt), micros(t.LastUsedAt), micros(t.RevokedAt)
+	if len(t.Scopes) == 0 {
+		t.Scopes = nil
+	}
+	if !t.RevokedAt.IsZero() {
+		r.Slot = 0
+	}
+	if r.Retired != nil {
+		r.Retired = &tokenauth.RetiredKey{Digest: r.Retired.Digest, Until: micros(r.Retired.Until)}
+	}
+	return &r
+}
+
+// micros rounds a time down to the microsecond.
+func micros(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
