@@ -53,30 +53,43 @@ func recordError[T any](items []T, index int, err error) error {
 // A Store holds the tokens of all users, and finds a token by the digest of its key.
 // Services call a [Manager], which calls the Store. This comment is the contract for
 // implementations of Store. Package storetest tests an implementation against the contract.
+// [Record] lists the values that a Store must be able to hold.
 //
-// All methods must be safe for concurrent use and must honor their context. If the
-// context is already done, a method changes nothing and returns an error that wraps
-// the context's error and no sentinel error. Every method except Prune is one atomic
-// operation. A change is visible to every later call of the same Store.
+// All methods must be safe for concurrent use. Every method except Touch and Prune is one
+// atomic operation. Touch changes each token atomically, and Prune deletes each record
+// atomically. All methods work for any number of records, IDs and uses, unless the argument
+// limit limits them.
 //
-// A Store never reads a clock; callers pass all times. A Store rounds times down to
-// the microsecond and returns them in UTC. The CreatedAt of a record is never zero.
-// Strings are compared byte by byte.
+// When a method returns no error, every later call of the Store sees the change. The change
+// survives a crash of the process and of the machine, unless the documentation of the Store says
+// otherwise: a [MemoryStore] loses all records. If a Store loses a change, a revoked key works
+// again. Therefore a Store must not read from a replica that may lag behind. No cache eviction or
+// time to live may delete records: only Prune deletes records.
+//
+// All methods must honor their context. If the context is already done, a method changes
+// nothing and returns an error that wraps the context's error and no sentinel error. If the
+// context ends during a call, the method returns soon, even if a database does not respond. It
+// returns either its result or an error that wraps the context's error and no sentinel error.
+//
+// A Store never reads a clock; callers pass all times. A Store rounds times down to the
+// microsecond and returns them in UTC. Strings are compared byte by byte.
 //
 // A token is live until it is revoked. An expired token is still live: it keeps its
-// name and its slot. Methods with the argument at use it as the current time. Methods
-// that change one token take the user ID and the ID of the token. To these methods, a
-// token of another user does not exist, so they cannot change another user's token.
+// name and its slot. Methods with the argument at use it as the current time, which is never
+// zero. Methods that change one token take the user ID and the ID of the token. To these
+// methods, a token of another user does not exist, so they cannot change another user's token.
 //
 // A Store does not decide whether a key is accepted. The Manager checks revocation,
 // expiry and scopes, and compares the digest of the key again.
 //
-// Each method returns the sentinel errors that its comment names, possibly wrapped. A
-// change that returns a sentinel error has changed nothing. After any other error, the
-// outcome of a change is unknown. Every change must be safe to repeat.
+// Each method returns the sentinel errors that its comment names, possibly wrapped. If several
+// of them apply, the method returns the one that its comment names first. A change that
+// returns a sentinel error has changed nothing. After any other error, the outcome of a change
+// is unknown. Every change must be safe to repeat.
 type Store interface {
-	// Create adds all records or none. It stores copies. Create checks each record
-	// against the stored records and against the other given records, in this order:
+	// Create adds all records or none. It stores copies. Create checks the given records in
+	// their order, and returns the error of the first record that fails. It checks each record
+	// against the stored records and against the given records before it, in this order:
 	//  1. If the user has a record with the same ID and the same current digest, Create
 	//     leaves that record unchanged and skips the given record without an error.
 	//  2. If another record has the ID, or has one of the record's digests as its current
@@ -84,9 +97,11 @@ type Store interface {
 	//  3. If another live token of the user has the name, Create returns ErrNameTaken.
 	//  4. If another live token of the user has the slot, Create returns ErrSlotTaken.
 	//
-	// A record that is already revoked takes neither a name nor a slot. A Store that requires an
-	// existing user returns ErrUserUnknown for the record of any other user. If several records are
-	// given, the error of a record should be a [*RecordError].
+	// A record that is already revoked takes neither a name nor a slot. Create therefore skips
+	// the checks 3 and 4 for it, and stores it with the slot 0. A Store that requires an existing
+	// user returns ErrUserUnknown for the record of any other user. If a record also fails one of
+	// the checks, Create may return either error. If several records are given, the error of a
+	// record should be a [*RecordError].
 	Create(ctx context.Context, records ...Record) error
 
 	// Find returns the record whose current or retired digest is d, even if the token
@@ -96,13 +111,15 @@ type Store interface {
 	Find(ctx context.Context, d Digest) (*Record, error)
 
 	// List returns copies of the records that q selects, ordered by CreatedAt, then by
-	// ID. If q selects no records, List returns no error.
+	// ID. If q selects no records, List returns no error. If q is malformed, List returns an error
+	// that is not a sentinel error.
 	List(ctx context.Context, q Query) ([]Record, error)
 
 	// Update changes the fields of a live token that p sets, and no other fields. It
 	// returns ErrNotFound if the token does not exist or is revoked, ErrConflict if the token is
 	// expired or does not have the values of p.Replaces, and ErrNameTaken if another live token of
-	// the user has the name.
+	// the user has the name. If p sets no field, Update changes nothing, but still returns
+	// ErrNotFound or ErrConflict for an unknown, revoked or expired token.
 	Update(ctx context.Context, userID, id string, p Patch, at time.Time) error
 
 	// Rotate replaces the key of a live token. The current digest becomes the retired
@@ -113,7 +130,7 @@ type Store interface {
 	// ErrConflict if the token is expired. If r.Digest is already the current digest,
 	// Rotate changes nothing and returns nil. Otherwise Rotate returns ErrConflict if the
 	// generation is not r.Replaces. It returns ErrKeyTaken if r.Digest is the current or
-	// retired digest of any record.
+	// retired digest of any record, also if it is the token's own retired digest.
 	Rotate(ctx context.Context, userID, id string, r Rotation, at time.Time) error
 
 	// Revoke sets RevokedAt to the time at and frees the token's name and slot. If the
@@ -123,29 +140,49 @@ type Store interface {
 
 	// RevokeExpired works like Revoke, but returns ErrConflict if the token is live and neither
 	// expired nor idle. A token is idle if both its CreatedAt and its LastUsedAt are at or before
-	// unusedSince. If unusedSince is the zero time, no token is idle.
+	// unusedSince. If unusedSince is the zero time or earlier, no token is idle.
 	RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error
 
-	// RevokeAll revokes at most limit live tokens of the user in one atomic operation and returns
-	// the number of tokens that it revoked. The limit must be positive. RevokeAll returns 0 without
-	// an error only if a read after its last write found no live token of the user. If a concurrent
-	// call has revoked the tokens that RevokeAll chose, RevokeAll must therefore look for others.
+	// RevokeAll revokes limit live tokens of the user, or all of them if there are fewer, in one
+	// atomic operation. It may choose any of the live tokens, and returns the number of tokens that
+	// it revoked. If the limit is not positive, RevokeAll changes nothing and returns an error that
+	// is not a sentinel error. If a concurrent call has revoked some of the tokens that RevokeAll
+	// chose, RevokeAll may revoke fewer. It returns 0 without an error only if a read after its last
+	// write found no live token of the user. Otherwise, it must choose other tokens.
 	RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error)
 
-	// Touch sets the LastUsedAt of each token in uses. LastUsedAt never moves backwards. A use
-	// before CreatedAt counts as a use at CreatedAt. Touch ignores unknown IDs.
+	// Touch sets the LastUsedAt of each token in uses, even if the token is expired or revoked.
+	// LastUsedAt never moves backwards. Of several uses of a token, the latest counts. A use before
+	// CreatedAt counts as a use at CreatedAt. Touch ignores unknown IDs.
 	Touch(ctx context.Context, uses ...Use) error
 
-	// Prune deletes at most limit records that expired or were revoked before the given time, or
-	// that are live and idle as RevokeExpired defines it. It returns the number of deleted records,
-	// even if it also returns an error. Prune may delete records one at a time, and should delete them
-	// in small steps, because the Manager calls it with a limit of 100,000. It keeps imported
-	// records, which have an Origin, so that an importer does not import their tokens again.
+	// Prune deletes limit of the records that expired or were revoked before the given time, or that
+	// are live and idle as RevokeExpired defines it, or all of these records if there are fewer. It
+	// may choose any of these records, and may skip records that concurrent calls change. Prune
+	// should delete them in small steps, because the Manager calls it with a limit of 100,000. It
+	// returns the number of deleted records, even if it also returns an error. If the limit is not
+	// positive, Prune deletes nothing and returns no error. Prune keeps imported records, which have
+	// an Origin, so that an importer does not import their tokens again.
 	Prune(ctx context.Context, before, unusedSince time.Time, limit int) (int, error)
 }
 
 // A Record is the stored form of a token. Only the Store and the [Manager] see a Record. Handlers
 // receive its Token.
+//
+// A Store must return each field as it was stored, for all records within these limits. Callers
+// create no other records:
+//   - A token ID consists of 26 ASCII letters and digits.
+//   - A user ID has 1 to 255 bytes of UTF-8 without control characters.
+//   - A name has 1 to 64 characters of UTF-8 without control characters.
+//   - A token has at most 100 scopes. A scope consists of 1 to 128 ASCII letters, digits and
+//     punctuation characters except " and \. Therefore no scope contains a space.
+//   - Hint has at most 4, and Origin at most 64, ASCII letters, digits, hyphens and underscores.
+//   - Generation and Slot are from 0 to 2^31-1.
+//   - Every time is in one of the years 1 to 9999. A zero time means never. CreatedAt and the
+//     Until of a retired key are never zero.
+//
+// Times have microseconds. For years after 2255, a float64 cannot represent the number of
+// microseconds since 1970.
 type Record struct {
 	Token   Token
 	Digest  Digest      // digest of the current key
@@ -163,7 +200,8 @@ type RetiredKey struct {
 
 // A Query selects the records or tokens of one user, or of all users. Exactly one of UserID and
 // AllUsers must be set. Otherwise List returns an error, so that a missing user ID never lists the
-// tokens of all users. For a negative Limit, List returns an error too.
+// tokens of all users. List also returns an error if Limit or MinSlot is negative, or if MinSlot is
+// greater than MaxSlot. All set fields apply together.
 type Query struct {
 	UserID         string
 	AllUsers       bool     // select the tokens of all users; UserID must be empty
@@ -172,7 +210,7 @@ type Query struct {
 	MinSlot        int      // if MaxSlot is positive, select only tokens that hold a slot from MinSlot to MaxSlot
 	MaxSlot        int
 	IncludeRevoked bool   // also select revoked tokens
-	After          Cursor // select only tokens after this position
+	After          Cursor // select only tokens after this position; zero means all tokens
 	Limit          int    // select at most this many tokens; 0 means no limit
 }
 
