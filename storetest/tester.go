@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +12,8 @@ import (
 )
 
 // This file holds the helpers that the test cases share. Some helpers build records, some
-// call a store method that must succeed, and some check which records the store holds.
+// call a store method that must succeed, and some check which records the store holds. The file
+// message.go formats the failure messages.
 
 // start is the CreatedAt of most test records. The test cases use fixed times instead of
 // the current time.
@@ -148,25 +148,6 @@ func (t *tester) wants(want, got error, format string, args ...any) {
 	t.failf("%s returned %s, want %s", fmt.Sprintf(format, args...), describe(got), describeWanted(want))
 }
 
-// describe returns a description of err for a failure message. The description has the
-// name of the sentinel error that err wraps, if any, and the text of err in quotes.
-func describe(err error) string {
-	switch name := sentinelNames[sentinelOf(err)]; {
-	case err == nil:
-		return "no error"
-	case name != "":
-		return fmt.Sprintf("%s (%q)", name, err)
-	}
-	return fmt.Sprintf("the error %q", err)
-}
-
-func describeWanted(want error) string {
-	if want == nil {
-		return "no error"
-	}
-	return sentinelNames[want]
-}
-
 func (t *tester) create(records ...tokenauth.Record) {
 	t.Helper()
 	var names []string
@@ -210,18 +191,6 @@ func (t *tester) list(q tokenauth.Query) []tokenauth.Record {
 	return records
 }
 
-// describeQuery formats q for a failure message. It omits the fields with a zero value.
-func describeQuery(q tokenauth.Query) string {
-	var set []string
-	v := reflect.ValueOf(q)
-	for i := range v.NumField() {
-		if f := v.Field(i); !f.IsZero() {
-			set = append(set, fmt.Sprintf("%s: %v", v.Type().Field(i).Name, f.Interface()))
-		}
-	}
-	return "Query{" + strings.Join(set, ", ") + "}"
-}
-
 // finds fails the test case unless Find returns the record want for the digest d. Then
 // finds returns the record that Find returned.
 func (t *tester) finds(d tokenauth.Digest, want tokenauth.Record) *tokenauth.Record {
@@ -253,30 +222,9 @@ func (t *tester) misses(d tokenauth.Digest, format string, args ...any) {
 // in the order of want.
 func (t *tester) lists(q tokenauth.Query, want ...tokenauth.Record) {
 	t.Helper()
-	got := t.list(q)
-	for i := range min(len(got), len(want)) {
-		if got[i].Token.ID != want[i].Token.ID {
-			t.failf("List of %s returned %s as record %d of %d, want %s (the order is CreatedAt, then ID)",
-				describeQuery(q), place(got[i]), i+1, len(got), place(want[i]))
-		}
-		if difference := diff(got[i], want[i]); difference != "" {
-			t.failf("List of %s returned a wrong record %q: %s", describeQuery(q), want[i].Token.Name, difference)
-		}
+	if difference := listDiff(t.list(q), want); difference != "" {
+		t.failf("List of %s returned %s", describeQuery(q), difference)
 	}
-	switch {
-	case len(got) > len(want):
-		t.failf("List of %s returned %d records, want %d; the first unwanted record is %s",
-			describeQuery(q), len(got), len(want), place(got[len(want)]))
-	case len(got) < len(want):
-		t.failf("List of %s returned %d records, want %d; the first missing record is %s",
-			describeQuery(q), len(got), len(want), place(want[len(got)]))
-	}
-}
-
-// place formats a record for a failure message. The text includes CreatedAt and the ID,
-// which determine the position of the record in a list.
-func place(r tokenauth.Record) string {
-	return fmt.Sprintf("%q of user %q (CreatedAt %s, ID %s)", r.Token.Name, r.Token.UserID, timeText(r.Token.CreatedAt), r.Token.ID)
 }
 
 // holds fails the test case unless the store holds exactly the records want, which may be
@@ -291,61 +239,4 @@ func (t *tester) holds(want ...tokenauth.Record) {
 			t.finds(r.Retired.Digest, r)
 		}
 	}
-}
-
-// diff describes the first difference that it finds between the records got and want. If
-// the records are equal, diff returns an empty string.
-func diff(got, want tokenauth.Record) string {
-	switch {
-	case got.Token.ID != want.Token.ID:
-		return fmt.Sprintf("the record is %s, want %s", place(got), place(want))
-	case got.Digest != want.Digest:
-		return fmt.Sprintf("Digest is %x…, want %x…", got.Digest[:4], want.Digest[:4])
-	case got.Retired == nil && want.Retired != nil:
-		return "Retired is nil, want a retired key"
-	case got.Retired != nil && want.Retired == nil:
-		return "Retired is set, want nil"
-	case got.Retired != nil && got.Retired.Digest != want.Retired.Digest:
-		return fmt.Sprintf("Retired.Digest is %x…, want %x…", got.Retired.Digest[:4], want.Retired.Digest[:4])
-	case got.Retired != nil && !same(got.Retired.Until, want.Retired.Until):
-		return fieldDiff("Retired.Until", got.Retired.Until, want.Retired.Until)
-	case got.Slot != want.Slot:
-		return fieldDiff("Slot", got.Slot, want.Slot)
-	}
-	a, b := reflect.ValueOf(got.Token), reflect.ValueOf(want.Token)
-	for i := range a.NumField() {
-		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); !same(x, y) {
-			return fieldDiff("Token."+a.Type().Field(i).Name, x, y)
-		}
-	}
-	return ""
-}
-
-// fieldDiff describes for a failure message a field whose value is got instead of want.
-func fieldDiff(field string, got, want any) string {
-	t, ok := got.(time.Time)
-	switch {
-	case !ok:
-		return fmt.Sprintf("%s is %#v, want %#v", field, got, want)
-	case t.Equal(want.(time.Time)):
-		return fmt.Sprintf("%s is the right instant in location %q, want time.UTC (call the UTC method of the time)", field, t.Location())
-	}
-	return fmt.Sprintf("%s is %s, want %s", field, timeText(t), timeText(want.(time.Time)))
-}
-
-// timeText formats the time t in UTC. If t is a zero time, timeText returns "zero".
-func timeText(t time.Time) string {
-	if t.IsZero() {
-		return "zero"
-	}
-	return t.UTC().Format(time.RFC3339Nano)
-}
-
-// same reports whether the field values got and want are equal. If the values are times,
-// got must be the same instant as want, and the location of got must be time.UTC.
-func same(got, want any) bool {
-	if t, ok := got.(time.Time); ok {
-		return t.Equal(want.(time.Time)) && t.Location() == time.UTC
-	}
-	return reflect.DeepEqual(got, want)
 }
