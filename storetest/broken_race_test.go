@@ -79,7 +79,7 @@ var raceBugs = []bug{
 		"let exactly one of many concurrent updates set the same new name",
 		"let exactly one of many concurrent rotations replace the key of one generation",
 		"let exactly one of many concurrent rotations set the same new digest",
-		"leave a token revoked if Revoke runs while the token is rotated and updated",
+		"leave a token revoked if Revoke runs while the token is rotated, updated and used",
 	}},
 	{"Update and Rotate lose concurrent uses and revocations", func(s *brokenStore) {
 		readThenWrite(func(now *tokenauth.Record, r tokenauth.Record) { *now = r })(s)
@@ -97,7 +97,7 @@ var raceBugs = []bug{
 		}
 	}, []string{
 		"keep the LastUsedAt that Touch sets while the token is updated and rotated",
-		"leave a token revoked if Revoke runs while the token is rotated and updated",
+		"leave a token revoked if Revoke runs while the token is rotated, updated and used",
 	}},
 	{"Update changes the name before the other fields", func(s *brokenStore) {
 		s.update = func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
@@ -126,14 +126,14 @@ var raceBugs = []bug{
 		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: limit})
 			s.arrive()
-			for _, chosen := range live {
-				s.edit(withID(chosen.Token.ID), func(r *tokenauth.Record) {
-					if isLive(*r) {
-						*r = revoked(*r, micros(at))
-						n++
-					}
-				})
+			chosen := map[string]bool{}
+			for _, r := range live {
+				chosen[r.Token.ID] = true
 			}
+			s.edit(func(r tokenauth.Record) bool { return chosen[r.Token.ID] && isLive(r) }, func(r *tokenauth.Record) {
+				*r = revoked(*r, micros(at))
+				n++
+			})
 			return n, err
 		}
 	}, []string{"leave no live token when one of several concurrent loops of RevokeAll has returned 0"}},

@@ -28,7 +28,7 @@ var concurrencyCases = []testCase{
 	// Case E10.
 	{"let exactly one of many concurrent rotations replace the key of one generation", concurrentRotations},
 	{"let exactly one of many concurrent rotations set the same new digest", concurrentRotationsToOne},
-	{"leave a token revoked if Revoke runs while the token is rotated and updated", concurrentRotateAndRevoke},
+	{"leave a token revoked if Revoke runs while the token is rotated, updated and used", concurrentRotateAndRevoke},
 	// Case E15.
 	{"revoke every token that existed before RevokeAll started, even if other tokens are created meanwhile", concurrentRevokeAll},
 	// Case E15.
@@ -279,10 +279,12 @@ func concurrentRotateAndRevoke(t *tester) {
 			func() error { return t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5)) },
 			func() error { return t.store.Revoke(t.ctx, alice, r.Token.ID, after(5)) },
 			func() error { return t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), after(5)) },
+			func() error { return t.store.Touch(t.ctx, use(r, after(4))) },
 		}
 		errs := atOnce(len(steps), func(i int) error { return steps[i]() })
-		t.wants(nil, errs[1], "Revoke during Rotate and Update")
-		r = revoked(r, after(5))
+		t.wants(nil, errs[1], "Revoke during Rotate, Update and Touch")
+		t.wants(nil, errs[3], "Touch during Rotate, Update and Revoke")
+		r = usedAt(revoked(r, after(5)), after(4))
 		if errs[0] == nil {
 			r = rotated(r, rot)
 		} else {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -47,6 +48,8 @@ func conflictNames(t *tester) {
 	for i, name := range oddNames {
 		again := newRecord(alice, name, fmt.Sprint("second ", i))
 		t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, again), "Create with the taken name %+q", name)
+		t.lists(tokenauth.Query{UserID: alice, Name: name}, all[i])
+		t.lists(tokenauth.Query{UserID: alice, Name: name, IncludeRevoked: true}, all[i])
 	}
 	t.holds(all...)
 }
@@ -61,6 +64,13 @@ func conflictUserIDs(t *tester) {
 	}
 	for i, userID := range oddNames {
 		t.lists(tokenauth.Query{UserID: userID}, all[i])
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, all[(i+1)%len(all)].Token.ID, after(9)), "Revoke as user %+q of a token of another user", userID)
+	}
+	for _, userID := range slices.Backward(oddNames) {
+		if n, err := t.store.RevokeAll(t.ctx, userID, after(9), 1000); n != 1 || err != nil {
+			t.failf("RevokeAll of user %+q returned %d and %s, want 1 and no error", userID, n, describe(err))
+		}
+		t.lists(tokenauth.Query{UserID: userID})
 	}
 }
 

@@ -42,6 +42,7 @@ var oddTimes = []struct {
 	given, kept time.Time
 }{
 	{"zero", time.Time{}, time.Time{}},
+	{"the second microsecond of year 1", time.Date(1, 1, 1, 0, 0, 0, 1_999, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 1_000, time.UTC)},
 	{"nanoseconds", time.Date(2030, 1, 2, 3, 4, 5, 123_456_999, time.UTC), time.Date(2030, 1, 2, 3, 4, 5, 123_456_000, time.UTC)},
 	{"microseconds", time.Date(2030, 1, 2, 3, 4, 5, 1_000, time.UTC), time.Date(2030, 1, 2, 3, 4, 5, 1_000, time.UTC)},
 	{"before 1970", time.Date(1969, 12, 31, 23, 59, 59, 999_999_999, time.UTC), time.Date(1969, 12, 31, 23, 59, 59, 999_999_000, time.UTC)},
@@ -79,7 +80,7 @@ func createTimes(t *tester) {
 // Other texts contain non-ASCII characters.
 var oddTexts = []string{
 	`'; DROP TABLE tokenauth_tokens; --`, `"`, `''`, "`", `\`, `\'`, `%`, `_`, `a%b`, `{table}`, `{columns}`,
-	`?`, `$1`, `:a`, `@a`, `NULL`, `null`, `SELECT`, `1`, `01`, `1.0`, `1e3`, `0x1F`, `true`, `/* */`, `-- `, `#`, `;`,
+	`?`, `*`, `a*`, `.*`, `[^a]`, `{a}b`, `a:b`, `$1`, `:a`, `@a`, `NULL`, `null`, `SELECT`, `1`, `01`, `1.0`, `1e3`, `0x1F`, `true`, `/* */`, `-- `, `#`, `;`,
 	`%s`, `%!d`, `[a]`, `a|b`, `🦊`, `مفتاح`, `👩‍💻`,
 }
 

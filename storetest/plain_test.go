@@ -77,8 +77,12 @@ func (s *plainStore) has(d tokenauth.Digest) bool {
 func isLive(r tokenauth.Record) bool { return r.Token.RevokedAt.IsZero() }
 
 // kept returns a deep copy of r in the form in which a Store keeps records. Times are in UTC
-// and rounded down to the microsecond, and an empty list of scopes is nil.
+// and rounded down to the microsecond, an empty list of scopes is nil, and a revoked token has no
+// slot.
 func kept(r tokenauth.Record) tokenauth.Record {
+	if !isLive(r) {
+		r.Slot = 0
+	}
 	r.Token.Scopes = append([]string(nil), r.Token.Scopes...)
 	t := &r.Token
 	t.CreatedAt, t.ExpiresAt, t.LastUsedAt, t.RevokedAt = micros(t.CreatedAt), micros(t.ExpiresAt), micros(t.LastUsedAt), micros(t.RevokedAt)
@@ -176,12 +180,13 @@ func (s *plainStore) Update(ctx context.Context, userID, id string, p tokenauth.
 	})
 }
 
-func (s *plainStore) apply(r *tokenauth.Record, p tokenauth.Patch) error {
+// apply changes r as p says, and returns an error if another live token of the user has the name.
+func (s *plainStore) apply(r *tokenauth.Record, p tokenauth.Patch) (err error) {
 	if p.Name != nil {
 		if s.index(func(o tokenauth.Record) bool {
 			return o.Token.UserID == r.Token.UserID && o.Token.ID != r.Token.ID && isLive(o) && o.Token.Name == *p.Name
 		}) >= 0 {
-			return tokenauth.ErrNameTaken
+			err = tokenauth.ErrNameTaken
 		}
 		r.Token.Name = *p.Name
 	}
@@ -191,7 +196,7 @@ func (s *plainStore) apply(r *tokenauth.Record, p tokenauth.Patch) error {
 	if p.ExpiresAt != nil {
 		r.Token.ExpiresAt = *p.ExpiresAt
 	}
-	return nil
+	return err
 }
 
 func (s *plainStore) Rotate(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
@@ -268,6 +273,7 @@ func (s *plainStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 }
 
 func (s *plainStore) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
+	before = micros(before)
 	isDead := func(t time.Time) bool { return !t.IsZero() && t.Before(before) }
 	err = s.locked(ctx, func() error {
 		s.rows = slices.DeleteFunc(s.rows, func(r tokenauth.Record) bool {

@@ -28,14 +28,8 @@ import (
 // the subtest, so newStore may call t.Fatal, t.Skip and t.Cleanup. The subtests run one
 // at a time, so newStore may empty a database table and use the table again.
 //
-// A store may rely on the following limits. The tests and a [tokenauth.Manager] create
-// only records within these limits:
-//   - CreatedAt is never zero.
-//   - A token ID consists of 26 ASCII letters and digits.
-//   - A name has 1 to 64 characters. A name is valid UTF-8 without control characters.
-//   - A user ID has 1 to 255 bytes. A user ID is valid UTF-8 without control characters.
-//   - A scope consists of ASCII letters, digits and punctuation except " and \.
-//   - Every time is in one of the years 1 to 9999. A zero time means never.
+// The comment of [tokenauth.Record] lists the limits of all values that a store may rely on. The
+// tests and a [tokenauth.Manager] create only records within these limits.
 //
 // In the subtests of "Concurrent changes" and "Concurrent reads", a concurrent call may
 // fail, for example because of a deadlock. If the error is not a sentinel error of package
@@ -59,12 +53,17 @@ var areas = []struct {
 	{"Create conflicts", conflictCases},
 	{"Find", findCases},
 	{"List", listCases},
+	{"Queries", queryCases},
 	{"Update", updateCases},
 	{"Rotate", rotateCases},
 	{"Revoke", revokeCases},
 	{"Touch", touchCases},
 	{"Prune", pruneCases},
 	{"Other tokens", otherTokensCases},
+	{"Order of checks", orderCases},
+	{"Separators", separatorCases},
+	{"Times", timeCases},
+	{"Indices", indexCases},
 	{"Concurrent changes", concurrencyCases},
 	{"Concurrent reads", concurrentReadCases},
 	{"Context", contextCases},

@@ -23,6 +23,9 @@ func TestCorrectStoresPass(t *testing.T) {
 	t.Run("plainStore", func(t *testing.T) {
 		Run(t, func(*testing.T) tokenauth.Store { return &plainStore{} })
 	})
+	t.Run("indexedStore", func(t *testing.T) {
+		Run(t, func(*testing.T) tokenauth.Store { return newIndexedStore() })
+	})
 }
 
 // A recorder is a reporter for test cases that should fail. It stores the failure message.
@@ -64,12 +67,12 @@ func allCases() (all []testCase) {
 // suite detects a broken store.
 func TestBrokenStoresFail(t *testing.T) {
 	broken := map[string]bool{}
-	for _, b := range slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs) {
+	for _, b := range brokenStores() {
 		t.Run(b.name, func(t *testing.T) {
 			for _, rule := range b.breaks {
 				i := slices.IndexFunc(allCases(), func(c testCase) bool { return c.should == rule })
 				require.GreaterOrEqual(t, i, 0, "the bug lists a rule that no test case has: %s", rule)
-				requireFailure(t, allCases()[i], b.plant)
+				requireFailure(t, allCases()[i], b.newStore)
 				broken[rule] = true
 			}
 		})
@@ -79,15 +82,38 @@ func TestBrokenStoresFail(t *testing.T) {
 	}
 }
 
-// requireFailure requires that the test case c fails on a store with the bug that plant adds.
-// The failure message must begin with the rule in c.should.
-func requireFailure(t *testing.T, c testCase, plant func(*brokenStore)) {
+// A brokenKind makes stores with one bug.
+type brokenKind struct {
+	name     string
+	newStore func() tokenauth.Store
+	breaks   []string // rules of the test cases that must fail
+}
+
+func brokenStores() (all []brokenKind) {
+	for _, b := range slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs) {
+		all = append(all, brokenKind{b.name, func() tokenauth.Store {
+			store := &brokenStore{plainStore: &plainStore{}}
+			b.plant(store)
+			return store
+		}, b.breaks})
+	}
+	for _, b := range indexBugs {
+		all = append(all, brokenKind{b.name, func() tokenauth.Store {
+			store := newIndexedStore()
+			b.plant(store)
+			return store
+		}, b.breaks})
+	}
+	return all
+}
+
+// requireFailure requires that the test case c fails on a store with a bug. The failure message
+// must begin with the rule in c.should.
+func requireFailure(t *testing.T, c testCase, newStore func() tokenauth.Store) {
 	t.Helper()
 	message := ""
 	for range 20 { // a race condition may not occur in every run
-		store := &brokenStore{plainStore: &plainStore{}}
-		plant(store)
-		if message = failureOf(t.Context(), c, store); message != "" {
+		if message = failureOf(t.Context(), c, newStore()); message != "" {
 			break
 		}
 	}

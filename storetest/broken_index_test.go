@@ -1,0 +1,192 @@
+package storetest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// An indexBug is a defect in the index maintenance of a Store that the suite must detect.
+type indexBug struct {
+	name   string
+	plant  func(*indexedStore) // adds the bug to a store
+	breaks []string            // rules of the test cases that must fail on a store with the bug
+}
+
+const sameAnswer = "give the same answer from every method after "
+
+// omitIf returns a function that breaks the index maintenance of a store. The method with the given
+// name neither adds nor removes entries of the index if f returns true for the new record. If the
+// method deletes a record, the argument of f is the deleted record.
+func omitIf(method, index string, f func(r tokenauth.Record) bool) func(*indexedStore) {
+	return func(s *indexedStore) {
+		s.omits = func(step step, old, r *tokenauth.Record) bool {
+			return step.method == method && step.index == index && f(*cmp.Or(r, old))
+		}
+	}
+}
+
+func always(tokenauth.Record) bool { return true }
+
+// afterChange returns a function that breaks the index maintenance of a store. After a change of
+// the token old by the method with the given name, f may break the indices.
+func afterChange(method string, f func(s *indexedStore, old, r tokenauth.Record, err error)) func(*indexedStore) {
+	return func(s *indexedStore) {
+		s.after = func(s *indexedStore, name string, old, r tokenauth.Record, err error) {
+			if name == method {
+				f(s, old, r, err)
+			}
+		}
+	}
+}
+
+// free removes the entries for the name and the slot of a token from the indices, even if another
+// token has the name or the slot meanwhile.
+func (s *indexedStore) free(t tokenauth.Token, slot int) {
+	s.indices[byName].remove(part(t.UserID) + part(t.Name))
+	s.indices[bySlot].remove(part(t.UserID) + fmt.Sprint(slot))
+}
+
+const (
+	revokedAgain  = sameAnswer + "a token is revoked again after a successor took its name and its slot"
+	refused       = sameAnswer + "a change is refused"
+	laterExpiry   = sameAnswer + "the expiry of a token moves to a later time"
+	earlierExpiry = sameAnswer + "the expiry of a token moves to an earlier time"
+	noExpiry      = sameAnswer + "the expiry of a token is removed"
+	manyExpiries  = sameAnswer + "the expiry of a token changes several times"
+	isRevokedAll  = sameAnswer + "RevokeAll revokes the tokens of another user"
+	failedCreate  = sameAnswer + "Create of several records fails"
+	isRevoked     = sameAnswer + "a token is revoked twice"
+	isPruned      = sameAnswer + "expired, revoked and idle tokens are pruned"
+	isTouched     = sameAnswer + "Touch moves LastUsedAt of tokens"
+)
+
+var indexBugs = []indexBug{
+	{"Update does not move the expiry", omitIf("Update", byDeath, always), []string{laterExpiry, earlierExpiry, noExpiry, manyExpiries}},
+	{"Update does not remove an expiry that becomes never", omitIf("Update", byDeath, func(r tokenauth.Record) bool {
+		return r.Token.ExpiresAt.IsZero()
+	}), []string{noExpiry}},
+	{"Update only moves the expiry to an earlier time", omitIf("Update", byDeath, func(r tokenauth.Record) bool {
+		return r.Token.ExpiresAt.After(after(100)) // the expiry of the token before the change
+	}), []string{laterExpiry}},
+	{"Update does not move the name of listed tokens", omitIf("Update", byAllNames, always), []string{
+		sameAnswer + "a token is renamed", sameAnswer + "two tokens swap their names",
+	}},
+	{"Update of scopes removes the token from the list of its user", afterChange("Update", func(s *indexedStore, old, r tokenauth.Record, _ error) {
+		if changes(old, tokenauth.Patch{Scopes: (*[]string)(&r.Token.Scopes)}) {
+			s.indices[liveOfUser].remove(part(r.Token.UserID) + cursorKey(r.Token.Cursor()))
+		}
+	}), []string{sameAnswer + "the scopes of a token change"}},
+	{"a refused Update moves the expiry", afterChange("Update", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if err != nil {
+			s.indices[byDeath].add(position(r.Token.ExpiresAt)+r.Token.ID, r.Token.ID)
+		}
+	}), []string{refused}},
+	{"a refused Update takes the new name", afterChange("Update", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if errors.Is(err, tokenauth.ErrConflict) {
+			s.indices[byName].add(part(r.Token.UserID)+part(r.Token.Name), r.Token.ID)
+		}
+	}), []string{refused}},
+	{"a refused Update frees the old name", afterChange("Update", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if err != nil {
+			s.indices[byName].remove(part(old.Token.UserID) + part(old.Token.Name))
+		}
+	}), []string{refused}},
+	{"a refused Rotate forgets the retired digest", afterChange("Rotate", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if err != nil && old.Retired != nil {
+			s.indices[byDigest].remove(string(old.Retired.Digest[:]))
+		}
+	}), []string{refused}},
+	{"Rotate keeps forgotten digests taken", omitIf("Rotate", byDigest, always), []string{
+		sameAnswer + "a token is rotated", sameAnswer + "a token is rotated several times and a new token has its first digest",
+	}},
+	{"Revoke of a revoked token frees its name and slot again", afterChange("Revoke", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if !isLive(old) && err == nil {
+			s.free(old.Token, 7)
+		}
+	}), []string{revokedAgain}},
+	{"RevokeExpired of a revoked token frees its name and slot again", afterChange("RevokeExpired", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if !isLive(old) && err == nil {
+			s.free(old.Token, 7)
+		}
+	}), []string{revokedAgain}},
+	{"Revoke of a revoked token lists it as live", afterChange("Revoke", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if !isLive(old) && err == nil {
+			s.indices[liveOfUser].add(part(r.Token.UserID)+cursorKey(r.Token.Cursor()), r.Token.ID)
+		}
+	}), []string{isRevoked, revokedAgain}},
+	{"Prune frees the name and the slot of a successor", func(s *indexedStore) {
+		s.omits = func(step step, old, r *tokenauth.Record) bool {
+			if step.method == "Prune" && !isLive(*old) {
+				s.free(old.Token, 7)
+			}
+			return false
+		}
+	}, []string{revokedAgain, isRevoked}},
+	{"Revoke leaves the expiry to be pruned", omitIf("Revoke", byDeath, always), []string{isRevoked}},
+	{"RevokeExpired leaves the expiry to be pruned", omitIf("RevokeExpired", byDeath, always), []string{
+		sameAnswer + "RevokeExpired revokes an idle token",
+	}},
+	{"RevokeExpired of an idle token leaves it as idle", omitIf("RevokeExpired", byLastUse, always), []string{
+		sameAnswer + "RevokeExpired revokes an idle token", sameAnswer + "RevokeExpired revokes an expired token",
+	}},
+	{"tokens that RevokeAll revokes are never pruned", omitIf("RevokeAll", byDeath, always), []string{isRevokedAll}},
+	{"RevokeAll does not free slots", omitIf("RevokeAll", bySlot, always), []string{isRevokedAll}},
+	{"RevokeAll does not free names", omitIf("RevokeAll", byName, always), []string{isRevokedAll}},
+	{"Create does not undo the names of a call that fails", omitIf("Create that fails", byName, always), []string{failedCreate}},
+	{"a token that is created revoked is never pruned", omitIf("Create", byDeath, func(r tokenauth.Record) bool { return !isLive(r) }), []string{
+		sameAnswer + "a record is created that is already revoked", isPruned,
+	}},
+	{"a token that is created with an expiry is never pruned", omitIf("Create", byDeath, isLive), []string{
+		sameAnswer + "a token is created", isPruned,
+	}},
+	{"Touch does not move the last use", omitIf("Touch", byLastUse, always), []string{isTouched}},
+	{"a token that is created revoked is pruned when it is idle", func(s *indexedStore) {
+		s.omits = func(step step, old, r *tokenauth.Record) bool {
+			if step.method == "Create" && !isLive(*r) && step.index == allOfAll {
+				s.indices[byLastUse].add(position(lastUse(r.Token))+r.Token.ID, r.Token.ID)
+			}
+			return false
+		}
+	}, []string{isTouched}},
+}
+
+// Each step of index maintenance must have a test case that fails if a store omits the step.
+// Otherwise the suite would pass a store whose Prune deletes live tokens, or in which a revoked
+// token holds its name.
+func TestEveryStepOfIndexMaintenanceIsTested(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes several seconds")
+	}
+	t.Parallel()
+	done := map[step]bool{}
+	for _, c := range indexCases {
+		s := newIndexedStore()
+		s.omits = func(step step, _, _ *tokenauth.Record) bool {
+			done[step] = true
+			return false
+		}
+		require.Empty(t, failureOf(t.Context(), c, s))
+	}
+	require.Greater(t, len(done), 50)
+	for omitted := range done {
+		t.Run(omitted.String(), func(t *testing.T) {
+			t.Parallel()
+			for _, c := range indexCases {
+				s := newIndexedStore()
+				s.omits = func(step step, _, _ *tokenauth.Record) bool { return step == omitted }
+				if message := failureOf(t.Context(), c, s); message != "" {
+					require.True(t, strings.HasPrefix(message, "a Store should "+c.should+", but "), message)
+					return
+				}
+			}
+			require.Fail(t, "no test case fails")
+		})
+	}
+}

@@ -1,0 +1,222 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// indexCases test stores that keep indices of their own, for example of live names, of list
+// positions or of expiries. After each kind of change, every index must agree with the records.
+var indexCases = []testCase{
+	indexed("a token is created", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.create(named("another"))
+		return []tokenauth.Record{foo, named("another")}
+	}),
+	indexed("a record is created that is already revoked", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.revoke(foo, after(9))
+		gone := newRecord(alice, "Foo", "created as revoked")
+		gone.Slot, gone.Token.RevokedAt = foo.Slot, after(9)
+		t.create(gone)
+		return []tokenauth.Record{revoked(foo, after(9)), revoked(gone, after(9))}
+	}),
+	indexed("Create of several records fails", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		records := func(label string) []tokenauth.Record {
+			all := []tokenauth.Record{expiring(named("other"), after(40)), named("another"), revoked(named("created as revoked"), after(9))}
+			all[0].Slot, all[0].Retired = 9, &tokenauth.RetiredKey{Digest: digest("retired other"), Until: after(60)}
+			for i := range all {
+				all[i].Token.ID = newID(fmt.Sprint(label, i))
+			}
+			return all
+		}
+		failing := append(records("failing"), newRecord(alice, "Foo", "rival"))
+		for range 2 {
+			t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, failing...), "Create of records, the last of which has a taken name")
+		}
+		t.create(records("other")...)
+		return append(records("other"), foo)
+	}),
+	indexed("a token is renamed", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		for _, name := range []string{"Baz", "Foo", "Qux"} {
+			t.update(foo, rename(name))
+			foo.Token.Name = name
+		}
+		return []tokenauth.Record{foo}
+	}),
+	indexed("two tokens swap their names", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		bar := named("Bar")
+		t.create(bar)
+		t.update(foo, rename("third"))
+		t.update(bar, rename("Foo"))
+		t.update(foo, rename("Bar"))
+		foo.Token.Name, bar.Token.Name = "Bar", "Foo"
+		return []tokenauth.Record{foo, bar}
+	}),
+	indexed("the scopes of a token change", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.update(foo, rescope("other"))
+		foo.Token.Scopes = []string{"other"}
+		return []tokenauth.Record{foo}
+	}),
+	indexed("the expiry of a token moves to a later time", changeExpiry(after(300))),
+	indexed("the expiry of a token moves to an earlier time", changeExpiry(after(20))),
+	indexed("the expiry of a token is removed", changeExpiry(time.Time{})),
+	indexed("the expiry of a token changes several times", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		for _, at := range []time.Time{after(20), {}, after(30), after(400)} {
+			t.update(foo, expire(at))
+		}
+		endless := named("endless")
+		t.create(endless)
+		t.update(endless, expire(after(30)))
+		return []tokenauth.Record{expiring(foo, after(400)), expiring(endless, after(30))}
+	}),
+	indexed("a token is rotated", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.rotate(foo, rotation(2, "second"))
+		return []tokenauth.Record{rotated(foo, rotation(2, "second"))}
+	}),
+	indexed("a token is rotated several times and a new token has its first digest", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		first := newRecord(bob, "with the first digest", "first")
+		first.Digest = foo.Retired.Digest
+		for i := range 3 {
+			rot := rotation(2+i, fmt.Sprint("rotation ", i))
+			t.rotate(foo, rot)
+			foo = rotated(foo, rot)
+		}
+		t.create(first)
+		return []tokenauth.Record{foo, first}
+	}),
+	indexed("a change is refused", refusedChanges),
+	indexed("a token is revoked twice", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.revoke(foo, after(9))
+		t.revoke(foo, after(10))
+		return []tokenauth.Record{revoked(foo, after(9))}
+	}),
+	indexed("a token is revoked again after a successor took its name and its slot", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.revoke(foo, after(9))
+		successor := newRecord(alice, "Foo", "first successor")
+		successor.Slot = foo.Slot
+		t.create(successor)
+		t.revoke(foo, after(10))
+		t.wants(nil, t.revokeExpired(foo, after(10)), "RevokeExpired of a revoked token")
+		return []tokenauth.Record{revoked(foo, after(9)), successor}
+	}),
+	indexed("RevokeExpired revokes an expired token", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.wants(nil, t.revokeExpired(foo, after(150)), "RevokeExpired of an expired token")
+		return []tokenauth.Record{revoked(foo, after(150))}
+	}),
+	indexed("RevokeExpired revokes an idle token", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, foo.Token.ID, after(9), after(5)), "RevokeExpired of an idle token")
+		return []tokenauth.Record{revoked(foo, after(9))}
+	}),
+	indexed("RevokeAll revokes the tokens of another user", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		var all []tokenauth.Record
+		for i, r := range []tokenauth.Record{full("Foo"), named("endless"), expiring(named("expired"), after(2)), revoked(named("revoked"), after(1))} {
+			r.Token.UserID, r.Token.ID, r.Digest, r.Retired = "carol", newID(fmt.Sprint("carol ", i)), digest(fmt.Sprint("carol ", i)), nil
+			all = append(all, r)
+		}
+		t.create(all...)
+		n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 1000)
+		t.wants(nil, err, "RevokeAll")
+		if n != 3 {
+			t.failf("RevokeAll of 3 live tokens and a revoked token returned %d", n)
+		}
+		for i := range all[:3] {
+			all[i] = revoked(all[i], after(9))
+		}
+		successor := newRecord("carol", "Foo", "successor of carol")
+		successor.Slot = 7
+		t.create(successor)
+		return append(all, successor, foo)
+	}),
+	indexed("Touch moves LastUsedAt of tokens", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		fresh, gone := named("never used"), revoked(named("revoked, used later"), after(10))
+		t.create(fresh, gone)
+		t.touch(use(foo, after(4)), use(foo, after(30)), use(foo, after(5)), use(fresh, after(-9)), use(gone, after(31)))
+		t.touch(use(foo, after(29)), use(fresh, after(7)))
+		return []tokenauth.Record{used(foo, after(30)), used(fresh, after(7)), used(gone, after(31))}
+	}),
+	indexed("expired, revoked and idle tokens are pruned", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		dead := []tokenauth.Record{expiring(named("expired"), after(-60)), revoked(named("revoked"), after(-60)), used(createdAt(-90, "idle"), after(-80))}
+		dead[0].Slot, dead[2].Slot = 2, 3
+		t.create(dead...)
+		if n, err := t.store.Prune(t.ctx, after(-50), after(-70), 100); err != nil || n != len(dead) {
+			t.failf("Prune returned %d and %s, want %d and no error", n, describe(err), len(dead))
+		}
+		t.create(dead...)
+		return append(dead, foo)
+	}),
+}
+
+// indexed returns a test case for one kind of change, which event describes. The function change
+// changes the record foo in the store, and may create other records. It returns the records that
+// the store should then hold instead of foo. The test case then checks every query, and every
+// conflict with a new record. It does the same after a successor of foo was created, after each of
+// several calls of Prune, and after all records were created again.
+func indexed(event string, change func(t *tester, foo tokenauth.Record) []tokenauth.Record) testCase {
+	return testCase{"give the same answer from every method after " + event, func(t *tester) {
+		foo, early, late := expiring(full("Foo"), after(100)), createdAt(-2, "early"), createdAt(2, "late")
+		early.Slot, late.Slot = 1, 8
+		ofBob, imported := newRecord(bob, "Foo", "Foo of bob"), expiring(newRecord(bob, "imported", "imported"), after(1))
+		ofBob.Slot, imported.Token.Origin = foo.Slot, "knox"
+		rest := []tokenauth.Record{early, late, ofBob, imported, revoked(newRecord(alice, "Foo", "predecessor"), after(1))}
+		t.create(append(rest, foo)...)
+		want := append(change(t, foo), rest...)
+		t.agrees(want)
+		want = t.succeeds(foo, want)
+		t.agrees(want)
+		for _, p := range []struct{ before, unusedSince time.Time }{
+			{after(50), time.Time{}}, {after(200), time.Time{}}, {time.Time{}, after(6)}, {after(2000), after(2000)},
+		} {
+			want = t.pruned(want, p.before, p.unusedSince)
+			t.agrees(want)
+		}
+		t.create(append(rest[:3:3], foo)...)
+		t.agrees(append(want, early, late, ofBob, foo))
+	}}
+}
+
+func changeExpiry(at time.Time) func(*tester, tokenauth.Record) []tokenauth.Record {
+	return func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		t.update(foo, expire(at))
+		return []tokenauth.Record{expiring(foo, at)}
+	}
+}
+
+func refusedChanges(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	bar := full("Bar")
+	bar.Slot = 3
+	t.create(bar)
+	change := tokenauth.Patch{Name: new("Bar"), ExpiresAt: new(after(20))}
+	t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, foo.Token.ID, change, after(5)), "Update to a taken name")
+	change = tokenauth.Patch{Name: new("free"), ExpiresAt: new(after(20)), Replaces: &tokenauth.Token{}}
+	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, foo.Token.ID, change, after(5)), "Update with outdated Replaces")
+	t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(2, "Bar"), after(5)), "Rotate to a taken digest")
+	t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(1, "free"), after(5)), "Rotate with the wrong generation")
+	t.wants(tokenauth.ErrConflict, t.revokeExpired(foo, after(5)), "RevokeExpired of a token that is not expired")
+	free := newRecord(alice, "free", "free") // with the name and the digest that were refused
+	t.create(free)
+	return []tokenauth.Record{foo, bar, free}
+}
+
+// succeeds creates live records of the user of foo, with the name or the slot of foo if they are
+// free, and returns want with these records.
+func (t *tester) succeeds(foo tokenauth.Record, want []tokenauth.Record) []tokenauth.Record {
+	t.Helper()
+	name, slot := newRecord(alice, foo.Token.Name, "successor by name"), newRecord(alice, "successor", "successor by slot")
+	slot.Slot = foo.Slot
+	if !slices.ContainsFunc(want, func(r tokenauth.Record) bool { return conflicts(r, name) }) {
+		t.create(name)
+		want = append(want, name)
+	}
+	if !slices.ContainsFunc(want, func(r tokenauth.Record) bool { return conflicts(r, slot) }) {
+		t.create(slot)
+		want = append(want, slot)
+	}
+	return want
+}
+
+// conflicts reports whether two live records of one user have the same name or slot.
+func conflicts(a, b tokenauth.Record) bool {
+	return live(a) && live(b) && a.Token.UserID == b.Token.UserID && (a.Token.Name == b.Token.Name || a.Slot != 0 && a.Slot == b.Slot)
+}

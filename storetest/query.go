@@ -1,0 +1,96 @@
+package storetest
+
+import (
+	"slices"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+var queryCases = []testCase{
+	{"list the records that all set fields of a query select, for each combination of fields", listCombined},
+	{"fill a page with live records if revoked records precede them", listPastRevoked},
+}
+
+// listCombined creates records and lists them with each combination of the fields of a Query.
+func listCombined(t *tester) {
+	records := inTurn(12)
+	for i := range records {
+		r := &records[i]
+		r.Token.UserID = []string{alice, bob}[i/2%2]
+		r.Token.Name = []string{"Foo", "Bar", "Foo ", "foo"}[i%4]
+		r.Slot = []int{3, 0, 5, 1, 2}[i%5]
+		if i < 9 && i%3 != 0 {
+			*r = revoked(*r, after(9))
+		}
+		if i >= 4 && live(*r) {
+			r.Token.Name += string(rune('a' + i)) // names of live tokens must be unique
+		}
+	}
+	t.create(records...)
+	var ids []string
+	for i := range records {
+		if i%4 != 2 {
+			ids = append(ids, records[i].Token.ID)
+		}
+	}
+	slices.Reverse(ids)
+	each := func(n int, f func(i int)) {
+		for i := range n {
+			f(i)
+		}
+	}
+	var q tokenauth.Query
+	each(3, func(i int) {
+		q.UserID, q.AllUsers = []string{alice, bob, ""}[i], i == 2
+		each(3, func(i int) {
+			q.IDs = [][]string{nil, ids, ids[3:7]}[i]
+			each(3, func(i int) {
+				q.Name = []string{"", "Foo", "Bar"}[i]
+				each(3, func(i int) {
+					q.MinSlot, q.MaxSlot = []int{0, 1, 2}[i], []int{0, 2, 9}[i]
+					each(2, func(i int) {
+						q.IncludeRevoked = i == 1
+						each(3, func(i int) {
+							q.After = []tokenauth.Cursor{{}, records[2].Token.Cursor(), records[6].Token.Cursor()}[i]
+							each(3, func(i int) {
+								q.Limit = i
+								t.lists(q, selected(q, records)...)
+							})
+						})
+					})
+				})
+			})
+		})
+	})
+}
+
+// selected returns the records that q selects. The records are in order.
+func selected(q tokenauth.Query, records []tokenauth.Record) []tokenauth.Record {
+	found := where(records, func(r tokenauth.Record) bool {
+		return (q.AllUsers || r.Token.UserID == q.UserID) && (q.IDs == nil || slices.Contains(q.IDs, r.Token.ID)) &&
+			(q.Name == "" || r.Token.Name == q.Name) && (q.MaxSlot == 0 || r.Slot != 0 && r.Slot >= q.MinSlot && r.Slot <= q.MaxSlot) &&
+			(q.IncludeRevoked || live(r)) && compare(r.Token.Cursor(), q.After) > 0
+	})
+	if q.Limit > 0 {
+		found = found[:min(q.Limit, len(found))]
+	}
+	return found
+}
+
+// listPastRevoked lists pages of live records among many revoked ones, as a user has who issues
+// tokens often.
+func listPastRevoked(t *tester) {
+	var all []tokenauth.Record
+	for i, r := range inTurn(300) {
+		if i%100 != 99 {
+			r = revoked(r, after(9))
+		}
+		all = append(all, r)
+	}
+	t.create(all...)
+	for _, q := range []tokenauth.Query{{UserID: alice}, {AllUsers: true}} {
+		t.pages(q, where(all, live))
+	}
+	t.lists(tokenauth.Query{UserID: alice, IncludeRevoked: true, Limit: 250}, all[:250]...)
+	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 250}, all[:250]...)
+}

@@ -1,0 +1,123 @@
+package storetest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// timeCases test stores that compare or sort times as texts, as unsigned numbers, or as
+// floating-point numbers of seconds or microseconds.
+var timeCases = []testCase{
+	// Case S12.
+	{"order records whose CreatedAt differ by a microsecond, in all years from 1 to 9999", orderTimes},
+	// Case S23.
+	{"compare expiries and revocations with the time of Prune to the microsecond, in all years from 1 to 9999", pruneTimes},
+	{"compare last-used times with unusedSince to the microsecond, in all years from 1 to 9999", idleTimes},
+	{"compare expiries with the current time to the microsecond, in all years from 1 to 9999", expiryTimes},
+}
+
+// allTimes are times in order. Neighbors sort wrongly if a store compares some form of the times
+// other than their numbers of microseconds.
+var allTimes = func() (all []time.Time) {
+	for _, t := range []time.Time{
+		time.Date(1, 1, 1, 0, 0, 0, 1_000, time.UTC),
+		time.Date(999, 12, 31, 23, 59, 59, 999_998_000, time.UTC),
+		time.UnixMicro(-1_000_000_000_001), // the number of digits changes
+		time.UnixMicro(-2),
+		time.UnixMicro(0),
+		time.UnixMicro(9),
+		time.UnixMicro(999_999_999_999_999), // in 2001
+		time.Date(2026, 3, 1, 11, 59, 59, 999_999_000, time.UTC),
+		time.UnixMicro(1 << 53), // the largest number whose neighbors are float64 numbers
+		time.Date(9999, 12, 31, 23, 59, 59, 999_998_000, time.UTC),
+	} {
+		all = append(all, t.UTC(), t.UTC().Add(time.Microsecond))
+	}
+	return all
+}()
+
+// atTimes returns a record for each of allTimes. A later record has a smaller ID, so records with
+// times that compare as equal are in the wrong order.
+func atTimes(change func(r *tokenauth.Record, at time.Time)) (all []tokenauth.Record) {
+	for i, at := range allTimes {
+		r := named(fmt.Sprintf("at %s", timeText(at)))
+		r.Token.ID = fmt.Sprintf("%c%s", 'Z'-i, r.Token.ID[1:])
+		change(&r, at)
+		all = append(all, r)
+	}
+	return all
+}
+
+func orderTimes(t *tester) {
+	all := atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.CreatedAt = at })
+	for i := range all {
+		t.create(all[i*7%len(all)])
+	}
+	t.lists(tokenauth.Query{UserID: alice}, all...)
+	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, all...)
+	for i, r := range all {
+		t.lists(tokenauth.Query{UserID: alice, After: r.Token.Cursor()}, all[i+1:]...)
+		t.lists(tokenauth.Query{AllUsers: true, After: r.Token.Cursor(), Limit: 1}, all[i+1:min(i+2, len(all))]...)
+	}
+	at, id := all[4].Token.CreatedAt, all[4].Token.ID // all[5] is one microsecond later
+	for _, c := range []struct {
+		cursor tokenauth.Cursor
+		want   []tokenauth.Record
+	}{
+		{tokenauth.Cursor{ID: id}, all},
+		{tokenauth.Cursor{CreatedAt: at}, all[4:]},
+		{tokenauth.Cursor{CreatedAt: at, ID: "~"}, all[5:]},
+		{tokenauth.Cursor{CreatedAt: at.Add(999), ID: id}, all[5:]}, // rounded down to at
+		{tokenauth.Cursor{CreatedAt: at.In(time.FixedZone("", 3600)), ID: id}, all[5:]},
+	} {
+		t.lists(tokenauth.Query{UserID: alice, After: c.cursor}, c.want...)
+		t.lists(tokenauth.Query{AllUsers: true, After: c.cursor}, c.want...)
+	}
+}
+
+func pruneTimes(t *tester) {
+	all := atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.ExpiresAt = at })
+	for i, r := range atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.RevokedAt = at }) {
+		r.Token.ID, r.Digest = newID(fmt.Sprint("revoked ", i)), digest(fmt.Sprint("revoked ", i))
+		all = append(all, r)
+	}
+	t.create(all...)
+	for _, at := range allTimes {
+		all = t.pruned(all, at, time.Time{})
+		all = t.pruned(all, at.Add(999).In(time.FixedZone("", -3600)), time.Time{}) // rounded down, so nothing more
+	}
+	t.holds(all...)
+}
+
+func idleTimes(t *tester) {
+	all := atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.CreatedAt = at })
+	for i, r := range atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.CreatedAt, r.Token.LastUsedAt = allTimes[0], at }) {
+		r.Token.ID, r.Digest, r.Token.Name = newID(fmt.Sprint("used ", i)), digest(fmt.Sprint("used ", i)), fmt.Sprint("used ", i)
+		all = append(all, r)
+	}
+	t.create(all...)
+	for _, at := range allTimes {
+		all = t.pruned(all, time.Time{}, at.Add(999))
+	}
+	t.holds()
+}
+
+func expiryTimes(t *tester) {
+	for _, r := range atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.ExpiresAt = at }) {
+		t.create(r)
+		at := r.Token.ExpiresAt
+		before := at.Add(-time.Microsecond)
+		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), at), "Update at %s of a token that expires at that time", timeText(at))
+		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(1, "new"), at), "Rotate at %s of a token that expires at that time", timeText(at))
+		if !before.IsZero() { // the current time is never zero
+			t.wants(tokenauth.ErrConflict, t.revokeExpired(r, before), "RevokeExpired at %s of a token that expires at %s", timeText(before), timeText(at))
+			t.wants(nil, t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), before), "Update at %s of a token that expires at %s", timeText(before), timeText(at))
+			r.Token.Scopes = []string{"a"}
+		}
+		t.finds(r.Digest, r)
+		t.wants(nil, t.revokeExpired(r, at), "RevokeExpired at %s of a token that expires at that time", timeText(at))
+		t.finds(r.Digest, revoked(r, at))
+	}
+}
