@@ -85,7 +85,7 @@ func (t *tester) judge(errs []error) {
 }
 
 // meanwhile runs each function in writers once, in its own goroutine. At the same time,
-// three other goroutines call the function read until all writers have returned, at most 60
+// three other goroutines call the function read until all writers have returned, 1 to 60
 // times per goroutine.
 func (t *tester) meanwhile(read func() error, writers ...func() error) {
 	t.Helper()
@@ -96,7 +96,7 @@ func (t *tester) meanwhile(read func() error, writers ...func() error) {
 			defer writing.Add(-1)
 			return writers[i]()
 		}
-		for n := 0; n < 60 && writing.Load() > 0; n++ {
+		for n := 0; n < 60 && (n == 0 || writing.Load() > 0); n++ {
 			if err := persist(read); err != nil {
 				return err
 			}
