@@ -179,3 +179,202 @@ func TestRevokeEvictsTheRemainingKeyOfToken(t *testing.T) {
 	require.NoError(t, c.Revoke(ctx, "u", "laptop", changeTime))
 	requireSameFind(t, c, s, rotated.Digest)
 }
+
+// unrelatedWrites has, by method name, calls that do not concern the record of newCacheWithLaptop.
+var unrelatedWrites = map[string]func(c *storecache.Cache) error{
+	"Create": func(c *storecache.Cache) error { return c.Create(ctx, record("tablet")) },
+	"Update": func(c *storecache.Cache) error {
+		return c.Update(ctx, "u", "phone", tokenauth.Patch{Name: new("desktop")}, changeTime)
+	},
+	"Rotate": func(c *storecache.Cache) error {
+		r := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("new"), GraceUntil: changeTime}
+		return c.Rotate(ctx, "u", "phone", r, changeTime)
+	},
+	"Revoke": func(c *storecache.Cache) error { return c.Revoke(ctx, "u", "phone", changeTime) },
+	"RevokeExpired": func(c *storecache.Cache) error {
+		return c.RevokeExpired(ctx, "u", "phone", changeTime, changeTime)
+	},
+	"RevokeAll": func(c *storecache.Cache) error {
+		_, err := c.RevokeAll(ctx, "other user", changeTime, 1000)
+		return err
+	},
+	"Touch": func(c *storecache.Cache) error { return c.Touch(ctx, tokenauth.Use{ID: "phone", At: changeTime}) },
+	"Prune": func(c *storecache.Cache) error {
+		_, err := c.Prune(ctx, changeTime, start.Add(-1), 10)
+		return err
+	},
+	"Invalidate": func(c *storecache.Cache) error { c.Invalidate("phone"); return nil },
+}
+
+// A write that does not concern a token must leave the token cached, and must not keep the result of
+// a running query out of the cache. Otherwise a busy service would cache nothing.
+func TestUnrelatedWriteKeepsToken(t *testing.T) {
+	t.Parallel()
+	for name, write := range unrelatedWrites {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c, s, r := newCacheWithLaptop(t)
+				require.NoError(t, c.Create(ctx, record("phone")))
+				answer := make(chan struct{})
+				interceptFind(s, waitFor(answer))
+				result := make(chan error)
+				go func() { _, err := c.Find(ctx, r.Digest); result <- err }()
+				synctest.Wait()
+				require.NoError(t, write(c), "during the query")
+				close(answer)
+				require.NoError(t, <-result)
+				_ = write(c) // while the token is cached
+				_, err := c.Find(ctx, r.Digest)
+				require.NoError(t, err)
+				require.Equal(t, 1, s.Count("Find"), "queries")
+			})
+		})
+	}
+}
+
+// Clients send a new key in many concurrent requests, while other users' tokens change. The requests
+// must share two queries. A client must not wait for a query that may be outdated, because the
+// database may have lost the connection of that query.
+// Case C7.
+func TestConcurrentCallsShareTwoQueriesDuringWrites(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, s, r := newCacheWithLaptop(t)
+		first, second := make(chan struct{}), make(chan struct{})
+		interceptFind(s, func(ctx context.Context, next func() error) error {
+			answer := first
+			if s.Count("Find") == 2 {
+				answer = second
+			}
+			return waitFor(answer)(ctx, next)
+		})
+		results := make(chan error)
+		for i := range 100 {
+			go func() { _, err := c.Find(ctx, r.Digest); results <- err }()
+			synctest.Wait()
+			require.Equal(t, min(2, i+1), s.Count("Find"), "queries")
+			c.Invalidate("phone")
+		}
+		close(second)
+		for range 99 {
+			require.NoError(t, <-results)
+		}
+		close(first)
+		require.NoError(t, <-results)
+		require.Equal(t, 2, s.Count("Find"), "queries")
+	})
+}
+
+// Clients that share a query while their token changes must share the repeated query, too. The end
+// of an outdated query must not let later clients start further queries.
+// Case C7.
+func TestOutdatedQueryIsRepeatedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, s, r := newCacheWithLaptop(t)
+		answers := []chan struct{}{make(chan struct{}), make(chan struct{}), make(chan struct{})}
+		interceptFind(s, func(ctx context.Context, next func() error) error {
+			n := s.Count("Find") - 1
+			err := next()
+			<-answers[n]
+			return err
+		})
+		results := make(chan string)
+		find := func() {
+			found, err := c.Find(ctx, r.Digest)
+			require.NoError(t, err)
+			results <- found.Token.Name
+		}
+		rename := func(name string) {
+			require.NoError(t, c.Update(ctx, "u", "laptop", tokenauth.Patch{Name: &name}, changeTime))
+		}
+		go find()
+		synctest.Wait()
+		rename("second")
+		go find()
+		synctest.Wait()
+		rename("third")
+		close(answers[0])
+		require.Equal(t, "laptop", <-results)
+		for range 100 {
+			go find()
+		}
+		synctest.Wait()
+		require.Equal(t, 2, s.Count("Find"), "queries")
+		close(answers[1])
+		require.Equal(t, "second", <-results)
+		synctest.Wait()
+		close(answers[2])
+		for range 100 {
+			require.Equal(t, "third", <-results)
+		}
+		require.Equal(t, 3, s.Count("Find"), "queries")
+	})
+}
+
+// If two queries for a key run, the one that started first may return last. Its record must not
+// replace the newer record. Otherwise a key that another process revoked would be refused, and then
+// accepted again.
+func TestOlderResultDoesNotReplaceNewerResult(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, s, r := newCacheWithLaptop(t)
+		seen, answer := make(chan struct{}), make(chan struct{})
+		interceptFind(s, func(_ context.Context, next func() error) error {
+			err := next()
+			close(seen)
+			<-answer
+			return err
+		})
+		early := make(chan error)
+		go func() { _, err := c.Find(ctx, r.Digest); early <- err }()
+		<-seen
+		s.Intercept(nil)
+		time.Sleep(time.Second)
+		require.NoError(t, s.Revoke(ctx, "u", "laptop", changeTime)) // as another process would
+		c.Invalidate("phone")
+		requireSameFind(t, c, s, r.Digest)
+		close(answer)
+		require.NoError(t, <-early)
+		requireSameFind(t, c, s, r.Digest)
+	})
+}
+
+// Another process deletes a token, and this process imports its key again under another ID. The
+// import must evict the deleted token, and must keep the results of running queries out of the
+// cache.
+func TestImportOfCachedKeyIsVisibleImmediately(t *testing.T) {
+	t.Parallel()
+	for _, running := range []bool{false, true} {
+		t.Run(map[bool]string{false: "cached", true: "query running"}[running], func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c, s, r := newCacheWithLaptop(t)
+				answer := make(chan struct{})
+				interceptFind(s, func(_ context.Context, next func() error) error {
+					err := next()
+					<-answer
+					return err
+				})
+				result := make(chan error)
+				go func() { _, err := c.Find(ctx, r.Digest); result <- err }()
+				synctest.Wait()
+				if !running {
+					close(answer)
+					require.NoError(t, <-result)
+				}
+				_, err := s.Prune(ctx, changeTime.AddDate(1, 0, 0), time.Time{}, 10) // as another process would
+				require.NoError(t, err)
+				again := record("again")
+				again.Digest = r.Digest
+				require.NoError(t, c.Create(ctx, again))
+				if running {
+					close(answer)
+					require.NoError(t, <-result)
+				}
+				requireSameFind(t, c, s, r.Digest)
+			})
+		})
+	}
+}

@@ -152,11 +152,55 @@ func TestPruneKeepsEntriesOfLiveTokens(t *testing.T) {
 	n, err := c.Prune(ctx, start.Add(time.Hour), time.Time{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	require.Equal(t, 1, c.Len(), "expired and revoked tokens are evicted")
 	before := s.Count("Find")
 	_, err = c.Find(ctx, good.Digest)
 	require.NoError(t, err)
 	require.Equal(t, before, s.Count("Find"), "queries for a valid key")
+	for _, deleted := range []tokenauth.Record{expired, revoked} {
+		_, err = c.Find(ctx, deleted.Digest)
+		require.ErrorIs(t, err, tokenauth.ErrNotFound)
+	}
+}
+
+// Prune may leave an expired token, because it deletes a limited number of tokens per call. Requests
+// with the key of such a token must still not query the store each time. A later call of Prune with
+// earlier times must not hide the deletions of the former call.
+func TestPrunedEntriesAreFetchedOnce(t *testing.T) {
+	t.Parallel()
+	for name, times := range map[string][2]time.Time{
+		"expired": {start.Add(2 * time.Hour), {}},
+		"unused":  {{}, start.Add(time.Minute)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, s := newCache(nil)
+			names := []string{"a", "b"}
+			for _, name := range names {
+				r := record(name)
+				r.Token.ExpiresAt = start.Add(time.Hour)
+				require.NoError(t, c.Create(ctx, r))
+				_, err := c.Find(ctx, r.Digest)
+				require.NoError(t, err)
+			}
+			n, err := c.Prune(ctx, times[0], times[1], 1)
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			_, err = c.Prune(ctx, start, start.Add(-time.Minute), 1)
+			require.NoError(t, err)
+			left, before := 0, s.Count("Find")
+			for range 10 {
+				for _, name := range names {
+					if _, err := c.Find(ctx, record(name).Digest); err == nil {
+						left++
+					} else {
+						require.ErrorIs(t, err, tokenauth.ErrNotFound)
+					}
+				}
+			}
+			require.Equal(t, 10, left, "calls of Find that returned the record that Prune left")
+			require.Equal(t, before+1+10, s.Count("Find"), "one query for that record, and ten for the deleted record")
+		})
+	}
 }
 
 // A negative MaxStale disables the cache. It does not mean "no limit".
@@ -223,8 +267,7 @@ func TestChangedTokenEvictsNoOtherTokens(t *testing.T) {
 }
 
 // Each write of a last-used time must cost one query, not two. The cache evicts the entry of the
-// token, and the next request fetches it again. The evicted entry must not take the new one along
-// when it leaves the queue.
+// token, and the next request fetches it again.
 // Case C6.
 func TestTouchCostsOneQuery(t *testing.T) {
 	t.Parallel()
@@ -240,28 +283,38 @@ func TestTouchCostsOneQuery(t *testing.T) {
 		time.Sleep(maxStale / 2)
 		require.NoError(t, c.Touch(ctx, tokenauth.Use{ID: "laptop", At: start.Add(time.Minute)}))
 		find("laptop")
-		time.Sleep(maxStale / 2) // the evicted entry is stale, and the new one is not
-		find("phone")            // removes stale entries from the queue
+		time.Sleep(maxStale / 2) // the evicted entry would be stale, and the new one is not
+		find("phone")            // evicts stale entries
 		s.ResetCalls()
 		find("laptop")
 		require.Zero(t, s.Count("Find"), "queries for a fresh record")
 	})
 }
 
-// A user who wants no limit sets MaxEntries to the largest int. The cache must then not scan the
-// whole queue for each fetched key, because all requests would wait.
+// If no key was fetched for a while, all entries are stale. The next fetched key must not evict all
+// of them, because all requests would wait. The entries must disappear gradually.
 // Case C6.
-func TestLargestMaxEntriesScansNoQueue(t *testing.T) {
+func TestStaleEntriesAreEvictedGradually(t *testing.T) {
 	t.Parallel()
-	c, s := newCache(&storecache.Options{MaxEntries: math.MaxInt, MaxStale: time.Hour})
-	for _, name := range []string{"a", "b", "c"} {
-		require.NoError(t, s.Create(ctx, record(name)))
-		_, err := c.Find(ctx, record(name).Digest)
-		require.NoError(t, err)
-		c.Invalidate("a")
-	}
-	require.Equal(t, 2, c.Len())
-	require.Equal(t, 3, c.Queued(), "length of the queue, which is not compacted while there is room")
+	synctest.Test(t, func(t *testing.T) {
+		c, s := newCache(&storecache.Options{MaxEntries: math.MaxInt, MaxStale: time.Hour})
+		find := func(i int) {
+			name := fmt.Sprint("token ", i)
+			require.NoError(t, s.Create(ctx, record(name)))
+			_, err := c.Find(ctx, record(name).Digest)
+			require.NoError(t, err)
+		}
+		for i := range 1000 {
+			find(i)
+		}
+		time.Sleep(time.Hour)
+		find(1000)
+		require.Equal(t, 901, c.Len())
+		for i := range 20 {
+			find(1001 + i)
+		}
+		require.Equal(t, 21, c.Len())
+	})
 }
 
 // Lookups, changes and evictions run concurrently, for the race detector. A lookup must never
