@@ -98,7 +98,8 @@ func readBare(rows *sql.Rows, err error) {
 }
 
 // populate inserts rows into a table. The digest of row n is the digest of the text n. Each user
-// has ten tokens, and one row in a hundred has a previous key.
+// has ten tokens, the rows are created one second apart, and one row in a hundred has a previous
+// key.
 func populate(b testing.TB, db *sql.DB, d tokenauth.Dialect, table string, rows int) {
 	b.Helper()
 	const into = " (id, user_id, name, live_name, scopes, hint, generation, origin, digest, retired_digest, retired_until, created_at, expires_at) "
@@ -108,11 +109,11 @@ func populate(b testing.TB, db *sql.DB, d tokenauth.Dialect, table string, rows 
 	case tokenauth.PostgreSQL:
 		fill = `INSERT INTO %s` + into + `SELECT 'T' || lpad(i::text, 25, '0'), (i/10)::text, i::text, i::text, 'a b', 'abcd', 1, '',
 			sha256(convert_to(i::text, 'UTF8')), CASE WHEN i %% 100 = 0 THEN sha256(convert_to('r' || i, 'UTF8')) END, CASE WHEN i %% 100 = 0 THEN 1 END,
-			1772366400000000, 4102444800000000 FROM generate_series(0, %d) i`
+			1772366400000000 + 1000000::bigint * i, 4102444800000000 FROM generate_series(0, %d) i`
 	case tokenauth.MySQL:
 		fill = `INSERT INTO %s` + into + `SELECT concat('T', lpad(seq, 25, '0')), floor(seq/10), seq, seq, 'a b', 'abcd', 1, '',
 			unhex(sha2(seq, 256)), IF(seq %% 100 = 0, unhex(sha2(concat('r', seq), 256)), NULL), IF(seq %% 100 = 0, 1, NULL),
-			1772366400000000, 4102444800000000 FROM seq_0_to_%d`
+			1772366400000000 + 1000000 * seq, 4102444800000000 FROM seq_0_to_%d`
 	default:
 		populateSQLite(b, db, table, into, rows)
 		_, err := db.ExecContext(ctx, "ANALYZE")
@@ -133,7 +134,7 @@ func populateSQLite(b testing.TB, db *sql.DB, table, into string, rows int) {
 	b.Helper()
 	tx, err := db.Begin()
 	require.NoError(b, err)
-	stmt, err := tx.Prepare("INSERT INTO " + table + into + "VALUES (?, ?, ?, ?, 'a b', 'abcd', 1, '', ?, ?, ?, 1772366400000000, 4102444800000000)")
+	stmt, err := tx.Prepare("INSERT INTO " + table + into + "VALUES (?, ?, ?, ?, 'a b', 'abcd', 1, '', ?, ?, ?, ?, 4102444800000000)")
 	require.NoError(b, err)
 	for i := range rows {
 		digest, name := tokenauth.DigestOf(fmt.Sprint(i)), fmt.Sprint(i)
@@ -142,7 +143,7 @@ func populateSQLite(b testing.TB, db *sql.DB, table, into string, rows int) {
 			r := tokenauth.DigestOf("r" + name)
 			retired, until = r[:], 1
 		}
-		_, err := stmt.Exec(fmt.Sprintf("T%025d", i), fmt.Sprint(i/10), name, name, digest[:], retired, until)
+		_, err := stmt.Exec(fmt.Sprintf("T%025d", i), fmt.Sprint(i/10), name, name, digest[:], retired, until, 1772366400000000+1000000*int64(i))
 		require.NoError(b, err)
 	}
 	require.NoError(b, tx.Commit())

@@ -125,7 +125,7 @@ func scansOnMariaDB(table string, plan []string) []string {
 	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
 		const selectType, name, how, key, rows = 1, 2, 3, 5, 8
 		f := strings.Split(line, " | ")
-		limited := f[how] == "index" && f[key] == table+"_created" && len(f[rows]) < 3
+		limited := f[how] == "index" && f[key] == "created" && len(f[rows]) < 3
 		return f[selectType] == "INSERT" || !slices.Contains([]string{table, "t", "other"}, f[name]) ||
 			!slices.Contains([]string{"ALL", "index", "index_merge"}, f[how]) || limited
 	})
@@ -142,13 +142,12 @@ func TestNoStatementScansTheTable(t *testing.T) {
 		name, setup string
 		explain     func(context.Context, tokenauth.DB, string, []any) ([]string, error)
 		scans       func(table string, plan []string) []string
-		number      string   // the type that a name, which is digits, is cast to
 		probes      []string // in Find's plan
 	}{
-		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres, "bigint", postgresProbes},
-		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres, "bigint", postgresProbes},
-		{"MariaDB", "MariaDB", explain, scansOnMariaDB, "unsigned", mariaDBProbes},
-		{"MariaDB, interpolateParams", "MariaDB, interpolateParams", explain, scansOnMariaDB, "unsigned", mariaDBProbes},
+		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres, postgresProbes},
+		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres, postgresProbes},
+		{"MariaDB", "MariaDB", explain, scansOnMariaDB, mariaDBProbes},
+		{"MariaDB, interpolateParams", "MariaDB, interpolateParams", explain, scansOnMariaDB, mariaDBProbes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -157,7 +156,7 @@ func TestNoStatementScansTheTable(t *testing.T) {
 			db := s.open(t)[0]
 			plain := newStore(t, db, s.dialect, opts)
 			populate(t, db, s.dialect, opts.Table, 20_000)
-			age(t, db, s.dialect, opts.Table, c.number)
+			age(t, db, s.dialect, opts.Table)
 
 			for _, transaction := range []bool{false, true} {
 				conn, err := db.Conn(t.Context())
@@ -189,16 +188,14 @@ func TestNoStatementScansTheTable(t *testing.T) {
 	}
 }
 
-// age gives the rows of a table different creation times, and makes a few of them expired or
-// revoked.
-func age(t *testing.T, db *sql.DB, d tokenauth.Dialect, table, number string) {
+// age makes a few rows of a table expired or revoked.
+func age(t *testing.T, db *sql.DB, d tokenauth.Dialect, table string) {
 	t.Helper()
 	analyze := "ANALYZE "
 	if d == tokenauth.MySQL {
 		analyze = "ANALYZE TABLE "
 	}
 	for _, statement := range []string{
-		"UPDATE " + table + " SET created_at = created_at + 1000000 * CAST(name AS " + number + ")",
 		"UPDATE " + table + " SET expires_at = 1 WHERE name LIKE '%555'",
 		"UPDATE " + table + " SET revoked_at = 1, live_name = NULL WHERE name LIKE '%666'",
 		analyze + table,
@@ -218,7 +215,7 @@ func TestPruneUsesCustomPlan(t *testing.T) {
 	db := s.open(t)[0]
 	store := newStore(t, db, s.dialect, opts)
 	populate(t, db, s.dialect, opts.Table, 20_000)
-	age(t, db, s.dialect, opts.Table, "bigint")
+	age(t, db, s.dialect, opts.Table)
 	conn, err := db.Conn(t.Context())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close()) }()
@@ -273,6 +270,9 @@ func calls(again bool) []storeCall {
 		{"Create again", create("a")},
 		{"Create of several", create("a", "b", "c")},
 		{"List", list(tokenauth.Query{UserID: user})},
+		{"List of a page of live tokens", list(tokenauth.Query{UserID: user, Limit: 10, After: halfway})},
+		{"List by name", list(tokenauth.Query{UserID: user, Name: fmt.Sprint(n)})},
+		{"List of slots", list(tokenauth.Query{UserID: user, MinSlot: 1, MaxSlot: 100})},
 		{"List of a page", list(tokenauth.Query{UserID: user, IncludeRevoked: true, Limit: 10, After: halfway})},
 		{"List of one", list(tokenauth.Query{UserID: user, IDs: []string{id}, IncludeRevoked: true, Limit: 1})},
 		{"List of all, first page", list(tokenauth.Query{AllUsers: true, Limit: 10})},
