@@ -83,9 +83,9 @@ func report(out io.Writer, quick bool, in string, write bool, docs string) (bool
 // once, because a run takes long. They run first, in a process without the garbage of the others.
 func runBenchmarks(quick bool) ([]byte, error) {
 	runs := [][]string{
-		{"-bench", "Memory|Prune|Grid", "-benchtime", "1x"},
+		{"-bench", "Memory|Prune|Grid|IssueAtLimit|RevokeAll", "-benchtime", "1x"},
 		{"-bench", "Server|Parallel", "-benchtime", "2s", "-count", "6"},
-		{"-bench", ".", "-skip", "Memory|Prune|Grid|Server|Parallel", "-benchtime", "500ms", "-count", "6"},
+		{"-bench", ".", "-skip", "Memory|Prune|Grid|IssueAtLimit|RevokeAll|Server|Parallel", "-benchtime", "500ms", "-count", "6"},
 	}
 	if quick {
 		runs = [][]string{{"-bench", ".", "-short", "-benchtime", "150ms"}}

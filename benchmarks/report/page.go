@@ -71,6 +71,15 @@ var sections = []section{
 		{"median alone, ns", "", "p50-alone-ns"}, {"median during `Prune`, ns", "", "p50-beside-ns"},
 		{"99th percentile alone, ns", "", "p99-alone-ns"}, {"99th percentile during `Prune`, ns", "", "p99-beside-ns"},
 	}},
+	{"`Issue` and `Revoke` by the user's tokens", "Issue", "database and tokens of the user", []column{
+		{"ns", "", "ns"}, {"user with 50 live tokens, ns", "", "limit-ns"}, {"ratio", "", "x-limit"},
+	}},
+	{"A page of 50 live tokens by the user's tokens", "Page", "database and tokens of the user", []column{
+		{"ns", "", "ns"}, {"user with 50 live tokens, ns", "", "limit-ns"}, {"ratio", "", "x-limit"},
+	}},
+	{"`RevokeAll`", "RevokeAll", "database and number of tokens", []column{
+		{"seconds", "", "s"}, {"slowest statement, seconds", "", "slowest-s"},
+	}},
 	{"Many tokens and goroutines", "Grid", "tokens and chain", []column{
 		{"ns/op, 1 goroutine", "1 goroutines", "ns"}, {"16 goroutines", "16 goroutines", "ns"}, {"256 goroutines", "256 goroutines", "ns"},
 	}},
