@@ -114,8 +114,8 @@ func candidates(tx *bbolt.Tx, q tokenauth.Query) (found []*tokenauth.Record, err
 	return slices.CompactFunc(found, func(a, b *tokenauth.Record) bool { return a.Token.ID == b.Token.ID }), nil
 }
 
-// Prune implements [tokenauth.Store]. It looks for records before its transaction begins, because
-// all other changes wait for the transaction.
+// Prune implements [tokenauth.Store]. It looks for records before it deletes them in small
+// transactions, because all other changes wait for a transaction.
 func (s *Store) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
 	p := pruning{micros(before), micros(unusedSince)}
 	var dead [][]byte
@@ -123,27 +123,37 @@ func (s *Store) Prune(ctx context.Context, before, unusedSince time.Time, limit 
 		dead, err = p.find(tx, limit)
 		return err
 	})
-	if err != nil || len(dead) == 0 {
-		return 0, err
-	}
-	err = s.update(ctx, func(tx *bbolt.Tx) error {
-		for _, id := range dead {
-			r, err := load(tx, id)
-			if errors.Is(err, tokenauth.ErrNotFound) || err == nil && !p.hasEnded(r) && !p.isIdle(r) {
-				continue // another call has deleted or changed it
-			}
-			if err != nil {
-				return err
-			}
-			if err := remove(tx, r); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
 	if err != nil {
 		return 0, err
+	}
+	for some := range slices.Chunk(dead, 1000) {
+		deleted := 0
+		err := s.update(ctx, func(tx *bbolt.Tx) (err error) {
+			deleted, err = p.delete(tx, some)
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
+		n += deleted
+	}
+	return n, nil
+}
+
+// delete deletes records, except those that another call has deleted or changed meanwhile.
+func (p pruning) delete(tx *bbolt.Tx, ids [][]byte) (n int, err error) {
+	for _, id := range ids {
+		r, err := load(tx, id)
+		if errors.Is(err, tokenauth.ErrNotFound) || err == nil && !p.hasEnded(r) && !p.isIdle(r) {
+			continue
+		}
+		if err == nil {
+			err = remove(tx, r)
+		}
+		if err != nil {
+			return 0, err
+		}
+		n++
 	}
 	return n, nil
 }
