@@ -78,9 +78,9 @@ var epoch = -time.Time{}.UnixMicro()
 // texts is the order of times.
 func digits(t time.Time) string { return fmt.Sprintf("%018d", t.UnixMicro()+epoch) }
 
-// text is like digits, but returns an empty text for a zero time.
+// text is like digits, but returns an empty text for a zero time or an earlier one.
 func text(t time.Time) string {
-	if t.IsZero() {
+	if !t.After(time.Time{}) {
 		return ""
 	}
 	return digits(t)

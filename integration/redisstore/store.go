@@ -265,20 +265,29 @@ func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limi
 	return int(n), nil
 }
 
+// batch is the number of tokens that one run of the script touches or deletes. Redis answers no other
+// client meanwhile.
+const batch = 1000
+
 // Touch implements [tokenauth.Store].
 func (s *Store) Touch(ctx context.Context, uses ...tokenauth.Use) error {
-	var args []any
-	for _, use := range uses {
-		args = append(args, use.ID, text(use.At))
+	for some := range slices.Chunk(uses, batch) {
+		var args []any
+		for _, use := range some {
+			args = append(args, use.ID, text(use.At))
+		}
+		if err := s.change(ctx, "touch", args...); err != nil {
+			return err
+		}
 	}
-	return s.change(ctx, "touch", args...)
+	return ctx.Err()
 }
 
-// Prune implements [tokenauth.Store]. Each call of the script visits a limited number of records,
-// because Redis answers no other client meanwhile.
+// Prune implements [tokenauth.Store].
 func (s *Store) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
-	for after, more := "", true; more && n < limit; more = after != "" {
-		reply, err := s.call(ctx, "prune", text(before), text(unusedSince), min(limit-n, 1000), after)
+	after, more := "", true
+	for more && n < limit {
+		reply, err := s.call(ctx, "prune", text(before), text(unusedSince), min(limit-n, batch), after)
 		if err != nil {
 			return n, err
 		}
@@ -287,8 +296,8 @@ func (s *Store) Prune(ctx context.Context, before, unusedSince time.Time, limit 
 			return n, unexpected("prune", reply)
 		}
 		deleted, _ := pair[0].(int64)
-		after, _ = pair[1].(string)
 		n += int(deleted)
+		after, more = pair[1].(string)
 	}
 	return n, ctx.Err()
 }

@@ -83,7 +83,8 @@ local function remove_entries(r)
 end
 
 -- save stores the record r in place of old, and moves the index entries. For a new record, old is
--- nil.
+-- nil. A server without free memory refuses a script whose first change needs memory. Therefore save
+-- first removes entries, so that tokens can be revoked on such a server.
 local function save(old, r)
   if old then remove_entries(old) end
   for _, e in ipairs(entries(r)) do
@@ -262,16 +263,17 @@ function commands.touch()
   return 'OK'
 end
 
--- prune BEFORE UNUSED-SINCE LIMIT AFTER deletes ended records, and idle tokens after the position
--- AFTER. It returns the number of deleted records and the position at which a next call must
--- continue, which is '' if there are no more idle tokens.
+-- prune BEFORE UNUSED-SINCE LIMIT AFTER deletes at most LIMIT records that have ended, and idle tokens
+-- after the position AFTER. It returns the number of deleted records, and the position at which the
+-- next call must continue. The position is false if prune has deleted all.
 function commands.prune()
-  local since, limit, seen = ARGV[3], tonumber(ARGV[4]), 0
+  local since, limit, after = ARGV[3], tonumber(ARGV[4]), ARGV[5]
   local positions = call('ZRANGE', key('ended'), '-', '(' .. ARGV[2], 'BYLEX', 'LIMIT', 0, limit)
   for _, position in ipairs(positions) do delete(load(string.sub(position, TIME + 1))) end
-  local n = #positions
-  if since == '' or n == limit then return {n, ''} end
-  local position = walk(key('live'), ARGV[5], '[' .. since .. '\255', function(id)
+  local n, seen = #positions, 0
+  if n == limit then return {n, after} end
+  if since == '' then return {n, false} end
+  local position = walk(key('live'), after, '[' .. since .. '\255', function(id)
     local r = load(id)
     if r.origin == '' and is_idle(r, since) then
       delete(r)
@@ -280,7 +282,7 @@ function commands.prune()
     seen = seen + 1
     return n == limit or seen == STEP
   end)
-  return {n, position or ''}
+  return {n, position or false}
 end
 
 return commands[ARGV[1]]()

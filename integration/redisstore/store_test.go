@@ -58,3 +58,26 @@ func TestCreateNamesConflictingRecord(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, 3, conflict.Index)
 }
+
+// Redis answers no other client during a script, so Prune runs it for 1,000 tokens at a time. Tokens
+// beyond the first run must be deleted too.
+func TestPruneDeletesManyTokens(t *testing.T) {
+	t.Parallel()
+	store := newStore(t, started(t, shared))
+	dead, idle, used := recordsOf("anna", 1500), recordsOf("anna", 1500), recordsOf("anna", 1500)
+	for i := range dead {
+		dead[i].Token.ExpiresAt = fixture.Start
+		used[i].Token.LastUsedAt = fixture.Start.AddDate(1, 0, 0)
+	}
+	for _, records := range [][]tokenauth.Record{dead, used, idle} {
+		require.NoError(t, store.Create(t.Context(), records...))
+	}
+	for _, want := range []int{2500, 500, 0} {
+		n, err := store.Prune(t.Context(), fixture.Start.AddDate(0, 1, 0), fixture.Start, 2500)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	left, err := store.List(t.Context(), tokenauth.Query{UserID: "anna"})
+	require.NoError(t, err)
+	require.Len(t, left, len(used))
+}
