@@ -80,8 +80,8 @@ func selects(q tokenauth.Query, r *tokenauth.Record) bool {
 		(q.After == (tokenauth.Cursor{}) || bytes.Compare(position(r.Token.Cursor()), position(q.After)) > 0)
 }
 
-// candidates returns the records of the IDs, of the range of slots or of the name of q, in the order
-// of List.
+// candidates returns the records of the IDs, of the range of slots or of the name of q, in the
+// order of List.
 func candidates(tx *bbolt.Tx, q tokenauth.Query) (found []*tokenauth.Record, err error) {
 	var ids [][]byte
 	switch {

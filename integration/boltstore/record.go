@@ -10,8 +10,6 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// docs: entries
-
 // The bucket of records maps token IDs to records. All other buckets are indices, whose values are
 // token IDs.
 var (
@@ -26,9 +24,12 @@ var (
 	ended    = []byte("ended")     // time of expiry or revocation, ID; not of imported tokens
 )
 
+// docs: entries
+
+// An entry is a key of an index.
 type entry struct {
 	index, key []byte
-	taken      error // the error if another record has the key; nil if no two records have the same key
+	taken      error // the error if another record has the key; nil if the key contains the ID
 }
 
 // entries returns all index entries of a record.
@@ -59,7 +60,7 @@ func entries(r *tokenauth.Record) []entry {
 	return list
 }
 
-// put stores r in place of the record old, and moves the index entries. For a new record, old is nil.
+// put stores r in place of the record old, and moves the index entries. If r is new, old is nil.
 func put(tx *bbolt.Tx, old, r *tokenauth.Record) error {
 	if old != nil {
 		if err := removeEntries(tx, old); err != nil {
@@ -109,15 +110,12 @@ func endOf(r *tokenauth.Record) time.Time {
 
 // docs: keys
 
-// userKey returns a key that begins with a user ID. The length before the ID keeps apart the keys of
-// users "a" and "ab", whatever follows.
+// userKey returns a key that begins with a user ID. Because of the length before the ID, no key of
+// the user "a" is a key of the user "ab".
 func userKey(userID string, rest ...byte) []byte {
 	key := binary.AppendUvarint(nil, uint64(len(userID)))
 	return append(append(key, userID...), rest...)
 }
-
-// position returns the end of a key in an index whose order is that of List.
-func position(c tokenauth.Cursor) []byte { return append(instant(c.CreatedAt), c.ID...) }
 
 // instant returns 8 bytes whose order is the order of times, before 1970 too.
 func instant(t time.Time) []byte {
@@ -126,11 +124,12 @@ func instant(t time.Time) []byte {
 
 // docs: end
 
+// position returns the end of a key in an index whose order is that of List.
+func position(c tokenauth.Cursor) []byte { return append(instant(c.CreatedAt), c.ID...) }
+
 func slotKey(userID string, slot int) []byte {
 	return userKey(userID, binary.BigEndian.AppendUint32(nil, uint32(slot))...)
 }
-
-// docs: stored
 
 // stored is the JSON form of a record. The JSON of a [tokenauth.Digest] is only a placeholder, so
 // that digests do not appear in logs. Therefore stored has slices of bytes.
@@ -140,8 +139,6 @@ type stored struct {
 	Until           time.Time
 	Slot            int
 }
-
-// docs: end
 
 // load returns the record with an ID. It returns ErrNotFound if there is none.
 func load(tx *bbolt.Tx, id []byte) (*tokenauth.Record, error) {

@@ -37,8 +37,6 @@ func Open(path string, options *bbolt.Options) (*Store, error) {
 // Close closes the file.
 func (s *Store) Close() error { return s.db.Close() }
 
-// docs: update
-
 // update runs change in a transaction. If change returns an error, the transaction changes nothing.
 func (s *Store) update(ctx context.Context, change func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
@@ -52,16 +50,12 @@ func (s *Store) update(ctx context.Context, change func(tx *bbolt.Tx) error) err
 	})
 }
 
-// docs: end
-
 func (s *Store) view(ctx context.Context, query func(tx *bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return s.db.View(query)
 }
-
-// docs: create
 
 // Create implements [tokenauth.Store].
 func (s *Store) Create(ctx context.Context, records ...tokenauth.Record) error {
@@ -90,8 +84,6 @@ func create(tx *bbolt.Tx, r *tokenauth.Record) error {
 	return tokenauth.ErrKeyTaken
 }
 
-// docs: end
-
 // Find implements [tokenauth.Store].
 func (s *Store) Find(ctx context.Context, d tokenauth.Digest) (r *tokenauth.Record, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
@@ -100,8 +92,6 @@ func (s *Store) Find(ctx context.Context, d tokenauth.Digest) (r *tokenauth.Reco
 	})
 	return r, err
 }
-
-// docs: change
 
 // change changes one token of a user. apply changes a copy of the record.
 func (s *Store) change(ctx context.Context, userID, id string, apply func(tx *bbolt.Tx, r *tokenauth.Record) error) error {
@@ -134,8 +124,6 @@ func revoke(r *tokenauth.Record, at time.Time) {
 		r.Token.RevokedAt = at
 	}
 }
-
-// docs: end
 
 // RevokeExpired implements [tokenauth.Store].
 func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
@@ -209,8 +197,6 @@ func (s *Store) Rotate(ctx context.Context, userID, id string, rot tokenauth.Rot
 	})
 }
 
-// docs: revoke all
-
 // RevokeAll implements [tokenauth.Store].
 func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
 	if limit <= 0 {
@@ -241,8 +227,6 @@ func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limi
 	return n, nil
 }
 
-// docs: end
-
 // Touch implements [tokenauth.Store]. It moves no index entry.
 func (s *Store) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	return s.update(ctx, func(tx *bbolt.Tx) error {
@@ -269,8 +253,6 @@ func (s *Store) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	})
 }
 
-// docs: walk
-
 // walk calls visit with the records of an index whose keys begin with prefix, from the key first
 // on, until visit returns false.
 func walk(tx *bbolt.Tx, index, prefix, first []byte, visit func(r *tokenauth.Record) bool) error {
@@ -286,5 +268,3 @@ func walk(tx *bbolt.Tx, index, prefix, first []byte, visit func(r *tokenauth.Rec
 	}
 	return nil
 }
-
-// docs: end

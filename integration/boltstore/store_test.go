@@ -32,8 +32,8 @@ func TestStore(t *testing.T) {
 
 // docs: end
 
-// Prune deletes 1,000 tokens in each transaction. Tokens beyond the first transaction must be deleted
-// too.
+// Prune deletes 1,000 tokens in each transaction. Tokens beyond the first transaction must be
+// deleted too.
 func TestPruneDeletesManyTokens(t *testing.T) {
 	store, err := Open(filepath.Join(t.TempDir(), "tokens.db"), &bbolt.Options{NoSync: true})
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func TestPruneDeletesManyTokens(t *testing.T) {
 		}
 	}
 	require.NoError(t, store.Create(t.Context(), records...))
-	for _, want := range []int{1200, 300, 0} { // 750 of the tokens are expired, and the others are idle
+	for _, want := range []int{1200, 300, 0} { // 750 tokens are expired, and the others are idle
 		n, err := store.Prune(t.Context(), fixture.Start.Add(time.Hour), fixture.Start, 1200)
 		require.NoError(t, err)
 		require.Equal(t, want, n)

@@ -110,8 +110,8 @@ func TestStoppedServerReturns503(t *testing.T) {
 	require.Equal(t, http.StatusOK, fixture.Get(service, request).Code)
 }
 
-// A server that hangs must not hang the service. A call must end with its context, or at the timeout
-// of the store, and must then give its connection back.
+// A server that hangs must not hang the service. A call must end with its context, or at the
+// timeout of the store, and must then give its connection back.
 func TestFrozenServerReturns503InTime(t *testing.T) {
 	t.Parallel()
 	server := startOwn(t)
@@ -218,8 +218,8 @@ func TestEvictionHidesTokensFromRevokeAll(t *testing.T) {
 	t.Fatal("RevokeAll missed no token")
 }
 
-// missedAfterEviction creates 1,000 tokens, lets the server evict a fifth of its memory, and revokes
-// all tokens. It returns the number of tokens that are live although RevokeAll succeeded.
+// missedAfterEviction creates 1,000 tokens, lets the server evict a fifth of its memory, and
+// revokes all tokens. It returns the number of tokens that are live although RevokeAll succeeded.
 func missedAfterEviction(t *testing.T, server *servers.RedisServer) (missed int) {
 	store := newStore(t, server)
 	require.NoError(t, store.client.ConfigSet(t.Context(), "maxmemory", "0").Err())

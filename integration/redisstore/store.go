@@ -68,8 +68,6 @@ func (s *Store) CheckServer(ctx context.Context) error {
 	return nil
 }
 
-// docs: call
-
 // call runs a command of the script. It returns as soon as the context is done: the client notices
 // the deadline of a context, but not its cancellation. The Manager sets no deadline, so call does.
 func (s *Store) call(ctx context.Context, command string, args ...any) (any, error) {
@@ -94,8 +92,6 @@ func (s *Store) call(ctx context.Context, command string, args ...any) (any, err
 		return reply, nil
 	}
 }
-
-// docs: end
 
 var sentinels = map[string]error{
 	"OK": nil, "ErrNotFound": tokenauth.ErrNotFound, "ErrNameTaken": tokenauth.ErrNameTaken,
@@ -265,8 +261,8 @@ func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limi
 	return int(n), nil
 }
 
-// batch is the number of tokens that one run of the script touches or deletes. Redis answers no other
-// client meanwhile.
+// batch is the number of tokens that one run of the script touches or deletes. Redis answers no
+// other client meanwhile.
 const batch = 1000
 
 // Touch implements [tokenauth.Store].

@@ -14,6 +14,9 @@ local commands = {}
 
 local function key(kind, rest) return prefix .. kind .. ':' .. (rest or '') end
 
+-- id_in returns the ID in a position, which is a time and an ID.
+local function id_in(position) return string.sub(position, TIME + 1) end
+
 -- load returns a record as a table, or nil if there is none.
 local function load(id)
   local flat = call('HGETALL', key('token', id))
@@ -56,9 +59,9 @@ local function ended(r)
   return r.expires
 end
 
--- entries returns all index entries of a record, as lists of key, member and score. An entry without
--- a score is a field of a hash, and its value is the ID. The members of an index of positions all
--- have the score 0, because Redis then sorts them byte by byte.
+-- entries returns all index entries of a record, as lists of key, member and score. An entry
+-- without a score is a field of a hash, and its value is the ID. The members of an index of
+-- positions all have the score 0, because Redis then sorts them byte by byte.
 local function entries(r)
   local position = r.created .. r.id
   local list = {
@@ -83,8 +86,8 @@ local function remove_entries(r)
 end
 
 -- save stores the record r in place of old, and moves the index entries. For a new record, old is
--- nil. A server without free memory refuses a script whose first change needs memory. Therefore save
--- first removes entries, so that tokens can be revoked on such a server.
+-- nil. A server without free memory refuses a script whose first change needs memory. Therefore
+-- save first removes entries, so that tokens can be revoked on such a server.
 local function save(old, r)
   if old then remove_entries(old) end
   for _, e in ipairs(entries(r)) do
@@ -111,17 +114,22 @@ local function name_taken(r)
   return owner and owner ~= r.id
 end
 
+local function slot_taken(r)
+  return r.slot ~= '0' and call('ZCOUNT', key('user-slots', r.user), r.slot, r.slot) > 0
+end
+
 -- conflict returns the error that forbids to add a record, or nil.
 local function conflict(r)
-  if digest_taken(r.digest) or r.retired ~= '' and digest_taken(r.retired) then return 'ErrKeyTaken' end
+  if digest_taken(r.digest) then return 'ErrKeyTaken' end
+  if r.retired ~= '' and digest_taken(r.retired) then return 'ErrKeyTaken' end
   if r.revoked ~= '' then return nil end
   if name_taken(r) then return 'ErrNameTaken' end
-  if r.slot ~= '0' and call('ZCOUNT', key('user-slots', r.user), r.slot, r.slot) > 0 then return 'ErrSlotTaken' end
+  if slot_taken(r) then return 'ErrSlotTaken' end
 end
 
 -- create SIZE FIELD VALUE…: each record has SIZE arguments. If a record cannot be added, create
--- returns the error and the number of the record. Redis does not roll a script back, so create first
--- deletes the records that it has added.
+-- returns the error and the number of the record. Redis does not roll a script back, so create
+-- first deletes the records that it has added.
 function commands.create()
   local size, added = tonumber(ARGV[2]), {}
   for first = 3, #ARGV, size do
@@ -153,7 +161,7 @@ local function walk(index, after, last, visit)
   repeat
     local page = call('ZRANGE', index, first, last, 'BYLEX', 'LIMIT', 0, PAGE)
     for _, position in ipairs(page) do
-      if visit(string.sub(position, TIME + 1)) then return position end
+      if visit(id_in(position)) then return position end
     end
     first = '(' .. (page[#page] or '')
   until #page < PAGE
@@ -175,7 +183,8 @@ local function visit_selected(q, visit)
     local id = call('HGET', key('user-names', q.user), q.name)
     if id then visit(id) end
   elseif q.user ~= '' and q.max_slot > 0 then
-    for _, id in ipairs(call('ZRANGE', key('user-slots', q.user), q.min_slot, q.max_slot, 'BYSCORE')) do visit(id) end
+    local ids = call('ZRANGE', key('user-slots', q.user), q.min_slot, q.max_slot, 'BYSCORE')
+    for _, id in ipairs(ids) do visit(id) end
   else
     local kind = q.live and 'live' or 'all'
     local index = q.user == '' and key(kind) or key('user-' .. kind, q.user)
@@ -188,7 +197,8 @@ end
 -- them only when it walks over an index of positions.
 function commands.list()
   local q = {
-    user = ARGV[2], live = ARGV[3] == '1', name = ARGV[4], min_slot = tonumber(ARGV[5]), max_slot = tonumber(ARGV[6]),
+    user = ARGV[2], live = ARGV[3] == '1', name = ARGV[4],
+    min_slot = tonumber(ARGV[5]), max_slot = tonumber(ARGV[6]),
     after = ARGV[7], limit = tonumber(ARGV[8]), by_id = ARGV[9] == '1',
   }
   local found = {}
@@ -216,7 +226,8 @@ function commands.update()
   local r, same = with(old, 8, #ARGV), true
   for field, value in pairs(r) do same = same and old[field] == value end
   if same then return 'OK' end
-  if ARGV[5] == '1' and (old.scopes ~= ARGV[6] or old.expires ~= ARGV[7]) then return 'ErrConflict' end
+  local is_outdated = old.scopes ~= ARGV[6] or old.expires ~= ARGV[7]
+  if ARGV[5] == '1' and is_outdated then return 'ErrConflict' end
   if name_taken(r) then return 'ErrNameTaken' end
   save(old, r)
   return 'OK'
@@ -240,7 +251,8 @@ function commands.revoke()
   local r, at = load(ARGV[3]), ARGV[4]
   if not r or r.user ~= ARGV[2] then return 'ErrNotFound' end
   if r.revoked ~= '' then return 'OK' end
-  if ARGV[5] == '1' and not is_expired(r, at) and not is_idle(r, ARGV[6]) then return 'ErrConflict' end
+  local has_ended = is_expired(r, at) or is_idle(r, ARGV[6])
+  if ARGV[5] == '1' and not has_ended then return 'ErrConflict' end
   revoke(r, at)
   return 'OK'
 end
@@ -248,7 +260,7 @@ end
 -- revoke_all USER AT LIMIT returns the number of revoked tokens.
 function commands.revoke_all()
   local positions = call('ZRANGE', key('user-live', ARGV[2]), 0, tonumber(ARGV[4]) - 1)
-  for _, position in ipairs(positions) do revoke(load(string.sub(position, TIME + 1)), ARGV[3]) end
+  for _, position in ipairs(positions) do revoke(load(id_in(position)), ARGV[3]) end
   return #positions
 end
 
@@ -263,13 +275,13 @@ function commands.touch()
   return 'OK'
 end
 
--- prune BEFORE UNUSED-SINCE LIMIT AFTER deletes at most LIMIT records that have ended, and idle tokens
--- after the position AFTER. It returns the number of deleted records, and the position at which the
--- next call must continue. The position is false if prune has deleted all.
+-- prune BEFORE UNUSED-SINCE LIMIT AFTER deletes at most LIMIT records that have ended, and idle
+-- tokens after the position AFTER. It returns the number of deleted records, and the position at
+-- which the next call must continue. The position is false if prune has deleted all.
 function commands.prune()
   local since, limit, after = ARGV[3], tonumber(ARGV[4]), ARGV[5]
   local positions = call('ZRANGE', key('ended'), '-', '(' .. ARGV[2], 'BYLEX', 'LIMIT', 0, limit)
-  for _, position in ipairs(positions) do delete(load(string.sub(position, TIME + 1))) end
+  for _, position in ipairs(positions) do delete(load(id_in(position))) end
   local n, seen = #positions, 0
   if n == limit then return {n, after} end
   if since == '' then return {n, false} end

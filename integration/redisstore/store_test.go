@@ -59,8 +59,8 @@ func TestCreateNamesConflictingRecord(t *testing.T) {
 	require.Equal(t, 3, conflict.Index)
 }
 
-// Redis answers no other client during a script, so Prune runs it for 1,000 tokens at a time. Tokens
-// beyond the first run must be deleted too.
+// Redis answers no other client during a script, so Prune runs it for 1,000 tokens at a time.
+// Tokens beyond the first run must be deleted too.
 func TestPruneDeletesManyTokens(t *testing.T) {
 	t.Parallel()
 	store := newStore(t, started(t, shared))
