@@ -34,6 +34,7 @@ var pages = []page{
 	{"docs/moving-from-drf.md", "", "tokenimport/moving_test.go", false},
 	{"docs/moving-from-knox.md", "", "tokenimport/moving_test.go", false},
 	{"docs/moving-from-sanctum.md", "", "tokenimport/moving_test.go", false},
+	{"docs/your-own-store.md", "", "integration/boltstore/*.go integration/redisstore/*.go", false},
 	{"docs/observability.md", "Counting with Prometheus", "integration/observability_test.go", false},
 }
 
