@@ -68,21 +68,23 @@ func startUpgradeLoad(t *testing.T, o *older, keys []presented) (l *upgradeLoad,
 	return l, stop
 }
 
-// await waits until each goroutine has completed n more rounds.
-func (l *upgradeLoad) await(t *testing.T, n int64) {
+// await waits until each goroutine has completed more rounds.
+func (l *upgradeLoad) await(t *testing.T) {
 	t.Helper()
-	var until [len(l.rounds)]int64
-	for i := range l.rounds {
-		until[i] = l.rounds[i].Load() + n
-	}
-	fixture.Await(t, "each goroutine of the load goes on", func() bool {
+	for range shortOrLong(1, 20) {
+		var until [len(l.rounds)]int64
 		for i := range l.rounds {
-			if l.rounds[i].Load() < until[i] {
-				return false
-			}
+			until[i] = l.rounds[i].Load() + 4
 		}
-		return true
-	})
+		fixture.Await(t, "each goroutine of the load completes rounds", func() bool {
+			for i := range l.rounds {
+				if l.rounds[i].Load() < until[i] {
+					return false
+				}
+			}
+			return true
+		})
+	}
 }
 
 // requireNothingWrong logs how many responses had which status, and requires that the load has

@@ -84,10 +84,9 @@ func testUpgrade(t *testing.T, program string, u upgrade) {
 	for _, p := range keys {
 		l.present(p)
 	}
-	rounds := shortOrLong[int64](4, 500)
-	l.await(t, rounds)
+	l.await(t)
 	upgradeTools[u.tool](t, u)
-	l.await(t, rounds)
+	l.await(t)
 
 	require.NoError(t, store.CheckSchema(t.Context()))
 	m := fixture.NewLegacyManager(store, fixture.DRF)
@@ -95,7 +94,7 @@ func testUpgrade(t *testing.T, program string, u upgrade) {
 	requireReadsOlderTokens(t, m, before, keys)
 	// On SQLite, CreateSchema of the older library fails on the table sess, also before the upgrade.
 	second := startOlder(t, program, u.driver, u.dsn, u.table, fmt.Sprint("-create=", u.table != "sess"), "-timeout=1m")
-	for range shortOrLong(2, 100) {
+	for range shortOrLong(2, 50) {
 		crossLibraries(t, m, second, "load-7")
 	}
 	for _, p := range keys {
