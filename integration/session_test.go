@@ -276,40 +276,6 @@ func TestCreateSchemaIsSafeConcurrently(t *testing.T) {
 	}
 }
 
-// CheckSchema must report a forgotten migration when the service starts.
-// Case S24.
-func TestCheckSchemaFindsMissingMigration(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "MariaDB", "MariaDB, interpolateParams"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := setupNamed(t, name)
-			for change, complaint := range map[string]string{
-				"ALTER TABLE {table} ADD COLUMN note INTEGER":                           "",
-				"DROP TABLE {table}":                                                    "{table}",
-				"ALTER TABLE {table} DROP COLUMN hint":                                  "hint",
-				"DROP TABLE {table}; CREATE TABLE {table} (id INTEGER, digest INTEGER)": "user_id",
-			} {
-				opts := newTable()
-				db := s.open(t)[0]
-				store := newStore(t, db, s.dialect, opts)
-				for statement := range strings.SplitSeq(strings.ReplaceAll(change, "{table}", opts.Table), ";") {
-					_, err := db.Exec(statement)
-					require.NoError(t, err)
-				}
-				err := store.CheckSchema(t.Context())
-				if complaint == "" {
-					require.NoError(t, err)
-					useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "u")
-					continue
-				}
-				requireNoAnswer(t, err, change)
-				require.ErrorContains(t, err, strings.ReplaceAll(complaint, "{table}", opts.Table))
-			}
-		})
-	}
-}
-
 // Engines and settings count an update that changes no value differently. The results of the store
 // must not depend on that count.
 // Case S28.

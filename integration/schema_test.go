@@ -1,0 +1,271 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+)
+
+var schemaSetups = []string{
+	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "MariaDB", "MariaDB, interpolateParams",
+}
+
+// CheckSchema must name each part that is missing, so that a forgotten migration shows when the
+// service starts. CreateSchema must add what can be added to an existing table.
+// Case S24.
+func TestCheckSchemaFindsMissingMigration(t *testing.T) {
+	t.Parallel()
+	for _, name := range schemaSetups {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, name)
+			db := s.open(t)[0]
+			lacks := fixture.Lacks(t, must.Get(tokenauth.NewSQLStore(db, s.dialect, newTable())))
+			for i := range lacks {
+				opts := newTable()
+				store := must.Get(tokenauth.NewSQLStore(db, s.dialect, opts))
+				err := store.CheckSchema(t.Context())
+				requireNoAnswer(t, err, "no table")
+				require.ErrorContains(t, err, "table "+opts.Table+" does not exist (0001_tokens.up.sql)")
+
+				lack := fixture.Lacks(t, store)[i]
+				fixture.ExecAll(t, db, lack.Statements)
+				err = store.CheckSchema(t.Context())
+				requireNoAnswer(t, err, lack.Part)
+				require.ErrorContains(t, err, "table "+opts.Table+" lacks "+lack.Part)
+				err = store.CreateSchema(t.Context())
+				if lack.CanAdd {
+					require.NoError(t, err, lack.Part)
+					require.NoError(t, store.CheckSchema(t.Context()))
+				} else {
+					require.ErrorContains(t, err, "table "+opts.Table+" lacks "+lack.Part)
+				}
+				require.NoError(t, store.Close())
+				fixture.ExecAll(t, db, "DROP TABLE "+opts.Table)
+			}
+		})
+	}
+}
+
+// A database that an older version created must get the columns and indexes of this version. Tables
+// of the service may have the names that the older version gave to its indexes. All instances of a
+// service may upgrade the table at the same time.
+func TestCreateSchemaUpgradesOldTable(t *testing.T) {
+	t.Parallel()
+	for _, name := range schemaSetups {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, name)
+			dsn := s.dsn(t)
+			db := open(t, s.driver, dsn)
+			tokens := newTable().Table
+			user := tokens + "_user" // an index on the table tokens has the name of one on the table user
+			fixture.ExecAll(t, db, fixture.OldSchema(t, s.dialect, user)+fixture.OldSchema(t, s.dialect, tokens))
+			before := indexesOf(t, db, s.dialect, tokens)
+			for _, table := range []string{tokens, user} {
+				require.Equal(t, 8, fixture.Together(8, func(int) bool {
+					store := must.Get(tokenauth.NewSQLStore(open(t, s.driver, dsn), s.dialect, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute}))
+					defer func() { _ = store.Close() }()
+					return store.CreateSchema(t.Context()) == nil && store.CheckSchema(t.Context()) == nil
+				}))
+				require.Equal(t, 11, indexesOf(t, db, s.dialect, table))
+				store := must.Get(tokenauth.NewSQLStore(db, s.dialect, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute}))
+				useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
+				require.NoError(t, store.Close())
+			}
+			if s.dialect != tokenauth.MySQL { // where the names of indexes belong to their tables
+				require.Equal(t, 8, before, "the older version skipped an index")
+			}
+			fixture.ExecAll(t, db, "DROP TABLE "+tokens+"; DROP TABLE "+user)
+
+			fixture.ExecAll(t, db, fixture.ServiceTables(tokens))
+			useAll(t, must.Get(tokenauth.New(newStore(t, db, s.dialect, &tokenauth.SQLOptions{Table: tokens, Timeout: time.Minute}), "acme", nil)), "42")
+		})
+	}
+}
+
+// A service may choose any name for the table, also a reserved word, and on a server a name with a
+// schema. All statements must use that table.
+func TestTableNameMayBeReserved(t *testing.T) {
+	t.Parallel()
+	for _, d := range dialects {
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			driver, dsn := newDatabase(t, d)
+			db := open(t, driver, dsn)
+			names := []string{"order", "user", "table", "select", "Group"}
+			if d != tokenauth.SQLite {
+				schema := fmt.Sprint("auth", tables.Add(1))
+				fixture.ExecAll(t, db, "CREATE SCHEMA "+schema)
+				names = append(names, schema+".tokens", schema+".user", schema+".tokens_user")
+			}
+			for _, name := range names {
+				store := must.Get(tokenauth.NewSQLStore(db, d, &tokenauth.SQLOptions{Table: name, Timeout: time.Minute}))
+				require.ErrorContains(t, store.CheckSchema(t.Context()), "does not exist", name)
+				require.NoError(t, store.CreateSchema(t.Context()), name)
+				require.NoError(t, store.CheckSchema(t.Context()), name)
+				useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
+				require.NoError(t, store.Close())
+			}
+		})
+	}
+}
+
+// A version that did not quote the name created the table tokens for the name Tokens. The name must
+// still mean that table. Without a schema in the name, the table is in the first schema of
+// search_path that has it.
+func TestTableNameOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	_, dsn := newDatabase(t, tokenauth.PostgreSQL)
+	db := open(t, "pgx", dsn)
+	fixture.ExecAll(t, db, fixture.OldSchema(t, tokenauth.PostgreSQL, "MyTokens"))
+	store := must.Get(tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "MyTokens"}))
+	require.ErrorContains(t, store.CheckSchema(t.Context()), "table mytokens lacks column resources")
+	require.NoError(t, store.CreateSchema(t.Context()))
+	useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
+
+	// The database user is postgres.
+	fixture.ExecAll(t, db, "CREATE SCHEMA postgres; CREATE TABLE postgres.mytokens (id text)")
+	require.ErrorContains(t, store.CheckSchema(t.Context()), "table mytokens lacks column user_id")
+	qualified := must.Get(tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "public.MyTokens"}))
+	require.NoError(t, qualified.CheckSchema(t.Context()))
+	public := must.Get(tokenauth.NewSQLStore(open(t, "pgx", dsn+"&search_path=public"), tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "MyTokens"}))
+	require.NoError(t, public.CheckSchema(t.Context()))
+}
+
+// CheckSchema must report an index that PostgreSQL could not complete, and a unique key that is
+// deferrable, because ON CONFLICT does not support it.
+func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
+	t.Parallel()
+	_, dsn := newDatabase(t, tokenauth.PostgreSQL)
+	db := open(t, "pgx", dsn)
+	store := newStore(t, db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "tokens", Timeout: time.Minute})
+	fixture.ExecAll(t, db, `ALTER TABLE tokens DROP CONSTRAINT tokens_user_id_slot_key;
+		ALTER TABLE tokens ADD UNIQUE (user_id, slot) DEFERRABLE;
+		UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"tokens.created"'::regclass`)
+	require.EqualError(t, store.CheckSchema(t.Context()),
+		"tokenauth: check schema: table tokens lacks unique key (user_id, slot), index (created_at, id) (0001_tokens.up.sql)")
+	require.ErrorContains(t, store.CreateSchema(t.Context()), "lacks index (created_at, id)", "the invalid index has the name")
+	fixture.ExecAll(t, db, `DROP INDEX "tokens.created"`)
+	require.NoError(t, store.CreateSchema(t.Context()))
+	require.NoError(t, store.CheckSchema(t.Context()))
+}
+
+// The settings of the session must not change what the catalogue shows.
+func TestCheckSchemaInAnySession(t *testing.T) {
+	t.Parallel()
+	for _, s := range bent {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			newStore(t, s.open(t)[0], s.dialect, nil)
+		})
+	}
+}
+
+// A team may build the indexes of a large table beforehand, without blocking writes. Neither
+// CreateSchema nor a migration tool may build them again.
+func TestIndexMayBeBuiltBeforehand(t *testing.T) {
+	t.Parallel()
+	for name, upgrade := range map[string]func(*sql.DB, *tokenauth.SQLStore) error{
+		"CreateSchema": func(_ *sql.DB, store *tokenauth.SQLStore) error { return store.CreateSchema(t.Context()) },
+		"goose": func(db *sql.DB, store *tokenauth.SQLStore) error {
+			require.NoError(t, gooseBaseline(t.Context(), tokenauth.PostgreSQL, db, store, 1))
+			return gooseUp(t.Context(), tokenauth.PostgreSQL, db, store)
+		},
+	} {
+		_, dsn := newDatabase(t, tokenauth.PostgreSQL)
+		db := open(t, "pgx", dsn)
+		fixture.ExecAll(t, db, fixture.OldSchema(t, tokenauth.PostgreSQL, "tokenauth_tokens")+
+			`CREATE INDEX CONCURRENTLY "tokenauth_tokens.user_live" ON "tokenauth_tokens" (user_id, created_at, id) WHERE revoked_at IS NULL`)
+		store := must.Get(tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Timeout: time.Minute}))
+		require.NoError(t, upgrade(db, store), name)
+		require.NoError(t, store.CheckSchema(t.Context()), name)
+		require.Equal(t, 11, indexesOf(t, db, tokenauth.PostgreSQL, "tokenauth_tokens"), name)
+	}
+}
+
+// The new columns must not rewrite the table, because that takes minutes for a large table, and
+// requests wait meanwhile.
+func TestColumnsAreAddedInstantly(t *testing.T) {
+	t.Parallel()
+	for _, d := range []tokenauth.Dialect{tokenauth.PostgreSQL, tokenauth.MySQL} {
+		driver, dsn := newDatabase(t, d)
+		db := open(t, driver, dsn)
+		fixture.ExecAll(t, db, fixture.OldSchema(t, d, "tokenauth_tokens"))
+		store := must.Get(tokenauth.NewSQLStore(db, d, nil))
+		file := func() (n int) { // PostgreSQL gives a table that it rewrites a new file
+			if d == tokenauth.PostgreSQL {
+				require.NoError(t, db.QueryRow("SELECT relfilenode FROM pg_class WHERE relname = 'tokenauth_tokens'").Scan(&n))
+			}
+			return n
+		}
+		before, columns := file(), 0
+		for statement := range strings.SplitSeq(fixture.SchemaText(t, store), ";") {
+			if !strings.Contains(statement, "ADD COLUMN") {
+				continue
+			}
+			columns++
+			if d == tokenauth.MySQL {
+				statement += ", ALGORITHM=INSTANT" // fails if the statement needs more than that
+			}
+			fixture.ExecAll(t, db, statement)
+		}
+		require.Equal(t, 3, columns)
+		require.Equal(t, before, file())
+		require.NoError(t, store.CreateSchema(t.Context()))
+	}
+}
+
+// A transaction that reads the table, such as a backup, blocks the statement that adds a column, and
+// this statement blocks all requests. CreateSchema must give up early enough that no request times
+// out.
+func TestCreateSchemaDoesNotBlockRequests(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL, lib-pq", "MariaDB"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, name)
+			db := s.open(t)[0]
+			opts := &tokenauth.SQLOptions{Table: newTable().Table, Timeout: 10 * time.Second}
+			fixture.ExecAll(t, db, fixture.OldSchema(t, s.dialect, opts.Table))
+			store := must.Get(tokenauth.NewSQLStore(db, s.dialect, opts))
+			r := newRecord("anna", "laptop")
+			require.NoError(t, store.Create(t.Context(), r))
+			backup := must.Get(db.BeginTx(t.Context(), nil))
+			_, err := backup.Exec("SELECT count(*) FROM " + opts.Table)
+			require.NoError(t, err)
+
+			upgraded := make(chan error)
+			go func() { upgraded <- store.CreateSchema(context.Background()) }()
+			for done := false; !done; {
+				select {
+				case err = <-upgraded:
+					done = true
+				default:
+					_, found := store.Find(t.Context(), r.Digest)
+					require.NoError(t, found)
+				}
+			}
+			requireNoAnswer(t, err, "CreateSchema")
+			require.ErrorContains(t, err, "lacks column resources")
+			for range 3 {
+				_, err = store.Find(t.Context(), r.Digest)
+				require.NoError(t, err, "the server must have ended the statement")
+			}
+			require.NoError(t, backup.Rollback())
+			require.NoError(t, store.CreateSchema(t.Context()))
+			require.NoError(t, store.CheckSchema(t.Context()))
+			require.NoError(t, store.Close())
+			fixture.ExecAll(t, db, "DROP TABLE "+opts.Table)
+		})
+	}
+}
