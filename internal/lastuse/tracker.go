@@ -13,6 +13,11 @@ const (
 	batch   = 500              // maximum number of tokens per call of write
 	most    = 32 * 1024        // maximum number of tokens in memory; the times of further tokens are not recorded
 	timeout = 30 * time.Second // maximum duration of a call of write
+
+	// Delays of the retry of a failed write.
+	minRetry = 100 * time.Millisecond // a busy service loses no last-used times in this time
+	maxRetry = 10 * time.Second       // while tokens are used
+	maxQuiet = 24 * time.Hour         // while no token is used
 )
 
 // A Tracker collects the last-used times of tokens. It is safe for concurrent use. It runs no
@@ -29,13 +34,18 @@ type Tracker struct {
 	pending map[string]time.Time // last-used times to write, by token ID
 	writing map[string]time.Time // last-used times that the running flush has taken but not yet written
 	timer   *time.Timer          // calls Flush; nil if no last-used time is pending
+	retry   time.Duration        // time from the last failed write to its retry; 0 if the last write succeeded
 	closed  bool
 	dropped time.Time // see Dropped
 }
 
 // New returns a Tracker that passes last-used times to write. The Tracker calls write when delay
 // has passed since the first pending time, or earlier if 500 tokens have pending times. If write
-// returns an error or panics, the Tracker calls failed, keeps the times, and retries after delay.
+// returns an error or panics, the Tracker calls failed, keeps the times, and retries.
+//
+// The first retry follows after 100 milliseconds. If the retry fails, too, the Tracker waits four
+// times as long. While tokens are used, the Tracker waits at most 10 seconds. If a service has closed
+// its database but not the Tracker, the retries therefore become rare.
 func New(delay time.Duration, write func(ctx context.Context, latest map[string]time.Time) error, failed func(error)) *Tracker {
 	return &Tracker{delay: delay, write: write, failed: failed, flushing: make(chan struct{}, 1),
 		pending: map[string]time.Time{}, writing: map[string]time.Time{}}
@@ -52,6 +62,10 @@ func (t *Tracker) Note(id string, last, at time.Time) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.retry > maxRetry {
+		t.retry = maxRetry
+		t.start(maxRetry)
+	}
 	_, known := t.pending[id]
 	if t.closed || !known && len(t.pending)+len(t.writing) >= most {
 		if at.After(t.dropped) {
@@ -73,8 +87,18 @@ func (t *Tracker) merge(id string, at time.Time) {
 		return
 	}
 	t.pending[id] = at
-	if t.timer == nil && !t.closed {
-		t.timer = time.AfterFunc(t.delay, func() { _ = t.Flush(context.Background()) }) // Flush passes its error to failed
+	if t.timer == nil {
+		t.start(t.delay)
+	}
+}
+
+// start sets the timer, unless the Tracker is closed.
+func (t *Tracker) start(wait time.Duration) {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	if !t.closed {
+		t.timer = time.AfterFunc(wait, func() { _ = t.Flush(context.Background()) }) // Flush passes its error to failed
 	}
 }
 
@@ -142,6 +166,10 @@ func (t *Tracker) flush(ctx context.Context, unit int) error {
 	}
 	if err != nil {
 		t.failed(err)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.retry = min(max(minRetry, 4*t.retry), maxQuiet)
+		t.start(t.retry)
 	}
 	return err
 }
@@ -176,6 +204,9 @@ func (t *Tracker) take(unit int) (parts []map[string]time.Time) {
 func (t *Tracker) done(part map[string]time.Time, written bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if written {
+		t.retry = 0
+	}
 	for id, at := range part {
 		delete(t.writing, id)
 		if !written {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -178,39 +177,6 @@ func TestBatchesAreFullForBusyTokens(t *testing.T) {
 		_, calls, told := rows.seen()
 		require.Zero(t, told)
 		require.LessOrEqual(t, len(calls), 2*due/500)
-	})
-}
-
-// If many batches become pending during one slow write, the Tracker must not drop any last-used
-// time. It must write each last-used time within twice the delay.
-func TestSlowWriteLosesNoUse(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const delay, tokens = 10 * time.Second, 200_000 // 10,000 requests per second
-		begin := time.Now()
-		written, slow := 0, false
-		uses := New(delay, func(_ context.Context, latest map[string]time.Time) error {
-			if !slow && time.Since(begin) > 2*time.Second {
-				slow = true
-				time.Sleep(300 * time.Millisecond)
-			}
-			for id, at := range latest {
-				if time.Since(at) > 2*delay {
-					t.Errorf("the last-used time of token %s was %v old when it was written", id, time.Since(at))
-				}
-			}
-			written += len(latest)
-			return nil
-		}, func(err error) { t.Error(err) })
-		for i := range tokens {
-			uses.Note(strconv.Itoa(i), time.Time{}, time.Now())
-			if i%100 == 99 {
-				time.Sleep(10 * time.Millisecond)
-			}
-		}
-		require.NoError(t, uses.Flush(t.Context()))
-		require.True(t, slow)
-		require.Equal(t, tokens, written)
 	})
 }
 
