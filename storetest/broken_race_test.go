@@ -70,6 +70,8 @@ var raceBugs = []bug{
 		"let exactly one of many concurrent calls create a token with a given digest",
 		"create one record and return no error when concurrent calls of Create add the same record",
 		"create either all or none of the records of each concurrent Create call",
+		"let exactly one of many concurrent calls of Create and Update take a name",
+		"let exactly one of many concurrent calls of Create and Rotate take a digest",
 	}},
 	{"Update and Rotate lose concurrent changes", readThenWrite(func(now *tokenauth.Record, r tokenauth.Record) {
 		r.Token.LastUsedAt = now.Token.LastUsedAt

@@ -38,37 +38,52 @@ func contextDone(t *tester, ctx context.Context, want error) {
 type call struct {
 	name string
 	do   func(context.Context) error
+	want error              // result of the call if the context does not end
+	then []tokenauth.Record // records of the user after the call
 }
 
-// callsOn returns at least one call of each Store method. With a context that is not done,
-// some of the calls would succeed and the other calls would return a sentinel error. With a
-// context that is done, every call must return the context's error instead.
+// callsOn returns at least one call of each Store method on a store that holds the records foo and
+// expired of one user. With a context that is done, every call must return the context's error.
 func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
-	id := foo.Token.ID
+	user, id := foo.Token.UserID, foo.Token.ID
+	other := "not " + user
+	fresh, fresher := newRecord(user, "new", "new of "+user), newRecord(user, "newer", "newer of "+user)
+	taken := newRecord(other, "new", "with a taken digest of "+user)
+	taken.Digest = foo.Digest
+	rot := rotation(foo.Token.Generation, "second of "+user)
+	wrong := rotation(foo.Token.Generation+7, "second of "+user)
+	updated := foo
+	updated.Token.Name, updated.Token.Scopes, updated.Token.ExpiresAt = "new", []string{"new"}, after(3000)
+	both := []tokenauth.Record{foo, expired}
 	return []call{
-		{"Create", func(ctx context.Context) error { return s.Create(ctx, named("new")) }},
-		{"Create of two records", func(ctx context.Context) error { return s.Create(ctx, named("new"), named("newer")) }},
-		{"Create with a taken name", func(ctx context.Context) error { return s.Create(ctx, newRecord(alice, "Foo", "second")) }},
-		{"Create with a taken digest", func(ctx context.Context) error { return s.Create(ctx, newRecord(bob, "new", "Foo")) }},
-		{"Find", func(ctx context.Context) error { return foundError(s.Find(ctx, foo.Digest)) }},
-		{"Find of an unknown digest", func(ctx context.Context) error { return foundError(s.Find(ctx, digest("unknown"))) }},
-		{"List", func(ctx context.Context) error { return listedError(s.List(ctx, tokenauth.Query{UserID: alice})) }},
-		{"List that matches no record", func(ctx context.Context) error { return listedError(s.List(ctx, tokenauth.Query{UserID: "carol"})) }},
-		{"Update", func(ctx context.Context) error { return s.Update(ctx, alice, id, everything, after(5)) }},
-		{"Update to a taken name", func(ctx context.Context) error { return s.Update(ctx, alice, id, rename("expired"), after(5)) }},
-		{"Update of an unknown token", func(ctx context.Context) error { return s.Update(ctx, bob, id, everything, after(5)) }},
-		{"Rotate", func(ctx context.Context) error { return s.Rotate(ctx, alice, id, rotation(2, "second"), after(5)) }},
-		{"Rotate with the wrong generation", func(ctx context.Context) error { return s.Rotate(ctx, alice, id, rotation(9, "second"), after(5)) }},
-		{"Rotate of an unknown token", func(ctx context.Context) error { return s.Rotate(ctx, bob, id, rotation(2, "second"), after(5)) }},
-		{"Revoke", func(ctx context.Context) error { return s.Revoke(ctx, alice, id, after(5)) }},
-		{"Revoke of an unknown token", func(ctx context.Context) error { return s.Revoke(ctx, bob, id, after(5)) }},
+		{"Create", func(ctx context.Context) error { return s.Create(ctx, fresh) }, nil, []tokenauth.Record{foo, expired, fresh}},
+		{"Create of two records", func(ctx context.Context) error { return s.Create(ctx, fresh, fresher) }, nil, []tokenauth.Record{foo, expired, fresh, fresher}},
+		{"Create with a taken name", func(ctx context.Context) error { return s.Create(ctx, newRecord(user, "Foo", "second of "+user)) }, tokenauth.ErrNameTaken, both},
+		{"Create with a taken digest", func(ctx context.Context) error { return s.Create(ctx, taken) }, tokenauth.ErrKeyTaken, both},
+		{"Find", func(ctx context.Context) error { return foundError(s.Find(ctx, foo.Digest)) }, nil, both},
+		{"Find of an unknown digest", func(ctx context.Context) error { return foundError(s.Find(ctx, digest("unknown"))) }, tokenauth.ErrNotFound, both},
+		{"List", func(ctx context.Context) error { return listedError(s.List(ctx, tokenauth.Query{UserID: user})) }, nil, both},
+		{"List that matches no record", func(ctx context.Context) error { return listedError(s.List(ctx, tokenauth.Query{UserID: other})) }, nil, both},
+		{"Update", func(ctx context.Context) error { return s.Update(ctx, user, id, everything, after(5)) }, nil, []tokenauth.Record{updated, expired}},
+		{"Update to a taken name", func(ctx context.Context) error { return s.Update(ctx, user, id, rename("expired"), after(5)) }, tokenauth.ErrNameTaken, both},
+		{"Update of an unknown token", func(ctx context.Context) error { return s.Update(ctx, other, id, everything, after(5)) }, tokenauth.ErrNotFound, both},
+		{"Rotate", func(ctx context.Context) error { return s.Rotate(ctx, user, id, rot, after(5)) }, nil, []tokenauth.Record{rotated(foo, rot), expired}},
+		{"Rotate with the wrong generation", func(ctx context.Context) error { return s.Rotate(ctx, user, id, wrong, after(5)) }, tokenauth.ErrConflict, both},
+		{"Rotate of an unknown token", func(ctx context.Context) error { return s.Rotate(ctx, other, id, rot, after(5)) }, tokenauth.ErrNotFound, both},
+		{"Revoke", func(ctx context.Context) error { return s.Revoke(ctx, user, id, after(5)) }, nil, []tokenauth.Record{revoked(foo, after(5)), expired}},
+		{"Revoke of an unknown token", func(ctx context.Context) error { return s.Revoke(ctx, other, id, after(5)) }, tokenauth.ErrNotFound, both},
 		{"RevokeExpired", func(ctx context.Context) error {
-			return s.RevokeExpired(ctx, alice, expired.Token.ID, after(5), time.Time{})
-		}},
-		{"RevokeExpired of a token that is not expired", func(ctx context.Context) error { return s.RevokeExpired(ctx, alice, id, after(5), time.Time{}) }},
-		{"RevokeAll", func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, alice, after(5), 1000)) }},
-		{"Touch", func(ctx context.Context) error { return s.Touch(ctx, use(foo, after(70))) }},
-		{"Prune", func(ctx context.Context) error { return countedError(s.Prune(ctx, after(5), time.Time{}, 10)) }},
+			return s.RevokeExpired(ctx, user, expired.Token.ID, after(5), time.Time{})
+		}, nil, []tokenauth.Record{foo, revoked(expired, after(5))}},
+		{"RevokeExpired of a token that is not expired", func(ctx context.Context) error {
+			return s.RevokeExpired(ctx, user, id, after(5), time.Time{})
+		}, tokenauth.ErrConflict, both},
+		{"RevokeAll", func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, user, after(5), 1000)) }, nil,
+			[]tokenauth.Record{revoked(foo, after(5)), revoked(expired, after(5))}},
+		{"Touch", func(ctx context.Context) error { return s.Touch(ctx, use(foo, after(70))) }, nil, []tokenauth.Record{usedAt(foo, after(70)), expired}},
+		{"Prune", func(ctx context.Context) error {
+			return countedError(s.Prune(ctx, expired.Token.ExpiresAt.Add(time.Microsecond), time.Time{}, 10))
+		}, nil, []tokenauth.Record{foo}},
 	}
 }
 

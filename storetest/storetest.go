@@ -31,19 +31,27 @@ import (
 // The comment of [tokenauth.Record] lists the limits of all values that a store may rely on. The
 // tests and a [tokenauth.Manager] create only records within these limits.
 //
-// In the subtests of "Concurrent changes" and "Concurrent reads", a concurrent call may
+// The subtests of "Large batches" take longer than the others. Run skips them with go test -short.
+// Run cannot test how a store behaves if its database does not respond: see [RunStalled].
+//
+// In the subtests whose names begin with "Concurrent", a concurrent call may
 // fail, for example because of a deadlock. If the error is not a sentinel error of package
 // tokenauth, the subtest repeats the call, up to 20 attempts in total. In all other
 // subtests, an unexpected error fails the subtest immediately.
 func Run(t *testing.T, newStore func(t *testing.T) tokenauth.Store) {
 	for _, a := range areas {
 		t.Run(a.name, func(t *testing.T) {
+			if testing.Short() && a.name == largeBatches {
+				t.Skip("takes longer than the other subtests")
+			}
 			for _, c := range a.cases {
 				t.Run(c.should, func(t *testing.T) { c.check(t.Context(), t, newStore(t)) })
 			}
 		})
 	}
 }
+
+const largeBatches = "Large batches"
 
 var areas = []struct {
 	name  string
@@ -67,6 +75,9 @@ var areas = []struct {
 	{"Concurrent changes", concurrencyCases},
 	{"Concurrent reads", concurrentReadCases},
 	{"Context", contextCases},
+	{"Ending context", endedCases},
+	{"Concurrent indices", concurrentIndexCases},
+	{largeBatches, batchCases},
 }
 
 // A testCase tests one rule of the Store contract. A comment such as "Case S12." above a
