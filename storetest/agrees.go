@@ -19,40 +19,37 @@ func where(records []tokenauth.Record, f func(tokenauth.Record) bool) (found []t
 	return found
 }
 
-// agrees fails the test case unless every method treats the store as one that holds exactly the
-// records want.
+// agrees fails the test case unless List, Find and Create treat the store as one that holds exactly
+// the records want.
 func (t *tester) agrees(want []tokenauth.Record) {
 	t.Helper()
-	t.holds(want...)
-	want = inOrder(want...)
-	t.pages(tokenauth.Query{AllUsers: true}, where(want, live))
-	t.pages(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, want)
-	users := map[string]bool{}
-	for _, r := range want {
-		if user := r.Token.UserID; !users[user] {
-			users[user] = true
-			all := where(want, func(r tokenauth.Record) bool { return r.Token.UserID == user })
-			t.pages(tokenauth.Query{UserID: user}, where(all, live))
-			t.pages(tokenauth.Query{UserID: user, IncludeRevoked: true}, all)
-			t.lists(tokenauth.Query{UserID: user, MinSlot: 1, MaxSlot: 1000}, where(all, func(r tokenauth.Record) bool { return r.Slot != 0 })...)
-			t.listsNames(user, all)
-		}
-	}
+	t.listsAll(want)
 	for i, r := range want {
 		t.refuses(i, r)
 	}
 }
 
-// listsNames checks the List of each name of a user. all are the records of the user, in order.
-func (t *tester) listsNames(user string, all []tokenauth.Record) {
+// listsAll checks Find and each kind of List on a store that should hold exactly the records want.
+func (t *tester) listsAll(want []tokenauth.Record) {
 	t.Helper()
-	names := map[string]bool{}
-	for _, r := range all {
-		if name := r.Token.Name; !names[name] {
+	t.holds(want...)
+	want = inOrder(want...)
+	t.lists(tokenauth.Query{AllUsers: true}, where(want, live)...)
+	users, names := map[string]bool{}, map[string]bool{}
+	for _, r := range want {
+		user, name := r.Token.UserID, r.Token.Name
+		of := where(want, func(r tokenauth.Record) bool { return r.Token.UserID == user })
+		if !users[user] {
+			users[user] = true
+			t.lists(tokenauth.Query{UserID: user}, where(of, live)...)
+			t.lists(tokenauth.Query{UserID: user, IncludeRevoked: true}, of...)
+			t.lists(tokenauth.Query{UserID: user, MinSlot: 1, MaxSlot: 1000}, where(of, func(r tokenauth.Record) bool { return r.Slot != 0 })...)
+		}
+		if !names[name] && user == alice {
 			names[name] = true
-			same := where(all, func(r tokenauth.Record) bool { return r.Token.Name == name })
+			same := where(of, func(r tokenauth.Record) bool { return r.Token.Name == name })
 			t.lists(tokenauth.Query{UserID: user, Name: name}, where(same, live)...)
-			t.pages(tokenauth.Query{UserID: user, Name: name, IncludeRevoked: true}, same)
+			t.lists(tokenauth.Query{UserID: user, Name: name, IncludeRevoked: true}, same...)
 		}
 	}
 }

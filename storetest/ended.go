@@ -14,14 +14,14 @@ import (
 var endedCases = []testCase{
 	// Case S17.
 	{"return its result or context.Canceled soon after the context was canceled during a call", func(t *tester) {
-		endDuringCalls(t, 4, context.Canceled, func(ctx context.Context, moment int) (context.Context, context.CancelFunc) {
+		endDuringCalls(t, 3, context.Canceled, func(ctx context.Context, moment int) (context.Context, context.CancelFunc) {
 			return &endingContext{Context: ctx, left: moment + 1, done: make(chan struct{})}, func() {}
 		})
 	}},
 	// Case S17.
 	{"return its result or context.DeadlineExceeded soon after the deadline passed during a call", func(t *tester) {
-		endDuringCalls(t, 3, context.DeadlineExceeded, func(ctx context.Context, moment int) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, []time.Duration{10, 100, 1000}[moment]*time.Microsecond)
+		endDuringCalls(t, 2, context.DeadlineExceeded, func(ctx context.Context, moment int) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, []time.Duration{50, 500}[moment]*time.Microsecond)
 		})
 	}},
 }

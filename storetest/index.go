@@ -150,9 +150,9 @@ var indexCases = []testCase{
 
 // indexed returns a test case for one kind of change, which event describes. The function change
 // changes the record foo in the store, and may create other records. It returns the records that
-// the store should then hold instead of foo. The test case then checks every query, and every
-// conflict with a new record. It does the same after a successor of foo was created, after each of
-// several calls of Prune, and after all records were created again.
+// the store should then hold instead of foo. The test case then checks queries, and conflicts with
+// new records. It also does so after a successor of foo was created, after several calls of Prune,
+// and after all records were created again.
 func indexed(event string, change func(t *tester, foo tokenauth.Record) []tokenauth.Record) testCase {
 	return testCase{"give the same answer from every method after " + event, func(t *tester) {
 		foo, early, late := expiring(full("Foo"), after(100)), createdAt(-2, "early"), createdAt(2, "late")
@@ -161,18 +161,22 @@ func indexed(event string, change func(t *tester, foo tokenauth.Record) []tokena
 		ofBob.Slot, imported.Token.Origin = foo.Slot, "knox"
 		rest := []tokenauth.Record{early, late, ofBob, imported, revoked(newRecord(alice, "Foo", "predecessor"), after(1))}
 		t.create(append(rest, foo)...)
-		want := append(change(t, foo), rest...)
-		t.agrees(want)
+		want := inOrder(append(change(t, foo), rest...)...)
+		t.listsAll(want)
+		t.pages(tokenauth.Query{UserID: alice}, where(want, func(r tokenauth.Record) bool { return live(r) && r.Token.UserID == alice }))
+		t.pages(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, want)
 		want = t.succeeds(foo, want)
 		t.agrees(want)
-		for _, p := range []struct{ before, unusedSince time.Time }{
-			{after(50), time.Time{}}, {after(200), time.Time{}}, {time.Time{}, after(6)}, {after(2000), after(2000)},
-		} {
-			want = t.pruned(want, p.before, p.unusedSince)
-			t.agrees(want)
-		}
+		want = t.pruned(want, after(50), time.Time{})
+		t.agrees(want)
+		want = t.pruned(want, after(200), time.Time{})
+		t.holds(want...)
+		want = t.pruned(want, time.Time{}, after(6))
+		t.listsAll(want)
+		want = t.pruned(want, after(2000), after(2000))
+		t.holds(want...)
 		t.create(append(rest[:3:3], foo)...)
-		t.agrees(append(want, early, late, ofBob, foo))
+		t.listsAll(append(want, early, late, ofBob, foo))
 	}}
 }
 

@@ -42,16 +42,16 @@ func listCombined(t *tester) {
 	var q tokenauth.Query
 	each(3, func(i int) {
 		q.UserID, q.AllUsers = []string{alice, bob, ""}[i], i == 2
-		each(3, func(i int) {
-			q.IDs = [][]string{nil, ids, ids[3:7]}[i]
+		each(2, func(i int) {
+			q.IDs = [][]string{nil, ids}[i]
 			each(3, func(i int) {
 				q.Name = []string{"", "Foo", "Bar"}[i]
-				each(3, func(i int) {
-					q.MinSlot, q.MaxSlot = []int{0, 1, 2}[i], []int{0, 2, 9}[i]
+				each(2, func(i int) {
+					q.MinSlot, q.MaxSlot = []int{0, 2}[i], []int{0, 3}[i]
 					each(2, func(i int) {
 						q.IncludeRevoked = i == 1
-						each(3, func(i int) {
-							q.After = []tokenauth.Cursor{{}, records[2].Token.Cursor(), records[6].Token.Cursor()}[i]
+						each(2, func(i int) {
+							q.After = []tokenauth.Cursor{{}, records[2].Token.Cursor()}[i]
 							each(3, func(i int) {
 								q.Limit = i
 								t.lists(q, selected(q, records)...)
