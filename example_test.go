@@ -154,7 +154,7 @@ func ExampleManager_Rotate() {
 
 func ExampleNewSQLStore() {
 	ctx := context.Background()
-	// docs/databases.md lists the DSN settings for production.
+	// docs/databases/sqlite.md lists the DSN settings for production.
 	db, err := sql.Open("sqlite", "file:example?mode=memory&cache=shared")
 	if err != nil {
 		panic(err)

@@ -54,7 +54,8 @@ func TestGrantedRightsSuffice(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) tokenauth.Store {
 				opts := newTable()
 				newStore(t, owner, s.dialect, opts)
-				_, err := owner.Exec("GRANT SELECT, INSERT, UPDATE, DELETE ON " + opts.Table + " TO " + user)
+				grant := pageSQL(t, "databases", "GRANT ")
+				_, err := owner.Exec(strings.NewReplacer("tokenauth_tokens", opts.Table, "app", user).Replace(grant))
 				require.NoError(t, err)
 				store, err := tokenauth.NewSQLStore(app, s.dialect, opts)
 				require.NoError(t, err)
@@ -70,6 +71,7 @@ func TestGrantedRightsSuffice(t *testing.T) {
 // move copies all records from one store to another. It may run again, because Create leaves
 // existing records as they are.
 func move(ctx context.Context, from, to tokenauth.Store) error {
+	// docs: move
 	q := tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 500}
 	for {
 		records, err := from.List(ctx, q)
@@ -81,6 +83,7 @@ func move(ctx context.Context, from, to tokenauth.Store) error {
 		}
 		q.After = records[len(records)-1].Token.Cursor()
 	}
+	// docs: end
 }
 
 // everything returns all records of a store.

@@ -190,7 +190,7 @@ func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	return nil, "", usage("the DSN doesn't name its engine: begin it with sqlite:, postgres:// or mysql:")
 }
 
-// openSQLite opens the file with the settings that docs/databases.md advises, unless
+// openSQLite opens the file with the settings that docs/databases/sqlite.md advises, unless
 // it is somebody else's. Its journal is set only where it may be new: the setting stays
 // in the file, and a file that may not be written can be read all the same.
 func openSQLite(path string, purpose access) (*sql.DB, tokenauth.Dialect, error) {

@@ -15,8 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
-// docs/databases.md shows a table whose column user_id references the users table of the service.
-// When the service deletes a user, the database must delete the user's tokens.
+// docs/databases/sqlite.md shows a table whose column user_id references the users table of the
+// service. When the service deletes a user, the database must delete the user's tokens.
 func TestDeletedUserDeletesTokens(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
