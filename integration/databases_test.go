@@ -272,3 +272,30 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 		}
 	}
 }
+
+// The column user_id may be a UUID. Every call of a Manager must work with it, whichever driver
+// converts the ID.
+func TestUserIDMayBeUUID(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "PgBouncer, lib-pq", "MariaDB"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := setupNamed(t, name)
+			opts := newTable()
+			db := s.open(t)[0]
+			store, err := tokenauth.NewSQLStore(db, s.dialect, opts)
+			require.NoError(t, err)
+			before, after, ok := strings.Cut(fixture.SchemaText(t, store), "    user_id ")
+			_, after, ok2 := strings.Cut(after, ",\n")
+			require.True(t, ok && ok2)
+			fixture.ExecAll(t, db, before+"    user_id UUID NOT NULL,\n"+after)
+			t.Cleanup(func() {
+				_ = store.Close()
+				_, _ = db.ExecContext(context.Background(), "DROP TABLE "+opts.Table)
+			})
+			require.NoError(t, store.CheckSchema(t.Context()))
+			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{CheckUserID: tokenauth.UUIDUserID}))
+			useAll(t, m, "f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
+		})
+	}
+}
