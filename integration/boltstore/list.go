@@ -163,7 +163,7 @@ type pruning struct{ before, unusedSince time.Time }
 
 func (p pruning) hasEnded(r *tokenauth.Record) bool {
 	end := endOf(r)
-	return r.Token.Origin == "" && !end.IsZero() && end.Before(p.before)
+	return !end.IsZero() && end.Before(p.before)
 }
 
 func (p pruning) isIdle(r *tokenauth.Record) bool {

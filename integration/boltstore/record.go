@@ -44,7 +44,7 @@ func entries(r *tokenauth.Record) []entry {
 	if r.Retired != nil {
 		list = append(list, entry{digests, r.Retired.Digest[:], tokenauth.ErrKeyTaken})
 	}
-	if end := endOf(r); !end.IsZero() && t.Origin == "" {
+	if end := endOf(r); !end.IsZero() {
 		list = append(list, entry{ended, append(instant(end), t.ID...), nil})
 	}
 	if !t.RevokedAt.IsZero() {
@@ -99,8 +99,12 @@ func remove(tx *bbolt.Tx, r *tokenauth.Record) error {
 	return tx.Bucket(records).Delete([]byte(r.Token.ID))
 }
 
-// endOf returns when the token expires or was revoked, whichever is first. A zero time means never.
+// endOf returns when the token expires or was revoked, whichever is first. A zero time means never,
+// and stands also for imported tokens, which are never pruned.
 func endOf(r *tokenauth.Record) time.Time {
+	if r.Token.Origin != "" {
+		return time.Time{}
+	}
 	expires, revoked := r.Token.ExpiresAt, r.Token.RevokedAt
 	if expires.IsZero() || !revoked.IsZero() && revoked.Before(expires) {
 		return revoked
