@@ -112,7 +112,8 @@ type Store interface {
 
 	// List returns copies of the records that q selects, ordered by CreatedAt, then by
 	// ID. If q selects no records, List returns no error. If q is malformed, List returns an error
-	// that is not a sentinel error.
+	// that is not a sentinel error. For more than 500 IDs, List may read the records in several
+	// steps.
 	List(ctx context.Context, q Query) ([]Record, error)
 
 	// Update changes the fields of a live token that p sets, and no other fields. It
