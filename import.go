@@ -64,6 +64,7 @@ func (s *ImportSpec) ID() string {
 func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, error) {
 	now := m.options.Now()
 	records := make([]Record, len(specs))
+	tokens := make([]Token, len(specs))
 	ids := make([]string, len(specs))
 	position := map[string]int{} // by token ID
 	for i := range specs {
@@ -74,21 +75,21 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 		if err != nil {
 			return nil, recordError(specs, i, err)
 		}
-		records[i], ids[i], position[r.Token.ID] = r, r.Token.ID, i
+		records[i], tokens[i], ids[i], position[r.Token.ID] = r, r.Token.clone(), r.Token.ID, i
 	}
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// This read comes first, so that a failed read does not hide a successful import.
+	imported, err := m.store.List(ctx, Query{AllUsers: true, IDs: ids, IncludeRevoked: true})
+	if err != nil {
 		return nil, err
 	}
 	if err := m.storeImported(ctx, records); err != nil {
 		return nil, err
 	}
-	stored, err := m.store.List(ctx, Query{AllUsers: true, IDs: ids, IncludeRevoked: true})
-	if err != nil {
-		return nil, err
-	}
-	tokens := make([]Token, len(specs))
-	for i := range stored {
-		tokens[position[stored[i].Token.ID]] = stored[i].Token
+	for i := range imported {
+		tokens[position[imported[i].Token.ID]] = imported[i].Token
 	}
 	return tokens, nil
 }

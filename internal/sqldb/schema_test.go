@@ -23,7 +23,7 @@ func TestLacksIsNoLostConnection(t *testing.T) {
 // index may be the name of a table that a service can choose.
 func TestIndexNamesAreDistinct(t *testing.T) {
 	t.Parallel()
-	index := regexp.MustCompile("^CREATE (?:UNIQUE )?INDEX (?:IF NOT EXISTS )?(\\S+) ON")
+	index := regexp.MustCompile(`^CREATE (?:UNIQUE )?INDEX (?:IF NOT EXISTS )?(\S+) ON`)
 	for name, e := range Engines {
 		names := map[string]bool{}
 		parts := e.Parts(os.DirFS("../../schema/"+name), "auth."+strings.Repeat("t", 40))

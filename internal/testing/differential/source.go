@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -91,11 +92,9 @@ func list(n int, item func(int) string) string {
 
 // sourceOfString shortens a text that repeats one character.
 func sourceOfString(s string) string {
-	for _, r := range s {
-		if n := len(s) / len(string(r)); n > 8 && s == strings.Repeat(string(r), n) {
-			return fmt.Sprintf("strings.Repeat(%q, %d)", string(r), n)
-		}
-		break
+	r, size := utf8.DecodeRuneInString(s)
+	if n := len(s) / max(size, 1); n > 8 && s == strings.Repeat(string(r), n) {
+		return fmt.Sprintf("strings.Repeat(%q, %d)", string(r), n)
 	}
 	return strconv.QuoteToASCII(s)
 }
