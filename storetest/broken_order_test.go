@@ -137,6 +137,26 @@ var orderBugs = []bug{
 			return records, err
 		}
 	}, []string{"store a record that is created revoked with slot 0, and leave its name and its slot free"}},
+	{"Create of a record that exists and is revoked lists it as live again", func(s *brokenStore) {
+		var relisted sync.Map // by token ID
+		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+			for _, r := range records {
+				if old, ok := s.get(withID(r.Token.ID)); ok && !isLive(old) {
+					relisted.Store(r.Token.ID, true)
+				}
+			}
+			return s.plainStore.Create(ctx, records...)
+		}
+		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+			all := q
+			all.IncludeRevoked = true
+			records, err := s.plainStore.List(ctx, all)
+			return where(records, func(r tokenauth.Record) bool {
+				_, ok := relisted.Load(r.Token.ID)
+				return ok || isLive(r) || q.IncludeRevoked
+			}), err
+		}
+	}, []string{sameAnswer + "records are created again after they were renamed and revoked"}},
 	{"Touch ignores revoked tokens", func(s *brokenStore) {
 		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
 			var some []tokenauth.Use

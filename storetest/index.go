@@ -35,8 +35,34 @@ var indexCases = []testCase{
 		for range 2 {
 			t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, failing...), "Create of records, the last of which has a taken name")
 		}
-		t.create(records("other")...)
-		return append(records("other"), foo)
+		all := records("other")
+		for i, r := range records("failing") { // the same IDs with other values
+			r.Token.Name, r.Digest, r.Slot, r.Retired = fmt.Sprint("later ", i), digest(fmt.Sprint("later ", i)), 0, nil
+			r.Token.CreatedAt, r.Token.ExpiresAt, r.Token.RevokedAt = after(60), after(5000), time.Time{}
+			all = append(all, r)
+		}
+		t.create(all...)
+		return append(all, foo)
+	}),
+	indexed("records are created again after they were renamed and revoked", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		bar, gone := expiring(named("Bar"), after(40)), named("gone")
+		bar.Slot, gone.Slot = 2, 3
+		t.create(bar, gone)
+		t.update(bar, rename("Qux"))
+		t.update(bar, expire(after(300)))
+		t.revoke(gone, after(9))
+		t.create(bar, gone, foo)
+		t.create(gone)
+		renamed, successor := expiring(bar, after(300)), newRecord(alice, "gone", "successor of gone")
+		renamed.Token.Name, successor.Slot = "Qux", 3
+		t.create(newRecord(alice, "Bar", "successor of Bar"), successor)
+		return []tokenauth.Record{foo, renamed, revoked(gone, after(9)), newRecord(alice, "Bar", "successor of Bar"), successor}
+	}),
+	indexed("an update changes nothing", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
+		for _, p := range []tokenauth.Patch{{}, rename("Foo"), expire(after(100)), rescope(foo.Token.Scopes...)} {
+			t.update(foo, p)
+		}
+		return []tokenauth.Record{foo}
 	}),
 	indexed("a token is renamed", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		for _, name := range []string{"Baz", "Foo", "Qux"} {
@@ -73,6 +99,7 @@ var indexCases = []testCase{
 	}),
 	indexed("a token is rotated", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.rotate(foo, rotation(2, "second"))
+		t.rotate(foo, rotation(2, "second"))
 		return []tokenauth.Record{rotated(foo, rotation(2, "second"))}
 	}),
 	indexed("a token is rotated several times and a new token has its first digest", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
@@ -94,7 +121,7 @@ var indexCases = []testCase{
 	}),
 	indexed("a token is revoked again after a successor took its name and its slot", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.revoke(foo, after(9))
-		successor := newRecord(alice, "Foo", "first successor")
+		successor := used(newRecord(alice, "Foo", "first successor"), after(700))
 		successor.Slot = foo.Slot
 		t.create(successor)
 		t.revoke(foo, after(10))
@@ -106,7 +133,7 @@ var indexCases = []testCase{
 		return []tokenauth.Record{revoked(foo, after(150))}
 	}),
 	indexed("RevokeExpired revokes an idle token", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, foo.Token.ID, after(9), after(5)), "RevokeExpired of an idle token")
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, foo.Token.ID, after(9), after(700)), "RevokeExpired of an idle token")
 		return []tokenauth.Record{revoked(foo, after(9))}
 	}),
 	indexed("RevokeAll revokes the tokens of another user", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
@@ -116,10 +143,10 @@ var indexCases = []testCase{
 			all = append(all, r)
 		}
 		t.create(all...)
-		n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 1000)
-		t.wants(nil, err, "RevokeAll")
-		if n != 3 {
-			t.failf("RevokeAll of 3 live tokens and a revoked token returned %d", n)
+		for _, want := range []int{2, 1, 0} {
+			if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 2); err != nil || n != want {
+				t.failf("RevokeAll with limit 2 returned %d and %s, want %d and no error", n, describe(err), want)
+			}
 		}
 		for i := range all[:3] {
 			all[i] = revoked(all[i], after(9))
@@ -132,9 +159,9 @@ var indexCases = []testCase{
 	indexed("Touch moves LastUsedAt of tokens", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		fresh, gone := named("never used"), revoked(named("revoked, used later"), after(10))
 		t.create(fresh, gone)
-		t.touch(use(foo, after(4)), use(foo, after(30)), use(foo, after(5)), use(fresh, after(-9)), use(gone, after(31)))
-		t.touch(use(foo, after(29)), use(fresh, after(7)))
-		return []tokenauth.Record{used(foo, after(30)), used(fresh, after(7)), used(gone, after(31))}
+		t.touch(use(foo, after(701)), use(foo, after(770)), use(foo, after(5)), use(fresh, after(-9)), use(gone, after(31)))
+		t.touch(use(foo, after(5)), use(fresh, after(7)), use(gone, after(5)))
+		return []tokenauth.Record{used(foo, after(770)), used(fresh, after(7)), used(gone, after(31))}
 	}),
 	indexed("expired, revoked and idle tokens are pruned", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		dead := []tokenauth.Record{expiring(named("expired"), after(-60)), revoked(named("revoked"), after(-60)), used(createdAt(-90, "idle"), after(-80))}
@@ -152,10 +179,10 @@ var indexCases = []testCase{
 // changes the record foo in the store, and may create other records. It returns the records that
 // the store should then hold instead of foo. The test case then checks queries, and conflicts with
 // new records. It also does so after a successor of foo was created, after several calls of Prune,
-// and after all records were created again.
+// and after records with the IDs of deleted records were created.
 func indexed(event string, change func(t *tester, foo tokenauth.Record) []tokenauth.Record) testCase {
 	return testCase{"give the same answer from every method after " + event, func(t *tester) {
-		foo, early, late := expiring(full("Foo"), after(100)), createdAt(-2, "early"), createdAt(2, "late")
+		foo, early, late := used(expiring(full("Foo"), after(100)), after(700)), createdAt(-2, "early"), createdAt(2, "late")
 		early.Slot, late.Slot = 1, 8
 		ofBob, imported := newRecord(bob, "Foo", "Foo of bob"), expiring(newRecord(bob, "imported", "imported"), after(1))
 		ofBob.Slot, imported.Token.Origin = foo.Slot, "knox"
@@ -167,17 +194,52 @@ func indexed(event string, change func(t *tester, foo tokenauth.Record) []tokena
 		t.pages(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, want)
 		want = t.succeeds(foo, want)
 		t.agrees(want)
-		want = t.pruned(want, after(50), time.Time{})
-		t.agrees(want)
-		want = t.pruned(want, after(200), time.Time{})
-		t.holds(want...)
-		want = t.pruned(want, time.Time{}, after(6))
+		all := want
+		for _, p := range []struct{ before, unusedSince time.Time }{
+			{time.Time{}, after(6)}, {after(50), time.Time{}}, {after(200), time.Time{}}, {time.Time{}, after(750)}, {after(2000), after(2000)},
+		} {
+			want = t.pruned(want, p.before, p.unusedSince)
+			t.holds(want...)
+			if p.before.Equal(after(50)) {
+				t.agrees(want)
+			}
+		}
+		want = append(want, t.createAgain(all)...)
 		t.listsAll(want)
-		want = t.pruned(want, after(2000), after(2000))
-		t.holds(want...)
-		t.create(append(rest[:3:3], foo)...)
-		t.listsAll(append(want, early, late, ofBob, foo))
+		t.holds(t.pruned(want, after(3000), after(2999))...)
 	}}
+}
+
+// createAgain creates live records with the IDs of deleted records, but with other values. An
+// outdated entry of an index now leads to a wrong record. The tokens early and late get each other's
+// name and slot. Each token gets the retired or the current digest of the token before.
+func (t *tester) createAgain(records []tokenauth.Record) (created []tokenauth.Record) {
+	t.Helper()
+	previous := digest("again")
+	for i, r := range records {
+		if r.Token.Origin != "" {
+			continue // not deleted
+		}
+		r.Token.CreatedAt, r.Token.ExpiresAt = after(3000), after(9000)
+		r.Token.LastUsedAt, r.Token.RevokedAt = time.Time{}, time.Time{}
+		switch r.Token.Name {
+		case "early":
+			r.Token.Name, r.Slot = "late", 8
+		case "late":
+			r.Token.Name, r.Slot = "early", 1
+		default:
+			r.Token.Name, r.Slot = fmt.Sprint("again ", i), 0
+		}
+		current := r.Digest
+		if r.Retired != nil {
+			current = r.Retired.Digest
+		}
+		r.Digest, r.Retired, previous = previous, nil, current
+		created = append(created, r)
+	}
+	t.create(created...)
+	t.misses(previous, "the digest of a deleted record")
+	return created
 }
 
 func changeExpiry(at time.Time) func(*tester, tokenauth.Record) []tokenauth.Record {
@@ -207,7 +269,8 @@ func refusedChanges(t *tester, foo tokenauth.Record) []tokenauth.Record {
 // free, and returns want with these records.
 func (t *tester) succeeds(foo tokenauth.Record, want []tokenauth.Record) []tokenauth.Record {
 	t.Helper()
-	name, slot := newRecord(alice, foo.Token.Name, "successor by name"), newRecord(alice, "successor", "successor by slot")
+	name := used(newRecord(alice, foo.Token.Name, "successor by name"), after(700))
+	slot := used(newRecord(alice, "successor", "successor by slot"), after(700))
 	slot.Slot = foo.Slot
 	if !slices.ContainsFunc(want, func(r tokenauth.Record) bool { return conflicts(r, name) }) {
 		t.create(name)

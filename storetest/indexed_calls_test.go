@@ -60,10 +60,14 @@ func (s *indexedStore) Find(ctx context.Context, d tokenauth.Digest) (found *tok
 			return tokenauth.ErrNotFound
 		}
 		records, err := s.read([]string{id})
-		if err == nil {
-			found = &records[0]
+		switch {
+		case err != nil:
+			return err
+		case len(records) == 0:
+			return tokenauth.ErrNotFound
 		}
-		return err
+		found = &records[0]
+		return nil
 	})
 	return found, err
 }

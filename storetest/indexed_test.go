@@ -21,6 +21,8 @@ type indexedStore struct {
 	records map[string]tokenauth.Record // by ID
 	indices map[string]*index           // by name, such as byDigest
 
+	isStrict bool // whether an entry without a record is an error
+
 	// omits reports whether the store wrongly omits a step for a change from old to r. If omits is
 	// nil, the store omits no step.
 	omits func(s step, old, r *tokenauth.Record) bool
@@ -194,14 +196,17 @@ func (s *indexedStore) locked(ctx context.Context, f func() error) error {
 
 var errDangling = errors.New("an index has an entry without a record")
 
-// read returns copies of the records with the given IDs.
+// read returns copies of the records with the given IDs. If an ID has no record, a strict store
+// returns an error, and other stores omit the ID.
 func (s *indexedStore) read(ids []string) (records []tokenauth.Record, err error) {
 	for _, id := range ids {
 		r, ok := s.records[id]
-		if !ok {
+		switch {
+		case ok:
+			records = append(records, kept(r))
+		case s.isStrict:
 			return nil, errDangling
 		}
-		records = append(records, kept(r))
 	}
 	return records, nil
 }
