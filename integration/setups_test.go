@@ -19,6 +19,7 @@ type setup struct {
 	nodes   func(t testing.TB) []string // in place of dsn: all are written to
 	load    bool                        // whether it is put under load
 	inLong  bool                        // whether it is left to a long run
+	dirty   bool                        // whether reads see changes that are not committed
 }
 
 // open returns a handle for each node of the setup, and a single handle if there are no nodes.
@@ -85,7 +86,7 @@ var setups = []setup{
 	{name: "MariaDB, without strict mode", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("sql_mode=%27%27")},
 	{name: "MariaDB, another time zone", driver: "mysql", dialect: tokenauth.MySQL,
 		dsn: onMariaDB("time_zone=%27%2B03:00%27", "parseTime=true", "loc=Asia%2FKolkata")},
-	{name: "MariaDB, read uncommitted", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27READ-UNCOMMITTED%27")},
+	{name: "MariaDB, read uncommitted", dirty: true, driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27READ-UNCOMMITTED%27")},
 	{name: "MariaDB, read committed", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27READ-COMMITTED%27")},
 	{name: "MariaDB, serializable", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("tx_isolation=%27SERIALIZABLE%27")},
 	{name: "MariaDB, snapshot isolation", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("innodb_snapshot_isolation=ON")},
