@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 					t.Parallel()
 					dbs := s.open(t)
 					storetest.Run(t, func(t *testing.T) tokenauth.Store {
-						if s.dirty && strings.HasSuffix(t.Name(), "_while_the_token_is_rotated") {
+						if s.dirty && strings.Contains(t.Name(), "/Concurrent_indices/") {
 							t.Skip("InnoDB changes the indexes of a row one after another, and dirty reads see that")
 						}
 						return s.newStore(t, dbs)
