@@ -364,7 +364,7 @@ func (g *generator) revoke() call {
 
 func (g *generator) revokeExpired() call {
 	r := g.token()
-	return newCall("RevokeExpired", r.Token.UserID, r.Token.ID, g.timeNear(&r), pick(g, []time.Time{{}, g.timeNear(&r)}))
+	return newCall("RevokeExpired", r.Token.UserID, r.Token.ID, g.timeNear(&r), pick(g, []time.Time{{}, g.timeNear(&r), g.idleSince(&r)}))
 }
 
 func (g *generator) revokeAll() call {
@@ -386,7 +386,8 @@ func (g *generator) touch() call {
 func (g *generator) prune() call {
 	before, unusedSince := g.timeOrZero(), g.timeOrZero()
 	if g.chance(2) { // otherwise most calls delete most records
-		before, unusedSince = times[5], times[5]
+		r := g.token()
+		before, unusedSince = times[5], g.idleSince(&r)
 	}
 	return newCall("Prune", before, unusedSince, pick(g, []int{1, 2, 5, 1000, math.MaxInt32, 0, -1}))
 }

@@ -85,15 +85,30 @@ func (g *generator) timeNear(r *tokenauth.Record) time.Time {
 	if !near.IsZero() && !g.chance(3) {
 		t = near.Add(pick(g, offsets))
 	}
-	switch zone := t.Location(); {
+	if t = within(t); g.chance(8) && t.Location() == time.UTC {
+		return t.In(time.FixedZone("zone", 5*3600+1800))
+	}
+	return t
+}
+
+// within returns the time closest to t that a store must keep.
+func within(t time.Time) time.Time {
+	switch {
 	case t.Before(earliest):
 		return earliest
 	case t.After(latest):
 		return latest
-	case g.chance(8) && zone == time.UTC:
-		return t.In(time.FixedZone("zone", 5*3600+1800))
 	}
 	return t
+}
+
+// idleSince returns a time close to the time since which r is idle.
+func (g *generator) idleSince(r *tokenauth.Record) time.Time {
+	since := r.Token.CreatedAt
+	if r.Token.LastUsedAt.After(since) {
+		since = r.Token.LastUsedAt
+	}
+	return within(since.Add(pick(g, offsets)))
 }
 
 // timeOrZero returns the zero time once in three calls on average.
