@@ -18,6 +18,7 @@ type generator struct {
 	store   *tokenauth.MemoryStore // after the steps so far
 	records []tokenauth.Record     // contents of store
 	steps   []step
+	calls   int // number of steps without those from findsAround
 	bulk    int // number of records from bulkRecords
 }
 
@@ -25,7 +26,7 @@ type generator struct {
 // records that exist at that step.
 func generate(m mode, seed uint64, calls int) []step {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), mode: m, store: tokenauth.NewMemoryStore()}
-	for tx := 1; len(g.steps) < calls; tx++ {
+	for tx := 1; g.calls < calls; tx++ {
 		if !m.transactional {
 			g.addCall(g.call(), 0)
 			continue
@@ -52,6 +53,7 @@ func (g *generator) addCall(c call, tx int) {
 		g.steps = append(g.steps, step{f, tx})
 	}
 	g.steps = append(g.steps, step{c, tx})
+	g.calls++
 	g.apply(c)
 	for _, f := range finds {
 		g.steps = append(g.steps, step{f, tx})

@@ -64,7 +64,7 @@ func replay(target Target, m mode, steps []step, thorough bool) *difference {
 	p := &replayer{target: target, mode: m, ctx: ctx, store: target.Open(), reference: tokenauth.NewMemoryStore()}
 	if m.cached {
 		// A record that the Cache should have evicted must not expire before it is found.
-		opts := &storecache.Options{MaxStale: time.Hour, MaxEntries: 4 + len(steps)%20}
+		opts := &storecache.Options{MaxStale: time.Hour, MaxEntries: 4 + len(steps)%40}
 		p.store, _ = storecache.New(p.store, opts)
 	}
 	all := groups(steps)
