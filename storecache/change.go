@@ -2,6 +2,7 @@ package storecache
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -12,15 +13,38 @@ import (
 // A running query refers to the latest change at its start, so it can check all changes since then.
 // The garbage collector frees the changes before the start of the oldest running query.
 type change struct {
-	ids            []string           // the write concerns the tokens with these IDs,
-	users          []string           // the tokens of these users,
-	digests        []tokenauth.Digest // the keys with these digests,
-	before, unused time.Time          // and the tokens that Prune deletes for these arguments
+	ids     []string           // the write concerns the tokens with these IDs,
+	users   []string           // the tokens of these users,
+	digests []tokenauth.Digest // the keys with these digests,
+	prune   *pruning           // and the tokens that this Prune deletes, if not nil
 
-	number uint64        // larger than the number of the previous change
-	at     time.Duration // time of the change
+	number uint64 // larger than the number of the previous change
 	next   *change
 }
+
+// A pruning is a call of Prune. Its times are in Unix microseconds.
+type pruning struct{ before, unusedSince int64 }
+
+// A lifetime has the times of a token that Prune looks at, in Unix microseconds. Each entry has its
+// own copy, because loading the record of each cached token takes longer than comparing the times.
+type lifetime struct {
+	ends int64 // expiry or revocation, whichever is first
+	used int64 // last use or creation, whichever is last
+}
+
+func lifetimeOf(t *tokenauth.Token) lifetime {
+	l := lifetime{ends: math.MaxInt64, used: max(t.CreatedAt.UnixMicro(), t.LastUsedAt.UnixMicro())}
+	for _, end := range [...]time.Time{t.RevokedAt, t.ExpiresAt} {
+		if !end.IsZero() {
+			l.ends = min(l.ends, end.UnixMicro())
+		}
+	}
+	return l
+}
+
+// deletes reports whether Prune deletes a token. If only the store knows that the token was revoked
+// or has expired, deletes returns false, and the token stays cached for at most MaxStale.
+func (p *pruning) deletes(l lifetime) bool { return l.ends < p.before || l.used <= p.unusedSince }
 
 // concerns reports whether a query for d with the given result may return something else after the
 // change. The record is nil if the query found none. Then every change concerns the result, because
@@ -30,15 +54,8 @@ func (ch *change) concerns(d tokenauth.Digest, r *tokenauth.Record) bool {
 		return true
 	}
 	t := &r.Token
-	return slices.Contains(ch.ids, t.ID) || slices.Contains(ch.users, t.UserID) || slices.Contains(ch.digests, d) || ch.deletes(t)
-}
-
-// deletes reports whether Prune deletes the token. If only the store knows that the token was
-// revoked or has expired, deletes returns false, and the token stays cached for at most MaxStale.
-func (ch *change) deletes(t *tokenauth.Token) bool {
-	ended := func(at time.Time) bool { return !at.IsZero() && at.Before(ch.before) }
-	unused := !ch.unused.IsZero() && !t.CreatedAt.After(ch.unused) && !t.LastUsedAt.After(ch.unused)
-	return ended(t.RevokedAt) || ended(t.ExpiresAt) || unused
+	return slices.Contains(ch.ids, t.ID) || slices.Contains(ch.users, t.UserID) || slices.Contains(ch.digests, d) ||
+		ch.prune != nil && ch.prune.deletes(lifetimeOf(t))
 }
 
 // Invalidate evicts all cached keys of the tokens with the given IDs. A service can call Invalidate
@@ -53,7 +70,7 @@ func (c *Cache) Invalidate(ids ...string) {
 func (c *Cache) invalidate(ch change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ch.number, ch.at = c.latest.number+1, time.Since(c.begin)
+	ch.number = c.latest.number + 1
 	c.latest.next = &ch
 	c.latest = &ch
 	for _, id := range ch.ids {
@@ -71,24 +88,19 @@ func (c *Cache) invalidate(ch change) {
 			c.evict(e)
 		}
 	}
-	if !ch.before.IsZero() || !ch.unused.IsZero() {
-		c.prune(ch)
+	if ch.prune != nil {
+		c.prune(*ch.prune)
 	}
 }
 
 // prune makes lookup ignore the entries of tokens that Prune deletes. A search for these entries
 // would take time proportional to the number of entries, in each of many calls of Prune. Instead,
-// lookup compares older entries with one change that has the latest times of all recent calls.
-func (c *Cache) prune(ch change) {
-	if c.isFresh(c.pruned.at) {
-		if ch.before.Before(c.pruned.before) {
-			ch.before = c.pruned.before
-		}
-		if ch.unused.Before(c.pruned.unused) {
-			ch.unused = c.pruned.unused
-		}
+// lookup compares older entries with the latest times of all recent calls.
+func (c *Cache) prune(p pruning) {
+	if c.isFresh(c.prunedAt) {
+		p = pruning{max(p.before, c.pruned.before), max(p.unusedSince, c.pruned.unusedSince)}
 	}
-	c.pruned = ch
+	c.pruned, c.prunedAt, c.prunedNumber = p, time.Since(c.begin), c.latest.number
 }
 
 // writing invalidates a change before the write, and returns a function that invalidates it after
@@ -159,7 +171,11 @@ func (c *Cache) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 
 // Prune implements [tokenauth.Store].
 func (c *Cache) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (int, error) {
-	defer c.writing(change{before: before, unused: unusedSince})()
+	p := pruning{before.UnixMicro(), math.MinInt64} // rounded down, as by a store
+	if !unusedSince.IsZero() {
+		p.unusedSince = unusedSince.UnixMicro()
+	}
+	defer c.writing(change{prune: &p})()
 	return c.store.Prune(ctx, before, unusedSince, limit)
 }
 

@@ -135,6 +135,6 @@ func (c *Cache) finish(f *fill, record *tokenauth.Record, err error) {
 	}
 	old := c.entries[f.digest] // of a query that started later, perhaps
 	if err == nil && record != nil && f.outdated == never && (old == nil || old.fetchedAt < f.startedAt) {
-		c.keep(&entry{digest: f.digest, record: record, fetchedAt: f.startedAt, number: c.latest.number})
+		c.keep(&entry{digest: f.digest, record: record, fetchedAt: f.startedAt})
 	}
 }

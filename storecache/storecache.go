@@ -19,6 +19,7 @@ package storecache
 import (
 	"context"
 	"errors"
+	"math"
 	"reflect"
 	"slices"
 	"sync"
@@ -64,17 +65,21 @@ type Cache struct {
 	queue   entry               // head of a ring of the entries, in the order of fetching
 	fills   map[tokenauth.Digest]*fill
 	latest  *change // the latest change
-	pruned  change  // the latest Prune; see invalidate
+
+	pruned       pruning // the recent calls of Prune; see prune
+	prunedAt     time.Duration
+	prunedNumber uint64 // number of the change of the latest Prune
 }
 
 // An entry is a cached record and the digest by which it was found.
 type entry struct {
-	digest     tokenauth.Digest
 	record     *tokenauth.Record
 	fetchedAt  time.Duration // start of the query
 	number     uint64        // number of the latest change when the entry was added
-	userIndex  int           // index in the slice of byUser
-	prev, next *entry        // neighbors in the queue
+	lifetime   lifetime
+	digest     tokenauth.Digest
+	userIndex  int    // index in the slice of byUser
+	prev, next *entry // neighbors in the queue
 }
 
 // New returns a Cache for store. New copies opts, which may be nil. It returns an error if
@@ -90,6 +95,7 @@ func New(store tokenauth.Store, opts *Options) (*Cache, error) {
 		store: store, maxStale: defaultMaxStale, maxEntries: defaultMaxEntries, begin: time.Now(),
 		entries: map[tokenauth.Digest]*entry{}, byID: map[string][]*entry{}, byUser: map[string][]*entry{},
 		fills: map[tokenauth.Digest]*fill{}, latest: &change{number: 1},
+		pruned: pruning{math.MinInt64, math.MinInt64},
 	}
 	c.queue.prev, c.queue.next = &c.queue, &c.queue
 	if opts != nil && opts.MaxStale != 0 {
@@ -102,9 +108,9 @@ func New(store tokenauth.Store, opts *Options) (*Cache, error) {
 }
 
 // Find implements [tokenauth.Store]. Concurrent calls for the same key share one query of the
-// store. If the context of a call ends, the query continues for the other calls. If no call waits
-// for the query any more, the Cache cancels the query. Find returns an error if the query takes
-// longer than a minute.
+// store, or two queries if tokens change during the first query. If the context of a call ends, the
+// query continues for the other calls. If no call waits for the query any more, the Cache cancels
+// the query. Find returns an error if the query takes longer than a minute.
 func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -128,7 +134,7 @@ func (c *Cache) isFresh(at time.Duration) bool { return time.Since(c.begin)-at <
 // lookup returns the entry of a digest. It returns nil if the Cache must query the store.
 func (c *Cache) lookup(d tokenauth.Digest) *entry {
 	e := c.entries[d]
-	if e == nil || !c.isFresh(e.fetchedAt) || e.number < c.pruned.number && c.pruned.deletes(&e.record.Token) {
+	if e == nil || !c.isFresh(e.fetchedAt) || e.number < c.prunedNumber && c.pruned.deletes(e.lifetime) {
 		return nil
 	}
 	return e
@@ -150,6 +156,7 @@ func (c *Cache) keep(e *entry) {
 		c.evict(c.queue.next)
 	}
 	id, user := e.record.Token.ID, e.record.Token.UserID
+	e.number, e.lifetime = c.latest.number, lifetimeOf(&e.record.Token)
 	c.entries[e.digest] = e
 	c.byID[id] = append(c.byID[id], e)
 	e.userIndex = len(c.byUser[user])

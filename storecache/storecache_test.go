@@ -169,7 +169,7 @@ func TestPrunedEntriesAreFetchedOnce(t *testing.T) {
 	t.Parallel()
 	for name, times := range map[string][2]time.Time{
 		"expired": {start.Add(2 * time.Hour), {}},
-		"unused":  {{}, start.Add(time.Minute)},
+		"unused":  {{}, start},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
