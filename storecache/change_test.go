@@ -206,8 +206,8 @@ var unrelatedWrites = map[string]func(c *storecache.Cache) error{
 	"Invalidate": func(c *storecache.Cache) error { c.Invalidate("phone"); return nil },
 }
 
-// A write that does not concern a token must leave the token cached, and must not keep the result of
-// a running query out of the cache. Otherwise a busy service would cache nothing.
+// A write that does not concern a token must leave the token cached, and must not keep the result
+// of a running query out of the cache. Otherwise a busy service would cache nothing.
 func TestUnrelatedWriteKeepsToken(t *testing.T) {
 	t.Parallel()
 	for name, write := range unrelatedWrites {
@@ -233,9 +233,9 @@ func TestUnrelatedWriteKeepsToken(t *testing.T) {
 	}
 }
 
-// Clients send a new key in many concurrent requests, while other users' tokens change. The requests
-// must share two queries. A client must not wait for a query that may be outdated, because the
-// database may have lost the connection of that query.
+// Clients send a new key in many concurrent requests, while other users' tokens change. The
+// requests must share two queries. A client must not wait for a query that may be outdated, because
+// the database may have lost the connection of that query.
 // Case C7.
 func TestConcurrentCallsShareTwoQueriesDuringWrites(t *testing.T) {
 	t.Parallel()

@@ -59,8 +59,8 @@ func waitFor(answer <-chan struct{}) func(ctx context.Context, next func() error
 	}
 }
 
-// If all clients that wait for a query have disconnected, the query must end. Otherwise clients that
-// give up and retry would fill the connection pool of a slow database.
+// If all clients that wait for a query have disconnected, the query must end. Otherwise clients
+// that give up and retry would fill the connection pool of a slow database.
 // Case C8.
 func TestQueryEndsWithItsLastCaller(t *testing.T) {
 	t.Parallel()
@@ -198,8 +198,8 @@ func TestWriteDetachesRunningQuery(t *testing.T) {
 	})
 }
 
-// A query on a dead connection may hang. Later calls for the key must start their own query, even if
-// the first client still waits.
+// A query on a dead connection may hang. Later calls for the key must start their own query, even
+// if the first client still waits.
 func TestFindDoesNotJoinHangingQuery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -21,8 +21,8 @@ import (
 )
 
 // A write is a call that changes the store. The fields committed and returned are the numbers of
-// events. A Prune counts as returned when the writes before it have returned, too, because the cache
-// does not know of a revocation that it was not told of.
+// events. A Prune counts as returned when the writes before it have returned, too, because the
+// cache does not see revocations by other processes or by calls that have not returned.
 type write struct {
 	committed, returned int
 	prunes              bool

@@ -162,9 +162,9 @@ func TestPruneKeepsEntriesOfLiveTokens(t *testing.T) {
 	}
 }
 
-// Prune may leave an expired token, because it deletes a limited number of tokens per call. Requests
-// with the key of such a token must still not query the store each time. A later call of Prune with
-// earlier times must not hide the deletions of the former call.
+// Prune may leave an expired token, because it deletes a limited number of tokens per call.
+// Requests with the key of such a token must still not query the store each time. A later call of
+// Prune with earlier times must not hide the deletions of the former call.
 func TestPrunedEntriesAreFetchedOnce(t *testing.T) {
 	t.Parallel()
 	for name, times := range map[string][2]time.Time{

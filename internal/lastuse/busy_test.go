@@ -13,9 +13,9 @@ import (
 
 // This file tests a Tracker of a busy service, and of a service whose database fails for long.
 
-// A service authenticates 10,000 distinct tokens per second for 60 seconds. One write is slow, or all
-// writes of a second fail. The Tracker must not drop any last-used time, and must write each within
-// twice TouchEvery. Otherwise tokens in use would expire as idle.
+// A service authenticates 10,000 distinct tokens per second for 60 seconds. One write is slow, or
+// all writes of a second fail. The Tracker must not drop any last-used time, and must write each
+// within twice TouchEvery. Otherwise tokens in use would expire as idle.
 func TestBusyServiceLosesNoUse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("simulates 600,000 requests per case")
@@ -110,8 +110,8 @@ func TestTrackerRecoversQuickly(t *testing.T) {
 	})
 }
 
-// A service closes its database but not its Manager, and the process continues. The Tracker must not
-// report failures regularly. When the database works again, a new use must restart the writes.
+// A service closes its database but not its Manager, and the process continues. The Tracker must
+// not report failures regularly. When the database works again, a new use must restart the writes.
 func TestQuietTrackerRarelyRetries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

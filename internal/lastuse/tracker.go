@@ -44,8 +44,8 @@ type Tracker struct {
 // returns an error or panics, the Tracker calls failed, keeps the times, and retries.
 //
 // The first retry follows after 100 milliseconds. If the retry fails, too, the Tracker waits four
-// times as long. While tokens are used, the Tracker waits at most 10 seconds. If a service has closed
-// its database but not the Tracker, the retries therefore become rare.
+// times as long. While tokens are used, the Tracker waits at most 10 seconds. If a service has
+// closed its database but not the Tracker, the retries therefore become rare.
 func New(delay time.Duration, write func(ctx context.Context, latest map[string]time.Time) error, failed func(error)) *Tracker {
 	return &Tracker{delay: delay, write: write, failed: failed, flushing: make(chan struct{}, 1),
 		pending: map[string]time.Time{}, writing: map[string]time.Time{}}
