@@ -57,7 +57,7 @@ func (c *Cache) fetch(ctx context.Context, d tokenauth.Digest) (*tokenauth.Recor
 func (c *Cache) join(ctx context.Context, d tokenauth.Digest) (f *fill, latest uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.lookup(d); e != nil { // fetched after the lookup in Find
+	if e := c.lookup(d); e != nil && c.isFresh(e.fetchedAt) { // fetched after the lookup in Find
 		f = &fill{done: make(chan struct{}), record: e.record, outdated: never, cancel: func() {}}
 		close(f.done)
 		return f, c.latest.number

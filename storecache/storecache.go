@@ -121,7 +121,7 @@ func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record
 	c.mu.RLock()
 	e := c.lookup(d)
 	c.mu.RUnlock()
-	if e != nil {
+	if e != nil && c.isFresh(e.fetchedAt) { // the lock is not held, because reading the clock takes long
 		return e.record, nil
 	}
 	return c.fetch(ctx, d)
@@ -131,10 +131,10 @@ func (c *Cache) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record
 // time.
 func (c *Cache) isFresh(at time.Duration) bool { return time.Since(c.begin)-at < c.maxStale }
 
-// lookup returns the entry of a digest. It returns nil if the Cache must query the store.
+// lookup returns the entry of a digest, or nil. The entry may be too old.
 func (c *Cache) lookup(d tokenauth.Digest) *entry {
 	e := c.entries[d]
-	if e == nil || !c.isFresh(e.fetchedAt) || e.number < c.prunedNumber && c.pruned.deletes(e.lifetime) {
+	if e != nil && e.number < c.prunedNumber && c.pruned.deletes(e.lifetime) {
 		return nil
 	}
 	return e
