@@ -171,8 +171,6 @@ type room struct {
 	r           *Record // token to create
 	now         time.Time
 	unusedSince func() time.Time // result of Manager.unusedSince, which writes last-used times
-	from        int              // takeSlot has read all tokens that hold this slot or a higher slot
-	read        []Record         // those tokens
 }
 
 func (m *Manager) roomFor(ctx context.Context, r *Record, now time.Time) *room {
@@ -186,72 +184,82 @@ const slotWindow = 256 // number of slots that takeSlot reads per query
 // reports that Issue must call it again. If too few tokens are expired, takeSlot returns
 // ErrNameTaken or ErrTooManyTokens.
 func (o *room) takeSlot(ctx context.Context) (again bool, err error) {
-	if o.options.MaxPerUser < 0 {
+	limit := o.options.MaxPerUser
+	if limit < 0 {
 		return false, nil
 	}
-	n, held, err := o.usableSlots(ctx)
-	if err != nil {
+	o.r.Slot = 0
+	slots := Query{UserID: o.r.Token.UserID, MinSlot: limit + 1, MaxSlot: maxSlot}
+	if limit <= slotWindow {
+		slots.MinSlot = 1
+	}
+	held, err := o.store.List(ctx, slots)
+	if err == nil && len(held) > 0 && slots.MinSlot > 1 { // the service has lowered MaxPerUser
+		slots.MinSlot = 1
+		held, err = o.store.List(ctx, slots)
+	}
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if found, err := o.freeNameOf(ctx, o.read); found {
-		return true, err
-	}
-	// Begin at a random slot, so that concurrent calls seldom choose the same slot.
-	begin := randv2.IntN(max(n, 1))
-	for seen := 0; seen < n; {
-		first := (begin+seen)%n + 1
-		last := min(first+slotWindow-1, first+n-seen-1, n)
-		used, err := o.holders(ctx, first, last)
-		if err != nil {
-			return false, err
+	case slots.MinSlot > 1:
+		held, err = o.searchSlot(ctx, limit)
+	default:
+		if found, err := o.freeNameOf(ctx, held); found {
+			return true, err
 		}
-		if o.r.Slot = freeSlot(first, last, used); o.r.Slot != 0 {
-			return false, nil
-		}
-		held = append(held, used...)
-		seen += last - first + 1
+		o.r.Slot = freeSlot(1, usableSlots(held, limit), held)
+	}
+	if o.r.Slot != 0 || err != nil {
+		return false, err
 	}
 	return true, o.makeRoom(ctx, held)
 }
 
-// usableSlots returns the number n of slots that new tokens may use, and the tokens that hold a
-// higher slot. If the service has lowered MaxPerUser, tokens may hold slots above MaxPerUser. For
-// each of them, one slot is not usable.
-func (o *room) usableSlots(ctx context.Context) (n int, above []Record, err error) {
-	limit := o.options.MaxPerUser
-	o.from, o.read = maxSlot+1, nil
-	if limit <= slotWindow { // one query for all slots
-		if o.read, err = o.holders(ctx, 1, maxSlot); err != nil {
-			return 0, nil, err
+// searchSlot gives the token a free slot from 1 to limit, if there is one. It begins at a random
+// slot, so that concurrent calls seldom choose the same slot. searchSlot returns the tokens that
+// hold the slots it has read.
+func (o *room) searchSlot(ctx context.Context, limit int) (held []Record, err error) {
+	begin := randv2.IntN(limit)
+	for seen := 0; seen < limit; {
+		first := (begin+seen)%limit + 1
+		last := min(first+slotWindow-1, first+limit-seen-1, limit)
+		used, err := o.store.List(ctx, Query{UserID: o.r.Token.UserID, MinSlot: first, MaxSlot: last})
+		if err != nil {
+			return nil, err
 		}
-		o.from = 1
-	}
-	for n = limit; ; n = max(0, limit-len(above)) {
-		above, err = o.holders(ctx, n+1, maxSlot)
-		if err != nil || n == 0 || n+len(above) <= limit {
-			return n, above, err
+		if o.r.Slot = freeSlot(first, last, used); o.r.Slot != 0 {
+			return nil, nil
 		}
+		held = append(held, used...)
+		seen += last - first + 1
 	}
+	return held, nil
 }
 
-// holders returns the user's tokens that hold a slot from first to last.
-func (o *room) holders(ctx context.Context, first, last int) (found []Record, err error) {
-	if first < o.from {
-		return o.store.List(ctx, Query{UserID: o.r.Token.UserID, MinSlot: first, MaxSlot: last})
+// usableSlots returns the number of slots that new tokens may use. For each token that holds a
+// higher slot, one slot is not usable. held are all tokens that hold a slot.
+func usableSlots(held []Record, limit int) int {
+	slots := make([]int, len(held))
+	for i := range held {
+		slots[i] = held[i].Slot
 	}
-	for _, r := range o.read {
-		if first <= r.Slot && r.Slot <= last {
-			found = append(found, r)
+	slices.Sort(slots)
+	n := limit
+	for _, slot := range slices.Backward(slots) {
+		if slot > n {
+			n--
 		}
 	}
-	return found, nil
+	return max(n, 0)
 }
 
 // freeSlot returns a random slot from first to last that none of the tokens holds, or 0.
 func freeSlot(first, last int, tokens []Record) int {
 	taken := map[int]bool{}
 	for i := range tokens {
-		taken[tokens[i].Slot] = true
+		if slot := tokens[i].Slot; first <= slot && slot <= last {
+			taken[slot] = true
+		}
 	}
 	n := last - first + 1
 	if len(taken) >= n {
@@ -264,8 +272,10 @@ func freeSlot(first, last int, tokens []Record) int {
 	return first + i
 }
 
-// makeRoom revokes as many expired tokens as needed to free one slot. held are the tokens that hold
-// a slot.
+const mostRevoked = 50 // maximum number of tokens that makeRoom revokes per attempt of Issue
+
+// makeRoom revokes as many expired tokens as needed to free one slot, but at most 50, because a
+// request waits. held are the tokens that hold a slot.
 func (o *room) makeRoom(ctx context.Context, held []Record) error {
 	if found, err := o.freeName(ctx); found || err != nil {
 		return err
@@ -275,7 +285,7 @@ func (o *room) makeRoom(ctx context.Context, held []Record) error {
 	if len(expired) < needed {
 		return ErrTooManyTokens
 	}
-	for _, i := range randv2.Perm(len(expired))[:max(0, needed)] { // so that concurrent calls seldom choose the same token
+	for _, i := range randv2.Perm(len(expired))[:max(0, min(needed, mostRevoked))] { // so that concurrent calls seldom choose the same token
 		if err := o.revokeExpired(ctx, &expired[i].Token); err != nil {
 			return err
 		}

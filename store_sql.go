@@ -175,17 +175,26 @@ func (s *SQLStore) schemaFolder() fs.FS {
 // an index of a large table takes long, and changes of tokens wait for it on SQLite and PostgreSQL.
 // On MySQL, a change of the schema commits the caller's transaction.
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
-	return s.retry(ctx, "create schema", outcomeUnknown, func(ctx context.Context) error {
-		missing, err := s.missingParts(ctx)
-		for err == nil && len(missing) > 0 {
-			last, failure := s.addParts(ctx, missing)
-			missing, err = s.missingParts(ctx)
-			if err != nil || slices.Contains(missing, last) { // otherwise a concurrent call may have added it
-				return cmp.Or(failure, err, sqldb.Lacks(s.table, last))
-			}
+	for attempt := 1; ; attempt++ {
+		err := s.addMissing(ctx)
+		// If rows violate a unique key, another attempt would build the index of the key in vain.
+		if !sqldb.IsRolledBack(err) || !s.retriable(ctx, err, attempt) {
+			return s.failed(ctx, "create schema", outcomeUnknown, err)
 		}
-		return err
-	})
+	}
+}
+
+// addMissing adds all parts that the table lacks.
+func (s *SQLStore) addMissing(ctx context.Context) error {
+	missing, err := s.missingParts(ctx)
+	for err == nil && len(missing) > 0 {
+		last, failure := s.addParts(ctx, missing)
+		missing, err = s.missingParts(ctx)
+		if err != nil || slices.Contains(missing, last) { // otherwise a concurrent call may have added it
+			return cmp.Or(failure, err, sqldb.Lacks(s.table, last))
+		}
+	}
+	return err
 }
 
 // addParts adds parts to the table until one fails. It returns the last part that it tried to add.
@@ -294,11 +303,11 @@ func (s *SQLStore) failed(ctx context.Context, doing, ifLost string, err error) 
 	if err == nil || isStoreError(err) {
 		return err
 	}
-	ended := ctx.Err()
+	ended, unsent := ctx.Err(), s.engine.IsUnsent(err)
 	if ended != nil && !errors.Is(err, ended) { // some drivers do not wrap ctx.Err()
 		err = fmt.Errorf("%w (%w)", ended, err)
 	}
-	if !sqldb.IsUnsent(err) && (ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged)) {
+	if !unsent && (ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged)) {
 		return fmt.Errorf("tokenauth: %s: %s: %w", doing, ifLost, err)
 	}
 	return fmt.Errorf("tokenauth: %s: %w", doing, err)

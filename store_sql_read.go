@@ -271,7 +271,7 @@ func scanRecord(rows SQLRows, r *Record) error {
 		valid = valid && readDigest(&r.Retired.Digest, retired) && readTime(&r.Retired.Until, until)
 	}
 	if !valid {
-		return fmt.Errorf("row of token %q: malformed digest or time", t.ID)
+		return sqldb.OwnError(fmt.Sprintf("row of token %q: malformed digest or time", t.ID))
 	}
 	return nil
 }

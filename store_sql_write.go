@@ -75,14 +75,19 @@ func (s *SQLStore) createNew(ctx context.Context, records []Record) (done bool, 
 func (s *SQLStore) createMany(ctx context.Context, records []Record) error {
 	conn, ok := s.conn.(*dbConn)
 	if !ok {
-		return fmt.Errorf("more than %d records require a transaction", batch)
+		return sqldb.OwnError(fmt.Sprintf("more than %d records require a transaction", batch))
 	}
 	tx, err := conn.db.(beginner).BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
-	if err := s.With(tx).createMissing(ctx, records, nil); err != nil {
+	store := s.With(tx)
+	// SQLite does not wait for the write lock if the transaction has read before.
+	if _, err := store.exec(ctx, "UPDATE {table} SET id = id WHERE 1 = 0"); err != nil {
+		return err
+	}
+	if err := store.createMissing(ctx, records, nil); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -17,7 +17,7 @@ const (
 	// Delays of the retry of a failed write.
 	minRetry = 100 * time.Millisecond // a busy service loses no last-used times in this time
 	maxRetry = 10 * time.Second       // while tokens are used
-	maxQuiet = 24 * time.Hour         // while no token is used
+	maxQuiet = 24 * time.Hour         // while no token is used, after an hour without a successful write
 )
 
 // A Tracker collects the last-used times of tokens. It is safe for concurrent use. It runs no
@@ -35,6 +35,7 @@ type Tracker struct {
 	writing map[string]time.Time // last-used times that the running flush has taken but not yet written
 	timer   *time.Timer          // calls Flush; nil if no last-used time is pending
 	retry   time.Duration        // time from the last failed write to its retry; 0 if the last write succeeded
+	failing time.Time            // time of the first failed write since the last successful write
 	closed  bool
 	dropped time.Time // see Dropped
 }
@@ -44,8 +45,9 @@ type Tracker struct {
 // returns an error or panics, the Tracker calls failed, keeps the times, and retries.
 //
 // The first retry follows after 100 milliseconds. If the retry fails, too, the Tracker waits four
-// times as long. While tokens are used, the Tracker waits at most 10 seconds. If a service has
-// closed its database but not the Tracker, the retries therefore become rare.
+// times as long, but at most 10 seconds while tokens are used, and otherwise at most the delay. If
+// no write succeeds for an hour and no token is used, the limit is 24 hours. Therefore the retries
+// become rare if a service has closed its database but not the Tracker.
 func New(delay time.Duration, write func(ctx context.Context, latest map[string]time.Time) error, failed func(error)) *Tracker {
 	return &Tracker{delay: delay, write: write, failed: failed, flushing: make(chan struct{}, 1),
 		pending: map[string]time.Time{}, writing: map[string]time.Time{}}
@@ -168,7 +170,13 @@ func (t *Tracker) flush(ctx context.Context, unit int) error {
 		t.failed(err)
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.retry = min(max(minRetry, 4*t.retry), maxQuiet)
+		longest := max(maxRetry, t.delay) // an outage must not delay the times for longer, if it is short
+		if t.retry == 0 {
+			t.failing = time.Now()
+		} else if time.Since(t.failing) > time.Hour {
+			longest = maxQuiet
+		}
+		t.retry = min(max(minRetry, 4*t.retry), longest)
 		t.start(t.retry)
 	}
 	return err

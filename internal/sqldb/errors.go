@@ -47,19 +47,29 @@ func IsForeignKey(err error) bool { return slices.Contains(foreignKeyCodes, code
 
 // IsUnsent reports whether the error proves that the statement was not sent to the database. For
 // example, no connection could be opened.
-func IsUnsent(err error) bool {
+func (e *Engine) IsUnsent(err error) bool {
+	// If lib/pq loses a response, database/sql repeats the statement. If that opens a connection, the
+	// error is a bare error of the dial. pgx wraps such errors, and does not repeat statements.
+	_, bare := err.(*net.OpError)
 	var dial *net.OpError
 	var safe interface{ SafeToRetry() bool } // pgx
 	return errors.Is(err, sql.ErrTxDone) || errors.Is(err, sql.ErrConnDone) ||
-		errors.As(err, &dial) && dial.Op == "dial" ||
+		errors.As(err, &dial) && dial.Op == "dial" && !(bare && e.Numbered) ||
 		errors.As(err, &safe) && safe.SafeToRetry() ||
 		err != nil && err.Error() == "sql: database is closed"
 }
 
+// An OwnError is an error of this library about the table or the arguments of a call. It has a code,
+// so that IsLost does not take it for a lost connection.
+type OwnError string
+
+func (e OwnError) Error() string  { return string(e) }
+func (OwnError) SQLState() string { return "42P17" } // invalid object definition
+
 // IsLost reports whether the connection failed, so that the outcome of a statement is unknown.
 func (e *Engine) IsLost(err error) bool {
 	c := code(err)
-	return err != nil && !IsUnsent(err) && (e.Remote && c == "" || slices.Contains(lostCodes, c) ||
+	return err != nil && !e.IsUnsent(err) && (e.Remote && c == "" || slices.Contains(lostCodes, c) ||
 		e.Numbered && strings.HasPrefix(c, "08")) // SQLSTATE class 08: connection exception
 }
 

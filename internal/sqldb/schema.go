@@ -123,17 +123,10 @@ func Missing(parts []Part, found []string) (missing []Part) {
 	return missing
 }
 
-// A schemaError is the error of a table that lacks parts. It has a code, so that IsLost does not take
-// it for a broken connection.
-type schemaError string
-
-func (e schemaError) Error() string  { return string(e) }
-func (schemaError) SQLState() string { return "42P17" } // invalid object definition
-
 // Lacks returns an error that names missing parts of a table, and the files that add them.
 func Lacks(table string, missing ...Part) error {
 	if missing[0].Name == "" {
-		return schemaError(fmt.Sprintf("table %s does not exist (%s)", table, missing[0].File))
+		return OwnError(fmt.Sprintf("table %s does not exist (%s)", table, missing[0].File))
 	}
 	text, separator := "table "+table+" lacks ", ""
 	for i, part := range missing {
@@ -143,7 +136,7 @@ func Lacks(table string, missing ...Part) error {
 		}
 		separator = ", "
 	}
-	return schemaError(text)
+	return OwnError(text)
 }
 
 // Catalogue returns a query for the columns and the keys of a table. Each row has one text, which

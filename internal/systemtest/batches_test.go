@@ -1,7 +1,9 @@
 package systemtest_test
 
 import (
+	"database/sql"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // A service may pass any number of records, IDs or uses in one call. Databases limit the number of
@@ -113,4 +116,39 @@ func TestImportNamesPosition(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"a", "renamed", "b"}, []string{tokens[0].Name, tokens[1].Name, tokens[2].Name}, "the result must say what is stored")
 	})
+}
+
+// An import into a busy SQLite file must wait for the write lock, as a single statement does.
+func TestLargeCreateWaitsForWriter(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("creates thousands of tokens")
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "busy.db")+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	store := sqlite.NewStore(t, db, &tokenauth.SQLOptions{Timeout: time.Minute})
+	used := fixture.NewRecord("used")
+	require.NoError(t, store.Create(ctx, used))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = store.Touch(ctx, tokenauth.Use{ID: used.Token.ID, At: fixture.Start.Add(time.Duration(i) * time.Second)})
+			}
+		}
+	}()
+	for i := range 5 {
+		var records []tokenauth.Record
+		for j := range 600 {
+			records = append(records, fixture.NewRecord(fmt.Sprint("token ", i, " ", j)))
+		}
+		require.NoError(t, store.Create(ctx, records...))
+	}
+	close(stop)
+	<-stopped
 }

@@ -123,6 +123,20 @@ func TestIssueReadsFewRecords(t *testing.T) {
 	require.LessOrEqual(t, counted.records, 3)
 }
 
+// If a service has lowered MaxPerUser by a little, many tokens hold slots above the limit one after
+// another. Issue must nevertheless read each token once. Otherwise a single user could slow down the
+// service.
+func TestIssueReadsTokensOnceAfterLimitIsLowered(t *testing.T) {
+	t.Parallel()
+	store := fixture.NewStore()
+	fillSlots(t, store, 1, 1000, time.Time{})
+	counted := &countingStore{Store: store}
+	m := fixture.NewManager(counted, &tokenauth.Options{MaxPerUser: 999})
+	_, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "u", Name: "new"})
+	require.ErrorIs(t, err, tokenauth.ErrTooManyTokens)
+	require.LessOrEqual(t, counted.records, 1002)
+}
+
 // A countingStore counts the records that List returns. It is not safe for concurrent use.
 type countingStore struct {
 	tokenauth.Store
