@@ -189,7 +189,7 @@ func indexed(event string, change func(t *tester, foo tokenauth.Record) []tokena
 		rest := []tokenauth.Record{early, late, ofBob, imported, revoked(newRecord(alice, "Foo", "predecessor"), after(1))}
 		t.create(append(rest, foo)...)
 		want := inOrder(append(change(t, foo), rest...)...)
-		t.listsAll(want)
+		t.holds(want...)
 		t.pages(tokenauth.Query{UserID: alice}, where(want, func(r tokenauth.Record) bool { return live(r) && r.Token.UserID == alice }))
 		t.pages(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, want)
 		want = t.succeeds(foo, want)
