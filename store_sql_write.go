@@ -156,7 +156,7 @@ var touchStatements = map[Dialect]struct{ use, separator, statement string }{
 			ORDER BY t.id FOR NO KEY UPDATE OF t)
 		UPDATE {table} t SET last_used_at = due.at FROM due
 		WHERE t.id = due.id AND (t.last_used_at IS NULL OR t.last_used_at < due.at)`},
-	MySQL: {"SELECT ? AS id, CAST(? AS SIGNED) AS at", " UNION ALL ", `UPDATE ({uses}) uses
+	MySQL: {"SELECT CAST(? AS BINARY) AS id, CAST(? AS SIGNED) AS at", " UNION ALL ", `UPDATE ({uses}) uses
 		STRAIGHT_JOIN {table} t ON t.id = uses.id SET t.last_used_at = greatest(uses.at, t.created_at)
 		WHERE t.last_used_at IS NULL OR t.last_used_at < greatest(uses.at, t.created_at)`},
 }

@@ -15,7 +15,7 @@ import (
 var (
 	ids = []string{
 		"AEBAGBAFAYDQQCIKBMGA2DQPCA", "AEBAGBAFAYDQQCIKBMGA2DQPCB", "aebagbafaydqqcikbmga2dqpca",
-		"a", "A", " a", "aa", "a-", "a_", "a%", "%", "_", "b", "B", "0", "00", "1", "1.0", "1e0", "null", "'", `"`, `\`, `\'`, "?", "$1",
+		"a", "A", "a ", " a", "aa", "a-", "a_", "a%", "%", "_", "b", "B", "0", "00", "1", "1.0", "1e0", "null", "'", `"`, `\`, `\'`, "?", "$1",
 		"é", "e\u0301", "日本", "😀", "ß", "ss", strings.Repeat("i", 63) + "j", strings.Repeat("i", 64), strings.Repeat("😀", 16),
 	}
 	users = []string{
