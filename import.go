@@ -129,13 +129,10 @@ func (m *Manager) importRecord(spec *ImportSpec, now time.Time) (Record, error) 
 		t.CreatedAt = now
 	}
 	for field, at := range map[string]*time.Time{"created_at": &t.CreatedAt, "expires_at": &t.ExpiresAt, "last_used_at": &t.LastUsedAt} {
-		rounded := micros(*at)
-		// A stored zero time means never. Therefore a time that rounding turns into the zero time
-		// is an error.
-		if at.Before(time.Time{}) || at.After(latestTime) || rounded.IsZero() && !at.IsZero() {
+		if !at.IsZero() && at.Before(earliestTime) || at.After(latestTime) {
 			return Record{}, &SpecError{field, "must be within the years 1 to 9999"}
 		}
-		*at = rounded
+		*at = micros(*at)
 	}
 	return Record{Token: t, Digest: spec.Digest}, nil
 }

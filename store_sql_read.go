@@ -90,7 +90,7 @@ func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 		args = append(args, max(q.MinSlot, 1), q.MaxSlot)
 	}
 	if q.After != (Cursor{}) {
-		at := q.After.CreatedAt.UnixMicro()
+		at := micros(q.After.CreatedAt).UnixMicro()
 		query += " AND created_at >= ? AND (created_at > ? OR id > ?)"
 		args = append(args, at, at, q.After.ID)
 	}
@@ -242,7 +242,7 @@ func timeValue(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}
-	return t.UnixMicro()
+	return micros(t).UnixMicro()
 }
 
 // scanRecord copies the current row of rows to r. A malformed value is an error. For example, a

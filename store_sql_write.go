@@ -168,7 +168,7 @@ func (s *SQLStore) Touch(ctx context.Context, uses ...Use) error {
 	}
 	latest := map[string]int64{}
 	for _, use := range uses {
-		at := use.At.UnixMicro()
+		at := micros(use.At).UnixMicro()
 		if known, ok := latest[use.ID]; !ok || at > known {
 			latest[use.ID] = at
 		}

@@ -110,14 +110,22 @@ func (c *Cursor) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// latestTime is the last instant that every database and [time.Time.MarshalJSON] can hold.
-var latestTime = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+// Every database and [time.Time.MarshalJSON] can hold the times from earliestTime to latestTime.
+var (
+	earliestTime = time.Date(1, 1, 1, 0, 0, 0, 1000, time.UTC)
+	latestTime   = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+)
 
 // micros rounds t down to the microsecond, so that a stored expiry is never later than the
-// requested expiry.
+// requested expiry. It replaces a time outside the years 1 to 9999 by the closest time within.
 func micros(t time.Time) time.Time {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return time.Time{}
+	case t.Before(earliestTime):
+		return earliestTime
+	case t.After(latestTime):
+		return latestTime
 	}
 	return time.UnixMicro(t.UnixMicro()).UTC()
 }

@@ -20,7 +20,10 @@ var (
 	oddTexts = []string{
 		"", "\xff", "a\x00b", "\xed\xa0\x80", "a\nb", strings.Repeat("x", 257),
 	}
-	oddTimes   = []time.Time{{}}
+	oddTimes = []time.Time{
+		{}, earliest.Add(-999 * time.Nanosecond), time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-5000, 1, 1, 0, 0, 0, 0, time.UTC),
+		latest.Add(time.Nanosecond), time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(math.MaxInt64/2, 0), time.Unix(math.MinInt64/2, 0),
+	}
 	oddNumbers = []int{-1, math.MinInt32, math.MaxInt}
 )
 
