@@ -59,8 +59,8 @@ func (s *ImportSpec) ID() string {
 // is imported for another user, or was rotated after the first import. If several specs are given,
 // the error is a [*RecordError], which has the position in specs. If the table of tokens has a
 // foreign key and the user does not exist, the error wraps both ErrInvalidSpec and
-// [ErrUserUnknown]. In this case alone, the tokens before the position were imported, unless the
-// Manager is in a transaction.
+// [ErrUserUnknown]. In this case alone, the tokens before the position were imported. In a
+// transaction, none was imported, and the error has no position.
 func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, error) {
 	now := m.options.Now()
 	records := make([]Record, len(specs))

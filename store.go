@@ -201,8 +201,8 @@ type RetiredKey struct {
 
 // A Query selects the records or tokens of one user, or of all users. Exactly one of UserID and
 // AllUsers must be set. Otherwise List returns an error, so that a missing user ID never lists the
-// tokens of all users. List also returns an error if Limit or MinSlot is negative, or if MinSlot is
-// greater than MaxSlot. All set fields apply together.
+// tokens of all users. List also returns an error if Limit or MinSlot is negative, if MinSlot is
+// greater than MaxSlot, or if MaxSlot is greater than 2^31-1. All set fields apply together.
 type Query struct {
 	UserID         string
 	AllUsers       bool     // select the tokens of all users; UserID must be empty
