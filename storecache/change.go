@@ -46,9 +46,9 @@ func lifetimeOf(t *tokenauth.Token) lifetime {
 // or has expired, deletes returns false, and the token stays cached for at most MaxStale.
 func (p *pruning) deletes(l lifetime) bool { return l.ends < p.before || l.used <= p.unusedSince }
 
-// concerns reports whether a query for d with the given result may return something else after the
-// change. The record is nil if the query found none. Then every change concerns the result, because
-// the changed token may be a new token with the key.
+// concerns reports whether the change may have made the result r of a query for d outdated. If the
+// query found no record, r is nil. Then every change concerns the result, because the changed token
+// may be a new token with the key.
 func (ch *change) concerns(d tokenauth.Digest, r *tokenauth.Record) bool {
 	if r == nil {
 		return true

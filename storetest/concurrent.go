@@ -91,8 +91,8 @@ func (t *tester) oneWins(errs []error, lost error, what string) int {
 	return winner
 }
 
-// allSucceed fails the test case if one of errs is not nil. The parameter what describes the
-// calls in the failure message.
+// allSucceed fails the test case if one of errs is not nil. In the failure message, the
+// text of what describes the calls.
 func (t *tester) allSucceed(errs []error, what string) {
 	t.Helper()
 	for _, err := range errs {

@@ -136,8 +136,8 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 	return records, err
 }
 
-// change passes a copy of the user's row with the given ID to f. If f returns nil, the copy
-// replaces the row. If the user has no such row, change returns ErrNotFound.
+// change calls f with a copy of one row of the user, which has the given token ID. If f returns
+// nil, the copy replaces the row. If the user has no such row, change returns ErrNotFound.
 func (s *plainStore) change(ctx context.Context, userID, id string, f func(r *tokenauth.Record) error) error {
 	return s.locked(ctx, func() error {
 		i := s.index(func(r tokenauth.Record) bool { return r.Token.UserID == userID && r.Token.ID == id })

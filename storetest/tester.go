@@ -191,8 +191,8 @@ func (t *tester) list(q tokenauth.Query) []tokenauth.Record {
 	return records
 }
 
-// finds fails the test case unless Find returns the record want for the digest d. Then
-// finds returns the record that Find returned.
+// finds fails the test case unless Find returns the record want for the digest d. Otherwise,
+// the result is the record that Find returned.
 func (t *tester) finds(d tokenauth.Digest, want tokenauth.Record) *tokenauth.Record {
 	t.Helper()
 	key := "current"
