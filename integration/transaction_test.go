@@ -285,7 +285,7 @@ func waits(t *testing.T, s shop) bool {
 	table := s.orders[len("orders"):]
 	var n int
 	if s.dialect == tokenauth.PostgreSQL {
-		require.NoError(t, s.db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '% "+table+" %'").Scan(&n))
+		require.NoError(t, s.db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\""+table+"\"%'").Scan(&n))
 		return n > 0
 	}
 	return waitsOnMariaDB(t, s.db, table)
