@@ -22,7 +22,7 @@ func largeRows(t *testing.T) int {
 		require.NoError(t, err)
 		return n
 	}
-	return shortOrLong(50_000, 10_000_000)
+	return shortOrLong(20_000, 10_000_000)
 }
 
 // scansOnSQLite returns the lines of a plan that scan a table, or that sort rows of an unlimited
@@ -54,7 +54,7 @@ func TestLargeTable(t *testing.T) {
 		explain func(context.Context, tokenauth.DB, string, []any) ([]string, error)
 		scans   func(table string, plan []string) []string
 	}{
-		{"SQLite, modernc", explainOnSQLite, scansOnSQLite},
+		{"SQLite, mattn", explainOnSQLite, scansOnSQLite},
 		{"PostgreSQL, pgx", explain, scansOnPostgres},
 	} {
 		t.Run(c.setup, func(t *testing.T) { // one at a time, because of the memory and the disk

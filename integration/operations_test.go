@@ -52,6 +52,9 @@ func TestGrantedRightsSuffice(t *testing.T) {
 			app := open(t, s.driver, c.dsn(t))
 			user := map[tokenauth.Dialect]string{tokenauth.PostgreSQL: "app", tokenauth.MySQL: "app@'127.0.0.1'"}[s.dialect]
 			storetest.Run(t, func(t *testing.T) tokenauth.Store {
+				if concernsIndices(t) {
+					t.Skip("the rights do not depend on the number of rows")
+				}
 				opts := newTable()
 				newStore(t, owner, s.dialect, opts)
 				grant := pageSQL(t, "databases", "GRANT ")

@@ -23,7 +23,7 @@ func TestStoresSplitLargeCalls(t *testing.T) {
 		t.Skip("creates thousands of tokens")
 	}
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {
-		const n = 2500 // Create has 16 parameters per record, and SQLite allows 32,766
+		const n = 600 // more than one statement creates
 		records := make([]tokenauth.Record, n)
 		var ids []string
 		var uses []tokenauth.Use
@@ -49,7 +49,7 @@ func TestStoresSplitLargeCalls(t *testing.T) {
 		records[n-1].Token.Name = taken
 		require.NoError(t, store.Create(ctx, records...))
 		require.NoError(t, store.Create(ctx, records...), "a repeated call changes nothing")
-		for len(ids) < 40_000 {
+		for len(ids) < 2000 {
 			ids = append(ids, fmt.Sprint("unknown-", len(ids)))
 			uses = append(uses, tokenauth.Use{ID: ids[len(ids)-1], At: fixture.Start})
 		}
