@@ -17,6 +17,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
 // newManager returns a Manager that writes no last-used times.
@@ -126,6 +127,7 @@ func TestFrozenServerReturns503InTime(t *testing.T) {
 
 	require.NoError(t, server.Freeze())
 	t.Cleanup(func() { require.NoError(t, server.Thaw()) })
+	storetest.RunStalled(t, store)
 	soon, cancelSoon := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancelSoon()
 	canceled, cancel := context.WithCancel(t.Context())
