@@ -104,7 +104,12 @@ var setups = []setup{
 // node.
 func (s setup) newStore(t testing.TB, dbs []*sql.DB) tokenauth.Store {
 	t.Helper()
-	opts := newTable()
+	return s.newStoreOn(t, dbs, newTable())
+}
+
+// newStoreOn is like newStore, with the given options.
+func (s setup) newStoreOn(t testing.TB, dbs []*sql.DB, opts *tokenauth.SQLOptions) tokenauth.Store {
+	t.Helper()
 	all := new(inTurn)
 	for _, db := range dbs {
 		all.stores = append(all.stores, newStore(t, db, s.dialect, opts))
