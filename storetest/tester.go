@@ -119,11 +119,13 @@ func compare(a, b tokenauth.Cursor) int {
 // sentinels are the errors that the Store contract names.
 var sentinels = []error{
 	tokenauth.ErrNotFound, tokenauth.ErrNameTaken, tokenauth.ErrKeyTaken, tokenauth.ErrSlotTaken, tokenauth.ErrConflict,
+	tokenauth.ErrUserUnknown,
 }
 
 var sentinelNames = map[error]string{
 	tokenauth.ErrNotFound: "ErrNotFound", tokenauth.ErrNameTaken: "ErrNameTaken", tokenauth.ErrKeyTaken: "ErrKeyTaken",
 	tokenauth.ErrSlotTaken: "ErrSlotTaken", tokenauth.ErrConflict: "ErrConflict",
+	tokenauth.ErrUserUnknown: "ErrUserUnknown",
 }
 
 // sentinelOf returns the first sentinel error that err is or wraps. If err wraps no
