@@ -73,7 +73,7 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 			err = &SpecError{"digest", "is given twice"}
 		}
 		if err != nil {
-			return nil, recordError(specs, i, err)
+			return nil, recordError(len(specs), i, err)
 		}
 		records[i], tokens[i], ids[i], position[r.Token.ID] = r, r.Token.clone(), r.Token.ID, i
 	}
@@ -104,7 +104,7 @@ func (m *Manager) storeImported(ctx context.Context, records []Record) error {
 	}
 	for i := range records {
 		if err := m.storeImported(ctx, records[i:i+1]); err != nil {
-			return recordError(records, i, err)
+			return recordError(len(records), i, err)
 		}
 	}
 	return nil

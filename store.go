@@ -42,9 +42,9 @@ func (e *RecordError) Error() string { return fmt.Sprintf("%s (index %d)", e.Err
 // Unwrap returns Err.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// recordError returns the error for the given one of several items, or err if there is only one.
-func recordError[T any](items []T, index int, err error) error {
-	if len(items) == 1 {
+// recordError returns the error for one of several items, or err if there is only one item.
+func recordError(items, index int, err error) error {
+	if items == 1 {
 		return err
 	}
 	return &RecordError{index, err}
@@ -88,8 +88,9 @@ func recordError[T any](items []T, index int, err error) error {
 // is unknown. Every change must be safe to repeat.
 type Store interface {
 	// Create adds all records or none. It stores copies. Create checks the given records in
-	// their order, and returns the error of the first record that fails. It checks each record
-	// against the stored records and against the given records before it, in this order:
+	// their order, and returns the error of the first record that fails. It compares each record
+	// with the stored records and with the records earlier in the arguments. The checks of a
+	// record have this order:
 	//  1. If the user has a record with the same ID and the same current digest, Create
 	//     leaves that record unchanged and skips the given record without an error.
 	//  2. If another record has the ID, or has one of the record's digests as its current

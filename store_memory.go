@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// MemoryStore is a [Store] in memory, for tests and for single processes whose tokens need not
-// outlive the process. MemoryStore is safe for concurrent use. MemoryStore is also the reference
-// implementation of Store: if a statement changes no row, [SQLStore] makes the same call on a
-// MemoryStore to find the result.
+// MemoryStore is a [Store] in memory, for tests, and for services of a single process that
+// may lose all tokens when the process ends. MemoryStore is safe for concurrent use. MemoryStore is
+// also the reference implementation of Store: if a statement changes no row, [SQLStore] makes the
+// same call on a MemoryStore to find the result.
 //
 // Find takes constant time. The other methods take time proportional to the number of the user's
 // tokens. Prune, and List of all users, take time proportional to the number of all tokens.
@@ -62,7 +62,7 @@ func (s *MemoryStore) addNew(records []Record) (added []Record, err error) {
 			for j := range added {
 				s.remove(s.byID[added[j].Token.ID])
 			}
-			return nil, recordError(records, i, err)
+			return nil, recordError(len(records), i, err)
 		}
 		s.put(cloneRecord(r))
 		added = append(added, *r)
@@ -131,7 +131,8 @@ func (s *MemoryStore) List(ctx context.Context, q Query) ([]Record, error) {
 	return records, nil
 }
 
-// selects reports whether a record of candidates is among the records that q selects.
+// selects reports whether r meets the conditions of q. It does not check those on UserID and IDs,
+// which MemoryStore.candidates has checked.
 func (q *Query) selects(r *Record) bool {
 	return (q.IncludeRevoked || r.Token.RevokedAt.IsZero()) &&
 		compareCursors(r.Token.Cursor(), q.After) > 0 &&

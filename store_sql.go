@@ -60,8 +60,9 @@ type SQLOptions struct {
 	// A table there hides the table of the same name in the schema public.
 	Table string
 
-	// Timeout is the maximum duration of each call. The deadline of the call's context applies too.
-	// If Timeout is zero, the maximum is 2 seconds.
+	// Timeout is the maximum duration of each call. A List, Touch or Prune may execute several
+	// statements, and Timeout is then the maximum duration of each statement. The deadline of the
+	// call's context applies too. If Timeout is zero, the maximum is 2 seconds.
 	Timeout time.Duration
 }
 
@@ -188,23 +189,19 @@ func (s *SQLStore) CreateSchema(ctx context.Context) error {
 func (s *SQLStore) addMissing(ctx context.Context) error {
 	missing, err := s.missingParts(ctx)
 	for err == nil && len(missing) > 0 {
-		last, failure := s.addParts(ctx, missing)
+		var last sqldb.Part
+		var failure error
+		for _, last = range missing {
+			if failure = s.addPart(ctx, last); failure != nil {
+				break
+			}
+		}
 		missing, err = s.missingParts(ctx)
 		if err != nil || slices.Contains(missing, last) { // otherwise a concurrent call may have added it
 			return cmp.Or(failure, err, sqldb.Lacks(s.table, last))
 		}
 	}
 	return err
-}
-
-// addParts adds parts to the table until one fails. It returns the last part that it tried to add.
-func (s *SQLStore) addParts(ctx context.Context, parts []sqldb.Part) (last sqldb.Part, err error) {
-	for _, last = range parts {
-		if err = s.addPart(ctx, last); err != nil {
-			break
-		}
-	}
-	return last, err
 }
 
 func (s *SQLStore) addPart(ctx context.Context, part sqldb.Part) error {
@@ -268,18 +265,14 @@ const (
 // errUnchanged means that a statement changed no row, although the same call on the model succeeds.
 var errUnchanged = errors.New("no row was changed, for an unknown reason")
 
-// run calls retry with a context that ends after the timeout of the store.
+// run calls f until f succeeds or returns an error that does not allow another attempt. The timeout
+// of the store limits the duration of all attempts together.
 func (s *SQLStore) run(ctx context.Context, doing, ifLost string, f func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	return s.retry(ctx, doing, ifLost, f)
-}
-
-// retry calls f until f succeeds or returns an error that does not allow another attempt.
-func (s *SQLStore) retry(ctx context.Context, doing, ifLost string, f func(context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := f(ctx)
 		if !s.retriable(ctx, err, attempt) {

@@ -142,38 +142,28 @@ func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, l
 	return n, err
 }
 
-// change executes c and retries it after a conflict with a concurrent statement. The timeout of the
-// store limits the duration of all attempts together.
+// change executes c and retries it after a conflict with a concurrent statement.
 func (s *SQLStore) change(ctx context.Context, c *change) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
 	guardByModel := c.guard != "" && !s.engine.Guards
 	if !guardByModel {
 		c.query += c.guard
 		c.args = append(c.args, c.guardArgs...)
 	}
 	query := s.complete(c.query)
-	for attempt := 1; ; attempt++ {
-		var err error
+	return s.run(ctx, c.doing, outcomeUnknown, func(ctx context.Context) error {
 		if guardByModel {
 			// Inside a transaction, the snapshot and thus the model may be outdated. Therefore the
 			// UPDATE is executed even if the call on the model changes nothing.
-			_, err = s.callModel(ctx, c, false)
-		}
-		if err == nil {
-			n, failure := s.conn.Exec(ctx, query, c.args...)
-			if failure == nil && n > 0 {
-				return nil
+			if _, err := s.callModel(ctx, c, false); err != nil {
+				return err
 			}
-			err = s.judge(ctx, c, failure)
 		}
-		if !s.retriable(ctx, err, attempt) {
-			return s.failed(ctx, c.doing, outcomeUnknown, err)
+		n, failure := s.conn.Exec(ctx, query, c.args...)
+		if failure == nil && n > 0 {
+			return nil
 		}
-	}
+		return s.judge(ctx, c, failure)
+	})
 }
 
 // judge returns the result of a change whose UPDATE changed no row or failed. failure is the error

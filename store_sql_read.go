@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -67,6 +68,9 @@ func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 	if q.IDs != nil {
 		for _, id := range q.IDs {
 			args = append(args, id)
+		}
+		for bits.OnesCount(uint(len(args))) > 1 { // NULL equals no ID; see the comment in touch
+			args = append(args, nil)
 		}
 		query = "SELECT {columns} FROM " + s.engine.WhereIn("id", "text", len(args))
 	}

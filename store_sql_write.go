@@ -196,10 +196,18 @@ func (s *SQLStore) touch(ctx context.Context, args []any) error {
 	}
 	t := touchStatements[s.dialect]
 	query := strings.Replace(t.statement, "{uses}", sqldb.Repeat(t.use, t.separator, n), 1)
-	return s.run(ctx, "touch", outcomeUnknown, func(ctx context.Context) error {
-		_, err := s.exec(ctx, query, args...)
+	_, err := s.write(ctx, "touch", query, args...)
+	return err
+}
+
+// write executes a statement with the timeout of the store and retries it. It returns the number of
+// rows that the statement changed.
+func (s *SQLStore) write(ctx context.Context, doing, query string, args ...any) (n int, err error) {
+	err = s.run(ctx, doing, outcomeUnknown, func(ctx context.Context) (err error) {
+		n, err = s.exec(ctx, query, args...)
 		return err
 	})
+	return n, err
 }
 
 // pruneStatements are the statements that delete the rows whose column %s has a time before the
@@ -224,7 +232,7 @@ func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, lim
 		query := fmt.Sprintf(pruneStatements[s.dialect], column)
 		for n, most := 0, 0; n == most && total < limit; total += n {
 			most = min(limit-total, pruneSize)
-			n, err = s.prune(ctx, query, timeValue(before), most)
+			n, err = s.write(ctx, "prune", query, timeValue(before), most)
 			if err != nil {
 				return total, err
 			}
@@ -235,15 +243,6 @@ func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, lim
 		return total + n, err
 	}
 	return total, nil
-}
-
-// prune executes a statement of Prune. It returns the number of deleted rows.
-func (s *SQLStore) prune(ctx context.Context, query string, args ...any) (n int, err error) {
-	err = s.run(ctx, "prune", outcomeUnknown, func(ctx context.Context) (err error) {
-		n, err = s.exec(ctx, query, args...)
-		return err
-	})
-	return n, err
 }
 
 // pruneSize is the number of rows that a statement of Prune deletes at most, and the number of rows
@@ -267,7 +266,7 @@ func (s *SQLStore) pruneUnused(ctx context.Context, since time.Time, limit int) 
 		}
 		if n := len(args); n > 0 {
 			query := "DELETE FROM {table} WHERE id IN (" + sqldb.Repeat("?", ", ", n) + ") AND revoked_at IS NULL AND " + unused
-			n, err = s.prune(ctx, query, append(args, timeValue(since), timeValue(since))...)
+			n, err = s.write(ctx, "prune", query, append(args, timeValue(since), timeValue(since))...)
 			total += n
 		}
 		if err != nil || len(live) < pruneSize || live[pruneSize-1].Token.CreatedAt.After(since) {
