@@ -285,7 +285,8 @@ func (o *room) makeRoom(ctx context.Context, held []Record) error {
 	if len(expired) < needed {
 		return ErrTooManyTokens
 	}
-	for _, i := range randv2.Perm(len(expired))[:max(0, min(needed, mostRevoked))] { // so that concurrent calls seldom choose the same token
+	// In random order, so that concurrent calls seldom revoke the same token.
+	for _, i := range randv2.Perm(len(expired))[:max(0, min(needed, mostRevoked))] {
 		if err := o.revokeExpired(ctx, &expired[i].Token); err != nil {
 			return err
 		}

@@ -115,7 +115,7 @@ func (c *Cache) run(ctx context.Context, f *fill) {
 }
 
 // finish sets the result of a query, and caches a found record unless a change has made the record
-// outdated. A second call for the same query does nothing.
+// outdated. If f has its result already, finish does nothing.
 func (c *Cache) finish(f *fill, record *tokenauth.Record, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -144,7 +144,7 @@ type stored struct {
 	Slot            int
 }
 
-// load returns the record with an ID. It returns ErrNotFound if there is none.
+// load returns the record that has the given ID. It returns ErrNotFound if there is none.
 func load(tx *bbolt.Tx, id []byte) (*tokenauth.Record, error) {
 	data := tx.Bucket(records).Get(id)
 	if data == nil {

@@ -64,7 +64,8 @@ func newTracker(delay time.Duration) (*Tracker, *table) {
 	return New(delay, rows.write, rows.failed), rows
 }
 
-// Many last-used times of one token must be written as one row when the delay has passed.
+// If one token is used many times, only the time of its last use must be written, when the delay
+// has passed.
 func TestUsesOfOneTokenAreWrittenAsOneRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
-// Each call must return the same from SQLStore as from MemoryStore, which is the reference for the
-// contract of Store, and must leave the same records. Otherwise a service that tests with a
-// MemoryStore behaves differently in production. In a long run, the test takes ten minutes.
+// Each call of a SQLStore must return the same result as the same call of a MemoryStore. After the
+// call, both stores must hold the same records. Otherwise a service that tests with a MemoryStore
+// behaves differently in production. In a long run, the test takes ten minutes.
 func TestRandomCallsMatchMemoryStore(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)
