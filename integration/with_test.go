@@ -127,9 +127,10 @@ func (w *withUser) held() (h held) {
 	return h
 }
 
-// heap returns the number of bytes that are in use after a garbage collection.
+// heap returns the number of bytes that are in use after garbage collections.
 func heap() int {
 	runtime.GC()
+	runtime.GC() // sync.Pool keeps its items until the second one
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
@@ -159,7 +160,7 @@ func TestWithLeaksNothing(t *testing.T) {
 				require.LessOrEqual(t, after.statements, before.statements, "prepared statements on the server")
 				require.LessOrEqual(t, after.sessions, before.sessions, "sessions on the server")
 				require.Equal(t, pool{open: 1}, after.pool)
-				require.Less(t, grown, 1<<18+50*uses, "growth of the heap in bytes")
+				require.Less(t, grown, 1<<20+50*uses, "growth of the heap in bytes")
 				t.Logf("%d uses: %+v, heap %+d bytes", uses, before, grown)
 			})
 		}

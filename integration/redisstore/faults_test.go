@@ -127,7 +127,7 @@ func TestFrozenServerReturns503InTime(t *testing.T) {
 
 	require.NoError(t, server.Freeze())
 	t.Cleanup(func() { require.NoError(t, server.Thaw()) })
-	storetest.RunStalled(t, store)
+	storetest.RunStalled(t, New(client, "tokens", 10*time.Second)) // a canceled call keeps its connection until the timeout
 	soon, cancelSoon := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancelSoon()
 	canceled, cancel := context.WithCancel(t.Context())
