@@ -82,6 +82,12 @@ func (l *underLoad) recovers(t *testing.T, store *calmStore, since time.Time) ti
 	done := func() int64 { return l.changes.Load() - l.failed.Load() }
 	last := l.begin.Add(time.Duration(l.lastRefusal.Load()))
 	failures, requests, changes := int64(-1), l.requests.Load(), done()
+	defer func() {
+		if t.Failed() { // Await has ended the test
+			t.Logf("%d requests, %d of them 503; %d changes, %d of them failed, the last with: %v",
+				l.requests.Load(), l.refused.Load(), l.changes.Load(), l.failed.Load(), l.lastFailure.Load())
+		}
+	}()
 	fixture.Await(t, "no 503 for two seconds", func() bool {
 		now := l.refused.Load() + store.failures.Load()
 		if now != failures {

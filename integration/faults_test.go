@@ -30,6 +30,10 @@ import (
 
 func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres() }
 
+// startQuickPostgres is for tests that stop the server but do not kill it. Its commits do not wait
+// for the disk, because a slow disk would look like an outage.
+func startQuickPostgres() (*servers.PostgresServer, error) { return servers.Postgres("fsync=off") }
+
 // statusOf sends a request with a key to a service on a store, and returns its status.
 func statusOf(store tokenauth.Store, key string) int {
 	m := must.Get(tokenauth.New(store, "acme", nil))
@@ -99,7 +103,7 @@ func (o outage) test(t *testing.T) {
 // Case F2.
 func TestPostgresStoppedReturns503(t *testing.T) {
 	leak.NothingLeft(t)
-	pg := closing(t, startPostgres)
+	pg := closing(t, startQuickPostgres)
 	outage{"PostgreSQL stopped", "pgx", pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
 }
 
@@ -108,13 +112,13 @@ func TestPostgresStoppedReturns503(t *testing.T) {
 // Case F3.
 func TestPostgresFrozenReturns503InTime(t *testing.T) {
 	leak.NothingLeft(t)
-	pg := closing(t, startPostgres)
+	pg := closing(t, startQuickPostgres)
 	outage{"PostgreSQL frozen", "pgx", pg.DSN("postgres"), pg.Freeze, pg.Thaw, 3 * time.Second}.test(t)
 }
 
 func throughPgBouncer(t *testing.T) (*servers.PostgresServer, *servers.PgBouncerServer) {
 	t.Helper()
-	pg := closing(t, startPostgres)
+	pg := closing(t, startQuickPostgres)
 	return pg, closing(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
 }
 

@@ -53,6 +53,7 @@ type underLoad struct {
 	requests, refused, changes, failed, seq atomic.Int64
 	lastRefusal                             atomic.Int64 // in nanoseconds since begin
 	slowest                                 atomic.Int64
+	lastFailure                             atomic.Value // text of an error
 }
 
 type liveToken struct {
@@ -270,6 +271,7 @@ func (l *underLoad) judge(ctx context.Context, what string, err error) bool {
 		return true
 	}
 	l.failed.Add(1)
+	l.lastFailure.Store(err.Error())
 	if status := tokenauth.StatusCode(err); status != http.StatusServiceUnavailable {
 		l.violation(fmt.Sprintf("%s: %d %v", what, status, err))
 	}
