@@ -142,7 +142,7 @@ type Store interface {
 
 	// RevokeExpired works like Revoke, but returns ErrConflict if the token is live and neither
 	// expired nor idle. A token is idle if both its CreatedAt and its LastUsedAt are at or before
-	// unusedSince. If unusedSince is the zero time or earlier, no token is idle.
+	// unusedSince. If unusedSince is the zero time, no token is idle.
 	RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error
 
 	// RevokeAll revokes limit live tokens of the user, or all of them if there are fewer, in one

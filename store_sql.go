@@ -3,6 +3,7 @@ package tokenauth
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -179,7 +180,7 @@ func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		err := s.addMissing(ctx)
 		// If rows violate a unique key, another attempt would build the index of the key in vain.
-		if !sqldb.IsRolledBack(err) || !s.retriable(ctx, err, attempt) {
+		if !sqldb.IsRolledBack(err) || sqldb.IsLockTimeout(err) || !s.retriable(ctx, err, attempt) {
 			return s.failed(ctx, "create schema", outcomeUnknown, err)
 		}
 	}
@@ -208,16 +209,48 @@ func (s *SQLStore) addPart(ctx context.Context, part sqldb.Part) error {
 	if part.Statement == "" {
 		return sqldb.Lacks(s.table, part)
 	}
-	if strings.HasPrefix(part.Name, "column ") { // requests queue behind this statement, and must not time out
+	if strings.HasPrefix(part.Name, "column ") { // adding a column takes no time
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.timeout/2)
 		defer cancel()
 	}
-	_, err := s.exec(ctx, part.Statement)
+	err := s.changeSchema(ctx, part.Statement)
 	if err != nil {
 		err = fmt.Errorf("%v: %w", sqldb.Lacks(s.table, part), err)
 	}
 	return err
+}
+
+// changeSchema executes a statement that changes the schema. Requests queue behind the statement
+// while it waits for the lock of the table, and must not time out. Therefore it waits for half of the
+// timeout of the store, unless the store is on a single connection or in a transaction.
+func (s *SQLStore) changeSchema(ctx context.Context, statement string) error {
+	var tx *sql.Tx
+	var err error
+	if s.engine.LimitLockWait != nil {
+		tx, err = s.begin(ctx)
+	}
+	switch {
+	case err != nil:
+		return err
+	case tx == nil:
+		_, err = s.exec(ctx, statement)
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
+	store := s.With(tx)
+	limit, restore := s.engine.LimitLockWait(s.timeout / 2)
+	if _, err = store.exec(ctx, limit); err == nil {
+		_, err = store.exec(ctx, statement)
+	}
+	if restore != "" {
+		_, failure := store.exec(ctx, restore)
+		err = cmp.Or(err, failure)
+	}
+	if err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // CheckSchema returns an error if the table does not exist, or lacks a column, a unique key or an
@@ -300,7 +333,7 @@ func (s *SQLStore) failed(ctx context.Context, doing, ifLost string, err error) 
 	if ended != nil && !errors.Is(err, ended) { // some drivers do not wrap ctx.Err()
 		err = fmt.Errorf("%w (%w)", ended, err)
 	}
-	if !unsent && (ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged)) {
+	if !unsent && !sqldb.IsRolledBack(err) && (ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged)) {
 		return fmt.Errorf("tokenauth: %s: %s: %w", doing, ifLost, err)
 	}
 	return fmt.Errorf("tokenauth: %s: %w", doing, err)

@@ -32,7 +32,8 @@ func newChange(doing, userID, id string, call func(*MemoryStore) error) *change 
 
 const (
 	setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = NULL"
-	whereLive  = " WHERE user_id = ? AND id = ? AND revoked_at IS NULL"
+	// Not revoked_at IS NULL, because PostgreSQL might choose the index on live tokens.
+	whereLive  = " WHERE user_id = ? AND id = ? AND live_name IS NOT NULL"
 	notExpired = " AND (expires_at IS NULL OR expires_at > ?)"
 )
 
@@ -80,7 +81,8 @@ func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at
 	c.query = `UPDATE {table} SET retired_digest = digest, retired_until = ?, digest = ?, hint = ?,
 		generation = generation + 1` + whereLive + " AND generation = ? AND digest <> ?" + notExpired
 	c.args = []any{timeValue(r.GraceUntil), r.Digest[:], r.Hint, userID, id, r.Replaces, r.Digest[:], timeValue(at)}
-	c.guard = " AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.digest = ? OR other.retired_digest = ?)"
+	c.guard = ` AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.digest = ?)
+		AND NOT EXISTS (SELECT 1 FROM {table} other WHERE other.retired_digest = ?)` // with OR, PostgreSQL may scan the table
 	c.guardArgs = []any{r.Digest[:], r.Digest[:]}
 	return s.change(ctx, c)
 }

@@ -80,6 +80,24 @@ type beginner interface {
 	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
 }
 
+// begin begins a transaction on a connection of its own. If the handle of the store is not a pool of
+// connections, begin returns nil: on a *sql.Conn, concurrent calls of the caller would become part of
+// the transaction.
+func (s *SQLStore) begin(ctx context.Context) (*sql.Tx, error) {
+	conn, ok := s.conn.(*dbConn)
+	if !ok {
+		return nil, nil
+	}
+	pool, ok := conn.db.(interface {
+		beginner
+		Conn(context.Context) (*sql.Conn, error)
+	})
+	if !ok {
+		return nil, nil
+	}
+	return pool.BeginTx(ctx, nil)
+}
+
 func (c *dbConn) InTransaction() bool {
 	_, canBegin := c.db.(beginner)
 	return !canBegin

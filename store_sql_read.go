@@ -52,6 +52,7 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 		}
 		found = append(found, records...)
 	}
+	found = slices.DeleteFunc(found, func(r Record) bool { return q.UserID != "" && r.Token.UserID != q.UserID })
 	if len(q.IDs) == 0 {
 		return nil, ctx.Err()
 	}
@@ -62,9 +63,16 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 	return found, nil
 }
 
-// list is like List, for a query whose IDs fit in one statement.
+// list is like List, for a query whose IDs fit in one statement. If q has IDs, list ignores UserID and
+// Limit.
+//
+// If the statistics of a database say that most users have one token, the database expects that
+// every user has few. It may then read all tokens of a user by an index on user_id, although another
+// index leads to a few rows. Therefore list offers no such index if q selects few rows: not for
+// the order, not for revoked_at IS NULL, and, if q has IDs, not for user_id.
 func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 	query, args := "SELECT {columns} FROM {table} WHERE 1 = 1", []any(nil)
+	byName := q.Name != "" && q.UserID != "" && !q.IncludeRevoked
 	if q.IDs != nil {
 		for _, id := range q.IDs {
 			args = append(args, id)
@@ -74,11 +82,11 @@ func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 		}
 		query = "SELECT {columns} FROM " + s.engine.WhereIn("id", "text", len(args))
 	}
-	if q.UserID != "" {
+	if q.UserID != "" && q.IDs == nil {
 		query += " AND user_id = ?"
 		args = append(args, q.UserID)
 	}
-	if !q.IncludeRevoked {
+	if !q.IncludeRevoked && q.MaxSlot == 0 && !byName { // slot and live_name are NULL if a token is revoked
 		query += " AND revoked_at IS NULL"
 	}
 	if q.Name != "" {
@@ -95,11 +103,20 @@ func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 	}
 	if q.After != (Cursor{}) {
 		at := micros(q.After.CreatedAt).UnixMicro()
-		query += " AND created_at >= ? AND (created_at > ? OR id > ?)"
-		args = append(args, at, at, q.After.ID)
+		if s.dialect == MySQL { // which does not use an index for a comparison of two columns
+			query += " AND (created_at > ? OR created_at = ? AND id > ?)"
+			args = append(args, at, at, q.After.ID)
+		} else {
+			query += " AND (created_at, id) > (?, ?)"
+			args = append(args, at, q.After.ID)
+		}
 	}
-	query += " ORDER BY created_at, id"
-	if q.Limit > 0 {
+	if q.IDs != nil || q.MaxSlot > 0 || byName {
+		query += " ORDER BY created_at + 0, id"
+	} else {
+		query += " ORDER BY created_at, id"
+	}
+	if q.Limit > 0 && q.IDs == nil {
 		query += " LIMIT ?"
 		args = append(args, q.Limit)
 	}
@@ -159,18 +176,22 @@ func (s *SQLStore) modelSelects(records []Record) (selects []string, args []any)
 		"SELECT {columns} FROM " + s.engine.WhereIn("id", "text", len(ids)),
 		"SELECT {columns} FROM " + s.engine.WhereIn("digest", "bytea", len(digests)),
 		"SELECT {columns} FROM " + s.engine.WhereIn("retired_digest", "bytea", len(digests)),
-		"SELECT {columns} FROM " + whereUserAnd("live_name", len(names)/2),
+		"SELECT {columns} FROM " + s.whereUserAnd("live_name", len(names)/2),
 	}
 	if len(slots) > 0 {
-		selects = append(selects, "SELECT {columns} FROM "+whereUserAnd("slot", len(slots)/2))
+		selects = append(selects, "SELECT {columns} FROM "+s.whereUserAnd("slot", len(slots)/2))
 	}
 	return selects, slices.Concat(ids, digests, digests, names, slots)
 }
 
 // whereUserAnd returns the text after FROM that selects the rows with one of n pairs of a user ID
-// and the value of another column.
-func whereUserAnd(column string, n int) string {
-	return "{table} WHERE (" + sqldb.Repeat("(user_id = ? AND "+column+" = ?)", " OR ", n) + ")"
+// and the value of another column. For the form on PostgreSQL, see [sqldb.Engine.WhereIn].
+func (s *SQLStore) whereUserAnd(column string, n int) string {
+	pair := "user_id = ? AND " + column + " = ?"
+	if s.dialect == PostgreSQL {
+		return "(" + sqldb.Repeat("SELECT * FROM {table} WHERE "+pair, " UNION ALL ", n) + ") AS found"
+	}
+	return "{table} WHERE (" + sqldb.Repeat("("+pair+")", " OR ", n) + ")"
 }
 
 // read is like query, but applies the timeout of the store and retries the query.

@@ -20,13 +20,15 @@ const insertNew = `INSERT INTO {table} ({columns}, live_name) SELECT {values}
 	WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE retired_digest = ?) ON CONFLICT DO NOTHING`
 
 // Create implements [Store]. A Create of more than 512 records executes several statements in a
-// transaction. If the store is not in a transaction and its connection is not a database/sql handle,
-// Create refuses more than 512 records.
+// transaction. Create refuses more than 512 records if the store is neither in a transaction nor on
+// a pool of connections, such as *sql.DB.
 func (s *SQLStore) Create(ctx context.Context, records ...Record) error {
 	if len(records) == 0 {
 		return ctx.Err()
 	}
-	return s.run(ctx, "create", outcomeUnknown, func(ctx context.Context) error {
+	patient := *s
+	patient.timeout *= time.Duration(1 + len(records)/batch)
+	return patient.run(ctx, "create", outcomeUnknown, func(ctx context.Context) error {
 		if len(records) > batch && !s.conn.InTransaction() {
 			return s.createMany(ctx, records)
 		}
@@ -73,11 +75,10 @@ func (s *SQLStore) createNew(ctx context.Context, records []Record) (done bool, 
 
 // createMany is like createMissing, in a transaction of its own.
 func (s *SQLStore) createMany(ctx context.Context, records []Record) error {
-	conn, ok := s.conn.(*dbConn)
-	if !ok {
+	tx, err := s.begin(ctx)
+	if tx == nil && err == nil {
 		return sqldb.OwnError(fmt.Sprintf("more than %d records require a transaction", batch))
 	}
-	tx, err := conn.db.(beginner).BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (s *SQLStore) createMany(ctx context.Context, records []Record) error {
 	if err := store.createMissing(ctx, records, nil); err != nil {
 		return err
 	}
-	return tx.Commit()
+	return cmp.Or(tx.Commit(), ctx.Err()) // ctx.Err as in dbConn.Exec
 }
 
 // createMissing adds the records that are not in the table. It uses an INSERT without ON CONFLICT

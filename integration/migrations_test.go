@@ -75,7 +75,7 @@ func TestMigrationToolsRunFiles(t *testing.T) {
 						require.NoError(t, tool.up(t.Context(), d, open(t, driver, dsn), store), "%s: no file is left", from)
 						useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
 						indexes := indexesOf(t, db, d, cmp.Or(table, "tokenauth_tokens"))
-						require.Equal(t, 11, indexes, from)
+						require.Equal(t, 12, indexes, from)
 						require.NoError(t, store.CreateSchema(t.Context()), from)
 						require.Equal(t, indexes, indexesOf(t, db, d, cmp.Or(table, "tokenauth_tokens")), from)
 						require.NoError(t, store.Close())

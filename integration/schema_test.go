@@ -77,7 +77,7 @@ func TestCreateSchemaUpgradesOldTable(t *testing.T) {
 					defer func() { _ = store.Close() }()
 					return store.CreateSchema(t.Context()) == nil && store.CheckSchema(t.Context()) == nil
 				}))
-				require.Equal(t, 11, indexesOf(t, db, s.dialect, table))
+				require.Equal(t, 12, indexesOf(t, db, s.dialect, table))
 				store := must.Get(tokenauth.NewSQLStore(db, s.dialect, &tokenauth.SQLOptions{Table: table, Timeout: time.Minute}))
 				useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
 				require.NoError(t, store.Close())
@@ -189,7 +189,7 @@ func TestIndexMayBeBuiltBeforehand(t *testing.T) {
 		store := must.Get(tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Timeout: time.Minute}))
 		require.NoError(t, upgrade(db, store), name)
 		require.NoError(t, store.CheckSchema(t.Context()), name)
-		require.Equal(t, 11, indexesOf(t, db, tokenauth.PostgreSQL, "tokenauth_tokens"), name)
+		require.Equal(t, 12, indexesOf(t, db, tokenauth.PostgreSQL, "tokenauth_tokens"), name)
 	}
 }
 
@@ -225,47 +225,67 @@ func TestColumnsAreAddedInstantly(t *testing.T) {
 	}
 }
 
-// A transaction that reads the table, such as a backup, blocks the statement that adds a column, and
-// this statement blocks all requests. CreateSchema must give up early enough that no request times
-// out.
+// A transaction that uses the table, such as a backup, blocks a statement that adds a column or an
+// index, and this statement blocks requests. CreateSchema must give up early enough that no request
+// times out.
 func TestCreateSchemaDoesNotBlockRequests(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL, lib-pq", "MariaDB"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := setupNamed(t, name)
-			db := s.open(t)[0]
-			opts := &tokenauth.SQLOptions{Table: newTable().Table, Timeout: 10 * time.Second}
-			fixture.ExecAll(t, db, fixture.OldSchema(t, s.dialect, opts.Table))
-			store := must.Get(tokenauth.NewSQLStore(db, s.dialect, opts))
-			r := newRecord("anna", "laptop")
-			require.NoError(t, store.Create(t.Context(), r))
-			backup := must.Get(db.BeginTx(t.Context(), nil))
-			_, err := backup.Exec("SELECT count(*) FROM " + opts.Table)
-			require.NoError(t, err)
-
-			upgraded := make(chan error)
-			go func() { upgraded <- store.CreateSchema(context.Background()) }()
-			for done := false; !done; {
-				select {
-				case err = <-upgraded:
-					done = true
-				default:
-					_, found := store.Find(t.Context(), r.Digest)
-					require.NoError(t, found)
-				}
-			}
-			requireNoAnswer(t, err, "CreateSchema")
-			require.ErrorContains(t, err, "lacks column resources")
-			for range 3 {
-				_, err = store.Find(t.Context(), r.Digest)
-				require.NoError(t, err, "the server must have ended the statement")
-			}
-			require.NoError(t, backup.Rollback())
-			require.NoError(t, store.CreateSchema(t.Context()))
-			require.NoError(t, store.CheckSchema(t.Context()))
-			require.NoError(t, store.Close())
-			fixture.ExecAll(t, db, "DROP TABLE "+opts.Table)
-		})
+		s := setupNamed(t, name)
+		for lack, prepare := range map[string]func(t *testing.T, db *sql.DB, store *tokenauth.SQLStore, table string){
+			"column resources": func(t *testing.T, db *sql.DB, _ *tokenauth.SQLStore, table string) {
+				fixture.ExecAll(t, db, fixture.OldSchema(t, s.dialect, table))
+			},
+			"index (user_id, ": func(t *testing.T, db *sql.DB, store *tokenauth.SQLStore, table string) {
+				require.NoError(t, store.CreateSchema(t.Context()))
+				drop := map[tokenauth.Dialect]string{tokenauth.PostgreSQL: `DROP INDEX "%s.user_live"`, tokenauth.MySQL: "DROP INDEX user_live ON %s"}
+				fixture.ExecAll(t, db, fmt.Sprintf(drop[s.dialect], table))
+			},
+		} {
+			t.Run(name+"/"+lack, func(t *testing.T) {
+				t.Parallel()
+				db := s.open(t)[0]
+				opts := &tokenauth.SQLOptions{Table: newTable().Table, Timeout: 8 * time.Second}
+				store := must.Get(tokenauth.NewSQLStore(db, s.dialect, opts))
+				prepare(t, db, store, opts.Table)
+				requireUnblocked(t, db, store, opts.Table, lack)
+				require.NoError(t, store.CreateSchema(t.Context()))
+				require.NoError(t, store.CheckSchema(t.Context()))
+				require.NoError(t, store.Close())
+				fixture.ExecAll(t, db, "DROP TABLE "+opts.Table)
+			})
+		}
 	}
+}
+
+// requireUnblocked requires that requests succeed while CreateSchema waits for a transaction, and
+// that CreateSchema gives up.
+func requireUnblocked(t *testing.T, db *sql.DB, store *tokenauth.SQLStore, table, lack string) {
+	t.Helper()
+	r := newRecord("anna", "laptop")
+	require.NoError(t, store.Create(t.Context(), r))
+	transaction := must.Get(db.BeginTx(t.Context(), nil))
+	_, err := transaction.Exec("UPDATE " + table + " SET hint = hint WHERE id = 'unknown'")
+	require.NoError(t, err)
+	request := func() {
+		_, err := store.Find(t.Context(), r.Digest)
+		require.NoError(t, err)
+		require.NoError(t, store.Touch(t.Context(), tokenauth.Use{ID: r.Token.ID, At: time.Now()}))
+	}
+	upgraded := make(chan error)
+	go func() { upgraded <- store.CreateSchema(context.Background()) }()
+	for done := false; !done; {
+		select {
+		case err = <-upgraded:
+			done = true
+		default:
+			request()
+		}
+	}
+	requireNoAnswer(t, err, "CreateSchema")
+	require.ErrorContains(t, err, "lacks "+lack)
+	for range 3 { // the server must have ended the statement
+		request()
+	}
+	require.NoError(t, transaction.Rollback())
 }

@@ -2,6 +2,7 @@ package storecache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -104,7 +105,7 @@ func (c *Cache) run(ctx context.Context, f *fill) {
 		c.finish(f, nil, fmt.Errorf("storecache: the store did not return: %w", ctx.Err()))
 	})()
 	var record *tokenauth.Record
-	var err error
+	err := errors.New("storecache: the store ended the goroutine")
 	defer func() {
 		if p := recover(); p != nil { // an unrecovered panic in this goroutine ends the process
 			record, err = nil, fmt.Errorf("storecache: the store panicked with a %T", p)

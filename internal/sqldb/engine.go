@@ -3,8 +3,10 @@
 package sqldb
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // An Engine describes how a database differs from the others.
@@ -24,6 +26,12 @@ type Engine struct {
 	// returns rows that other transactions have committed after the transaction took its snapshot.
 	Latest string
 
+	// LimitLockWait returns a statement after which the statements of a transaction wait for locks of
+	// a table for a limited time. If the connection keeps the limit after the transaction,
+	// LimitLockWait also returns a statement that restores the earlier limit. LimitLockWait is nil if
+	// statements do not queue behind a statement that waits.
+	LimitLockWait func(limit time.Duration) (set, restore string)
+
 	quote     string // encloses the name of a table or an index
 	catalogue string // query of the method Catalogue, with placeholders for the name of the table
 }
@@ -34,8 +42,17 @@ var Engines = map[string]*Engine{
 	"postgresql": {
 		Remote: true, Numbered: true, Guards: true, Latest: "%s",
 		quote: `"`, catalogue: postgresqlCatalogue,
+		LimitLockWait: func(limit time.Duration) (set, restore string) {
+			return fmt.Sprintf("SET LOCAL lock_timeout = %d", limit.Milliseconds()+1), "" // 0 is no limit
+		},
 	},
-	"mysql": {Remote: true, Latest: "(%s LOCK IN SHARE MODE)", quote: "`", catalogue: mysqlCatalogue},
+	"mysql": {
+		Remote: true, Latest: "(%s LOCK IN SHARE MODE)", quote: "`", catalogue: mysqlCatalogue,
+		LimitLockWait: func(limit time.Duration) (set, restore string) {
+			return fmt.Sprintf("SET @tokenauth_wait = @@SESSION.lock_wait_timeout, SESSION lock_wait_timeout = %d",
+				max(1, limit/time.Second)), "SET SESSION lock_wait_timeout = @tokenauth_wait"
+		},
+	},
 }
 
 // Complete replaces {table} and {columns} in a query. If the engine numbers its placeholders,

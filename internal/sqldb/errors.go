@@ -25,10 +25,7 @@ var (
 		"locked",
 	}
 	// The statement would have violated a unique key.
-	duplicateCodes = []string{
-		"23505", "1062", "unique",
-		"42P07", "42710", // PostgreSQL: concurrent CREATE TABLE IF NOT EXISTS
-	}
+	duplicateCodes = []string{"23505", "1062", "unique"}
 	// The statement would have violated a foreign key.
 	foreignKeyCodes = []string{"23503", "1452", "1216", "foreign key"}
 	// The server stopped or closed the connection while it executed the statement.
@@ -38,6 +35,9 @@ var (
 // IsRolledBack reports whether the database rolled a statement back because of a concurrent
 // statement, so that a retry can succeed.
 func IsRolledBack(err error) bool { return slices.Contains(rolledBackCodes, code(err)) }
+
+// IsLockTimeout reports whether a statement ended because it waited too long for a lock.
+func IsLockTimeout(err error) bool { return slices.Contains([]string{"55P03", "1205"}, code(err)) }
 
 // IsDuplicate reports whether a statement failed because it would have violated a unique key.
 func IsDuplicate(err error) bool { return slices.Contains(duplicateCodes, code(err)) }
@@ -56,7 +56,8 @@ func (e *Engine) IsUnsent(err error) bool {
 	return errors.Is(err, sql.ErrTxDone) || errors.Is(err, sql.ErrConnDone) ||
 		errors.As(err, &dial) && dial.Op == "dial" && !(bare && e.Numbered) ||
 		errors.As(err, &safe) && safe.SafeToRetry() ||
-		err != nil && err.Error() == "sql: database is closed"
+		err != nil && (err.Error() == "sql: database is closed" ||
+			strings.HasPrefix(err.Error(), "failed to connect to `")) // pgx
 }
 
 // An OwnError is an error of this library about the table or the arguments of a call. It has a code,

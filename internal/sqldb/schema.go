@@ -159,14 +159,17 @@ const (
 		FROM pragma_index_list('{name}') i LEFT JOIN sqlite_master s ON s.type = 'index' AND s.name = i.name`
 
 	// An index that is not valid is still being built, or its construction failed. ON CONFLICT DO
-	// NOTHING does not support a deferrable key.
+	// NOTHING does not support a deferrable key. With NULLS NOT DISTINCT, a user could have only one
+	// revoked token. Indexes of other kinds than B-trees have no order.
 	postgresqlCatalogue = `SELECT 'column ' || CAST(attname AS text) FROM pg_catalog.pg_attribute
 		WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped
-		UNION ALL SELECT CASE WHEN indisunique AND indimmediate THEN 'unique key (' ELSE 'index (' END
+		UNION ALL SELECT CASE WHEN indisunique AND indimmediate
+				AND pg_get_indexdef(indexrelid) NOT LIKE '%NULLS NOT DISTINCT%' THEN 'unique key (' ELSE 'index (' END
 			|| (SELECT string_agg(pg_get_indexdef(indexrelid, k, true), ', ' ORDER BY k)
 				FROM generate_series(1, CAST(indnkeyatts AS integer)) k) || ')'
 			|| coalesce(' WHERE ' || pg_get_expr(indpred, indrelid, true), '')
-		FROM pg_catalog.pg_index WHERE indrelid = to_regclass('{table}') AND indisvalid`
+		FROM pg_catalog.pg_index WHERE indrelid = to_regclass('{table}') AND indisvalid
+			AND pg_get_indexdef(indexrelid) NOT SIMILAR TO '% USING (hash|gin|gist|spgist|brin) %'`
 
 	mysqlCatalogue = `SELECT concat('column ', column_name) FROM information_schema.columns
 		WHERE table_schema = coalesce(nullif('{schema}', ''), database()) AND table_name = '{name}'
