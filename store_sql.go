@@ -61,7 +61,7 @@ type SQLOptions struct {
 	// A table there hides the table of the same name in the schema public.
 	Table string
 
-	// Timeout is the maximum duration of each call. A List, Touch or Prune may execute several
+	// Timeout is the maximum duration of each call. Create, List, Touch and Prune may execute many
 	// statements, and Timeout is then the maximum duration of each statement. The deadline of the
 	// call's context applies too. If Timeout is zero, the maximum is 2 seconds.
 	Timeout time.Duration
@@ -172,10 +172,11 @@ func (s *SQLStore) schemaFolder() fs.FS {
 // compares unique keys and indexes by their columns, not by their names. It may be called any
 // number of times, also concurrently.
 //
-// Requests wait while a column is added. To add a column, CreateSchema waits for other transactions
-// at most half of SQLOptions.Timeout, and then returns an error. No other timeout applies. Building
-// an index of a large table takes long, and changes of tokens wait for it on SQLite and PostgreSQL.
-// On MySQL, a change of the schema commits the caller's transaction.
+// Requests wait while CreateSchema waits for other transactions. Therefore CreateSchema waits for
+// them at most half of SQLOptions.Timeout, and then returns an error. The wait to add an index is not
+// limited if the store is in a transaction or on a single connection. No other timeout applies.
+// Building an index of a large table takes long, and changes of tokens wait for it on SQLite and
+// PostgreSQL. On MySQL, a change of the schema commits the caller's transaction.
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		err := s.addMissing(ctx)

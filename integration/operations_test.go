@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -147,34 +148,44 @@ func TestMoveBetweenEnginesKeepsTokens(t *testing.T) {
 	}
 }
 
-// A restored backup must contain the same tokens, and their keys must work. A changed digest or
-// name would be noticed only after the restore.
+// A backup that is restored over a damaged table must contain the same tokens, and their keys must
+// work. A changed digest or name would be noticed only after the restore.
 func TestRestoredBackupKeepsTokens(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		setup   string
-		restore func(t *testing.T, db *sql.DB, table string) *sql.DB
+		setup  string
+		backup func(t *testing.T, db *sql.DB, table string) (restore func() *sql.DB)
 	}{
-		{"SQLite, modernc", func(t *testing.T, db *sql.DB, _ string) *sql.DB {
+		{"SQLite, modernc", func(t *testing.T, db *sql.DB, _ string) func() *sql.DB {
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			_, err := db.Exec("VACUUM INTO ?", copied)
 			require.NoError(t, err)
-			return open(t, "sqlite", "file:"+copied+modernc)
+			return func() *sql.DB {
+				live := filepath.Join(t.TempDir(), "live.db")
+				for _, suffix := range []string{"", "-wal"} { // as a crash leaves them
+					require.NoError(t, os.WriteFile(live+suffix, must.Get(os.ReadFile(fileOf(t, db)+suffix)), 0o600))
+				}
+				require.NoError(t, os.Remove(live+"-wal"))
+				require.NoError(t, os.Rename(copied, live))
+				return open(t, "sqlite", "file:"+live+modernc)
+			}
 		}},
-		{"PostgreSQL, pgx", func(t *testing.T, db *sql.DB, table string) *sql.DB {
+		{"PostgreSQL, pgx", func(t *testing.T, db *sql.DB, table string) func() *sql.DB {
 			pg := started(t, postgres)
-			dump := runTool(t, nil, "pg_dump", "-d", pg.DSN("postgres"), "-t", table)
-			require.NoError(t, pg.CreateDatabase("restored"))
-			runTool(t, dump, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", pg.DSN("restored"))
-			return open(t, "pgx", pg.DSN("restored"))
+			dump := runTool(t, nil, "pg_dump", "--clean", "--if-exists", "-t", table, "-d", pg.DSN("postgres"))
+			return func() *sql.DB {
+				runTool(t, dump, "psql", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-X", "-q", "-d", pg.DSN("postgres"))
+				return db
+			}
 		}},
-		{"MariaDB", func(t *testing.T, db *sql.DB, table string) *sql.DB {
+		{"MariaDB", func(t *testing.T, db *sql.DB, table string) func() *sql.DB {
 			m := started(t, mariaDB)
 			at := []string{"--no-defaults", "-h127.0.0.1", fmt.Sprint("-P", m.Port()), "-uroot"}
 			dump := runTool(t, nil, "mariadb-dump", append(at, "--single-transaction", "--hex-blob", "t", table)...)
-			require.NoError(t, m.CreateDatabase("restored"))
-			runTool(t, dump, "mariadb", append(at, "restored")...)
-			return open(t, "mysql", m.DSN("restored"))
+			return func() *sql.DB {
+				runTool(t, dump, "mariadb", append(at, "t")...)
+				return db
+			}
 		}},
 	} {
 		t.Run(c.setup, func(t *testing.T) {
@@ -184,15 +195,27 @@ func TestRestoredBackupKeepsTokens(t *testing.T) {
 			db := s.open(t)[0]
 			store := newStore(t, db, s.dialect, opts)
 			key := fill(t, store, 100)
-			restored, err := tokenauth.NewSQLStore(c.restore(t, db, opts.Table), s.dialect, opts)
+			want := everything(t, store)
+			restore := c.backup(t, db, opts.Table)
+			require.NoError(t, store.Create(t.Context(), newRecord("mallory", "after the backup")))
+			_, err := db.Exec("UPDATE " + opts.Table + " SET hint = 'lost'")
+			require.NoError(t, err)
+			restored, err := tokenauth.NewSQLStore(restore(), s.dialect, opts)
 			require.NoError(t, err)
 			require.NoError(t, restored.CheckSchema(t.Context()))
-			require.Equal(t, everything(t, store), everything(t, restored))
+			require.Equal(t, want, everything(t, restored))
 			_, err = must.Get(tokenauth.New(restored, "acme", nil)).Authenticate(t.Context(), key)
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = restored.Close() })
 		})
 	}
+}
+
+// fileOf returns the path of a SQLite database.
+func fileOf(t *testing.T, db *sql.DB) (path string) {
+	t.Helper()
+	require.NoError(t, db.QueryRow("SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path))
+	return path
 }
 
 // runTool runs a program of the database and returns its output.
