@@ -143,6 +143,27 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
 }
 
+// If no standby is connected, no change may succeed, not even one that takes a transaction. Otherwise
+// a failover could lose it. When its context ends, lib/pq reports such a commit as successful.
+// Case C13.
+func TestChangeWithoutStandbyIsUnknown(t *testing.T) {
+	primary := closing(t, startPostgres)
+	for _, driver := range []string{"pgx", "postgres"} {
+		opts := newTable()
+		opts.Timeout = time.Second
+		store := newStore(t, open(t, driver, primary.DSN("postgres")), tokenauth.PostgreSQL, opts)
+		require.NoError(t, primary.Set("synchronous_standby_names", "*"))
+		for _, n := range []int{1, 2, 600} {
+			records := make([]tokenauth.Record, n)
+			for i := range records {
+				records[i] = newRecord("anna", fmt.Sprint(driver, n, i))
+			}
+			requireUnknown(t, store.Create(t.Context(), records...))
+		}
+		require.NoError(t, primary.Set("synchronous_standby_names", ""))
+	}
+}
+
 // requireRefusesWrites requires that each write fails with the error of a read-only server, and
 // that lookups succeed.
 func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token tokenauth.Token, isReadOnly func(error) bool) {

@@ -142,8 +142,9 @@ func TestTableNameOnPostgreSQL(t *testing.T) {
 	require.NoError(t, public.CheckSchema(t.Context()))
 }
 
-// CheckSchema must report an index that PostgreSQL could not complete, and a unique key that is
-// deferrable, because ON CONFLICT does not support it.
+// CheckSchema must report an index that PostgreSQL could not complete or that has no order, a unique
+// key that is deferrable, because ON CONFLICT does not support it, and one for which NULLs are equal,
+// because a user could then have only one revoked token.
 func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
 	t.Parallel()
 	_, dsn := newDatabase(t, tokenauth.PostgreSQL)
@@ -154,6 +155,12 @@ func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
 		UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"tokens.created"'::regclass`)
 	require.EqualError(t, store.CheckSchema(t.Context()),
 		"tokenauth: check schema: table tokens lacks unique key (user_id, slot), index (created_at, id) (0001_tokens.up.sql)")
+	fixture.ExecAll(t, db, `ALTER TABLE tokens DROP CONSTRAINT tokens_user_id_live_name_key;
+		ALTER TABLE tokens ADD UNIQUE NULLS NOT DISTINCT (user_id, live_name);
+		DROP INDEX "tokens.revoked";
+		CREATE INDEX ON tokens USING hash (revoked_at) WHERE revoked_at IS NOT NULL`)
+	require.ErrorContains(t, store.CheckSchema(t.Context()), "lacks unique key (user_id, live_name), unique key (user_id, slot), "+
+		"index (created_at, id), index (revoked_at) WHERE revoked_at IS NOT NULL (0001")
 	require.ErrorContains(t, store.CreateSchema(t.Context()), "lacks index (created_at, id)", "the invalid index has the name")
 	fixture.ExecAll(t, db, `DROP INDEX "tokens.created"`)
 	require.NoError(t, store.CreateSchema(t.Context()))

@@ -54,3 +54,42 @@ func TestUserWithManyTokens(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, fmt.Sprint(plan), "_live_name_key")
 }
+
+// If the statistics of SQLite say that a user has one token, SQLite must nevertheless not read all
+// tokens of a user who has many to find those in a few slots, or those with a few IDs.
+func TestStatisticsOfSQLiteDoNotMislead(t *testing.T) {
+	t.Parallel()
+	s := setupNamed(t, "SQLite, mattn")
+	db := s.open(t)[0]
+	opts := newTable()
+	store := newStore(t, db, s.dialect, opts)
+	_, err := db.Exec(fmt.Sprintf(`WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+		INSERT INTO %s (id, user_id, name, live_name, scopes, hint, generation, origin, digest, created_at)
+		SELECT 'i' || n, iif(n %% 20 = 0, 'bot', 'u' || n), 'n' || n, 'n' || n, '', '', 1, '', randomblob(32), n FROM numbers`, opts.Table))
+	require.NoError(t, err)
+	_, err = db.Exec("ANALYZE")
+	require.NoError(t, err)
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	e := &explainer{DB: conn, t: t, explain: explainOnSQLite}
+	explained := store.With(aloneExplainer{e})
+	for _, q := range []tokenauth.Query{
+		{UserID: "bot", MinSlot: 1, MaxSlot: 100},
+		{UserID: "bot", IDs: []string{"i20", "i21", "i40"}},
+		{UserID: "bot", IDs: []string{"i20", "i21", "i40"}, Limit: 1, IncludeRevoked: true},
+		{UserID: "bot", Name: "n20"},
+	} {
+		e.plans = nil
+		records, err := explained.List(t.Context(), q)
+		require.NoError(t, err)
+		require.NotContains(t, strings.Join(e.plans, "\n"), "(user_id=?)", "%+v", q)
+		for _, r := range records {
+			require.Equal(t, "bot", r.Token.UserID)
+		}
+		if q.IDs != nil && q.Limit == 0 {
+			require.Len(t, records, 2)
+		}
+	}
+	require.NoError(t, explained.Close())
+	require.NoError(t, conn.Close())
+}

@@ -3,6 +3,7 @@ package storecache_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,6 +220,17 @@ func TestFindDoesNotJoinHangingQuery(t *testing.T) {
 		close(hang)
 		require.ErrorContains(t, <-first, "late")
 	})
+}
+
+// A store that ends the goroutine of Find, as a fake with require does, must fail the request. An
+// answer without an error would make the caller use a nil record.
+func TestEndedGoroutineFailsRequest(t *testing.T) {
+	t.Parallel()
+	c, s := newCache(nil)
+	interceptFind(s, func(context.Context, func() error) error { runtime.Goexit(); return nil })
+	_, err := c.Find(ctx, tokenauth.DigestOf("x"))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, tokenauth.ErrNotFound)
 }
 
 // If the store panics, only one request must fail, and the process must continue.

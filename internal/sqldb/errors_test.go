@@ -71,6 +71,7 @@ func TestDriverErrorsAreClassified(t *testing.T) {
 		{"sqlite", errors.New("attempt to write a readonly database (8)"), rejected},
 		{"postgresql", fmt.Errorf("failed to connect: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")}), rejected},
 		{"postgresql", &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, lost},
+		{"postgresql", fmt.Errorf("failed to connect to `user=app`: %w", stateError("57P03")), rejected}, // pgx, before it sends a statement
 		{"postgresql", unsentError(true), rejected},
 		{"postgresql", unsentError(false), lost},
 		{"mysql", sql.ErrTxDone, rejected},

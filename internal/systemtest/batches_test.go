@@ -152,3 +152,25 @@ func TestLargeCreateWaitsForWriter(t *testing.T) {
 	close(stop)
 	<-stopped
 }
+
+// A large Create takes a transaction. On a single connection, concurrent calls would become part of
+// it, and be lost if it is rolled back. Therefore Create must refuse.
+func TestLargeCreateNeedsPoolOrTransaction(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	store := sqlite.NewStore(t, db, nil)
+	records := make([]tokenauth.Record, 513)
+	for i := range records {
+		records[i] = fixture.NewRecord(fmt.Sprint(i))
+	}
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	require.ErrorContains(t, store.With(conn).Create(ctx, records...), "more than 512 records require a transaction")
+	require.NoError(t, store.With(conn).Create(ctx, records[0]))
+	tx, err := conn.BeginTx(ctx, nil)
+	require.NoError(t, err)
+	require.NoError(t, store.With(tx).Create(ctx, records...))
+	require.NoError(t, tx.Commit())
+	require.NoError(t, conn.Close())
+	require.NoError(t, store.Create(ctx, records...))
+}
