@@ -250,6 +250,7 @@ func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limi
 	if limit <= 0 {
 		return 0, errors.New("redisstore: the limit of RevokeAll must be positive")
 	}
+	limit = min(limit, math.MaxInt32) // Lua formats larger numbers in a way that Redis does not accept
 	reply, err := s.call(ctx, "revoke_all", userID, text(at), limit)
 	if err != nil {
 		return 0, err
