@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -70,7 +71,11 @@ func batchAllOrNone(t *tester) {
 		records[i].Token.UserID, records[i].Slot = fmt.Sprint("user ", i%100), 0
 	}
 	records[batchSize-1].Digest = taken.Retired.Digest
-	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, records...), "Create of %d records, the last of which has a taken digest", batchSize)
+	err := t.store.Create(t.ctx, records...)
+	t.wants(tokenauth.ErrKeyTaken, err, "Create of %d records, the last of which has a taken digest", batchSize)
+	if failed := (*tokenauth.RecordError)(nil); errors.As(err, &failed) && failed.Index != batchSize-1 {
+		t.failf("Create of %d records, the last of which has a taken digest, returned a RecordError with Index %d", batchSize, failed.Index)
+	}
 	t.holds(taken)
 	t.misses(records[0].Digest, "the digest of a record that was not created")
 }
@@ -91,6 +96,7 @@ func batchIDs(t *tester) {
 	records := inTurn(20)
 	t.create(records...)
 	ids := spread(40_000, append(records[10:20:20], records[:10]...)) // not in the order of the list
+	ids = append(ids, records[2].Token.ID, records[11].Token.ID)      // again
 	t.lists(tokenauth.Query{UserID: alice, IDs: ids}, records...)
 	t.lists(tokenauth.Query{AllUsers: true, IDs: ids, IncludeRevoked: true, After: records[4].Token.Cursor(), Limit: 9}, records[5:14]...)
 }

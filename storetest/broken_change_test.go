@@ -43,7 +43,7 @@ func (s *brokenStore) ownerOf(id, otherwise string) string {
 
 // changes reports whether p sets the scopes or the expiry to a value that r does not have.
 func changes(r tokenauth.Record, p tokenauth.Patch) bool {
-	return p.Scopes != nil && !slices.Equal(*p.Scopes, r.Token.Scopes) || p.ExpiresAt != nil && !p.ExpiresAt.Equal(r.Token.ExpiresAt)
+	return p.Scopes != nil && !slices.Equal(*p.Scopes, r.Token.Scopes) || p.ExpiresAt != nil && !micros(*p.ExpiresAt).Equal(r.Token.ExpiresAt)
 }
 
 var changeBugs = []bug{
@@ -254,7 +254,7 @@ var changeBugs = []bug{
 		}
 	}, []string{
 		"revoke at most limit tokens with each RevokeAll, and return 0 when no live token is left",
-		"return an error from RevokeAll and change nothing if the limit is not positive",
+		badLimit,
 	}},
 	{"Update ignores Replaces", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) { p.Replaces = nil }), []string{
 		"return ErrConflict and change nothing unless the token has the scopes and the expiry of Patch.Replaces",

@@ -108,7 +108,7 @@ var createBugs = []bug{
 	{"names are not unique", evenIf(tokenauth.ErrNameTaken), []string{"let exactly one of 64 concurrent calls create a token with a given name"}},
 	{"IDs and digests are not unique", evenIf(tokenauth.ErrKeyTaken), []string{
 		"return ErrKeyTaken from Create for an ID that another record has", "return ErrKeyTaken from Create for a digest that another record has as its current or retired digest",
-		"refuse to create a record a second time after its key was rotated", "let exactly one of many concurrent calls create a token with a given digest",
+		createsRotated, "let exactly one of many concurrent calls create a token with a given digest",
 	}},
 	{"a repeated Create overwrites the record", func(s *brokenStore) {
 		s.create = func(ctx context.Context, records ...tokenauth.Record) error {

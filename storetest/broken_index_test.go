@@ -65,7 +65,35 @@ const (
 	isRevoked     = sameAnswer + "a token is revoked twice"
 	isPruned      = sameAnswer + "expired, revoked and idle tokens are pruned"
 	isTouched     = sameAnswer + "Touch moves LastUsedAt of tokens"
+
+	isImportedChanged = sameAnswer + "imported tokens are changed, used and revoked"
+	isChangedAndEnded = sameAnswer + "tokens are revoked and deleted after all their values have changed"
+	isCreatedAgain    = sameAnswer + "records are created again after they were renamed and revoked"
 )
+
+// importedDies returns a function that breaks the index maintenance of a store. The method with the
+// given name adds imported tokens to the index by which Prune finds expired and revoked tokens.
+func importedDies(method string) func(*indexedStore) {
+	return afterChange(method, func(s *indexedStore, _, r tokenauth.Record, err error) {
+		if err == nil && isImported(r) {
+			s.indices[byDeath].add(position(death(r.Token))+r.Token.ID, r.Token.ID)
+		}
+	})
+}
+
+// freesFirstName returns a function that breaks the index maintenance of a store. If a token was
+// renamed, the method with the given name does not free its name.
+func freesFirstName(method string) func(*indexedStore) {
+	return func(s *indexedStore) {
+		first := map[string]string{} // names by token ID
+		s.omits = func(step step, old, r *tokenauth.Record) bool {
+			if step.method == "Create" {
+				first[r.Token.ID] = r.Token.Name
+			}
+			return step.method == method && step.index == byName && !step.adds && first[old.Token.ID] != old.Token.Name
+		}
+	}
+}
 
 var indexBugs = []indexBug{
 	{"Update does not move the expiry", omitIf("Update", byDeath, always), []string{laterExpiry, earlierExpiry, noExpiry, manyExpiries}},
@@ -151,6 +179,42 @@ var indexBugs = []indexBug{
 	{"a token that is created with an expiry is never pruned", omitIf("Create", byDeath, isLive), []string{
 		sameAnswer + "a token is created", isPruned,
 	}},
+	{"Revoke lets Prune delete an imported token", importedDies("Revoke"), []string{isImportedChanged}},
+	{"RevokeExpired lets Prune delete an imported token", importedDies("RevokeExpired"), []string{isImportedChanged}},
+	{"Update of the expiry lets Prune delete an imported token", importedDies("Update"), []string{isImportedChanged}},
+	{"RevokeAll lets Prune delete imported tokens", func(s *indexedStore) {
+		s.omits = func(step step, old, r *tokenauth.Record) bool {
+			if step.method == "RevokeAll" && isImported(*r) {
+				s.indices[byDeath].add(position(death(r.Token))+r.Token.ID, r.Token.ID)
+			}
+			return false
+		}
+	}, []string{isImportedChanged}},
+	{"Rotate lets Prune delete an idle imported token", afterChange("Rotate", func(s *indexedStore, old, r tokenauth.Record, err error) {
+		if err == nil && isImported(r) {
+			s.indices[byLastUse].add(position(lastUse(r.Token))+r.Token.ID, r.Token.ID)
+		}
+	}), []string{isImportedChanged}},
+	{"RevokeExpired frees the first name of a renamed token", freesFirstName("RevokeExpired"), []string{isChangedAndEnded}},
+	{"RevokeAll frees the first names of renamed tokens", freesFirstName("RevokeAll"), []string{isChangedAndEnded}},
+	{"Prune frees the first name of a renamed token", freesFirstName("Prune"), []string{isChangedAndEnded}},
+	{"a repeated Create makes a token idle that was used", func(s *indexedStore) {
+		s.again = func(r tokenauth.Record) {
+			if now := s.records[r.Token.ID]; isLive(now) && !isImported(now) {
+				s.indices[byLastUse].add(position(lastUse(r.Token))+r.Token.ID, r.Token.ID)
+			}
+		}
+	}, []string{isCreatedAgain}},
+	{"Touch lets Prune delete idle imported tokens", func(s *indexedStore) {
+		s.used = func(r tokenauth.Record) {
+			if isImported(r) && isLive(r) {
+				s.indices[byLastUse].add(position(lastUse(r.Token))+r.Token.ID, r.Token.ID)
+			}
+		}
+	}, []string{isImportedChanged}},
+	{"a refused Revoke frees the name of another user's token", func(s *indexedStore) {
+		s.foreign = func(r tokenauth.Record) { s.indices[byName].remove(part(r.Token.UserID) + part(r.Token.Name)) }
+	}, []string{refused}},
 	{"Touch does not move the last use", omitIf("Touch", byLastUse, always), []string{isTouched}},
 	{"a token that is created revoked is pruned when it is idle", func(s *indexedStore) {
 		s.omits = func(step step, old, r *tokenauth.Record) bool {

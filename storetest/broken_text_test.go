@@ -19,7 +19,7 @@ const (
 	idlesTimes       = "compare last-used times with unusedSince to the microsecond, in all years from 1 to 9999"
 	expiresTimes     = "compare expiries with the current time to the microsecond, in all years from 1 to 9999"
 	combinesFields   = "list the records that all set fields of a query select, for each combination of fields"
-	fillsPages       = "fill a page with live records if revoked records precede them"
+	fillsPages       = "fill a page with the records that the query selects if many other records precede them"
 )
 
 // joined returns a function that breaks the Create method of a store, as if names and slots had a

@@ -29,6 +29,7 @@ var concurrencyCases = []testCase{
 	{"let exactly one of many concurrent rotations replace the key of one generation", concurrentRotations},
 	{"let exactly one of many concurrent rotations set the same new digest", concurrentRotationsToOne},
 	{"leave a token revoked if Revoke runs while the token is rotated, updated and used", concurrentRotateAndRevoke},
+	{"keep all changes of a token that Revoke, RevokeExpired or RevokeAll revokes meanwhile, and free its name", concurrentEnds},
 	// Case E15.
 	{"revoke every token that existed before RevokeAll started, even if other tokens are created meanwhile", concurrentRevokeAll},
 	// Case E15.

@@ -50,13 +50,14 @@ func concurrentRevokeAlls(t *tester) {
 		}
 		t.create(batch...)
 	}
-	left := make([]int, 2)
+	left, counted := make([]int, 2), make([]int, 2)
 	errs := atOnce(len(left), func(i int) error {
 		for range 2 * tokens / limit {
 			n, err := t.store.RevokeAll(t.ctx, alice, after(5), limit)
 			if err != nil {
 				return err
 			}
+			counted[i] += n
 			if n == 0 {
 				live, err := t.store.List(t.ctx, tokenauth.Query{UserID: alice, Limit: 10})
 				left[i] = len(live)
@@ -66,6 +67,9 @@ func concurrentRevokeAlls(t *tester) {
 		return errors.New("RevokeAll did not return 0 after all tokens were revoked")
 	})
 	t.allSucceed(errs, "concurrent loops of RevokeAll")
+	if total := counted[0] + counted[1]; total > tokens {
+		t.failf("the concurrent calls of RevokeAll counted %d revoked tokens in total, want at most %d", total, tokens)
+	}
 	if left[0]+left[1] > 0 {
 		t.failf("RevokeAll returned 0 while the user had a live token")
 	}
@@ -99,4 +103,40 @@ func concurrentPrunes(t *tester) {
 		}
 	}
 	t.holds(named("live"))
+}
+
+// concurrentEnds revokes each token by one of three methods while the token is renamed, rotated and
+// used. A method that writes the whole record, as it was read before, undoes the other changes.
+func concurrentEnds(t *tester) {
+	for i := range 18 {
+		r := newRecord(fmt.Sprint("user ", i), "Foo", fmt.Sprint("token ", i))
+		user, id, rot := r.Token.UserID, r.Token.ID, rotation(1, fmt.Sprint("new ", i))
+		t.create(r)
+		ends := []func() error{
+			func() error { return t.store.Revoke(t.ctx, user, id, after(5)) },
+			func() error { return t.store.RevokeExpired(t.ctx, user, id, after(5), after(9)) }, // idle
+			func() error { return countedError(t.store.RevokeAll(t.ctx, user, after(5), 10)) },
+		}
+		steps := []func() error{
+			func() error { return t.store.Rotate(t.ctx, user, id, rot, after(5)) },
+			func() error { return t.store.Update(t.ctx, user, id, rename("Bar"), after(5)) },
+			func() error { return t.store.Touch(t.ctx, use(r, after(4))) },
+			ends[i%3],
+		}
+		errs := atOnce(len(steps), func(i int) error { return steps[i]() })
+		t.allSucceed(errs[2:], "Touch, and Revoke, RevokeExpired or RevokeAll during Rotate and Update")
+		r = usedAt(revoked(r, after(5)), after(4))
+		if errs[0] == nil {
+			r = rotated(r, rot)
+		} else {
+			t.wants(tokenauth.ErrNotFound, errs[0], "Rotate of a token that is revoked meanwhile")
+		}
+		if errs[1] == nil {
+			r.Token.Name = "Bar"
+		} else {
+			t.wants(tokenauth.ErrNotFound, errs[1], "Update of a token that is revoked meanwhile")
+		}
+		t.lists(tokenauth.Query{UserID: user, IncludeRevoked: true}, r)
+		t.create(newRecord(user, "Foo", fmt.Sprint("Foo after ", i)), newRecord(user, "Bar", fmt.Sprint("Bar after ", i)))
+	}
 }

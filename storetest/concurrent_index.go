@@ -11,14 +11,17 @@ import (
 )
 
 // concurrentIndexCases test stores that find a record in two steps, or change it in two steps, for
-// example with a query of an index and then a query of the record.
+// example with a query of an index and then a query of the record, or that change several records
+// one after the other.
 var concurrentIndexCases = []testCase{
 	// Case E10.
 	{"find a token by its current and its retired digest, and by no other digest, while the token is rotated", findRotated},
 	{"list only records that the query selects while records are created, renamed, revoked and deleted", listChanged},
+	{"list all or none of the records that one call of Create adds or one call of RevokeAll revokes", readTogether},
 	// Case S23.
 	{"keep a token whose expiry moves to a later time while Prune runs", pruneUpdated},
 	{"not bring back a deleted record if Touch runs while Prune deletes the record", pruneTouched},
+	{"free the new name and the new digest of a token that is changed while Prune deletes it", pruneChanged},
 	// Case S5.
 	{"let exactly one of many concurrent calls of Create and Update take a name", concurrentNameClaims},
 	// Case S8.
@@ -102,6 +105,7 @@ func listChanged(t *tester) {
 	queries := []tokenauth.Query{
 		{UserID: alice}, {UserID: alice, Name: "Foo"}, {UserID: alice, Name: "Foo", IncludeRevoked: true},
 		{AllUsers: true, Limit: 4}, {UserID: alice, MinSlot: 3, MaxSlot: 5}, {AllUsers: true, After: stay[2].Token.Cursor()},
+		{UserID: alice, IncludeRevoked: true},
 	}
 	t.meanwhile(func() error {
 		for _, q := range queries {
@@ -110,7 +114,7 @@ func listChanged(t *tester) {
 				return err
 			}
 			for _, r := range got {
-				if len(selected(q, []tokenauth.Record{r})) == 0 {
+				if len(selected(q, []tokenauth.Record{r})) == 0 || !live(r) && r.Slot != 0 {
 					return wrong{fmt.Sprintf("List of %s returned the record %s with slot %d and RevokedAt %s", describeQuery(q), place(r), r.Slot, timeText(r.Token.RevokedAt))}
 				}
 			}
@@ -137,6 +141,38 @@ func listChanged(t *tester) {
 		})
 	})
 	t.lists(tokenauth.Query{UserID: alice}, stay...)
+}
+
+// readTogether lists the records of a user while another goroutine creates them, four in each call,
+// and revokes these four in one call.
+func readTogether(t *tester) {
+	all := tokenauth.Query{UserID: alice, IncludeRevoked: true}
+	t.meanwhile(func() error {
+		got, err := t.store.List(t.ctx, all)
+		if err != nil {
+			return err
+		}
+		if n := len(where(got, live)); len(got)%4 != 0 || n%4 != 0 {
+			return wrong{fmt.Sprintf("List returned %d records, %d of them live, although each call of Create adds four records and each call of RevokeAll revokes them", len(got), n)}
+		}
+		return nil
+	}, func() error {
+		return steps(30, func(i int) error {
+			if i%2 == 1 {
+				return countedError(t.store.RevokeAll(t.ctx, alice, after(5), 4))
+			}
+			var batch []tokenauth.Record
+			for n := range 4 {
+				r := createdAt(n, fmt.Sprint("token ", n, " of batch ", i))
+				r.Slot = n + 1
+				batch = append(batch, r)
+			}
+			return t.store.Create(t.ctx, batch...)
+		})
+	})
+	if n := len(t.list(all)); n != 60 {
+		t.failf("List returned %d records after 15 calls of Create with four records each, want 60", n)
+	}
 }
 
 func pruneUpdated(t *tester) {
@@ -185,6 +221,37 @@ func pruneTouched(t *tester) {
 	}
 	t.create(named("Foo"))
 	t.holds(named("Foo"))
+}
+
+func pruneChanged(t *tester) {
+	for i := range 20 {
+		r, rot := named(fmt.Sprint("token ", i)), rotation(1, fmt.Sprint("second of token ", i))
+		t.create(r)
+		errs := atOnce(3, func(call int) error {
+			switch (call + i) % 3 {
+			case 0:
+				return t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5))
+			case 1:
+				return t.store.Update(t.ctx, alice, r.Token.ID, rename("Foo"), after(5))
+			default:
+				return countedError(t.store.Prune(t.ctx, time.Time{}, after(1), 100))
+			}
+		})
+		for _, err := range errs {
+			if err != nil {
+				t.wants(tokenauth.ErrNotFound, err, "Rotate or Update during Prune")
+			}
+		}
+		if n, err := t.store.Prune(t.ctx, time.Time{}, after(1), 100); err != nil {
+			t.failf("Prune after concurrent changes returned %d and %s, want no error", n, describe(err))
+		}
+		successor := newRecord(alice, "Foo", fmt.Sprint("successor ", i))
+		successor.Digest, successor.Retired = rot.Digest, &tokenauth.RetiredKey{Digest: r.Digest, Until: after(60)}
+		t.create(successor)
+		t.holds(successor)
+		t.revoke(successor, after(8))
+		t.prune(after(9), 10)
+	}
 }
 
 func concurrentNameClaims(t *tester) {

@@ -23,7 +23,7 @@ var conflictCases = []testCase{
 	// Case S8.
 	{"return ErrKeyTaken from Create for a digest that another record has as its current or retired digest", conflictDigest},
 	{"accept a record with the ID and current digest of a stored record, and leave the stored record unchanged", conflictSame},
-	{"refuse to create a record a second time after its key was rotated", conflictRotated},
+	{"refuse to create a record a second time after its key was rotated, unless it has the new digest", conflictRotated},
 	{"check ID and digests for conflicts first, then the name, then the slot", conflictOrder},
 	{"create either all of the given records or none of them", conflictAllOrNone},
 	{"detect conflicts between the records of one Create call", conflictAmongGiven},
@@ -166,6 +166,7 @@ func conflictRotated(t *tester) {
 	rot := rotation(2, "rotated")
 	t.rotate(r, rot)
 	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create of a record that was created and rotated before")
+	t.create(rotated(r, rot)) // has the current digest
 	t.holds(rotated(r, rot))
 }
 
@@ -181,6 +182,12 @@ func conflictOrder(t *tester) {
 	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken digest, name and slot")
 	r.Digest, r.Token.ID = digest("new"), other.Token.ID
 	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken ID, name and slot")
+	r.Token.ID, r.Digest = newID("second"), other.Retired.Digest
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with the retired digest of another record, and a taken name and slot")
+	for _, taken := range []tokenauth.Digest{other.Digest, other.Retired.Digest} {
+		r.Digest, r.Retired = digest("new"), &tokenauth.RetiredKey{Digest: taken, Until: after(60)}
+		t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken digest as its retired digest, and a taken name and slot")
+	}
 	r = other
 	r.Token.Name, r.Slot = first.Token.Name, first.Slot
 	t.wants(nil, t.store.Create(t.ctx, r), "Create of a stored record, but with the name and the slot of another record")
@@ -225,12 +232,15 @@ func conflictAmongGiven(t *tester) {
 		"the same name and slot":                                     {func(r *tokenauth.Record) { r.Token.Name, r.Slot = first.Token.Name, first.Slot }, tokenauth.ErrNameTaken},
 		"the same digest, name and slot":                             {func(r *tokenauth.Record) { r.Digest, r.Token.Name, r.Slot = first.Digest, first.Token.Name, first.Slot }, tokenauth.ErrKeyTaken},
 		"the same digest, although one of the two is revoked":        {func(r *tokenauth.Record) { r.Token.RevokedAt, r.Digest = after(1), first.Digest }, tokenauth.ErrKeyTaken},
+		"the same ID and digest, but different users":                {func(r *tokenauth.Record) { r.Token.ID, r.Digest, r.Token.UserID = first.Token.ID, first.Digest, bob }, tokenauth.ErrKeyTaken},
 	} {
 		second := named("second")
 		conflict.change(&second)
 		t.wants(conflict.want, t.store.Create(t.ctx, first, named("between"), second), "Create of three records, two of which have %s", what)
 		t.holds()
 	}
-	t.create(first, first)
-	t.holds(first)
+	again, gone := first, revoked(newRecord(alice, "first", "created as revoked"), after(1))
+	again.Token.Name, again.Slot, again.Token.Scopes = "other values", 9, nil
+	t.create(first, again, gone) // a repeated record is skipped, and a revoked record takes no name
+	t.holds(first, gone)
 }

@@ -33,6 +33,23 @@ func contextDone(t *tester, ctx context.Context, want error) {
 		}
 		t.holds(foo, expired)
 	}
+	for _, call := range emptyCalls(t.store) {
+		if err := call.do(ctx); !errors.Is(err, want) || sentinelOf(err) != nil {
+			t.failf("%s returned %s, want an error that wraps %q and no sentinel error", call.name, describe(err), want)
+		}
+	}
+}
+
+// emptyCalls returns calls that have nothing to do.
+func emptyCalls(s tokenauth.Store) []call {
+	return []call{
+		{name: "Create of no records", do: func(ctx context.Context) error { return s.Create(ctx) }},
+		{name: "List of no IDs", do: func(ctx context.Context) error {
+			return listedError(s.List(ctx, tokenauth.Query{UserID: alice, IDs: []string{}}))
+		}},
+		{name: "Touch of no uses", do: func(ctx context.Context) error { return s.Touch(ctx) }},
+		{name: "Prune with limit 0", do: func(ctx context.Context) error { return countedError(s.Prune(ctx, after(9), after(9), 0)) }},
+	}
 }
 
 type call struct {

@@ -27,11 +27,14 @@ func createRoundTrip(t *tester) {
 	plain := named("plain")
 	imported := newRecord(bob, "imported", "imported")
 	imported.Token.Generation, imported.Token.Origin, imported.Token.Hint = 0, "drf", ""
+	digits := named("with texts that are also numbers")
+	digits.Token.Hint, digits.Token.Origin = "0012", "007"
 	gone := revoked(full("revoked"), after(9))
+	gone.Token.Origin = "DRF_2-x"
 	t.create(retired)
 	t.create(plain)
-	t.create(imported, gone)
-	t.holds(retired, plain, imported, gone)
+	t.create(imported, digits, gone)
+	t.holds(retired, plain, imported, digits, gone)
 }
 
 // oddTimes lists pairs of times. After a test case has stored the time in the field given,

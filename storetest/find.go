@@ -16,6 +16,7 @@ var findCases = []testCase{
 	{"compare digests byte by byte", findBytes},
 	// Case S20.
 	{"never change a record that Find has returned", findShared},
+	{"find a record as it is after each change, although Find returned the earlier record, or no record, before", findChanged},
 }
 
 func findBoth(t *tester) {
@@ -81,16 +82,98 @@ func findBytes(t *tester) {
 	}
 }
 
+// A tokenChange is a call that changes a token. Its function change makes the call, and returns the
+// record that the store should then hold.
+type tokenChange struct {
+	method string
+	change func(t *tester, r tokenauth.Record) tokenauth.Record
+}
+
+// tokenChanges has one call of each method that changes a token, for records that full returns.
+var tokenChanges = []tokenChange{
+	{"Update", func(t *tester, r tokenauth.Record) tokenauth.Record {
+		t.update(r, tokenauth.Patch{Name: new("Bar"), Scopes: &[]string{"a", "b"}, ExpiresAt: new(after(2000))})
+		r.Token.Name, r.Token.Scopes, r.Token.ExpiresAt = "Bar", []string{"a", "b"}, after(2000)
+		return r
+	}},
+	{"Touch", func(t *tester, r tokenauth.Record) tokenauth.Record {
+		t.touch(use(r, after(6)))
+		return usedAt(r, after(6))
+	}},
+	{"Rotate", func(t *tester, r tokenauth.Record) tokenauth.Record {
+		t.rotate(r, rotation(2, "second of "+r.Token.UserID))
+		return rotated(r, rotation(2, "second of "+r.Token.UserID))
+	}},
+	{"Revoke", func(t *tester, r tokenauth.Record) tokenauth.Record {
+		t.revoke(r, after(9))
+		return revoked(r, after(9))
+	}},
+	{"RevokeExpired", func(t *tester, r tokenauth.Record) tokenauth.Record {
+		t.wants(nil, t.revokeExpired(r, after(1000)), "RevokeExpired of an expired token")
+		return revoked(r, after(1000))
+	}},
+	{"RevokeAll", func(t *tester, r tokenauth.Record) tokenauth.Record {
+		n, err := t.store.RevokeAll(t.ctx, r.Token.UserID, after(9), 10)
+		t.wants(nil, err, "RevokeAll")
+		if n != 1 {
+			t.failf("RevokeAll of a user with one live token returned %d, want 1", n)
+		}
+		return revoked(r, after(9))
+	}},
+}
+
+// findShared keeps records that Find has returned, and changes and deletes the tokens.
 func findShared(t *tester) {
-	foo := full("Foo")
-	t.create(foo)
-	found := t.finds(foo.Digest, foo)
-	byRetired := t.finds(foo.Retired.Digest, foo)
-	t.update(foo, tokenauth.Patch{Name: new("Bar"), Scopes: &[]string{"a", "b"}, ExpiresAt: new(after(2000))})
-	t.touch(tokenauth.Use{ID: foo.Token.ID, At: after(6)})
-	t.rotate(foo, rotation(2, "second"))
-	t.revoke(foo, after(9))
-	if diff(*found, foo) != "" || diff(*byRetired, foo) != "" {
-		t.failf("Update, Touch, Rotate or Revoke changed a record that Find had returned earlier")
+	type found struct {
+		changed string
+		r       *tokenauth.Record
+		want    tokenauth.Record
+	}
+	var all []found
+	for _, c := range tokenChanges {
+		r := full(c.method)
+		r.Token.UserID = "user of " + c.method
+		t.create(r)
+		all = append(all, found{c.method, t.finds(r.Digest, r), r}, found{c.method, t.finds(r.Retired.Digest, r), r})
+		now := c.change(t, r)
+		all = append(all, found{"Prune", t.finds(now.Digest, now), now})
+	}
+	t.prune(after(3000), 100)
+	t.holds()
+	for _, f := range all {
+		if difference := diff(*f.r, f.want); difference != "" {
+			t.failf("%s changed a record that Find had returned earlier: %s", f.changed, difference)
+		}
+	}
+}
+
+// findChanged calls Find with each digest before and after each change. A store with a cache must
+// not return what it found before the change.
+func findChanged(t *tester) {
+	agree := func(r tokenauth.Record, digests []tokenauth.Digest, method string) {
+		for _, d := range digests {
+			if d == r.Digest || d == r.Retired.Digest {
+				t.finds(d, r)
+			} else {
+				t.misses(d, "a digest that the record does not have, after %s,", method)
+			}
+		}
+	}
+	var digests []tokenauth.Digest
+	for _, c := range tokenChanges {
+		r := full(c.method)
+		r.Token.UserID = "user of " + c.method
+		of := []tokenauth.Digest{r.Digest, r.Retired.Digest, digest("second of " + r.Token.UserID)}
+		for _, d := range of {
+			t.misses(d, "a digest that no record has yet")
+		}
+		t.create(r)
+		agree(r, of, "Create")
+		agree(c.change(t, r), of, c.method)
+		digests = append(digests, of...)
+	}
+	t.prune(after(3000), 100)
+	for _, d := range digests {
+		t.misses(d, "a digest of a deleted record, which Find has found before")
 	}
 }

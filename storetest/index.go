@@ -50,10 +50,11 @@ var indexCases = []testCase{
 		t.create(bar, gone)
 		t.update(bar, rename("Qux"))
 		t.update(bar, expire(after(300)))
+		t.touch(use(bar, after(720)))
 		t.revoke(gone, after(9))
 		t.create(bar, gone, foo)
 		t.create(gone)
-		renamed, successor := expiring(bar, after(300)), newRecord(alice, "gone", "successor of gone")
+		renamed, successor := used(expiring(bar, after(300)), after(720)), newRecord(alice, "gone", "successor of gone")
 		renamed.Token.Name, successor.Slot = "Qux", 3
 		t.create(newRecord(alice, "Bar", "successor of Bar"), successor)
 		return []tokenauth.Record{foo, renamed, revoked(gone, after(9)), newRecord(alice, "Bar", "successor of Bar"), successor}
@@ -163,11 +164,14 @@ var indexCases = []testCase{
 		t.touch(use(foo, after(5)), use(fresh, after(7)), use(gone, after(5)))
 		return []tokenauth.Record{used(foo, after(770)), used(fresh, after(7)), used(gone, after(31))}
 	}),
+	indexed("imported tokens are changed, used and revoked", changeImported),
+	indexed("tokens are revoked and deleted after all their values have changed", endChanged),
 	indexed("expired, revoked and idle tokens are pruned", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		dead := []tokenauth.Record{expiring(named("expired"), after(-60)), revoked(named("revoked"), after(-60)), used(createdAt(-90, "idle"), after(-80))}
 		dead[0].Slot, dead[2].Slot = 2, 3
+		dead = append(dead, expiring(createdAt(-90, "expired and idle"), after(-60)))
 		t.create(dead...)
-		if n, err := t.store.Prune(t.ctx, after(-50), after(-70), 100); err != nil || n != len(dead) {
+		if n, err := t.store.Prune(t.ctx, after(-50), after(-70), len(dead)); err != nil || n != len(dead) {
 			t.failf("Prune returned %d and %s, want %d and no error", n, describe(err), len(dead))
 		}
 		t.create(dead...)
@@ -260,9 +264,83 @@ func refusedChanges(t *tester, foo tokenauth.Record) []tokenauth.Record {
 	t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(2, "Bar"), after(5)), "Rotate to a taken digest")
 	t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(1, "free"), after(5)), "Rotate with the wrong generation")
 	t.wants(tokenauth.ErrConflict, t.revokeExpired(foo, after(5)), "RevokeExpired of a token that is not expired")
+	for _, c := range []struct {
+		userID string
+		at     time.Time
+		want   error
+	}{{alice, after(150), tokenauth.ErrConflict}, {bob, after(5), tokenauth.ErrNotFound}} {
+		t.wants(c.want, t.store.Update(t.ctx, c.userID, foo.Token.ID, rename("free"), c.at), "Update as user %q at %s", c.userID, timeText(c.at))
+		t.wants(c.want, t.store.Rotate(t.ctx, c.userID, foo.Token.ID, rotation(2, "free"), c.at), "Rotate as user %q at %s", c.userID, timeText(c.at))
+	}
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5)), "Revoke of another user's token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, foo.Token.ID, after(150), after(800)), "RevokeExpired of another user's token")
 	free := newRecord(alice, "free", "free") // with the name and the digest that were refused
 	t.create(free)
 	return []tokenauth.Record{foo, bar, free}
+}
+
+// changeImported changes imported tokens, which Prune must keep, in each way.
+func changeImported(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	all := make([]tokenauth.Record, 6)
+	for i := range all {
+		all[i] = expiring(newRecord("carol", fmt.Sprint("imported ", i), fmt.Sprint("imported ", i)), after(10))
+		all[i].Token.Origin, all[i].Slot = "knox", i+1
+	}
+	t.create(all...)
+	rot := rotation(1, "second of imported")
+	t.update(all[0], expire(after(20)))
+	t.rotate(all[1], rot)
+	t.touch(use(all[2], after(3)))
+	t.revoke(all[3], after(9))
+	t.wants(nil, t.revokeExpired(all[4], after(10)), "RevokeExpired of an expired token")
+	if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 10); err != nil || n != 4 {
+		t.failf("RevokeAll returned %d and %s, want 4 and no error", n, describe(err))
+	}
+	all[0], all[1], all[2], all[5] = revoked(expiring(all[0], after(20)), after(9)), revoked(rotated(all[1], rot), after(9)), revoked(used(all[2], after(3)), after(9)), revoked(all[5], after(9))
+	all[3], all[4] = revoked(all[3], after(9)), revoked(all[4], after(10))
+	stays := newRecord("carol", "imported 0", "stays live")
+	stays.Token.Origin, rot = "knox", rotation(1, "second of stays live")
+	t.create(stays)
+	t.update(stays, expire(after(30)))
+	t.rotate(stays, rot)
+	t.touch(use(stays, after(4)))
+	return append(all, used(expiring(rotated(stays, rot), after(30)), after(4)), foo)
+}
+
+// endChanged renames, rotates and uses tokens, and changes their expiry. Then it revokes or deletes
+// each token in another way, and creates successors with the names and slots that are free again.
+func endChanged(t *tester, foo tokenauth.Record) []tokenauth.Record {
+	all := make([]tokenauth.Record, 4)
+	for i := range all {
+		r := newRecord("carol", fmt.Sprint("token ", i), fmt.Sprint("changed ", i))
+		r.Slot, r.Token.ExpiresAt, r.Token.LastUsedAt = i+1, after(30), after(1)
+		t.create(r)
+		rot, expiresAt := rotation(1, fmt.Sprint("second of changed ", i)), after([]int{40, 40, 40, -60}[i])
+		t.rotate(r, rot)
+		t.update(r, tokenauth.Patch{Name: new(r.Token.Name + ", renamed"), ExpiresAt: &expiresAt})
+		t.touch(use(r, after(720)))
+		r.Token.Name += ", renamed"
+		all[i] = used(expiring(rotated(r, rot), expiresAt), after(720))
+	}
+	if n := t.prune(after(-50), 10); n != 1 { // all[3]
+		t.failf("Prune returned %d, want 1", n)
+	}
+	t.revoke(all[0], after(9))
+	t.wants(nil, t.revokeExpired(all[1], after(40)), "RevokeExpired of an expired token")
+	if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 10); err != nil || n != 1 {
+		t.failf("RevokeAll returned %d and %s, want 1 and no error", n, describe(err))
+	}
+	for i, r := range all {
+		successor := newRecord("carol", r.Token.Name, fmt.Sprint("successor ", i))
+		successor.Slot = r.Slot
+		if i == 3 {
+			successor.Digest, successor.Retired = r.Digest, r.Retired
+		}
+		t.create(successor)
+		all = append(all, successor)
+	}
+	all[0], all[1], all[2] = revoked(all[0], after(9)), revoked(all[1], after(40)), revoked(all[2], after(9))
+	return append(slices.Delete(all, 3, 4), foo)
 }
 
 // succeeds creates live records of the user of foo, with the name or the slot of foo if they are

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -17,6 +18,7 @@ func (s *indexedStore) Create(ctx context.Context, records ...tokenauth.Record) 
 		for _, r := range records {
 			r = kept(r)
 			if old, ok := s.records[r.Token.ID]; ok && old.Digest == r.Digest && old.Token.UserID == r.Token.UserID {
+				noteRecord(s.again, r)
 				continue
 			}
 			if err := s.conflict(r); err != nil {
@@ -30,6 +32,13 @@ func (s *indexedStore) Create(ctx context.Context, records ...tokenauth.Record) 
 		}
 		return nil
 	})
+}
+
+// noteRecord calls f with r, unless f is nil.
+func noteRecord(f func(tokenauth.Record), r tokenauth.Record) {
+	if f != nil {
+		f(r)
+	}
 }
 
 func (s *indexedStore) conflict(r tokenauth.Record) error {
@@ -73,7 +82,7 @@ func (s *indexedStore) Find(ctx context.Context, d tokenauth.Digest) (found *tok
 }
 
 func (s *indexedStore) List(ctx context.Context, q tokenauth.Query) (records []tokenauth.Record, err error) {
-	if q.AllUsers == (q.UserID != "") || q.Limit < 0 || q.MinSlot < 0 || q.MaxSlot < q.MinSlot {
+	if q.AllUsers == (q.UserID != "") || q.Limit < 0 || q.MinSlot < 0 || q.MaxSlot < q.MinSlot || q.MaxSlot > math.MaxInt32 {
 		return nil, errors.New("malformed query")
 	}
 	err = s.locked(ctx, func() error {
@@ -123,6 +132,7 @@ func (s *indexedStore) change(ctx context.Context, method, userID, id string, f 
 	return s.locked(ctx, func() error {
 		old, ok := s.records[id]
 		if !ok || old.Token.UserID != userID {
+			noteRecord(s.foreign, old)
 			return tokenauth.ErrNotFound
 		}
 		r := kept(old)
@@ -227,6 +237,7 @@ func (s *indexedStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 			r.Token.LastUsedAt = lastUse(r.Token)
 			if ok && r.Token.LastUsedAt.After(old.Token.LastUsedAt) {
 				s.put("Touch", &old, &r)
+				noteRecord(s.used, r)
 			}
 		}
 		return nil

@@ -29,6 +29,10 @@ type indexedStore struct {
 	// after is called after each change of one token that succeeded or failed, and may break an
 	// index. If after is nil, it is not called.
 	after func(s *indexedStore, method string, old, r tokenauth.Record, err error)
+	// again, used and foreign are called with a record that Create skips, that Touch uses, or that
+	// belongs to another user than the caller of a change. They may break an index. If one of them is
+	// nil, it is not called.
+	again, used, foreign func(r tokenauth.Record)
 }
 
 // The indices. Each entry has a key, by which the entries are sorted, and the ID of a record.

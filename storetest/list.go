@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/go-tokenauth/tokenauth"
 )
@@ -50,9 +51,11 @@ func listBadQuery(t *tester) {
 	for name, q := range map[string]tokenauth.Query{
 		"the zero Query":                       {},
 		"a Query with only IDs":                {IDs: []string{newID("Foo")}},
+		"a Query with only an empty IDs":       {IDs: []string{}},
 		"a Query without UserID":               {IncludeRevoked: true, Limit: 1},
 		"a Query with UserID and AllUsers":     {UserID: alice, AllUsers: true},
 		"a Query with UserID, AllUsers and ID": {UserID: alice, AllUsers: true, IDs: []string{newID("Foo")}},
+		"a Query with all three, without IDs":  {UserID: alice, AllUsers: true, IDs: []string{}},
 	} {
 		records, err := t.store.List(t.ctx, q)
 		if err == nil || sentinelOf(err) != nil || len(records) > 0 {
@@ -110,6 +113,7 @@ func listID(t *tester) {
 
 func listIDs(t *tester) {
 	records := inTurn(5)
+	records[4].Slot = 1
 	t.create(records...)
 	other := newRecord(bob, "Foo", "of bob")
 	t.create(other)
@@ -123,8 +127,12 @@ func listIDs(t *tester) {
 	t.lists(tokenauth.Query{UserID: alice, IDs: ids, After: records[3].Token.Cursor()}, records[4])
 	t.lists(tokenauth.Query{UserID: alice, IDs: ids, IncludeRevoked: true}, revoked(records[1], after(9)), records[3], records[4])
 	t.lists(tokenauth.Query{AllUsers: true, IDs: ids}, inOrder(other, records[3], records[4])...)
-	t.lists(tokenauth.Query{UserID: alice, IDs: []string{}})
-	t.lists(tokenauth.Query{AllUsers: true, IDs: []string{}})
+	for _, q := range []tokenauth.Query{
+		{UserID: alice}, {AllUsers: true}, {AllUsers: true, IncludeRevoked: true}, {UserID: alice, Name: records[3].Token.Name}, {UserID: alice, MaxSlot: 9},
+	} {
+		q.IDs = []string{}
+		t.lists(q)
+	}
 }
 
 func listName(t *tester) {
@@ -174,15 +182,25 @@ func listSlots(t *tester) {
 	t.lists(tokenauth.Query{UserID: bob, MinSlot: 3, MaxSlot: 3}, other)
 	t.lists(tokenauth.Query{UserID: alice, MinSlot: 3, MaxSlot: 3, Name: records[2].Token.Name}, records[2])
 	t.lists(tokenauth.Query{UserID: alice, MinSlot: 3, MaxSlot: 3, Name: records[0].Token.Name})
+	noSlot := records[1] // not in any range of slots, even if MinSlot is 0
+	for _, q := range []tokenauth.Query{
+		{UserID: alice, Name: noSlot.Token.Name}, {UserID: alice, IDs: []string{noSlot.Token.ID}}, {AllUsers: true, IDs: []string{noSlot.Token.ID}},
+		{AllUsers: true, Name: noSlot.Token.Name}, {UserID: alice, Name: noSlot.Token.Name, IncludeRevoked: true},
+	} {
+		q.MaxSlot = 7
+		t.lists(q)
+	}
+	t.lists(tokenauth.Query{AllUsers: true, MaxSlot: 1}, records[4])
 	t.revoke(records[2], after(9))
 	t.lists(tokenauth.Query{UserID: alice, MinSlot: 3, MaxSlot: 4}, records[5])
 	t.lists(tokenauth.Query{UserID: alice, MinSlot: 1, MaxSlot: 3, IncludeRevoked: true}, records[4])
+	t.lists(tokenauth.Query{UserID: alice, MaxSlot: 3, IncludeRevoked: true}, records[4])
 }
 
 func listLimit(t *tester) {
 	records := inTurn(5)
 	t.create(records...)
-	for limit := 1; limit <= 6; limit++ {
+	for _, limit := range []int{1, 2, 3, 4, 5, 6, math.MaxInt32, math.MaxInt} {
 		want := records[:min(limit, 5)]
 		t.lists(tokenauth.Query{UserID: alice, Limit: limit}, want...)
 		t.lists(tokenauth.Query{AllUsers: true, Limit: limit}, want...)
@@ -192,9 +210,12 @@ func listLimit(t *tester) {
 
 func listMalformed(t *tester) {
 	t.create(full("Foo"))
+	tooLarge := math.MaxInt32
+	tooLarge++ // where an int has 32 bits, the result is negative, and the range is malformed too
 	for _, q := range []tokenauth.Query{
-		{UserID: alice, Limit: -1}, {AllUsers: true, Limit: -1},
-		{UserID: alice, MinSlot: 2, MaxSlot: 1}, {UserID: alice, MinSlot: 1}, {UserID: alice, MinSlot: -1, MaxSlot: 1},
+		{UserID: alice, Limit: -1}, {AllUsers: true, Limit: -1}, {UserID: alice, IDs: []string{}, Limit: -1},
+		{UserID: alice, MinSlot: 2, MaxSlot: 1}, {UserID: alice, MinSlot: 1}, {UserID: alice, MinSlot: -1, MaxSlot: 1}, {UserID: alice, MinSlot: -1},
+		{UserID: alice, MinSlot: 1, MaxSlot: tooLarge}, {AllUsers: true, MaxSlot: tooLarge},
 	} {
 		records, err := t.store.List(t.ctx, q)
 		if err == nil || sentinelOf(err) != nil || len(records) > 0 {
@@ -252,7 +273,10 @@ func listChanging(t *tester) {
 
 func listCopies(t *tester) {
 	t.create(full("Foo"))
-	for _, q := range []tokenauth.Query{{UserID: alice}, {AllUsers: true}, {UserID: alice, IDs: []string{newID("Foo")}}} {
+	for _, q := range []tokenauth.Query{
+		{UserID: alice}, {AllUsers: true}, {UserID: alice, IDs: []string{newID("Foo")}},
+		{UserID: alice, Name: "Foo"}, {UserID: alice, MaxSlot: 7}, {UserID: alice, IncludeRevoked: true},
+	} {
 		got := t.list(q)
 		if len(got) != 1 {
 			t.failf("List of %s returned %d records, want 1", describeQuery(q), len(got))

@@ -13,13 +13,17 @@ import (
 // that the store returned and the value that the test case wants.
 
 // describe returns a description of err for a failure message. The description has the
-// name of the sentinel error that err wraps, if any, and the text of err in quotes.
+// names of the sentinel errors that err wraps, if any, and the text of err in quotes.
 func describe(err error) string {
-	switch name := sentinelNames[sentinelOf(err)]; {
+	var names []string
+	for _, sentinel := range sentinelsOf(err) {
+		names = append(names, sentinelNames[sentinel])
+	}
+	switch {
 	case err == nil:
 		return "no error"
-	case name != "":
-		return fmt.Sprintf("%s (%q)", name, err)
+	case len(names) > 0:
+		return fmt.Sprintf("%s (%q)", strings.Join(names, " and "), err)
 	}
 	return fmt.Sprintf("the error %q", err)
 }

@@ -22,6 +22,7 @@ var orderCases = []testCase{
 	{"set LastUsedAt of expired and revoked tokens", touchEnded},
 	{"delete nothing and return no error if the limit of Prune is not positive or both of its times are zero", pruneNothing},
 	{"store records with values at the limits that the comment of Record states", createLimits},
+	{"keep long user IDs and long names apart that differ only in their last character", createLongAlike},
 }
 
 func createFirstError(t *tester) {
@@ -45,6 +46,8 @@ func createFirstError(t *tester) {
 		{[]tokenauth.Record{first, second, third}, 1, tokenauth.ErrSlotTaken},
 		{[]tokenauth.Record{first, third, second}, 1, tokenauth.ErrNameTaken},
 		{[]tokenauth.Record{ok, second, third, first}, 2, tokenauth.ErrKeyTaken},
+		{[]tokenauth.Record{taken, ok, taken, name}, 3, tokenauth.ErrNameTaken}, // a skipped record counts
+		{[]tokenauth.Record{ok, ok, key}, 2, tokenauth.ErrKeyTaken},
 	} {
 		err := t.store.Create(t.ctx, c.records...)
 		t.wants(c.want, err, "Create of records, of which record %d is the first that fails", c.index)
@@ -213,4 +216,25 @@ func createLimits(t *tester) {
 	r.Token.Name, r.Token.Scopes = other, scopes("b")
 	t.rotate(r, rotation(math.MaxInt32-1, "new"))
 	t.holds(rotated(r, rotation(math.MaxInt32-1, "new")), short)
+}
+
+func createLongAlike(t *tester) {
+	var all []tokenauth.Record
+	for _, user := range []string{"a", "b"} {
+		for slot, name := range []string{"a", "b"} {
+			r := newRecord(strings.Repeat("u", 254)+user, strings.Repeat("\U0001f98a", 63)+name, user+name)
+			r.Slot = slot + 1
+			t.wants(nil, t.store.Create(t.ctx, r), "Create of a token with a long user ID and a long name, which end with %q and %q", user, name)
+			all = append(all, r)
+		}
+	}
+	t.holds(all...)
+	for i, r := range all {
+		t.lists(tokenauth.Query{UserID: r.Token.UserID}, inOrder(all[i/2*2:i/2*2+2]...)...)
+		t.lists(tokenauth.Query{UserID: r.Token.UserID, Name: r.Token.Name}, r)
+	}
+	if n, err := t.store.RevokeAll(t.ctx, all[0].Token.UserID, after(9), 10); err != nil || n != 2 {
+		t.failf("RevokeAll of a user with two live tokens returned %d and %s, want 2 and no error", n, describe(err))
+	}
+	t.holds(revoked(all[0], after(9)), revoked(all[1], after(9)), all[2], all[3])
 }

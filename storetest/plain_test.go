@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -116,7 +117,7 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 	if q.AllUsers == (q.UserID != "") {
 		return nil, errors.New("the query must set exactly one of UserID and AllUsers")
 	}
-	if q.Limit < 0 || q.MinSlot < 0 || q.MaxSlot < q.MinSlot {
+	if q.Limit < 0 || q.MinSlot < 0 || q.MaxSlot < q.MinSlot || q.MaxSlot > math.MaxInt32 {
 		return nil, errors.New("the query has a negative Limit or a malformed range of slots")
 	}
 	err = s.locked(ctx, func() error {

@@ -8,7 +8,7 @@ import (
 
 var queryCases = []testCase{
 	{"list the records that all set fields of a query select, for each combination of fields", listCombined},
-	{"fill a page with live records if revoked records precede them", listPastRevoked},
+	{"fill a page with the records that the query selects if many other records precede them", listPastOthers},
 }
 
 // listCombined creates records and lists them with each combination of the fields of a Query.
@@ -77,9 +77,9 @@ func selected(q tokenauth.Query, records []tokenauth.Record) []tokenauth.Record 
 	return found
 }
 
-// listPastRevoked lists pages of live records among many revoked ones, as a user has who issues
-// tokens often.
-func listPastRevoked(t *tester) {
+// listPastOthers lists pages of live records among many revoked ones, as a user has who issues
+// tokens often. It also lists the last record by each of its values.
+func listPastOthers(t *tester) {
 	var all []tokenauth.Record
 	for i, r := range inTurn(300) {
 		if i%100 != 99 {
@@ -87,9 +87,23 @@ func listPastRevoked(t *tester) {
 		}
 		all = append(all, r)
 	}
+	last := &all[len(all)-1]
+	last.Slot = 5
 	t.create(all...)
+	for _, q := range []tokenauth.Query{
+		{UserID: alice, Name: last.Token.Name}, {AllUsers: true, Name: last.Token.Name}, {UserID: alice, Name: last.Token.Name, IncludeRevoked: true},
+		{UserID: alice, MinSlot: 5, MaxSlot: 6}, {AllUsers: true, MinSlot: 5, MaxSlot: 6, IncludeRevoked: true}, {UserID: alice, IDs: []string{last.Token.ID}, IncludeRevoked: true},
+	} {
+		q.Limit = 1
+		t.lists(q, *last)
+	}
+	ofBob := createdAt(1000, "of bob")
+	ofBob.Token.UserID = bob
+	t.create(ofBob)
+	t.lists(tokenauth.Query{UserID: bob, Limit: 1}, ofBob)
+	all = append(all, ofBob)
 	for _, q := range []tokenauth.Query{{UserID: alice}, {AllUsers: true}} {
-		t.pages(q, where(all, live))
+		t.pages(q, where(all, func(r tokenauth.Record) bool { return live(r) && (q.AllUsers || r.Token.UserID == q.UserID) }))
 	}
 	t.lists(tokenauth.Query{UserID: alice, IncludeRevoked: true, Limit: 250}, all[:250]...)
 	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 250}, all[:250]...)

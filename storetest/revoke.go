@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -31,7 +32,7 @@ var revokeCases = []testCase{
 	// Case E15.
 	{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged", revokeAll},
 	{"revoke at most limit tokens with each RevokeAll, and return 0 when no live token is left", revokeAllLimit},
-	{"return an error from RevokeAll and change nothing if the limit is not positive", revokeAllBadLimit},
+	{"return an error that is not a sentinel error from RevokeAll and change nothing if the limit is not positive", revokeAllBadLimit},
 }
 
 func revokeOnce(t *tester) {
@@ -120,13 +121,20 @@ func revokeExpired(t *tester) {
 	successor := full("in the freed slot")
 	t.create(successor)
 	t.finds(successor.Digest, successor)
+	inUse, imported := used(expiring(named("in use"), after(10)), after(9)), expiring(named("imported"), after(10))
+	imported.Token.Origin = "knox"
+	t.create(inUse, imported)
+	for _, r := range []tokenauth.Record{inUse, imported} {
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(11), start.Add(-1)), "RevokeExpired of an expired token that is not idle: %s", r.Token.Name)
+		t.finds(r.Digest, revoked(r, after(11)))
+	}
 }
 
 func revokeNotExpired(t *tester) {
 	r, endless := expiring(full("Foo"), after(10)), named("endless")
 	t.create(r, endless)
-	justBefore := after(10).Add(-time.Microsecond)
-	t.wants(tokenauth.ErrConflict, t.revokeExpired(r, justBefore), "RevokeExpired one microsecond before the expiry")
+	justBefore := after(10).Add(-time.Nanosecond) // rounded down to a microsecond before
+	t.wants(tokenauth.ErrConflict, t.revokeExpired(r, justBefore), "RevokeExpired one nanosecond before the expiry")
 	t.wants(tokenauth.ErrConflict, t.revokeExpired(endless, after(5e6)), "RevokeExpired of a token that never expires")
 	t.holds(r, endless)
 }
@@ -151,6 +159,7 @@ func used(r tokenauth.Record, at time.Time) tokenauth.Record {
 
 func revokeIdle(t *tester) {
 	never, once, imported := named("never used"), used(full("used"), after(3)), used(named("used before its creation"), after(-5))
+	imported.Token.Origin = "drf"
 	t.create(never, once, imported)
 	for _, idle := range []struct {
 		r     tokenauth.Record
@@ -167,8 +176,8 @@ func revokeNotIdle(t *tester) {
 	conflict := func(r tokenauth.Record, since time.Time, what string) {
 		t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), since), "RevokeExpired of a token %s", what)
 	}
-	conflict(r, after(3).Add(-time.Microsecond), "that was used one microsecond after unusedSince")
-	conflict(never, start.Add(-time.Microsecond), "that was created one microsecond after unusedSince")
+	conflict(r, after(3).Add(-time.Nanosecond), "that was used one nanosecond after unusedSince")
+	conflict(never, start.Add(-time.Nanosecond), "that was created one nanosecond after unusedSince")
 	conflict(r, time.Time{}, "with unusedSince of zero")
 	conflict(never, time.Time{}, "that was never used, with unusedSince of zero")
 	t.touch(tokenauth.Use{ID: never.Token.ID, At: after(4)})
@@ -195,13 +204,16 @@ func revokeAllLimit(t *tester) {
 		}
 	}
 	t.lists(tokenauth.Query{UserID: bob, IncludeRevoked: true}, inOrder(ofBob...)...)
+	if n, err := t.store.RevokeAll(t.ctx, bob, after(9), math.MaxInt); err != nil || n != len(ofBob) {
+		t.failf("RevokeAll with limit %d returned %d and %s, want %d and no error", math.MaxInt, n, describe(err), len(ofBob))
+	}
 }
 
 func revokeAllBadLimit(t *tester) {
 	t.create(full("Foo"))
 	for _, limit := range []int{0, -1} {
-		if n, err := t.store.RevokeAll(t.ctx, alice, after(9), limit); err == nil || n != 0 {
-			t.failf("RevokeAll with limit %d returned %d and the error %v, want 0 and an error", limit, n, err)
+		if n, err := t.store.RevokeAll(t.ctx, alice, after(9), limit); err == nil || sentinelOf(err) != nil || n != 0 {
+			t.failf("RevokeAll with limit %d returned %d and %s, want 0 and an error that is not a sentinel error", limit, n, describe(err))
 		}
 	}
 	t.holds(full("Foo"))
@@ -211,13 +223,18 @@ func revokeExpiredNotFound(t *tester) {
 	r := expiring(full("Foo"), after(10))
 	t.create(r)
 	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, alice, newID("unknown"), after(11), time.Time{}), "RevokeExpired of an unknown token")
-	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, after(11), time.Time{}), "RevokeExpired of another user's token")
+	for _, at := range []time.Time{after(9), after(11)} {
+		t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, at, time.Time{}), "RevokeExpired at %s of another user's token that expires at %s", timeText(at), timeText(after(10)))
+	}
 	t.holds(r)
+	t.revoke(r, after(5))
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, after(11), time.Time{}), "RevokeExpired of another user's revoked token")
+	t.holds(revoked(r, after(5)))
 }
 
 func revokeAll(t *tester) {
 	foo, expired, gone, ofBob := full("Foo"), expiring(full("expired"), after(-1)), named("revoked"), newRecord(bob, "Foo", "of bob")
-	expired.Slot = 1
+	expired.Slot, foo.Token.Origin = 1, "knox"
 	ofBob.Slot = 7
 	t.create(foo, expired, gone, ofBob)
 	t.revoke(gone, after(1))

@@ -28,8 +28,10 @@ func rotateOnce(t *tester) {
 	imported.Token.Generation, imported.Token.Origin = 0, "drf"
 	t.create(r, imported)
 	t.rotate(r, rotation(2, "new"))
-	t.rotate(imported, rotation(0, "new of imported"))
-	t.holds(rotated(r, rotation(2, "new")), rotated(imported, rotation(0, "new of imported")))
+	rot := rotation(0, "new of imported")
+	rot.Hint = "0012"
+	t.rotate(imported, rot)
+	t.holds(rotated(r, rotation(2, "new")), rotated(imported, rot))
 }
 
 func rotateTwice(t *tester) {
@@ -123,7 +125,7 @@ func rotateExpired(t *tester) {
 		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), at), "Rotate at %v of a token that expires at %v", at, after(10))
 	}
 	t.holds(r)
-	justBefore := after(10).Add(-time.Microsecond)
-	t.wants(nil, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), justBefore), "Rotate of a token one microsecond before its expiry")
+	justBefore := after(10).Add(-time.Nanosecond) // rounded down to a microsecond before
+	t.wants(nil, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(2, "new"), justBefore), "Rotate of a token one nanosecond before its expiry")
 	t.holds(rotated(r, rotation(2, "new")))
 }

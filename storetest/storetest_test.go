@@ -102,7 +102,8 @@ type brokenKind struct {
 }
 
 func brokenStores() (all []brokenKind) {
-	bugs := slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs, batchBugs, twoStepBugs, slowBugs)
+	bugs := slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs, batchBugs, twoStepBugs, cacheBugs,
+		queryBugs, replacesBugs, expiryBugs, endBugs, slowBugs)
 	for i, b := range bugs {
 		all = append(all, brokenKind{b.name, func() tokenauth.Store {
 			store := &brokenStore{plainStore: &plainStore{}}

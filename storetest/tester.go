@@ -128,23 +128,31 @@ var sentinelNames = map[error]string{
 	tokenauth.ErrUserUnknown: "ErrUserUnknown",
 }
 
+// sentinelsOf returns the sentinel errors that err is or wraps.
+func sentinelsOf(err error) (found []error) {
+	for _, sentinel := range sentinels {
+		if errors.Is(err, sentinel) {
+			found = append(found, sentinel)
+		}
+	}
+	return found
+}
+
 // sentinelOf returns the first sentinel error that err is or wraps. If err wraps no
 // sentinel error, sentinelOf returns nil.
 func sentinelOf(err error) error {
-	for _, sentinel := range sentinels {
-		if errors.Is(err, sentinel) {
-			return sentinel
-		}
+	for _, sentinel := range sentinelsOf(err) {
+		return sentinel
 	}
 	return nil
 }
 
 // wants fails the test case if a call returned the error got instead of want. If want is
-// nil, got must be nil. Otherwise got must be or wrap the sentinel error want, and
-// sentinelOf(got) must be want. In the failure message, format and args describe the call.
+// nil, got must be nil. Otherwise got must be or wrap the sentinel error want, and no other
+// sentinel error. In the failure message, format and args describe the call.
 func (t *tester) wants(want, got error, format string, args ...any) {
 	t.Helper()
-	if want == nil && got == nil || want != nil && errors.Is(got, want) && sentinelOf(got) == want {
+	if want == nil && got == nil || want != nil && slices.Equal(sentinelsOf(got), []error{want}) {
 		return
 	}
 	t.failf("%s returned %s, want %s", fmt.Sprintf(format, args...), describe(got), describeWanted(want))

@@ -16,6 +16,8 @@ var timeCases = []testCase{
 	{"compare expiries and revocations with the time of Prune to the microsecond, in all years from 1 to 9999", pruneTimes},
 	{"compare last-used times with unusedSince to the microsecond, in all years from 1 to 9999", idleTimes},
 	{"compare expiries with the current time to the microsecond, in all years from 1 to 9999", expiryTimes},
+	{"compare last-used times with the unusedSince of RevokeExpired to the microsecond, in all years from 1 to 9999", revokeIdleTimes},
+	{"compare the times of uses to the microsecond, in all years from 1 to 9999", useTimes},
 }
 
 // allTimes are times in order. Neighbors sort wrongly if a store compares some form of the times
@@ -108,10 +110,10 @@ func expiryTimes(t *tester) {
 	for _, r := range atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.ExpiresAt = at }) {
 		t.create(r)
 		at := r.Token.ExpiresAt
-		before := at.Add(-time.Microsecond)
+		before := at.Add(-time.Nanosecond) // rounded down to a microsecond earlier
 		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), at), "Update at %s of a token that expires at that time", timeText(at))
 		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(1, "new"), at), "Rotate at %s of a token that expires at that time", timeText(at))
-		if !before.IsZero() { // the current time is never zero
+		if !before.Truncate(time.Microsecond).IsZero() { // the current time is never zero
 			t.wants(tokenauth.ErrConflict, t.revokeExpired(r, before), "RevokeExpired at %s of a token that expires at %s", timeText(before), timeText(at))
 			t.wants(nil, t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), before), "Update at %s of a token that expires at %s", timeText(before), timeText(at))
 			r.Token.Scopes = []string{"a"}
@@ -120,4 +122,35 @@ func expiryTimes(t *tester) {
 		t.wants(nil, t.revokeExpired(r, at), "RevokeExpired at %s of a token that expires at that time", timeText(at))
 		t.finds(r.Digest, revoked(r, at))
 	}
+}
+
+func revokeIdleTimes(t *tester) {
+	all := atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.CreatedAt, r.Token.LastUsedAt = allTimes[0], at })
+	t.create(all...)
+	for i, r := range all {
+		at := r.Token.LastUsedAt
+		if i > 0 {
+			t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), at.Add(-time.Nanosecond)), "RevokeExpired of a token that was used at %s, one nanosecond after unusedSince", timeText(at))
+		}
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), at), "RevokeExpired of a token that was used at %s, which is unusedSince", timeText(at))
+		all[i] = revoked(r, after(9))
+	}
+	t.lists(tokenauth.Query{UserID: alice, IncludeRevoked: true}, inOrder(all...)...)
+}
+
+// useTimes uses each token one microsecond later or earlier than its last use.
+func useTimes(t *tester) {
+	all := atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.CreatedAt, r.Token.LastUsedAt = allTimes[0], at })
+	t.create(all...)
+	var uses []tokenauth.Use
+	for i, r := range all {
+		if i%2 == 0 { // allTimes[i+1] is one microsecond later
+			uses = append(uses, use(r, allTimes[i+1]))
+			all[i] = usedAt(r, allTimes[i+1])
+		} else {
+			uses = append(uses, use(r, allTimes[i-1]))
+		}
+	}
+	t.touch(uses...)
+	t.lists(tokenauth.Query{UserID: alice}, inOrder(all...)...)
 }

@@ -26,6 +26,8 @@ var updateCases = []testCase{
 	{"return ErrNotFound for an update of an unknown token, another user's token or a revoked token", updateNotFound},
 	{"return ErrConflict for an update of a token at or after its expiry", updateExpired},
 	{"return ErrConflict and change nothing unless the token has the scopes and the expiry of Patch.Replaces", updateReplaces},
+	{"compare the expiry of Patch.Replaces to the microsecond, in any time zone, and treat empty scopes like nil", updateReplacesForms},
+	{"accept an outdated Patch.Replaces only if the token already has all new values", updateReplacesRepeated},
 	// Case S20.
 	{"store copies of the values in a patch, so that later changes by the caller have no effect", updateCopies},
 	// Case S22.
@@ -55,9 +57,12 @@ func updateFields(t *tester) {
 	step(expire(time.Time{}))
 	step(tokenauth.Patch{Name: new("Baz"), Scopes: &[]string{"b", "c"}, ExpiresAt: new(after(50))})
 
-	t.update(r, rescope())
 	r.Token.Scopes = nil
-	t.holds(r)
+	for _, empty := range [][]string{nil, {}} {
+		t.update(r, rescope("a"))
+		t.update(r, tokenauth.Patch{Scopes: &empty})
+		t.holds(r)
+	}
 }
 
 func updateEmpty(t *tester) {
@@ -128,6 +133,43 @@ func updateReplaces(t *tester) {
 	t.update(endless, patch(nil, time.Time{}, "Q"))
 	endless.Token.Name, endless.Token.Scopes = "Q", []string{"new"}
 	t.holds(r, named("Bar"), endless)
+}
+
+func updateReplacesForms(t *tester) {
+	latest := time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+	r, far := full("Foo"), expiring(named("far"), latest)
+	r.Token.Scopes = nil
+	t.create(r, far)
+	patch := func(scopes []string, expiresAt time.Time) tokenauth.Patch {
+		return tokenauth.Patch{Name: new("Bar"), Replaces: &tokenauth.Token{Scopes: scopes, ExpiresAt: expiresAt}}
+	}
+	for _, other := range []time.Time{after(1000).Add(time.Microsecond), after(1000).Add(-time.Nanosecond)} {
+		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, patch(nil, other), after(5)), "Update with Replaces of the expiry %s of a token that expires at %s", timeText(other), timeText(after(1000)))
+	}
+	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, far.Token.ID, patch(nil, latest.Add(-time.Microsecond)), after(5)), "Update with Replaces of an expiry in the year 9999 that is one microsecond too early")
+	t.update(r, patch([]string{}, after(1000).In(time.FixedZone("", 3600))))
+	r.Token.Name = "Bar"
+	t.holds(r, far)
+}
+
+func updateReplacesRepeated(t *tester) {
+	r, scopes := full("Foo"), []string{"a"}
+	r.Token.Scopes = scopes
+	t.create(r)
+	for what, p := range map[string]tokenauth.Patch{
+		"scopes, but not the new expiry": {Scopes: &scopes, ExpiresAt: new(after(2000)), Replaces: &tokenauth.Token{Scopes: []string{"x"}, ExpiresAt: after(1000)}},
+		"scopes, but not the new name":   {Scopes: &scopes, Name: new("Bar"), Replaces: &tokenauth.Token{Scopes: []string{"x"}, ExpiresAt: after(1000)}},
+		"expiry, but not the new scopes": {Scopes: new([]string{"b"}), ExpiresAt: new(after(1000)), Replaces: &tokenauth.Token{Scopes: scopes, ExpiresAt: after(1)}},
+	} {
+		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "Update with outdated Replaces of a token that already has the new %s", what)
+	}
+	t.holds(r)
+	p := tokenauth.Patch{Scopes: new([]string{}), ExpiresAt: new(after(2000).Add(999)), Replaces: new(r.Token)}
+	for range 2 { // repeated, because the response to the first call may be lost
+		t.update(r, p)
+		r.Token.Scopes, r.Token.ExpiresAt = nil, after(2000)
+		t.holds(r)
+	}
 }
 
 func updateTimes(t *tester) {
@@ -215,8 +257,8 @@ func updateExpired(t *tester) {
 		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, everything, at), "Update at %v of a token that expires at %v", at, after(10))
 	}
 	t.holds(r)
-	justBefore := after(10).Add(-time.Microsecond)
-	t.wants(nil, t.store.Update(t.ctx, alice, r.Token.ID, rename("Bar"), justBefore), "Update of a token one microsecond before its expiry")
+	justBefore := after(10).Add(-time.Nanosecond) // rounded down to a microsecond before
+	t.wants(nil, t.store.Update(t.ctx, alice, r.Token.ID, rename("Bar"), justBefore), "Update of a token one nanosecond before its expiry")
 }
 
 func updateCopies(t *tester) {
