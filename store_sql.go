@@ -225,33 +225,28 @@ func (s *SQLStore) addPart(ctx context.Context, part sqldb.Part) error {
 // changeSchema executes a statement that changes the schema. Requests queue behind the statement
 // while it waits for the lock of the table, and must not time out. Therefore it waits for half of the
 // timeout of the store, unless the store is on a single connection or in a transaction.
-func (s *SQLStore) changeSchema(ctx context.Context, statement string) error {
+func (s *SQLStore) changeSchema(ctx context.Context, statement string) (err error) {
 	var tx *sql.Tx
-	var err error
-	if s.engine.LimitLockWait != nil {
+	if s.engine.LimitWait != "" {
 		tx, err = s.begin(ctx)
 	}
-	switch {
-	case err != nil:
-		return err
-	case tx == nil:
-		_, err = s.exec(ctx, statement)
+	if tx == nil {
+		if err == nil {
+			_, err = s.exec(ctx, statement)
+		}
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
 	store := s.With(tx)
-	limit, restore := s.engine.LimitLockWait(s.timeout / 2)
+	limit := fmt.Sprintf(s.engine.LimitWait, (s.timeout/2).Milliseconds()+1) // 0 is no limit
 	if _, err = store.exec(ctx, limit); err == nil {
 		_, err = store.exec(ctx, statement)
 	}
-	if restore != "" {
-		_, failure := store.exec(ctx, restore)
-		err = cmp.Or(err, failure)
+	_, failure := store.exec(ctx, s.engine.RestoreWait)
+	if err = cmp.Or(err, failure); err == nil {
+		err = tx.Commit()
 	}
-	if err != nil {
-		return err
-	}
-	return tx.Commit()
+	return err
 }
 
 // CheckSchema returns an error if the table does not exist, or lacks a column, a unique key or an

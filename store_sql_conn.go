@@ -84,18 +84,16 @@ type beginner interface {
 // connections, begin returns nil: on a *sql.Conn, concurrent calls of the caller would become part of
 // the transaction.
 func (s *SQLStore) begin(ctx context.Context) (*sql.Tx, error) {
-	conn, ok := s.conn.(*dbConn)
-	if !ok {
-		return nil, nil
+	if conn, ok := s.conn.(*dbConn); ok {
+		type pool interface {
+			beginner
+			Conn(context.Context) (*sql.Conn, error)
+		}
+		if db, ok := conn.db.(pool); ok {
+			return db.BeginTx(ctx, nil)
+		}
 	}
-	pool, ok := conn.db.(interface {
-		beginner
-		Conn(context.Context) (*sql.Conn, error)
-	})
-	if !ok {
-		return nil, nil
-	}
-	return pool.BeginTx(ctx, nil)
+	return nil, nil
 }
 
 func (c *dbConn) InTransaction() bool {

@@ -76,11 +76,8 @@ func (s *SQLStore) createNew(ctx context.Context, records []Record) (done bool, 
 // createMany is like createMissing, in a transaction of its own.
 func (s *SQLStore) createMany(ctx context.Context, records []Record) error {
 	tx, err := s.begin(ctx)
-	if tx == nil && err == nil {
-		return sqldb.OwnError(fmt.Sprintf("more than %d records require a transaction", batch))
-	}
-	if err != nil {
-		return err
+	if tx == nil {
+		return cmp.Or(err, error(sqldb.OwnError(fmt.Sprintf("more than %d records require a transaction", batch))))
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
 	store := s.With(tx)

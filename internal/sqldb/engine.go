@@ -3,10 +3,8 @@
 package sqldb
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // An Engine describes how a database differs from the others.
@@ -26,11 +24,10 @@ type Engine struct {
 	// returns rows that other transactions have committed after the transaction took its snapshot.
 	Latest string
 
-	// LimitLockWait returns a statement after which the statements of a transaction wait for locks of
-	// a table for a limited time. If the connection keeps the limit after the transaction,
-	// LimitLockWait also returns a statement that restores the earlier limit. LimitLockWait is nil if
-	// statements do not queue behind a statement that waits.
-	LimitLockWait func(limit time.Duration) (set, restore string)
+	// LimitWait is a format whose argument is a number of milliseconds. The resulting statement makes
+	// later statements of its transaction wait no longer for the lock of a table. RestoreWait ends
+	// this limit. Both are empty if other statements do not queue behind a statement that waits.
+	LimitWait, RestoreWait string
 
 	quote     string // encloses the name of a table or an index
 	catalogue string // query of the method Catalogue, with placeholders for the name of the table
@@ -42,16 +39,12 @@ var Engines = map[string]*Engine{
 	"postgresql": {
 		Remote: true, Numbered: true, Guards: true, Latest: "%s",
 		quote: `"`, catalogue: postgresqlCatalogue,
-		LimitLockWait: func(limit time.Duration) (set, restore string) {
-			return fmt.Sprintf("SET LOCAL lock_timeout = %d", limit.Milliseconds()+1), "" // 0 is no limit
-		},
+		LimitWait: "SET LOCAL lock_timeout = %d", RestoreWait: "SET LOCAL lock_timeout = DEFAULT",
 	},
 	"mysql": {
 		Remote: true, Latest: "(%s LOCK IN SHARE MODE)", quote: "`", catalogue: mysqlCatalogue,
-		LimitLockWait: func(limit time.Duration) (set, restore string) {
-			return fmt.Sprintf("SET @tokenauth_wait = @@SESSION.lock_wait_timeout, SESSION lock_wait_timeout = %d",
-				max(1, limit/time.Second)), "SET SESSION lock_wait_timeout = @tokenauth_wait"
-		},
+		LimitWait:   "SET @tokenauth_wait = @@SESSION.lock_wait_timeout, SESSION lock_wait_timeout = greatest(1, %d DIV 1000)",
+		RestoreWait: "SET SESSION lock_wait_timeout = @tokenauth_wait", // for the next user of the connection
 	},
 }
 
