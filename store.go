@@ -55,10 +55,10 @@ func recordError(items, index int, err error) error {
 // implementations of Store. Package storetest tests an implementation against the contract.
 // [Record] lists the values that a Store must be able to hold.
 //
-// All methods must be safe for concurrent use. Every method except Touch and Prune is one
-// atomic operation. Touch changes each token atomically, and Prune deletes each record
-// atomically. All methods work for any number of records, IDs and uses, unless the argument
-// limit limits them.
+// All methods must be safe for concurrent use, and must not modify their arguments. Every method
+// except Touch and Prune is one atomic operation. Touch changes each token atomically, and Prune
+// deletes each record atomically. All methods work for any number of records, IDs and uses, unless
+// the argument limit limits them.
 //
 // When a method returns no error, every later call of the Store sees the change. The change
 // survives a crash of the process and of the machine, unless the documentation of the Store says

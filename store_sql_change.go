@@ -122,7 +122,7 @@ var revokeAllStatements = map[Dialect]string{
 
 // RevokeAll implements [Store].
 func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := cmp.Or(ctx.Err(), checkLimit(limit)); err != nil {
 		return 0, err
 	}
 	err = s.run(ctx, "revoke all", outcomeUnknown, func(ctx context.Context) (err error) {

@@ -37,7 +37,7 @@ const batch = 512
 
 // List implements [Store]. A List of more than 512 IDs executes several statements.
 func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
-	if err := q.check(); err != nil {
+	if err := cmp.Or(ctx.Err(), q.check()); err != nil {
 		return nil, err
 	}
 	if q.IDs == nil {
@@ -65,21 +65,22 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 
 // list is like List, for a query whose IDs fit in one statement. If q has IDs, list ignores UserID and
 // Limit.
+func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
+	query, args := s.listQuery(q)
+	return s.read(ctx, "list", query, args...)
+}
+
+// listQuery returns the query of list and its arguments.
 //
 // If the statistics of a database say that most users have one token, the database expects that
 // every user has few. It may then read all tokens of a user by an index on user_id, although another
-// index leads to a few rows. Therefore list offers no such index if q selects few rows: not for
+// index leads to a few rows. Therefore listQuery offers no such index if q selects few rows: not for
 // the order, not for revoked_at IS NULL, and, if q has IDs, not for user_id.
-func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
-	query, args := "SELECT {columns} FROM {table} WHERE 1 = 1", []any(nil)
+func (s *SQLStore) listQuery(q Query) (query string, args []any) {
+	query = "SELECT {columns} FROM {table} WHERE 1 = 1"
 	byName := q.Name != "" && q.UserID != "" && !q.IncludeRevoked
 	if q.IDs != nil {
-		for _, id := range q.IDs {
-			args = append(args, id)
-		}
-		for bits.OnesCount(uint(len(args))) > 1 { // NULL equals no ID; see the comment in touch
-			args = append(args, nil)
-		}
+		args = idArgs(q.IDs)
 		query = "SELECT {columns} FROM " + s.engine.WhereIn("id", "text", len(args))
 	}
 	if q.UserID != "" && q.IDs == nil {
@@ -102,25 +103,40 @@ func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 		args = append(args, max(q.MinSlot, 1), q.MaxSlot)
 	}
 	if q.After != (Cursor{}) {
-		at := micros(q.After.CreatedAt).UnixMicro()
-		if s.dialect == MySQL { // which does not use an index for a comparison of two columns
-			query += " AND (created_at > ? OR created_at = ? AND id > ?)"
-			args = append(args, at, at, q.After.ID)
-		} else {
-			query += " AND (created_at, id) > (?, ?)"
-			args = append(args, at, q.After.ID)
-		}
+		condition, position := s.after(q.After)
+		query += condition
+		args = append(args, position...)
 	}
+	order := " ORDER BY created_at, id"
 	if q.IDs != nil || q.MaxSlot > 0 || byName {
-		query += " ORDER BY created_at + 0, id"
-	} else {
-		query += " ORDER BY created_at, id"
+		order = " ORDER BY created_at + 0, id"
 	}
 	if q.Limit > 0 && q.IDs == nil {
-		query += " LIMIT ?"
+		order += " LIMIT ?"
 		args = append(args, q.Limit)
 	}
-	return s.read(ctx, "list", query, args...)
+	return query + order, args
+}
+
+// after returns the condition that a row is after a position, and its arguments.
+func (s *SQLStore) after(c Cursor) (condition string, args []any) {
+	at := micros(c.CreatedAt).UnixMicro()
+	if s.dialect == MySQL { // which does not use an index for a comparison of two columns
+		return " AND (created_at > ? OR created_at = ? AND id > ?)", []any{at, at, c.ID}
+	}
+	return " AND (created_at, id) > (?, ?)", []any{at, c.ID}
+}
+
+// idArgs returns IDs as arguments. It adds NULL, which equals no ID, until the number is a power of
+// two; touch does the same for the reason that its comment gives.
+func idArgs(ids []string) (args []any) {
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	for bits.OnesCount(uint(len(args))) > 1 {
+		args = append(args, nil)
+	}
+	return args
 }
 
 // loadModel returns a MemoryStore with the rows that share an ID, a digest, the name of a live

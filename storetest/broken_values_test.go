@@ -262,3 +262,39 @@ func touchesLater[K int64 | uint64 | float64 | string](key func(time.Time) K) fu
 		}
 	}
 }
+
+const keepsArguments = "not modify its arguments"
+
+// argumentBugs are bugs of stores that prepare their arguments in place.
+var argumentBugs = []bug{
+	{"Create clears the slots of revoked records in place", func(s *brokenStore) {
+		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+			for i := range records {
+				if !records[i].Token.RevokedAt.IsZero() {
+					records[i].Slot = 0
+				}
+			}
+			return s.plainStore.Create(ctx, records...)
+		}
+	}, []string{keepsArguments}},
+	{"Create rounds times in place", func(s *brokenStore) {
+		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+			for i := range records {
+				records[i].Token.CreatedAt = records[i].Token.CreatedAt.Truncate(time.Microsecond)
+			}
+			return s.plainStore.Create(ctx, records...)
+		}
+	}, []string{keepsArguments}},
+	{"List sorts IDs in place", onList(func(q *tokenauth.Query) { slices.Sort(q.IDs) }, nil), []string{keepsArguments}},
+	{"Touch sorts uses in place", func(s *brokenStore) {
+		s.touch = func(ctx context.Context, uses ...tokenauth.Use) error {
+			slices.SortFunc(uses, func(a, b tokenauth.Use) int { return a.At.Compare(b.At) })
+			return s.plainStore.Touch(ctx, uses...)
+		}
+	}, []string{keepsArguments}},
+	{"Update sorts scopes in place", onUpdate(func(_ *brokenStore, _, _ *string, p *tokenauth.Patch, _ *time.Time) {
+		if p.Scopes != nil {
+			slices.Sort(*p.Scopes)
+		}
+	}), []string{keepsArguments}},
+}

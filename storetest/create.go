@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ var createCases = []testCase{
 	{"store names, scopes and user IDs unchanged, even if they contain SQL syntax", createOddTexts},
 	// Case S20.
 	{"store copies of the records passed to Create, so that later changes by the caller have no effect", createCopies},
+	{"not modify its arguments", keepArguments},
 	{"create several records in one call", createMany},
 	{"do nothing and return no error if Create is called without records", func(t *tester) { t.create(); t.holds() }},
 	{"return nil Scopes for a record that was created with an empty list of scopes", createNoScopes},
@@ -125,6 +127,42 @@ func createCopies(t *tester) {
 	given.Retired.Until = after(5000)
 	records[1].Token.Name = "changed"
 	t.holds(want, named("Bar"))
+}
+
+// keepArguments makes calls with arguments that a store could sort, round or cut.
+func keepArguments(t *tester) {
+	late := after(5).Add(time.Nanosecond)
+	records := func() []tokenauth.Record {
+		r, dead := full("Foo"), revoked(full("Bar"), late)
+		r.Slot, dead.Slot = 2, 1
+		r.Token.CreatedAt, r.Token.LastUsedAt, r.Retired.Until = late, late, late
+		r.Token.Scopes = []string{"write", "read"}
+		return []tokenauth.Record{r, dead}
+	}
+	given := records()
+	t.create(given...)
+	for i, want := range records() {
+		if difference := diff(given[i], want); difference != "" {
+			t.failf("Create changed the given records: %s", difference)
+		}
+	}
+	ids := []string{"2", given[0].Token.ID, "1", given[0].Token.ID}
+	uses := []tokenauth.Use{use(given[1], late), use(given[0], late), use(given[0], after(4))}
+	scopes, expiresAt := []string{"b", "a"}, after(2000).Add(time.Nanosecond)
+	wantIDs, wantUses, wantScopes, wantExpiry := slices.Clone(ids), slices.Clone(uses), slices.Clone(scopes), expiresAt
+	if n := len(t.list(tokenauth.Query{UserID: alice, IDs: ids})); n != 1 {
+		t.failf("List of a live token and two unknown ones returned %d records", n)
+	}
+	t.touch(uses...)
+	t.update(given[0], tokenauth.Patch{Scopes: &scopes, ExpiresAt: &expiresAt})
+	switch {
+	case !slices.Equal(ids, wantIDs):
+		t.failf("List changed the given IDs")
+	case !slices.Equal(uses, wantUses):
+		t.failf("Touch changed the given uses")
+	case !slices.Equal(scopes, wantScopes), !expiresAt.Equal(wantExpiry):
+		t.failf("Update changed the given values")
+	}
 }
 
 func createMany(t *tester) {

@@ -82,6 +82,9 @@ func (s *indexedStore) Find(ctx context.Context, d tokenauth.Digest) (found *tok
 }
 
 func (s *indexedStore) List(ctx context.Context, q tokenauth.Query) (records []tokenauth.Record, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if q.AllUsers == (q.UserID != "") || q.Limit < 0 || q.MinSlot < 0 || q.MaxSlot < q.MinSlot || q.MaxSlot > math.MaxInt32 {
 		return nil, errors.New("malformed query")
 	}
@@ -212,10 +215,10 @@ func (s *indexedStore) RevokeExpired(ctx context.Context, userID, id string, at,
 }
 
 func (s *indexedStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
-	if limit <= 0 {
-		return 0, errors.New("the limit must be positive")
-	}
 	err = s.locked(ctx, func() error {
+		if limit <= 0 {
+			return errors.New("the limit must be positive")
+		}
 		ids := s.indices[liveOfUser].scan(part(userID), "")
 		live, err := s.read(ids[:min(limit, len(ids))])
 		for _, old := range live {

@@ -114,6 +114,9 @@ func (s *plainStore) Find(ctx context.Context, d tokenauth.Digest) (found *token
 }
 
 func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tokenauth.Record, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if q.AllUsers == (q.UserID != "") {
 		return nil, errors.New("the query must set exactly one of UserID and AllUsers")
 	}
@@ -242,10 +245,10 @@ func isIdle(r tokenauth.Record, since time.Time) bool {
 }
 
 func (s *plainStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
-	if limit <= 0 {
-		return 0, errors.New("the limit must be positive")
-	}
 	err = s.locked(ctx, func() error {
+		if limit <= 0 {
+			return errors.New("the limit must be positive")
+		}
 		for i, r := range s.rows {
 			if r.Token.UserID == userID && isLive(r) && n < limit {
 				s.rows[i] = kept(revoked(r, at))

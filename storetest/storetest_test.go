@@ -102,7 +102,7 @@ type brokenKind struct {
 }
 
 func brokenStores() (all []brokenKind) {
-	bugs := slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs, batchBugs, twoStepBugs, cacheBugs,
+	bugs := slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs, batchBugs, twoStepBugs, cacheBugs, argumentBugs,
 		queryBugs, replacesBugs, expiryBugs, endBugs, slowBugs)
 	for i, b := range bugs {
 		all = append(all, brokenKind{b.name, func() tokenauth.Store {
