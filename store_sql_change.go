@@ -111,13 +111,17 @@ func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at, unu
 // revokeAllStatements are the statements that revoke at most a number of a user's live tokens. They
 // find the live tokens by the unique key on user_id and live_name, which has no revoked token, so
 // that the cost does not depend on the number of revoked tokens. All calls choose the tokens in the
-// same order, so that two calls seldom deadlock.
+// same order, so that two calls seldom deadlock. The parameters are the time, the user ID and the
+// number; on MySQL, the time is the last one.
 var revokeAllStatements = map[Dialect]string{
 	SQLite: setRevoked + ` WHERE id IN (SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
 		ORDER BY live_name LIMIT ?)`,
 	PostgreSQL: setRevoked + ` WHERE id = ANY (ARRAY(SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
 		ORDER BY live_name LIMIT ? FOR UPDATE))`,
-	MySQL: setRevoked + " WHERE user_id = ? AND live_name IS NOT NULL ORDER BY live_name LIMIT ?",
+	// MariaDB does not choose an index that the UPDATE changes, unless a subquery uses the index.
+	MySQL: `UPDATE (SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
+			ORDER BY live_name LIMIT ? FOR UPDATE) chosen
+		STRAIGHT_JOIN {table} t ON t.id = chosen.id SET t.revoked_at = ?, t.live_name = NULL, t.slot = NULL`,
 }
 
 // RevokeAll implements [Store].
@@ -125,9 +129,13 @@ func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, l
 	if err := cmp.Or(ctx.Err(), checkLimit(limit)); err != nil {
 		return 0, err
 	}
+	args := []any{timeValue(at), userID, limit}
+	if s.dialect == MySQL {
+		args = []any{userID, limit, timeValue(at)}
+	}
 	err = s.run(ctx, "revoke all", outcomeUnknown, func(ctx context.Context) (err error) {
 		for {
-			n, err = s.exec(ctx, revokeAllStatements[s.dialect], timeValue(at), userID, limit)
+			n, err = s.exec(ctx, revokeAllStatements[s.dialect], args...)
 			if err != nil || n > 0 {
 				return err
 			}
