@@ -56,7 +56,7 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 	if len(q.IDs) == 0 {
 		return nil, ctx.Err()
 	}
-	slices.SortFunc(found, func(a, b Record) int { return compareRecords(&a, &b) })
+	sortRecords(found)
 	if q.Limit > 0 {
 		found = found[:min(q.Limit, len(found))]
 	}
@@ -67,7 +67,19 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 // Limit.
 func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 	query, args := s.listQuery(q)
-	return s.read(ctx, "list", query, args...)
+	if s.dialect == MySQL && q.Limit > 0 && q.UserID != "" && q.IDs == nil {
+		// If a user has many of all tokens, MariaDB expects to fill the page soon in the order of all
+		// users' tokens. A subquery that needs no column but those of an index makes it use that index.
+		query = "SELECT {columns} FROM (" + strings.Replace(query, "{columns}", "id AS page_id", 1) +
+			") page STRAIGHT_JOIN {table} ON id = page_id"
+	}
+	records, err := s.read(ctx, "list", query, args...)
+	sortRecords(records)
+	return records, err
+}
+
+func sortRecords(records []Record) {
+	slices.SortFunc(records, func(a, b Record) int { return compareRecords(&a, &b) })
 }
 
 // listQuery returns the query of list and its arguments.
