@@ -16,6 +16,28 @@ const (
 	manyUses  = "record 70,000 uses in one call"
 )
 
+// listsBatches returns a function that breaks the List method of a store: it lists 1,000 IDs at a
+// time, and returns the result of finish for all of these lists.
+func listsBatches(finish func(q tokenauth.Query, all []tokenauth.Record) []tokenauth.Record) func(*brokenStore) {
+	return func(s *brokenStore) {
+		s.list = func(ctx context.Context, q tokenauth.Query) (all []tokenauth.Record, err error) {
+			if len(q.IDs) < 1000 {
+				return s.plainStore.List(ctx, q)
+			}
+			for batch := range slices.Chunk(q.IDs, 1000) {
+				some := q
+				some.IDs = batch
+				records, err := s.plainStore.List(ctx, some)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, records...)
+			}
+			return finish(q, all), nil
+		}
+	}
+}
+
 // batchBugs are bugs of stores that read or write in pages.
 var batchBugs = []bug{
 	{"List without a limit returns at most 1,000 records", onList(func(q *tokenauth.Query) {
@@ -67,23 +89,7 @@ var batchBugs = []bug{
 			return s.plainStore.List(ctx, q)
 		}
 	}, []string{manyIDs}},
-	{"List joins the lists of batches of IDs", func(s *brokenStore) {
-		s.list = func(ctx context.Context, q tokenauth.Query) (all []tokenauth.Record, err error) {
-			if len(q.IDs) < 1000 {
-				return s.plainStore.List(ctx, q)
-			}
-			for batch := range slices.Chunk(q.IDs, 1000) {
-				some := q
-				some.IDs = batch
-				records, err := s.plainStore.List(ctx, some)
-				if err != nil {
-					return nil, err
-				}
-				all = append(all, records...)
-			}
-			return all, nil
-		}
-	}, []string{manyIDs}},
+	{"List joins the lists of batches of IDs", listsBatches(func(_ tokenauth.Query, all []tokenauth.Record) []tokenauth.Record { return all }), []string{manyIDs}},
 }
 
 const (

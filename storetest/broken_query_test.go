@@ -140,26 +140,12 @@ var queryBugs = []bug{
 		}
 		return func(r tokenauth.Record) bool { return r.Slot != 0 && r.Slot >= low && r.Slot <= high }
 	}), []string{fillsPages}},
-	{"List by IDs repeats a record whose ID is in two batches", func(s *brokenStore) {
-		s.list = func(ctx context.Context, q tokenauth.Query) (all []tokenauth.Record, err error) {
-			if len(q.IDs) < 1000 {
-				return s.plainStore.List(ctx, q)
-			}
-			for batch := range slices.Chunk(q.IDs, 1000) {
-				some := q
-				some.IDs = batch
-				records, err := s.plainStore.List(ctx, some)
-				if err != nil {
-					return nil, err
-				}
-				all = append(all, records...)
-			}
-			if all = inOrder(all...); q.Limit > 0 {
-				all = all[:min(q.Limit, len(all))]
-			}
-			return all, nil
+	{"List by IDs repeats a record whose ID is in two batches", listsBatches(func(q tokenauth.Query, all []tokenauth.Record) []tokenauth.Record {
+		if all = inOrder(all...); q.Limit > 0 {
+			all = all[:min(q.Limit, len(all))]
 		}
-	}, []string{manyIDs}},
+		return all
+	}), []string{manyIDs}},
 
 	{"a RecordError counts only the records that are new", numbersErrors(func(s *brokenStore, records []tokenauth.Record, i int) int {
 		return len(where(records[:i], func(r tokenauth.Record) bool { return s.index(withID(r.Token.ID)) < 0 }))
