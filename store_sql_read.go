@@ -53,9 +53,6 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 		found = append(found, records...)
 	}
 	found = slices.DeleteFunc(found, func(r Record) bool { return q.UserID != "" && r.Token.UserID != q.UserID })
-	if len(q.IDs) == 0 {
-		return nil, ctx.Err()
-	}
 	sortRecords(found)
 	if q.Limit > 0 {
 		found = found[:min(q.Limit, len(found))]
