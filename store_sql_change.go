@@ -124,6 +124,11 @@ var revokeAllStatements = map[Dialect]string{
 		STRAIGHT_JOIN {table} t ON t.id = chosen.id SET t.revoked_at = ?, t.live_name = NULL, t.slot = NULL`,
 }
 
+// anyLive returns a live token of a user. Without ORDER BY, PostgreSQL would scan the table if most
+// rows belong to the user.
+const anyLive = `SELECT {columns} FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
+	ORDER BY live_name LIMIT 1`
+
 // RevokeAll implements [Store].
 func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
 	if err := cmp.Or(ctx.Err(), checkLimit(limit)); err != nil {
@@ -139,7 +144,7 @@ func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, l
 			if err != nil || n > 0 {
 				return err
 			}
-			live, err := s.query(ctx, s.latest("SELECT {columns} FROM {table} WHERE user_id = ? AND live_name IS NOT NULL LIMIT 1"), userID)
+			live, err := s.query(ctx, s.latest(anyLive), userID)
 			switch {
 			case err != nil:
 				return err
@@ -216,7 +221,8 @@ func (s *SQLStore) confirm(ctx context.Context, userID string) error {
 	if s.dialect != PostgreSQL {
 		return nil
 	}
+	// For ORDER BY, see anyLive.
 	_, err := s.exec(ctx, `UPDATE {table} SET id = id
-		WHERE id IN (SELECT id FROM {table} WHERE user_id = ? LIMIT 1)`, userID)
+		WHERE id IN (SELECT id FROM {table} WHERE user_id = ? ORDER BY live_name LIMIT 1)`, userID)
 	return err
 }

@@ -208,15 +208,17 @@ func (s *SQLStore) write(ctx context.Context, doing, query string, args ...any) 
 	return n, err
 }
 
-// pruneStatements are the statements that delete the rows whose column %s has a time before the
-// first parameter. The second parameter is the maximum number of rows to delete.
+// pruneStatements are the statements that delete the rows whose column %[1]s has a time before the
+// first parameter. The second parameter is the maximum number of rows to delete. Without ORDER BY,
+// PostgreSQL would scan the table if most rows have such a time.
 var pruneStatements = map[Dialect]string{
-	SQLite: "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE origin = '' AND %s < ? LIMIT ?)",
+	SQLite: `DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
+		WHERE origin = '' AND %[1]s < ? ORDER BY %[1]s LIMIT ?)`,
 	// PostgreSQL evaluates ARRAY only once. It may evaluate a plain subquery several times, and
 	// would then delete more rows than the maximum.
 	PostgreSQL: `DELETE FROM {table} WHERE id = ANY (ARRAY(SELECT id FROM {table}
-		WHERE origin = '' AND %s < ? LIMIT ? FOR UPDATE SKIP LOCKED))`,
-	MySQL: "DELETE FROM {table} WHERE origin = '' AND %s < ? LIMIT ?",
+		WHERE origin = '' AND %[1]s < ? ORDER BY %[1]s LIMIT ? FOR UPDATE SKIP LOCKED))`,
+	MySQL: "DELETE FROM {table} WHERE origin = '' AND %[1]s < ? ORDER BY %[1]s LIMIT ?",
 }
 
 // Prune implements [Store].

@@ -167,9 +167,6 @@ func TestNoStatementScansTheTable(t *testing.T) {
 					store = plain.With(aloneExplainer{e})
 				}
 				for _, call := range calls(transaction) {
-					if call.name == "Prune" && c.name == "PostgreSQL, generic plans" {
-						continue // see TestPruneUsesCustomPlan
-					}
 					e.plans = nil
 					require.NoError(t, call.do(t.Context(), store), call.name)
 					require.Empty(t, c.scans(opts.Table, e.plans), "%s:\n%s", call.name, strings.Join(e.plans, "\n"))
@@ -202,33 +199,6 @@ func age(t *testing.T, db *sql.DB, d tokenauth.Dialect, table string) {
 	} {
 		_, err := db.ExecContext(t.Context(), statement)
 		require.NoError(t, err)
-	}
-}
-
-// PostgreSQL's generic plan of Prune scans the table, because it expects that a third of the tokens
-// are expired. PostgreSQL must choose a custom plan each time. Otherwise Prune slows the service
-// down.
-func TestPruneUsesCustomPlan(t *testing.T) {
-	t.Parallel()
-	s := setupNamed(t, "PostgreSQL, pgx")
-	opts := newTable()
-	db := s.open(t)[0]
-	store := newStore(t, db, s.dialect, opts)
-	populate(t, db, s.dialect, opts.Table, 20_000)
-	age(t, db, s.dialect, opts.Table)
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()) }()
-	for i := range 50 {
-		n, err := store.With(conn).Prune(t.Context(), time.UnixMicro(int64(2-i%2)), time.Time{}, 1) // one, none, one...
-		require.NoError(t, err)
-		require.LessOrEqual(t, n, 1)
-	}
-	plans, err := lines(t.Context(), conn, "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement LIKE 'DELETE%'")
-	require.NoError(t, err)
-	require.Len(t, plans, 2) // of what was revoked, and of what expired
-	for _, plan := range plans {
-		require.True(t, strings.HasSuffix(plan, " | 0"), plan)
 	}
 }
 

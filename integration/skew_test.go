@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // PostgreSQL chooses an index by its estimate of the tokens per user. The statement in the docs must
@@ -53,6 +55,59 @@ func TestUserWithManyTokens(t *testing.T) {
 	plan, err := explainGeneric(t.Context(), db, fmt.Sprintf("SELECT id FROM %s WHERE user_id = $1 AND live_name = $2", opts.Table), []any{"bot", "x"})
 	require.NoError(t, err)
 	require.Contains(t, fmt.Sprint(plan), "_live_name_key")
+}
+
+// If most tokens belong to one user, or most tokens are revoked, a database may expect that a scan of
+// the table soon finds a row. It must not scan: the rows may be at the end of the table.
+func TestUserWithMostTokensCausesNoScan(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, setup string
+		explain     func(context.Context, tokenauth.DB, string, []any) ([]string, error)
+		scans       func(table string, plan []string) []string
+	}{
+		{"SQLite", "SQLite, mattn", explainOnSQLite, scansOnSQLite},
+		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres},
+		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres},
+		{"MariaDB", "MariaDB", explain, scansOnMariaDB},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, opts := setupNamed(t, c.setup), newTable()
+			db := s.open(t)[0]
+			store := newStore(t, db, s.dialect, opts)
+			populate(t, db, s.dialect, opts.Table, 20_000)
+			for _, change := range []string{
+				"user_id = 'crowd' WHERE id >= 'T%025d'",
+				"revoked_at = 1, live_name = NULL WHERE id >= 'T%025d' AND name NOT LIKE '%%55'",
+			} {
+				_, err := db.Exec("UPDATE " + opts.Table + " SET " + fmt.Sprintf(change, 5000))
+				require.NoError(t, err)
+			}
+			age(t, db, s.dialect, opts.Table) // and new statistics
+			conn := must.Get(db.Conn(t.Context()))
+			e := &explainer{DB: conn, t: t, explain: c.explain}
+			explained := store.With(aloneExplainer{e})
+			revokeAll := storeCall{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error {
+				_, err := s.RevokeAll(ctx, "crowd", time.Now(), 100)
+				return err
+			}}
+			again := storeCall{"Revoke again", func(ctx context.Context, s tokenauth.Store) error {
+				return s.Revoke(ctx, "crowd", fmt.Sprintf("T%025d", 19_999), time.Now())
+			}}
+			prune := storeCall{"Prune", func(ctx context.Context, s tokenauth.Store) error {
+				_, err := s.Prune(ctx, time.Now(), time.UnixMicro(1), 10)
+				return err
+			}}
+			for _, call := range append(crowdCalls(), revokeAll, revokeAll, revokeAll, again, prune) {
+				e.plans = nil
+				require.NoError(t, call.do(t.Context(), explained), call.name)
+				require.Empty(t, c.scans(opts.Table, e.plans), "%s:\n%s", call.name, strings.Join(e.plans, "\n"))
+			}
+			require.NoError(t, explained.Close())
+			require.NoError(t, conn.Close())
+		})
+	}
 }
 
 // If the statistics of SQLite say that a user has one token, SQLite must nevertheless not read all
