@@ -1,8 +1,11 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +21,27 @@ const (
 	prunesNone   = "delete nothing and return no error if the limit of Prune is not positive or both of its times are zero"
 	sameDigest   = "accept a rotation to the digest that is already the token's current digest, and change nothing"
 )
+
+// prefers returns a function that breaks the Create method of a store. If one of several records
+// fails, Create returns the error that first returns for the record, unless it is nil.
+func prefers(first func(s *plainStore, earlier []tokenauth.Record, r tokenauth.Record) error) func(*brokenStore) {
+	return func(s *brokenStore) {
+		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+			before := &plainStore{rows: slices.Collect(maps.Values(s.all()))}
+			err := s.plainStore.Create(ctx, records...)
+			if len(records) < 2 || sentinelOf(err) == nil {
+				return err
+			}
+			growing := &plainStore{rows: slices.Clone(before.rows)}
+			for i, r := range records {
+				if err := growing.Create(ctx, r); err != nil {
+					return cmp.Or(first(before, records[:i], r), err)
+				}
+			}
+			return err
+		}
+	}
+}
 
 // orderBugs are bugs in the order of checks and in rare calls.
 var orderBugs = []bug{
@@ -44,6 +68,49 @@ var orderBugs = []bug{
 				backwards = append(backwards, records[len(records)-1-i])
 			}
 			return s.plainStore.Create(ctx, backwards...)
+		}
+	}, []string{createOrder}},
+	{"Create returns the error of the oldest token that conflicts", func(s *brokenStore) {
+		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+			err := s.plainStore.Create(ctx, records...)
+			if len(records) != 1 || !errors.Is(err, tokenauth.ErrNameTaken) {
+				return err
+			}
+			r := records[0]
+			oldest, _ := s.get(func(o tokenauth.Record) bool { return o.Token.UserID == r.Token.UserID && conflicts(o, r) })
+			if oldest.Token.Name != r.Token.Name {
+				return tokenauth.ErrSlotTaken
+			}
+			return err
+		}
+	}, []string{ordersCreate}},
+	{"Create compares a record with the stored records before it compares the record with the given ones", prefers(func(s *plainStore, _ []tokenauth.Record, r tokenauth.Record) error {
+		_, err := s.conflict(r)
+		return err
+	}), []string{createOrder}},
+	{"Create compares a record with the given records before it compares the record with the stored ones", prefers(func(_ *plainStore, earlier []tokenauth.Record, r tokenauth.Record) error {
+		given := &plainStore{}
+		for _, o := range earlier {
+			_ = given.Create(context.Background(), o)
+		}
+		_, err := given.conflict(r)
+		return err
+	}), []string{createOrder}},
+	{"Create compares all records with the stored records first", func(s *brokenStore) {
+		s.create = func(ctx context.Context, records ...tokenauth.Record) error {
+			stored := error(nil)
+			err := s.locked(ctx, func() error {
+				for _, r := range records {
+					if stored == nil {
+						_, stored = s.conflict(r)
+					}
+				}
+				return nil
+			})
+			if err = cmp.Or(err, s.plainStore.Create(ctx, records...)); sentinelOf(err) != nil {
+				return cmp.Or(stored, err)
+			}
+			return err
 		}
 	}, []string{createOrder}},
 	{"Update checks the name first", func(s *brokenStore) {

@@ -35,7 +35,7 @@ var oddNames = []string{
 	"ci", "CI", "Ci", "ci ", " ci", "ci\u00a0", "c i", "c\u200di", "c\u00ed", "ci\u0301", "c\u0131", "c\u0130",
 	"fi", "\ufb01", "ss", "\u00df", "\u1e9e", "a", "A", "\u00e0", "\u00e4", "a\u0308",
 	"\u00c5", "A\u030a", "\u212b", "k", "K", "\u212a", "\u0436", "\u0416",
-	"🦊", "🦝", "👩\u200d💻", "👩", "0", "00", "\u0660", "-", "_", "%",
+	"🦊", "🦝", "👩\u200d💻", "👩", "0", "00", "\u0660", "-", "_", "%", "c  i", "\ufeffci",
 }
 
 func conflictNames(t *tester) {
@@ -101,6 +101,10 @@ func conflictOfExpired(t *tester) {
 	other.Slot = old.Slot
 	t.wants(tokenauth.ErrSlotTaken, t.store.Create(t.ctx, other), "Create with the slot of an expired token")
 	t.holds(old)
+	t.revoke(old, after(9))
+	successor := newRecord(alice, "Foo", "successor")
+	successor.Slot = old.Slot
+	t.create(successor)
 }
 
 func conflictNoSlot(t *tester) {
@@ -120,7 +124,11 @@ func conflictID(t *tester) {
 	ofBob := full("Foo")
 	ofBob.Token.UserID = bob
 	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, ofBob), "Create of the same record for another user")
-	t.holds(first)
+	other, both := named("other"), named("Bar")
+	t.create(other)
+	both.Token.ID, both.Digest = first.Token.ID, other.Digest
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, both), "Create of a record with the ID of one record and the digest of another")
+	t.holds(first, other)
 }
 
 func conflictDigest(t *tester) {
@@ -154,10 +162,17 @@ func conflictSame(t *tester) {
 		r.Token.ExpiresAt = after(2)
 		t.create(r)
 		t.create(r, r)
+		r.Token.RevokedAt, r.Retired = after(3), &tokenauth.RetiredKey{Digest: digest("given again"), Until: after(60)}
+		t.create(r)
 	}
 	added := named("added")
 	t.create(live, added, gone)
 	t.holds(live, revoked(gone, after(9)), added)
+	t.misses(digest("given again"), "the retired digest of a record that Create had to skip")
+	free := newRecord(alice, "another", "given again") // a skipped record takes no name, slot or digest
+	free.Slot = 3
+	t.create(free)
+	t.holds(live, revoked(gone, after(9)), added, free)
 }
 
 func conflictRotated(t *tester) {
@@ -178,6 +193,9 @@ func conflictOrder(t *tester) {
 	r := newRecord(alice, "Foo", "second")
 	r.Slot = other.Slot
 	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, r), "Create with a taken name and a taken slot")
+	crossed := newRecord(alice, "Bar", "crossed") // whichever of the two tokens a store finds first
+	crossed.Slot = first.Slot
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, crossed), "Create with a taken name and a taken slot")
 	r.Digest = other.Digest
 	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken digest, name and slot")
 	r.Digest, r.Token.ID = digest("new"), other.Token.ID
@@ -189,8 +207,8 @@ func conflictOrder(t *tester) {
 		t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, r), "Create with a taken digest as its retired digest, and a taken name and slot")
 	}
 	r = other
-	r.Token.Name, r.Slot = first.Token.Name, first.Slot
-	t.wants(nil, t.store.Create(t.ctx, r), "Create of a stored record, but with the name and the slot of another record")
+	r.Token.Name, r.Slot, r.Retired = first.Token.Name, first.Slot, &tokenauth.RetiredKey{Digest: first.Digest, Until: after(60)}
+	t.wants(nil, t.store.Create(t.ctx, r), "Create of a stored record, but with the name, the slot and a digest of another record")
 	t.holds(first, other)
 }
 
@@ -226,13 +244,16 @@ func conflictAmongGiven(t *tester) {
 		"the same ID":     {func(r *tokenauth.Record) { r.Token.ID = first.Token.ID }, tokenauth.ErrKeyTaken},
 		"the same digest": {func(r *tokenauth.Record) { r.Digest = first.Digest }, tokenauth.ErrKeyTaken},
 		"one digest, current in one record and retired in the other": {func(r *tokenauth.Record) { r.Digest = first.Retired.Digest }, tokenauth.ErrKeyTaken},
-		"the same retired digest":                                    {func(r *tokenauth.Record) { r.Retired = first.Retired }, tokenauth.ErrKeyTaken},
-		"the same name":                                              {func(r *tokenauth.Record) { r.Token.Name = first.Token.Name }, tokenauth.ErrNameTaken},
-		"the same slot":                                              {func(r *tokenauth.Record) { r.Slot = first.Slot }, tokenauth.ErrSlotTaken},
-		"the same name and slot":                                     {func(r *tokenauth.Record) { r.Token.Name, r.Slot = first.Token.Name, first.Slot }, tokenauth.ErrNameTaken},
-		"the same digest, name and slot":                             {func(r *tokenauth.Record) { r.Digest, r.Token.Name, r.Slot = first.Digest, first.Token.Name, first.Slot }, tokenauth.ErrKeyTaken},
-		"the same digest, although one of the two is revoked":        {func(r *tokenauth.Record) { r.Token.RevokedAt, r.Digest = after(1), first.Digest }, tokenauth.ErrKeyTaken},
-		"the same ID and digest, but different users":                {func(r *tokenauth.Record) { r.Token.ID, r.Digest, r.Token.UserID = first.Token.ID, first.Digest, bob }, tokenauth.ErrKeyTaken},
+		"one digest, retired in one record and current in the other": {func(r *tokenauth.Record) {
+			r.Retired = &tokenauth.RetiredKey{Digest: first.Digest, Until: after(60)}
+		}, tokenauth.ErrKeyTaken},
+		"the same retired digest":                             {func(r *tokenauth.Record) { r.Retired = first.Retired }, tokenauth.ErrKeyTaken},
+		"the same name":                                       {func(r *tokenauth.Record) { r.Token.Name = first.Token.Name }, tokenauth.ErrNameTaken},
+		"the same slot":                                       {func(r *tokenauth.Record) { r.Slot = first.Slot }, tokenauth.ErrSlotTaken},
+		"the same name and slot":                              {func(r *tokenauth.Record) { r.Token.Name, r.Slot = first.Token.Name, first.Slot }, tokenauth.ErrNameTaken},
+		"the same digest, name and slot":                      {func(r *tokenauth.Record) { r.Digest, r.Token.Name, r.Slot = first.Digest, first.Token.Name, first.Slot }, tokenauth.ErrKeyTaken},
+		"the same digest, although one of the two is revoked": {func(r *tokenauth.Record) { r.Token.RevokedAt, r.Digest = after(1), first.Digest }, tokenauth.ErrKeyTaken},
+		"the same ID and digest, but different users":         {func(r *tokenauth.Record) { r.Token.ID, r.Digest, r.Token.UserID = first.Token.ID, first.Digest, bob }, tokenauth.ErrKeyTaken},
 	} {
 		second := named("second")
 		conflict.change(&second)
@@ -241,6 +262,8 @@ func conflictAmongGiven(t *tester) {
 	}
 	again, gone := first, revoked(newRecord(alice, "first", "created as revoked"), after(1))
 	again.Token.Name, again.Slot, again.Token.Scopes = "other values", 9, nil
-	t.create(first, again, gone) // a repeated record is skipped, and a revoked record takes no name
-	t.holds(first, gone)
+	before, second, other := newRecord(alice, "second", "created as revoked before"), named("second"), named("other values")
+	before.Token.RevokedAt, before.Slot, second.Slot, other.Slot = after(1), 5, 5, 9
+	t.create(first, again, gone, before, second, other) // again is skipped, so neither again nor a revoked record takes a name or a slot
+	t.holds(first, gone, revoked(before, after(1)), second, other)
 }

@@ -33,6 +33,9 @@ func createFirstError(t *tester) {
 	// The second record conflicts with the first, and the third conflicts with both.
 	first, second, third := full("first"), named("second"), newRecord(alice, "first", "third")
 	first.Slot, second.Slot, third.Digest = 3, 3, second.Digest
+	// Both conflict with a stored record and with the record ok.
+	likeStored, likeGiven := newRecord(alice, "Foo", "named like a stored record"), newRecord(alice, "ok", "named like a given record")
+	likeStored.Digest, likeGiven.Digest = ok.Digest, taken.Digest
 	for _, c := range []struct {
 		records []tokenauth.Record
 		index   int // of the first record that fails
@@ -48,6 +51,9 @@ func createFirstError(t *tester) {
 		{[]tokenauth.Record{ok, second, third, first}, 2, tokenauth.ErrKeyTaken},
 		{[]tokenauth.Record{taken, ok, taken, name}, 3, tokenauth.ErrNameTaken}, // a skipped record counts
 		{[]tokenauth.Record{ok, ok, key}, 2, tokenauth.ErrKeyTaken},
+		{[]tokenauth.Record{first, second, key}, 1, tokenauth.ErrSlotTaken},
+		{[]tokenauth.Record{ok, likeStored}, 1, tokenauth.ErrKeyTaken},
+		{[]tokenauth.Record{ok, likeGiven}, 1, tokenauth.ErrKeyTaken},
 	} {
 		err := t.store.Create(t.ctx, c.records...)
 		t.wants(c.want, err, "Create of records, of which record %d is the first that fails", c.index)
