@@ -18,6 +18,8 @@ var concurrencyCases = []testCase{
 	{"let a Manager enforce MaxPerUser when 64 calls of Manager.Issue run concurrently", concurrentIssues},
 	// Case S8.
 	{"let exactly one of many concurrent calls create a token with a given digest", concurrentDigests},
+	// Case S8.
+	{"let exactly one of many concurrent calls create a token with a given ID", concurrentIDs},
 	{"create one record and return no error when concurrent calls of Create add the same record", concurrentRepeats},
 	{"create either all or none of the records of each concurrent Create call", concurrentBatches},
 	// Case S5.
@@ -35,6 +37,10 @@ var concurrencyCases = []testCase{
 	// Case E15.
 	{"leave no live token when one of several concurrent loops of RevokeAll has returned 0", concurrentRevokeAlls},
 	{"let exactly one of many concurrent updates replace the same scopes and expiry", concurrentReplaces},
+	{"accept the same rotation, and the same update with Replaces, from many concurrent calls", concurrentSame},
+	{"keep a token live if an update moves its expiry while RevokeExpired runs, or return ErrNotFound from the update", concurrentExtensions},
+	// Case S6.
+	{"keep the name and the slot of a successor taken if the token before is revoked twice at the same time", concurrentSuccessors},
 	// Case S23.
 	{"delete every expired record, and count it at most once, when several calls of Prune run concurrently", concurrentPrunes},
 }
@@ -168,6 +174,19 @@ func concurrentRepeats(t *tester) {
 	errs := atOnce(16, func(int) error { return t.store.Create(t.ctx, full("Foo")) })
 	t.allSucceed(errs, "concurrent Create of the same record")
 	t.holds(full("Foo"))
+	errs = atOnce(8, func(int) error { return t.store.Create(t.ctx, named("Bar"), full("Foo"), named("Baz")) })
+	t.allSucceed(errs, "concurrent Create of the same three records")
+	t.holds(full("Foo"), named("Bar"), named("Baz"))
+}
+
+func concurrentIDs(t *tester) {
+	records := make([]tokenauth.Record, 16)
+	for i := range records {
+		records[i] = named(fmt.Sprint("creator ", i))
+		records[i].Token.ID = newID("the same")
+	}
+	winner := t.oneWins(t.createAtOnce(records), tokenauth.ErrKeyTaken, "Create of a token with the same ID")
+	t.holds(records[winner])
 }
 
 func concurrentBatches(t *tester) {

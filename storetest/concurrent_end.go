@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -138,5 +139,74 @@ func concurrentEnds(t *tester) {
 		}
 		t.lists(tokenauth.Query{UserID: user, IncludeRevoked: true}, r)
 		t.create(newRecord(user, "Foo", fmt.Sprint("Foo after ", i)), newRecord(user, "Bar", fmt.Sprint("Bar after ", i)))
+	}
+}
+
+func concurrentSame(t *tester) {
+	r, rot := full("Foo"), rotation(2, "new")
+	t.create(r)
+	errs := atOnce(8, func(int) error { return t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5)) })
+	t.allSucceed(errs, "concurrent Rotate of one token to the same digest")
+	r = rotated(r, rot)
+	t.holds(r)
+	p := tokenauth.Patch{Scopes: &[]string{"new"}, Replaces: &tokenauth.Token{Scopes: r.Token.Scopes, ExpiresAt: r.Token.ExpiresAt}}
+	errs = atOnce(8, func(int) error { return t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)) })
+	t.allSucceed(errs, "concurrent Update of one token to the same scopes")
+	r.Token.Scopes = []string{"new"}
+	t.holds(r)
+}
+
+// concurrentExtensions moves the expiry of each token while RevokeExpired revokes the token because
+// of the old expiry.
+func concurrentExtensions(t *tester) {
+	for i := range 20 {
+		r := expiring(named(fmt.Sprint("token ", i)), after(10))
+		t.create(r)
+		errs := atOnce(2, func(call int) error {
+			if call == i%2 { // the goroutine that starts last often runs first
+				return t.revokeExpired(r, after(20))
+			}
+			return t.store.Update(t.ctx, alice, r.Token.ID, expire(after(99)), after(5))
+		})
+		ended, extended := errs[i%2], errs[1-i%2]
+		if extended == nil {
+			t.wants(tokenauth.ErrConflict, ended, "RevokeExpired of a token whose expiry an Update, which succeeded, moved meanwhile")
+			r = expiring(r, after(99))
+		} else {
+			t.wants(tokenauth.ErrNotFound, extended, "Update of a token during RevokeExpired")
+			t.wants(nil, ended, "RevokeExpired of an expired token")
+			r = revoked(r, after(20))
+		}
+		t.lists(tokenauth.Query{UserID: alice, IDs: []string{r.Token.ID}, IncludeRevoked: true}, r)
+	}
+}
+
+// concurrentSuccessors creates a successor as soon as one of two calls of Revoke has freed the name
+// and the slot. The other call must not free them again.
+func concurrentSuccessors(t *tester) {
+	for i := range 20 {
+		user := fmt.Sprint("user ", i)
+		foo, successor := newRecord(user, "Foo", user), newRecord(user, "Foo", "successor of "+user)
+		foo.Slot, successor.Slot = 7, 7
+		t.create(foo)
+		errs := atOnce(3, func(call int) (err error) {
+			if call != i%3 {
+				return t.store.Revoke(t.ctx, user, foo.Token.ID, after(5))
+			}
+			for range 50 {
+				if err = t.store.Create(t.ctx, successor); !errors.Is(err, tokenauth.ErrNameTaken) {
+					return err
+				}
+				runtime.Gosched()
+			}
+			return nil
+		})
+		t.allSucceed(errs, "two concurrent calls of Revoke, and Create of a successor,")
+		t.create(successor)
+		third := newRecord(user, "Foo", "third of "+user)
+		t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, third), "Create with the name of a successor of a token that was revoked twice")
+		third.Token.Name, third.Slot = "third", 7
+		t.wants(tokenauth.ErrSlotTaken, t.store.Create(t.ctx, third), "Create with the slot of a successor of a token that was revoked twice")
+		t.lists(tokenauth.Query{UserID: user}, successor)
 	}
 }

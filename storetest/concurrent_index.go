@@ -77,7 +77,8 @@ func findRotated(t *tester) {
 
 // find finds the token by its current digest, or by the previous digest if back is 1.
 func (x *rotating) find(t *tester, back int) error {
-	i := max(0, int(x.finished.Load())-1-back)
+	finished := int(x.finished.Load())
+	i := max(0, finished-1-back)
 	got, err := t.store.Find(t.ctx, x.keys[i])
 	x.finds.Add(1)
 	switch {
@@ -91,6 +92,9 @@ func (x *rotating) find(t *tester, back int) error {
 		return wrong{"Find returned neither a record nor an error"}
 	}
 	g := got.Token.Generation
+	if g < finished {
+		return wrong{fmt.Sprintf("Find returned a record of generation %d after Rotate had set generation %d", g, finished)}
+	}
 	isWhole := got.Digest == x.keys[g-1] && (g == 1 || got.Retired != nil && got.Retired.Digest == x.keys[g-2])
 	if !isWhole || i != g-1 && i != g-2 {
 		return wrong{fmt.Sprintf("Find by the digest of generation %d returned a record of generation %d, whose current digest is %x…", i+1, g, got.Digest[:4])}

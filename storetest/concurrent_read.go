@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,8 @@ var concurrentReadCases = []testCase{
 	// Case S18.
 	{"return the record with the given digest from Find, and no other record, while other calls are canceled", readCanceled},
 	{"return each record as it was before or after a concurrent change, never a mixture of both", readWhole},
+	// Case E13.
+	{"find a record as it is after each change, although calls of Find ran during the change", findDuring},
 	// Case S21.
 	{"list each unchanged record once, in order, while other records are created and deleted", readListed},
 }
@@ -207,4 +210,56 @@ func readList(t *tester, stay []tokenauth.Record) error {
 		}
 	}
 	return nil
+}
+
+// findDuring calls Find with the digests of records while another call changes the records. A store
+// with a cache must not keep what it read before the change.
+func findDuring(t *tester) {
+	kinds := len(callsOn(t.store, named("Foo"), named("expired")))
+	for i := range 3 * kinds {
+		user := fmt.Sprint("user ", i)
+		foo, expired := newRecord(user, "Foo", user), newRecord(user, "expired", "expired of "+user)
+		foo.Retired = &tokenauth.RetiredKey{Digest: digest("retired of " + user), Until: after(60)}
+		expired.Token.ExpiresAt = after(1).Add(time.Duration(i) * time.Microsecond)
+		call := callsOn(t.store, foo, expired)[i%kinds]
+		if call.want != nil {
+			continue
+		}
+		t.create(foo, expired)
+		digests := []tokenauth.Digest{foo.Digest, foo.Retired.Digest, expired.Digest}
+		for _, label := range []string{"new of ", "newer of ", "second of "} {
+			digests = append(digests, digest(label+user))
+		}
+		t.wants(nil, t.whileFinding(digests, func() error { return call.do(t.ctx) }), "%s during calls of Find", call.name)
+		for _, d := range digests {
+			n := slices.IndexFunc(call.then, func(r tokenauth.Record) bool { return r.Digest == d || r.Retired != nil && r.Retired.Digest == d })
+			if n < 0 {
+				t.misses(d, "a digest that no record has after %s", call.name)
+			} else {
+				t.finds(d, call.then[n])
+			}
+		}
+		t.prune(expired.Token.ExpiresAt.Add(time.Microsecond), 10)
+	}
+}
+
+// whileFinding makes a call with persist. Before and during the call, one goroutine for each digest
+// calls Find and ignores the results. All of these goroutines have ended when whileFinding returns.
+func (t *tester) whileFinding(digests []tokenauth.Digest, call func() error) error {
+	var done atomic.Bool
+	var started, finders sync.WaitGroup
+	defer finders.Wait()
+	defer done.Store(true)
+	started.Add(len(digests))
+	for _, d := range digests {
+		finders.Go(func() {
+			started.Done()
+			for n := 0; n == 0 || n < 100 && !done.Load(); n++ {
+				_, _ = t.store.Find(t.ctx, d)
+				runtime.Gosched()
+			}
+		})
+	}
+	started.Wait()
+	return persist(call)
 }

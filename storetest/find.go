@@ -17,6 +17,7 @@ var findCases = []testCase{
 	// Case S20.
 	{"never change a record that Find has returned", findShared},
 	{"find a record as it is after each change, although Find returned the earlier record, or no record, before", findChanged},
+	{"find several records as they are after one call has changed them, although Find returned them, or no record, before", findTogether},
 }
 
 func findBoth(t *tester) {
@@ -63,6 +64,7 @@ func findBytes(t *tester) {
 		text("________________________________"),
 		text("\x00bcdefghijklmnopqrstuvwxyzabcdef"),
 		text("\xffbcdefghijklmnopqrstuvwxyzabcdef"),
+		text("\xfebcdefghijklmnopqrstuvwxyzabcdef"), // as a text, both have a byte that is not UTF-8
 		text("''; --"),
 		text(""),
 	}
@@ -176,4 +178,47 @@ func findChanged(t *tester) {
 	for _, d := range digests {
 		t.misses(d, "a digest of a deleted record, which Find has found before")
 	}
+}
+
+// findTogether finds records before and after calls that change several records.
+func findTogether(t *tester) {
+	all := []tokenauth.Record{full("first"), full("second"), full("third")}
+	agree := func() {
+		t.Helper()
+		for _, r := range all {
+			t.finds(r.Digest, r)
+			t.finds(r.Retired.Digest, r)
+		}
+	}
+	miss := func(when string) {
+		t.Helper()
+		for _, r := range all {
+			t.misses(r.Digest, "the digest of a record that %s", when)
+			t.misses(r.Retired.Digest, "the retired digest of a record that %s", when)
+		}
+	}
+	miss("is not created yet")
+	var uses []tokenauth.Use
+	for i := range all {
+		all[i].Slot = i + 1
+		uses = append(uses, use(all[i], after(6)))
+	}
+	t.create(all...)
+	agree()
+	t.touch(uses...)
+	for i := range all {
+		all[i] = usedAt(all[i], after(6))
+	}
+	agree()
+	if n, err := t.store.RevokeAll(t.ctx, alice, after(9), 10); err != nil || n != len(all) {
+		t.failf("RevokeAll of three live tokens returned %d and %s, want %d and no error", n, describe(err), len(all))
+	}
+	for i := range all {
+		all[i] = revoked(all[i], after(9))
+	}
+	agree()
+	if n := t.prune(after(10), 10); n != len(all) {
+		t.failf("Prune of three revoked tokens returned %d, want %d", n, len(all))
+	}
+	miss("Prune has deleted")
 }

@@ -9,6 +9,7 @@ import (
 var queryCases = []testCase{
 	{"list the records that all set fields of a query select, for each combination of fields", listCombined},
 	{"fill a page with the records that the query selects if many other records precede them", listPastOthers},
+	{"list records as they are after each change, although List returned them before", listAfterChanges},
 }
 
 // listCombined creates records and lists them with each combination of the fields of a Query.
@@ -107,4 +108,33 @@ func listPastOthers(t *tester) {
 	}
 	t.lists(tokenauth.Query{UserID: alice, IncludeRevoked: true, Limit: 250}, all[:250]...)
 	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 250}, all[:250]...)
+}
+
+// listAfterChanges makes the same queries before and after each change. A store that caches lists
+// must not return a list from before the change.
+func listAfterChanges(t *tester) {
+	lists := func(user, id string, want ...tokenauth.Record) {
+		t.Helper()
+		for _, q := range []tokenauth.Query{
+			{UserID: user}, {UserID: user, IncludeRevoked: true}, {UserID: user, Name: "Bar"}, {UserID: user, MaxSlot: 7}, {UserID: user, IDs: []string{id}, IncludeRevoked: true},
+		} {
+			t.lists(q, selected(q, want)...)
+		}
+	}
+	var all []tokenauth.Record
+	for _, c := range tokenChanges {
+		r := full(c.method)
+		r.Token.UserID = "user of " + c.method
+		user, id := r.Token.UserID, r.Token.ID
+		lists(user, id)
+		t.create(r)
+		lists(user, id, r)
+		r = c.change(t, r)
+		lists(user, id, r)
+		all = append(all, r)
+	}
+	t.prune(after(3000), 100)
+	for _, r := range all {
+		lists(r.Token.UserID, r.Token.ID)
+	}
 }

@@ -38,6 +38,7 @@ var revokeCases = []testCase{
 func revokeOnce(t *tester) {
 	r, expired, plain, imported := full("Foo"), expiring(named("expired"), after(-1)), named("plain"), named("imported")
 	imported.Token.Generation, imported.Token.Origin = 0, "knox"
+	r.Retired.Until = after(-60) // a retired key that is no longer accepted is still a value of the token
 	t.create(r, expired, plain, imported)
 	for _, each := range []tokenauth.Record{r, expired, plain, imported} {
 		t.revoke(each, after(9))
@@ -50,21 +51,26 @@ func revokeTimes(t *tester) {
 	for _, odd := range oddTimes[1:] { // oddTimes[0] is the zero time, which is not a valid revocation time
 		r := named(odd.name)
 		t.create(r)
+		t.finds(r.Digest, r) // a store may cache the record
 		t.revoke(r, odd.given)
+		t.revoke(r, after(9))
 		want = append(want, revoked(r, odd.kept))
 
 		r = newRecord("user of "+odd.name, "Foo", "by RevokeAll "+odd.name)
 		t.create(r)
+		t.finds(r.Digest, r)
 		_, err := t.store.RevokeAll(t.ctx, r.Token.UserID, odd.given, 1000)
 		t.wants(nil, err, "RevokeAll at %v", odd.given)
 		want = append(want, revoked(r, odd.kept))
 
 		r = expiring(named("expired "+odd.name), odd.kept)
 		t.create(r)
+		t.finds(r.Digest, r)
 		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given, time.Time{}), "RevokeExpired at %v of a token that expires at that time", odd.given)
 		want = append(want, revoked(r, odd.kept))
 	}
 	t.holds(want...)
+	t.lists(tokenauth.Query{AllUsers: true}) // also if the tokens were revoked before 1970
 }
 
 func revokeTwice(t *tester) {
@@ -180,10 +186,13 @@ func revokeNotIdle(t *tester) {
 	conflict(never, start.Add(-time.Nanosecond), "that was created one nanosecond after unusedSince")
 	conflict(r, time.Time{}, "with unusedSince of zero")
 	conflict(never, time.Time{}, "that was never used, with unusedSince of zero")
+	imported := used(named("imported"), after(-5))
+	t.create(imported)
+	conflict(imported, after(-1), "that was used before unusedSince, but created after it")
 	t.touch(tokenauth.Use{ID: never.Token.ID, At: after(4)})
 	never = used(never, after(4))
 	conflict(never, after(3), "that Touch has marked as used after unusedSince")
-	t.holds(r, never)
+	t.holds(r, never, imported)
 }
 
 func revokeAllLimit(t *tester) {
@@ -223,6 +232,7 @@ func revokeExpiredNotFound(t *tester) {
 	r := expiring(full("Foo"), after(10))
 	t.create(r)
 	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, alice, newID("unknown"), after(11), time.Time{}), "RevokeExpired of an unknown token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, "Alice", r.Token.ID, after(11), time.Time{}), "RevokeExpired of alice's token as user Alice")
 	for _, at := range []time.Time{after(9), after(11)} {
 		t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, at, time.Time{}), "RevokeExpired at %s of another user's token that expires at %s", timeText(at), timeText(after(10)))
 	}
@@ -235,6 +245,7 @@ func revokeExpiredNotFound(t *tester) {
 func revokeAll(t *tester) {
 	foo, expired, gone, ofBob := full("Foo"), expiring(full("expired"), after(-1)), named("revoked"), newRecord(bob, "Foo", "of bob")
 	expired.Slot, foo.Token.Origin = 1, "knox"
+	expired.Retired.Until = after(-60)
 	ofBob.Slot = 7
 	t.create(foo, expired, gone, ofBob)
 	t.revoke(gone, after(1))
@@ -249,5 +260,7 @@ func revokeAll(t *tester) {
 		}
 		t.holds(revoked(foo, after(9)), revoked(expired, after(9)), revoked(gone, after(1)), ofBob)
 	}
-	t.create(newRecord(alice, "Foo", "successor"))
+	successor := newRecord(alice, "expired", "successor of expired")
+	successor.Slot = expired.Slot
+	t.create(newRecord(alice, "Foo", "successor"), successor)
 }

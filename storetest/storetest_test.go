@@ -103,7 +103,7 @@ type brokenKind struct {
 
 func brokenStores() (all []brokenKind) {
 	bugs := slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs, batchBugs, twoStepBugs, cacheBugs, argumentBugs,
-		queryBugs, replacesBugs, expiryBugs, endBugs, repeatBugs, slowBugs)
+		queryBugs, replacesBugs, expiryBugs, endBugs, repeatBugs, staleBugs, slowBugs)
 	for i, b := range bugs {
 		all = append(all, brokenKind{b.name, func() tokenauth.Store {
 			store := &brokenStore{plainStore: &plainStore{}}
@@ -118,7 +118,7 @@ func brokenStores() (all []brokenKind) {
 			return store
 		}, b.breaks, false})
 	}
-	return all
+	return append(all, twoStepKinds...)
 }
 
 // requireFailure requires that the test case c fails on a store with a bug. The failure message
