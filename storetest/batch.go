@@ -16,9 +16,11 @@ var batchCases = []testCase{
 	{"create none of thousands of records if the last one conflicts", batchAllOrNone},
 	{"list the records of 40,000 IDs", batchIDs},
 	{"record 70,000 uses in one call", batchUses},
+	// Case S23.
+	{"prune thousands of expired and idle records in one call", batchPrune},
 }
 
-const batchSize = 5000
+const batchSize = 5003 // a prime number, so that the last of several batches is not full
 
 // many returns live records of the user alice, in order.
 func many(n int) []tokenauth.Record {
@@ -48,17 +50,33 @@ func batchThousands(t *tester) {
 			t.failf("RevokeAll with limit %d returned %d and %s, want %d and no error", limit, n, describe(err), want)
 		}
 	}
-	revokes(3000, 3000)
-	revokes(10*batchSize, batchSize-3000)
+	revokes(3001, 3001)
+	revokes(10*batchSize, batchSize-3001)
 	revokes(10*batchSize, 0)
 	for i, r := range records {
 		records[i] = revoked(r, after(9))
 	}
 	t.lists(tokenauth.Query{UserID: alice, IncludeRevoked: true, After: records[99].Token.Cursor()}, records[100:]...)
-	for _, p := range []struct{ limit, want int }{{3000, 3000}, {10 * batchSize, batchSize - 3000}, {10, 0}} {
+	imported := revoked(named("imported"), after(1))
+	imported.Token.Origin = "knox"
+	t.create(imported) // Prune must not end when it has skipped this record
+	for _, p := range []struct{ limit, want int }{{3001, 3001}, {10 * batchSize, batchSize - 3001}, {10, 0}} {
 		if n := t.prune(after(10), p.limit); n != p.want {
 			t.failf("Prune with limit %d returned %d, want %d", p.limit, n, p.want)
 		}
+	}
+	t.holds(imported)
+}
+
+func batchPrune(t *tester) {
+	const each = 1201
+	records := many(2 * each)
+	for i := range records[:each] {
+		records[i] = expiring(records[i], after(1))
+	}
+	t.create(records...)
+	if n, err := t.store.Prune(t.ctx, after(10), after(10), 10*batchSize); err != nil || n != len(records) {
+		t.failf("Prune of %d expired and %d idle tokens returned %d and %s, want %d and no error", each, each, n, describe(err), len(records))
 	}
 	t.holds()
 }
@@ -78,6 +96,12 @@ func batchAllOrNone(t *tester) {
 	}
 	t.holds(taken)
 	t.misses(records[0].Digest, "the digest of a record that was not created")
+	last := &records[batchSize-1]
+	last.Digest, last.Retired = digest("last"), &tokenauth.RetiredKey{Digest: records[0].Digest, Until: after(60)}
+	t.wants(tokenauth.ErrKeyTaken, t.store.Create(t.ctx, records...), "Create of %d records, the last of which has a digest of the first", batchSize)
+	last.Retired, last.Token.UserID, last.Token.Name = nil, records[0].Token.UserID, records[0].Token.Name
+	t.wants(tokenauth.ErrNameTaken, t.store.Create(t.ctx, records...), "Create of %d records, the last of which has the name of the first", batchSize)
+	t.holds(taken)
 }
 
 // spread returns n IDs, of which only those of records are known, at equal distances.
@@ -95,8 +119,8 @@ func spread(n int, records []tokenauth.Record) []string {
 func batchIDs(t *tester) {
 	records := inTurn(20)
 	t.create(records...)
-	ids := spread(40_000, append(records[10:20:20], records[:10]...)) // not in the order of the list
-	ids = append(ids, records[2].Token.ID, records[11].Token.ID)      // again
+	ids := spread(40_000, append(records[10:19:19], records[:10]...))                  // not in the order of the list
+	ids = append(ids, records[2].Token.ID, records[11].Token.ID, records[19].Token.ID) // the first two again
 	t.lists(tokenauth.Query{UserID: alice, IDs: ids}, records...)
 	t.lists(tokenauth.Query{AllUsers: true, IDs: ids, IncludeRevoked: true, After: records[4].Token.Cursor(), Limit: 9}, records[5:14]...)
 }
@@ -108,9 +132,11 @@ func batchUses(t *tester) {
 	for i, id := range spread(70_000, records) {
 		uses = append(uses, tokenauth.Use{ID: id, At: after(i)})
 	}
+	uses = append(uses, use(records[0], after(70_000)), use(records[1], after(1))) // in a batch that is not full
 	t.touch(uses...)
 	for i := range records {
 		records[i] = usedAt(records[i], after((i+1)*70_000/20-1))
 	}
+	records[0] = usedAt(records[0], after(70_000))
 	t.holds(records...)
 }

@@ -110,6 +110,8 @@ var pruneCases = []testCase{
 	{"never delete an imported record, which has an Origin", pruneImported},
 	{"free the ID, digests, name and slot of a deleted record", pruneFrees},
 	{"delete idle live tokens with Prune, at most limit, and no token that was created or used after unusedSince", pruneIdle},
+	// Case S23.
+	{"find the records to prune if many other records precede them", pruneBehind},
 }
 
 func pruneDead(t *tester) {
@@ -221,4 +223,23 @@ func pruneIdle(t *tester) {
 	prune(after(10), 3, 1)
 	prune(after(10), 3, 0)
 	t.holds(kept...)
+	t.create(named("idle 0"), named("idle 1"), expiring(named("expired 0"), after(-60)), expiring(named("expired 1"), after(-60)))
+	prune(after(10), 3, 3) // the limit applies to all of them together
+	prune(after(10), 3, 1)
+	t.holds(kept...)
+}
+
+// pruneBehind prunes three records. Tokens that are in use precede them in lists.
+func pruneBehind(t *tester) {
+	kept := make([]tokenauth.Record, 150)
+	for i := range kept {
+		kept[i] = used(expiring(named(fmt.Sprint("in use ", i)), after(99)), after(50))
+	}
+	t.create(kept...)
+	expired, gone, idle := expiring(createdAt(1, "expired"), after(10)), revoked(createdAt(1, "revoked"), after(10)), createdAt(1, "idle")
+	t.create(expired, gone, idle)
+	if n, err := t.store.Prune(t.ctx, after(20), after(20), 10); err != nil || n != 3 {
+		t.failf("Prune of an expired, a revoked and an idle token returned %d and %s, want 3 and no error", n, describe(err))
+	}
+	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, inOrder(kept...)...)
 }
