@@ -18,10 +18,13 @@ var timeCases = []testCase{
 	{"compare expiries with the current time to the microsecond, in all years from 1 to 9999", expiryTimes},
 	{"compare last-used times with the unusedSince of RevokeExpired to the microsecond, in all years from 1 to 9999", revokeIdleTimes},
 	{"compare the times of uses to the microsecond, in all years from 1 to 9999", useTimes},
+	// Case S12.
+	{"round a time down to the microsecond when it is stored, and not only when it is returned", roundTimes},
 }
 
 // allTimes are times in order. Neighbors sort wrongly if a store compares some form of the times
-// other than their numbers of microseconds.
+// other than their numbers of microseconds. Their time zones differ: a clock in the zone of the
+// earlier one shows a later time.
 var allTimes = func() (all []time.Time) {
 	for _, t := range []time.Time{
 		time.Date(1, 1, 1, 0, 0, 0, 1_000, time.UTC),
@@ -35,7 +38,14 @@ var allTimes = func() (all []time.Time) {
 		time.UnixMicro(1 << 53), // the largest number whose neighbors are float64 numbers
 		time.Date(9999, 12, 31, 23, 59, 59, 999_998_000, time.UTC),
 	} {
-		all = append(all, t.UTC(), t.UTC().Add(time.Microsecond))
+		early, late := t.UTC(), t.UTC().Add(time.Microsecond)
+		if t.Year() > 1 {
+			late = late.In(time.FixedZone("", -3600))
+		}
+		if t.Year() < 9999 {
+			early = early.In(time.FixedZone("", 3600))
+		}
+		all = append(all, early, late)
 	}
 	return all
 }()
@@ -109,7 +119,7 @@ func idleTimes(t *tester) {
 func expiryTimes(t *tester) {
 	for _, r := range atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.ExpiresAt = at }) {
 		t.create(r)
-		at := r.Token.ExpiresAt
+		at := r.Token.ExpiresAt.UTC()      // in another time zone than the expiry
 		before := at.Add(-time.Nanosecond) // rounded down to a microsecond earlier
 		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), at), "Update at %s of a token that expires at that time", timeText(at))
 		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(1, "new"), at), "Rotate at %s of a token that expires at that time", timeText(at))
@@ -153,4 +163,41 @@ func useTimes(t *tester) {
 	}
 	t.touch(uses...)
 	t.lists(tokenauth.Query{UserID: alice}, inOrder(all...)...)
+}
+
+// roundTimes stores times with nanoseconds, and compares them with times that are earlier only by
+// these nanoseconds.
+func roundTimes(t *tester) {
+	late := func(n int) time.Time { return after(n).Add(900 * time.Nanosecond) }
+	first, second := createdAt(1, "first"), createdAt(1, "second")
+	first.Token.ID, second.Token.ID = "A"+first.Token.ID[1:], "B"+second.Token.ID[1:]
+	given := first
+	given.Token.CreatedAt = late(1)
+	t.create(second, given)
+	t.lists(tokenauth.Query{UserID: alice}, first, second)
+	t.lists(tokenauth.Query{AllUsers: true, After: first.Token.Cursor()}, second)
+
+	r := expiring(named("Foo"), late(10))
+	t.create(r)
+	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, rename("Bar"), after(10)), "Update in the microsecond of the expiry")
+	t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(1, "new"), after(10)), "Rotate in the microsecond of the expiry")
+	t.update(r, tokenauth.Patch{Name: new("Bar"), Replaces: &tokenauth.Token{ExpiresAt: after(10)}}) // as List returned it
+	t.wants(nil, t.revokeExpired(r, after(10)), "RevokeExpired in the microsecond of the expiry")
+
+	for i := range 2 {
+		fresh, inUse := named(fmt.Sprint("fresh ", i)), named(fmt.Sprint("in use ", i))
+		fresh.Token.CreatedAt = late(20)
+		t.create(fresh, inUse)
+		t.touch(use(inUse, late(20)))
+		if i == 0 {
+			for _, r := range []tokenauth.Record{fresh, inUse} {
+				t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(30), after(20)), "RevokeExpired of a token that was created or used in the microsecond of unusedSince")
+			}
+			continue
+		}
+		n, err := t.store.Prune(t.ctx, time.Time{}, after(20), 10)
+		if t.wants(nil, err, "Prune"); n != 4 { // with the first and the second token
+			t.failf("Prune of four tokens, two of which were created or used in the microsecond of unusedSince, returned %d", n)
+		}
+	}
 }
