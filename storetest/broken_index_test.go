@@ -34,6 +34,9 @@ func omitIf(method, index string, f func(r tokenauth.Record) bool) func(*indexed
 
 func always(tokenauth.Record) bool { return true }
 
+// wasExpired reports whether the token of a revoked record had expired when it was revoked.
+func wasExpired(r tokenauth.Record) bool { return r.Token.ExpiredAt(r.Token.RevokedAt) }
+
 // afterChange returns a function that breaks the index maintenance of a store. After a change of
 // the token old by the method with the given name, f may break the indices.
 func afterChange(method string, f func(s *indexedStore, old, r tokenauth.Record, err error)) func(*indexedStore) {
@@ -215,6 +218,10 @@ var indexBugs = []indexBug{
 	{"a refused Revoke frees the name of another user's token", func(s *indexedStore) {
 		s.foreign = func(r tokenauth.Record) { s.indices[byName].remove(part(r.Token.UserID) + part(r.Token.Name)) }
 	}, []string{refused}},
+	{"Revoke of an expired token does not free its name", omitIf("Revoke", byName, wasExpired), []string{freesExpired}},
+	{"Revoke of an expired token does not free its slot", omitIf("Revoke", bySlot, wasExpired), []string{freesExpired}},
+	{"RevokeAll does not free the names of expired tokens", omitIf("RevokeAll", byName, wasExpired), []string{revokesAll}},
+	{"RevokeAll does not free the slots of expired tokens", omitIf("RevokeAll", bySlot, wasExpired), []string{revokesAll}},
 	{"Touch does not move the last use", omitIf("Touch", byLastUse, always), []string{isTouched}},
 	{"a token that is created revoked is pruned when it is idle", func(s *indexedStore) {
 		s.omits = func(step step, old, r *tokenauth.Record) bool {

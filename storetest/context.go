@@ -11,8 +11,8 @@ import (
 var contextCases = []testCase{
 	// Case S17.
 	{"return context.Canceled and no sentinel error if the context is canceled, and change nothing", func(t *tester) {
-		ctx, cancel := context.WithCancel(t.ctx)
-		cancel()
+		ctx, cancel := context.WithCancelCause(t.ctx)
+		cancel(errors.New("the server shuts down")) // not the error of the context
 		contextDone(t, ctx, context.Canceled)
 	}},
 	// Case S17.
@@ -24,30 +24,44 @@ var contextCases = []testCase{
 }
 
 func contextDone(t *tester, ctx context.Context, want error) {
-	foo, expired := full("Foo"), expiring(named("expired"), after(1))
-	t.create(foo, expired)
+	foo, expired, gone := full("Foo"), expiring(named("expired"), after(1)), revoked(named("revoked"), after(99))
+	t.create(foo, expired, gone)
 	for _, call := range callsOn(t.store, foo, expired) {
 		err := call.do(ctx)
 		if !errors.Is(err, want) || sentinelOf(err) != nil {
 			t.failf("%s returned %s, want an error that wraps %q and no sentinel error", call.name, describe(err), want)
 		}
-		t.holds(foo, expired)
+		t.holds(foo, expired, gone)
 	}
-	for _, call := range emptyCalls(t.store) {
+	for _, call := range emptyCalls(t.store, foo, gone) {
 		if err := call.do(ctx); !errors.Is(err, want) || sentinelOf(err) != nil {
 			t.failf("%s returned %s, want an error that wraps %q and no sentinel error", call.name, describe(err), want)
 		}
 	}
 }
 
-// emptyCalls returns calls that have nothing to do.
-func emptyCalls(s tokenauth.Store) []call {
+// emptyCalls returns calls that have nothing to do on a store that holds the records foo and gone.
+// The token gone is revoked.
+func emptyCalls(s tokenauth.Store, foo, gone tokenauth.Record) []call {
+	id, same := foo.Token.ID, rotation(foo.Token.Generation, foo.Token.Name)
 	return []call{
 		{name: "Create of no records", do: func(ctx context.Context) error { return s.Create(ctx) }},
 		{name: "List of no IDs", do: func(ctx context.Context) error {
 			return listedError(s.List(ctx, tokenauth.Query{UserID: alice, IDs: []string{}}))
 		}},
 		{name: "Touch of no uses", do: func(ctx context.Context) error { return s.Touch(ctx) }},
+		{name: "Touch of an unknown token", do: func(ctx context.Context) error {
+			return s.Touch(ctx, tokenauth.Use{ID: newID("unknown"), At: after(5)})
+		}},
+		{name: "Create of a stored record", do: func(ctx context.Context) error { return s.Create(ctx, foo) }},
+		{name: "Update with an empty Patch", do: func(ctx context.Context) error { return s.Update(ctx, alice, id, tokenauth.Patch{}, after(5)) }},
+		{name: "Rotate to the current digest", do: func(ctx context.Context) error { return s.Rotate(ctx, alice, id, same, after(5)) }},
+		{name: "Revoke of a revoked token", do: func(ctx context.Context) error { return s.Revoke(ctx, alice, gone.Token.ID, after(5)) }},
+		{name: "RevokeExpired of a revoked token", do: func(ctx context.Context) error {
+			return s.RevokeExpired(ctx, alice, gone.Token.ID, after(5), time.Time{})
+		}},
+		{name: "RevokeAll of no tokens", do: func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, bob, after(5), 10)) }},
+		{name: "Prune of no records", do: func(ctx context.Context) error { return countedError(s.Prune(ctx, time.Time{}, time.Time{}, 10)) }},
 		{name: "Prune with limit 0", do: func(ctx context.Context) error { return countedError(s.Prune(ctx, after(9), after(9), 0)) }},
 	}
 }

@@ -155,12 +155,15 @@ func keepArguments(t *tester) {
 	}
 	t.touch(uses...)
 	t.update(given[0], tokenauth.Patch{Scopes: &scopes, ExpiresAt: &expiresAt})
+	replaces := tokenauth.Token{Scopes: []string{"outdated", "a"}}
+	p := tokenauth.Patch{Name: new("Baz"), Replaces: &replaces}
+	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, given[0].Token.ID, p, after(5)), "Update with outdated Replaces")
 	switch {
 	case !slices.Equal(ids, wantIDs):
 		t.failf("List changed the given IDs")
 	case !slices.Equal(uses, wantUses):
 		t.failf("Touch changed the given uses")
-	case !slices.Equal(scopes, wantScopes), !expiresAt.Equal(wantExpiry):
+	case !slices.Equal(scopes, wantScopes), !expiresAt.Equal(wantExpiry), !slices.Equal(replaces.Scopes, []string{"outdated", "a"}):
 		t.failf("Update changed the given values")
 	}
 }

@@ -97,6 +97,9 @@ func listOrder(t *tester) {
 	}
 	t.lists(tokenauth.Query{UserID: alice}, records...)
 	t.lists(tokenauth.Query{AllUsers: true}, records...)
+	for i, r := range records {
+		t.lists(tokenauth.Query{UserID: alice, After: r.Token.Cursor()}, records[i+1:]...)
+	}
 }
 
 func listID(t *tester) {
@@ -199,6 +202,7 @@ func listSlots(t *tester) {
 
 func listLimit(t *tester) {
 	records := inTurn(5)
+	records[0].Slot = 1
 	t.create(records...)
 	for _, limit := range []int{1, 2, 3, 4, 5, 6, math.MaxInt32, math.MaxInt} {
 		want := records[:min(limit, 5)]
@@ -206,6 +210,12 @@ func listLimit(t *tester) {
 		t.lists(tokenauth.Query{AllUsers: true, Limit: limit}, want...)
 	}
 	t.lists(tokenauth.Query{UserID: alice, Limit: 0}, records...)
+	for _, q := range []tokenauth.Query{
+		{UserID: alice, IDs: []string{records[0].Token.ID}}, {UserID: alice, Name: records[0].Token.Name}, {UserID: alice, MaxSlot: 9}, {UserID: alice, IncludeRevoked: true},
+	} {
+		q.Limit = math.MaxInt
+		t.lists(q, selected(q, records)...)
+	}
 }
 
 func listMalformed(t *tester) {

@@ -24,14 +24,17 @@ var rotateCases = []testCase{
 }
 
 func rotateOnce(t *tester) {
-	r, imported := full("Foo"), named("imported")
+	r, imported, unhinted := full("Foo"), named("imported"), named("without a hint")
 	imported.Token.Generation, imported.Token.Origin = 0, "drf"
-	t.create(r, imported)
+	t.create(r, imported, unhinted)
 	t.rotate(r, rotation(2, "new"))
 	rot := rotation(0, "new of imported")
 	rot.Hint = "0012"
 	t.rotate(imported, rot)
-	t.holds(rotated(r, rotation(2, "new")), rotated(imported, rot))
+	empty := rotation(1, "new of unhinted")
+	empty.Hint = ""
+	t.rotate(unhinted, empty)
+	t.holds(rotated(r, rotation(2, "new")), rotated(imported, rot), rotated(unhinted, empty))
 }
 
 func rotateTwice(t *tester) {
@@ -87,35 +90,39 @@ func rotateGeneration(t *tester) {
 }
 
 func rotateTaken(t *tester) {
-	r, other, gone := named("Foo"), full("other"), revoked(full("revoked"), after(1))
-	t.create(r, other, gone)
+	r, other, gone, ofBob := named("Foo"), full("other"), revoked(full("revoked"), after(1)), full("of bob")
+	ofBob.Token.UserID = bob
+	t.create(r, other, gone, ofBob)
 	for what, taken := range map[string]tokenauth.Digest{
 		"the current digest of another token":   other.Digest,
 		"the retired digest of another token":   other.Retired.Digest,
 		"the current digest of a revoked token": gone.Digest,
 		"the retired digest of a revoked token": gone.Retired.Digest,
+		"the current digest of another user":    ofBob.Digest,
+		"the retired digest of another user":    ofBob.Retired.Digest,
 	} {
 		rot := rotation(1, "new")
 		rot.Digest = taken
 		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5)), "Rotate to %s", what)
-		t.holds(r, other, gone)
+		t.holds(r, other, gone, ofBob)
 	}
 }
 
 func rotateNotFound(t *tester) {
-	r, gone := full("Foo"), expiring(full("revoked"), after(2))
+	r, gone, later := full("Foo"), expiring(full("revoked"), after(2)), revoked(full("revoked later"), after(99))
 	gone.Slot = 1
-	t.create(r, gone)
+	t.create(r, gone, later)
 	t.revoke(gone, after(1))
 	for what, target := range map[string][2]string{
-		"an unknown token":            {alice, newID("unknown")},
-		"another user's token":        {bob, r.Token.ID},
-		"alice's token as user Alice": {"Alice", r.Token.ID},
-		"a revoked and expired token": {alice, gone.Token.ID},
+		"an unknown token":                         {alice, newID("unknown")},
+		"another user's token":                     {bob, r.Token.ID},
+		"alice's token as user Alice":              {"Alice", r.Token.ID},
+		"a revoked and expired token":              {alice, gone.Token.ID},
+		"a token that was revoked at a later time": {alice, later.Token.ID}, // the clocks of two servers differ
 	} {
 		t.wants(tokenauth.ErrNotFound, t.store.Rotate(t.ctx, target[0], target[1], rotation(2, "new"), after(5)), "Rotate of %s", what)
 	}
-	t.holds(r, revoked(gone, after(1)))
+	t.holds(r, revoked(gone, after(1)), later)
 }
 
 func rotateExpired(t *tester) {

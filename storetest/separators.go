@@ -68,7 +68,7 @@ func separatedScopes(t *tester) {
 	first.Token.Scopes, second.Token.Scopes = scopes[:90], scopes[90:]
 	t.create(first, second, r)
 	t.holds(first, second, r)
-	for _, some := range [][]string{scopes[:90], scopes[90:], {"a", "b"}, {"a,b"}, {"a", "a,b", "b"}, {"[]"}, {"null"}, {"{}"}, {"a+b"}, {"%20"}, {"0"}} {
+	for _, some := range [][]string{scopes[:90], scopes[90:], {"a", "b"}, {"A", "b"}, {"a,b"}, {"a", "a,b", "b"}, {"[]"}, {"null"}, {"{}"}, {"a+b"}, {"%20"}, {"0"}} {
 		t.update(r, rescope(some...))
 		r.Token.Scopes = some
 		t.holds(first, second, r)
@@ -86,7 +86,14 @@ func separatedIDs(t *tester) {
 		all = append(all, r)
 	}
 	for _, id := range unknown {
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, id, after(9)), "Revoke of the unknown ID %q", id)
+		for method, err := range map[string]error{
+			"Revoke":        t.store.Revoke(t.ctx, alice, id, after(9)),
+			"RevokeExpired": t.store.RevokeExpired(t.ctx, alice, id, after(9), after(9)),
+			"Update":        t.store.Update(t.ctx, alice, id, rename("renamed"), after(5)),
+			"Rotate":        t.store.Rotate(t.ctx, alice, id, rotation(1, "second"), after(5)),
+		} {
+			t.wants(tokenauth.ErrNotFound, err, "%s of the unknown ID %q", method, id)
+		}
 		t.touch(tokenauth.Use{ID: id, At: after(5)})
 		t.lists(tokenauth.Query{UserID: alice, IDs: []string{id}})
 	}

@@ -103,7 +103,7 @@ type brokenKind struct {
 
 func brokenStores() (all []brokenKind) {
 	bugs := slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs, batchBugs, twoStepBugs, cacheBugs, argumentBugs,
-		queryBugs, replacesBugs, expiryBugs, endBugs, repeatBugs, staleBugs, stepBugs, roundingBugs, slowBugs)
+		queryBugs, replacesBugs, expiryBugs, endBugs, repeatBugs, staleBugs, stepBugs, roundingBugs, detailBugs, slowBugs)
 	for i, b := range bugs {
 		all = append(all, brokenKind{b.name, func() tokenauth.Store {
 			store := &brokenStore{plainStore: &plainStore{}}

@@ -36,6 +36,7 @@ var updateCases = []testCase{
 
 func updateFields(t *tester) {
 	r := full("Foo")
+	r.Retired.Until = after(-60) // the retired key is no longer accepted, but is still a value of the token
 	t.create(r)
 	step := func(p tokenauth.Patch) {
 		t.Helper()
@@ -109,13 +110,18 @@ func updateReplaces(t *tester) {
 	}
 	same := r.Token.Scopes
 	for name, p := range map[string]tokenauth.Patch{
-		"fewer scopes":  patch(same[:1], after(1000), "Baz"),
-		"no scopes":     patch(nil, after(1000), "Baz"),
-		"other scopes":  patch([]string{"orders:read", "x"}, after(1000), "Baz"),
-		"other expiry":  patch(same, after(1001), "Baz"),
-		"no expiry":     patch(same, time.Time{}, "Baz"),
-		"a taken name":  patch(nil, after(1000), "Bar"), // Replaces is checked before the name
-		"the same name": patch(same, after(999), "Foo"),
+		"fewer scopes":                           patch(same[:1], after(1000), "Baz"),
+		"no scopes":                              patch(nil, after(1000), "Baz"),
+		"other scopes":                           patch([]string{"orders:read", "x"}, after(1000), "Baz"),
+		"other expiry":                           patch(same, after(1001), "Baz"),
+		"no expiry":                              patch(same, time.Time{}, "Baz"),
+		"a taken name":                           patch(nil, after(1000), "Bar"), // Replaces is checked before the name
+		"the same name":                          patch(same, after(999), "Foo"),
+		"joined scopes":                          patch([]string{"orders:read,orders:write"}, after(1000), "Baz"),
+		"upper case":                             patch([]string{"ORDERS:READ", "ORDERS:WRITE"}, after(1000), "Baz"),
+		"other scopes, by a patch of the expiry": {ExpiresAt: new(after(3000)), Replaces: &tokenauth.Token{ExpiresAt: after(1000)}},
+		"other scopes, by a patch of the name":   {Name: new("Baz"), Replaces: &tokenauth.Token{ExpiresAt: after(1000)}},
+		"another expiry, by a patch of the name": {Name: new("Baz"), Replaces: &tokenauth.Token{Scopes: same}},
 	} {
 		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "Update with Replaces of %s", name)
 	}
@@ -164,7 +170,7 @@ func updateReplacesRepeated(t *tester) {
 		t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "Update with outdated Replaces of a token that already has the new %s", what)
 	}
 	t.holds(r)
-	p := tokenauth.Patch{Scopes: new([]string{}), ExpiresAt: new(after(2000).Add(999)), Replaces: new(r.Token)}
+	p := tokenauth.Patch{Scopes: new([]string{}), ExpiresAt: new(after(2000).Add(999).In(time.FixedZone("", 3600))), Replaces: new(r.Token)}
 	for range 2 { // repeated, because the response to the first call may be lost
 		t.update(r, p)
 		r.Token.Scopes, r.Token.ExpiresAt = nil, after(2000)
