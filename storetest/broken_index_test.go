@@ -34,6 +34,10 @@ func omitIf(method, index string, f func(r tokenauth.Record) bool) func(*indexed
 
 func always(tokenauth.Record) bool { return true }
 
+func isEndless(r tokenauth.Record) bool { return r.Token.ExpiresAt.IsZero() }
+
+func hasNoSlot(r tokenauth.Record) bool { return r.Slot == 0 }
+
 // wasExpired reports whether the token of a revoked record had expired when it was revoked.
 func wasExpired(r tokenauth.Record) bool { return r.Token.ExpiredAt(r.Token.RevokedAt) }
 
@@ -71,6 +75,7 @@ const (
 
 	isImportedChanged = sameAnswer + "imported tokens are changed, used and revoked"
 	isChangedAndEnded = sameAnswer + "tokens are revoked and deleted after all their values have changed"
+	isCombined        = sameAnswer + "tokens with each combination of values are changed and ended"
 	isCreatedAgain    = sameAnswer + "records are created again after they were renamed and revoked"
 )
 
@@ -222,6 +227,12 @@ var indexBugs = []indexBug{
 	{"Revoke of an expired token does not free its slot", omitIf("Revoke", bySlot, wasExpired), []string{freesExpired}},
 	{"RevokeAll does not free the names of expired tokens", omitIf("RevokeAll", byName, wasExpired), []string{revokesAll}},
 	{"RevokeAll does not free the slots of expired tokens", omitIf("RevokeAll", bySlot, wasExpired), []string{revokesAll}},
+	{"RevokeAll does not free the names of tokens that never expire", omitIf("RevokeAll", byName, isEndless), []string{isCombined}},
+	{"RevokeExpired does not remove tokens that never expire from the list of live tokens", omitIf("RevokeExpired", liveOfUser, isEndless), []string{isCombined}},
+	{"an idle token that never expires is never pruned after RevokeExpired", omitIf("RevokeExpired", byDeath, isEndless), []string{isCombined}},
+	{"Update does not free the old name of an imported token", omitIf("Update", byName, isImported), []string{isCombined}},
+	{"Update does not move the expiry of a token without a slot", omitIf("Update", byDeath, hasNoSlot), []string{isCombined}},
+	{"Revoke does not free the slot of an imported token", omitIf("Revoke", bySlot, isImported), []string{isCombined}},
 	{"Touch does not move the last use", omitIf("Touch", byLastUse, always), []string{isTouched}},
 	{"a token that is created revoked is pruned when it is idle", func(s *indexedStore) {
 		s.omits = func(step step, old, r *tokenauth.Record) bool {

@@ -166,6 +166,7 @@ var indexCases = []testCase{
 	}),
 	indexed("imported tokens are changed, used and revoked", changeImported),
 	indexed("tokens are revoked and deleted after all their values have changed", endChanged),
+	{"give the same answer from every method after tokens with each combination of values are changed and ended", endCombinations},
 	indexed("expired, revoked and idle tokens are pruned", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		dead := []tokenauth.Record{expiring(named("expired"), after(-60)), revoked(named("revoked"), after(-60)), used(createdAt(-90, "idle"), after(-80))}
 		dead[0].Slot, dead[2].Slot = 2, 3
