@@ -336,3 +336,29 @@ func TestSQLiteWritersWaitForEachOther(t *testing.T) {
 	require.NoError(t, errors.Join(errs...))
 	require.Len(t, everything(t, store), 1+10*writers)
 }
+
+// RevokeAll must lock tokens in the order of their IDs, as Touch does. Otherwise the two calls
+// deadlock, and PostgreSQL detects that only after a second. Beside a service that writes last-used
+// times of the user's tokens, RevokeAll would then reach its timeout and revoke nothing.
+func TestRevokeAllLocksInOrderOfTouch(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "PostgreSQL, pgx")
+	first, last := newRecord("anna", "z"), newRecord("anna", "a") // the names have the opposite order
+	first.Token.ID, last.Token.ID = "1", "2"
+	require.NoError(t, s.store.Create(t.Context(), first, last))
+	tx, _ := s.begin(t)
+	lock := func(r tokenauth.Record) error {
+		_, err := tx.Exec("SELECT id FROM "+s.orders[len("orders"):]+" WHERE id = $1 FOR NO KEY UPDATE NOWAIT", r.Token.ID)
+		return err
+	}
+	require.NoError(t, lock(first))
+	revoked := make(chan int, 1)
+	go func() {
+		n, _ := s.store.RevokeAll(context.Background(), "anna", time.Now(), 1000)
+		revoked <- n
+	}()
+	fixture.Await(t, "RevokeAll waits", func() bool { return waits(t, s) })
+	require.NoError(t, lock(last), "RevokeAll has locked the last token before the first")
+	require.NoError(t, tx.Rollback())
+	require.Equal(t, 2, <-revoked)
+}
