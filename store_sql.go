@@ -325,11 +325,11 @@ func (s *SQLStore) failed(ctx context.Context, doing, ifLost string, err error) 
 	if err == nil || isStoreError(err) {
 		return err
 	}
-	ended, unsent := ctx.Err(), s.engine.IsUnsent(err)
+	ended, unmade := ctx.Err(), s.engine.IsUnsent(err) || sqldb.IsRolledBack(err)
 	if ended != nil && !errors.Is(err, ended) { // some drivers do not wrap ctx.Err()
 		err = fmt.Errorf("%w (%w)", ended, err)
 	}
-	if !unsent && !sqldb.IsRolledBack(err) && (ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged)) {
+	if !unmade && (ended != nil || s.engine.IsLost(err) && !errors.Is(err, errUnchanged)) {
 		return fmt.Errorf("tokenauth: %s: %s: %w", doing, ifLost, err)
 	}
 	return fmt.Errorf("tokenauth: %s: %w", doing, err)

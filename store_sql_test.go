@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -256,4 +257,26 @@ func TestSQLErrorsContainNoValues(t *testing.T) {
 			require.Greater(t, failed, 3)
 		})
 	}
+}
+
+// A deadlockConn fails with the error of a deadlock when the context ends.
+type deadlockConn struct{ tokenauth.SQLConn }
+
+func (deadlockConn) Exec(ctx context.Context, _ string, _ ...any) (int64, error) {
+	<-ctx.Done()
+	return 0, errors.New("Error 1213 (40001): Deadlock found when trying to get lock")
+}
+
+func (deadlockConn) InTransaction() bool { return false }
+
+// If the database rolled the statement back, the change was not made, even if the timeout has
+// passed meanwhile. Otherwise a service looks for a change that it only needs to repeat.
+func TestRolledBackChangeIsNotUnknown(t *testing.T) {
+	t.Parallel()
+	store, err := tokenauth.NewSQLStoreOn(deadlockConn{}, tokenauth.MySQL, &tokenauth.SQLOptions{Timeout: time.Millisecond})
+	require.NoError(t, err)
+	err = store.Touch(t.Context(), tokenauth.Use{ID: "id", At: time.Now()})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "Error 1213")
+	require.NotContains(t, err.Error(), "unknown")
 }
