@@ -63,7 +63,8 @@ type SQLOptions struct {
 
 	// Timeout is the maximum duration of each call. Create, List, Touch and Prune may execute many
 	// statements, and Timeout is then the maximum duration of each statement. The deadline of the
-	// call's context applies too. If Timeout is zero, the maximum is 2 seconds.
+	// call's context applies too. If Timeout is zero, the maximum is 2 seconds. The largest Timeout is
+	// 24 hours.
 	Timeout time.Duration
 }
 
@@ -103,8 +104,8 @@ func NewSQLStoreOn(c SQLConn, d Dialect, opts *SQLOptions) (*SQLStore, error) {
 		return nil, optionError(fmt.Sprintf("SQLOptions.Table %q must match %s", s.table, tableName))
 	case d == SQLite && strings.Contains(s.table, "."):
 		return nil, optionError("SQLOptions.Table must not contain a dot on SQLite")
-	case s.timeout < 0:
-		return nil, optionError("SQLOptions.Timeout must not be negative")
+	case s.timeout < 0 || s.timeout > 24*time.Hour:
+		return nil, optionError("SQLOptions.Timeout must be from 0 to 24 hours")
 	}
 	if d == PostgreSQL { // as for a name without quotation marks
 		s.table = strings.ToLower(s.table)
