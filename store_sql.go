@@ -281,7 +281,7 @@ func (s *SQLStore) missingParts(ctx context.Context) ([]sqldb.Part, error) {
 		if err := rows.Scan(&name); err != nil {
 			return nil, err
 		}
-		found = append(found, name)
+		found = append(found, strings.ReplaceAll(name, `"`, "")) // quote_all_identifiers of PostgreSQL adds quotation marks
 	}
 	return sqldb.Missing(s.engine.Parts(s.schemaFolder(), s.table), found), rows.Err()
 }

@@ -39,6 +39,7 @@ var bent = []setup{
 	mariaDBWith("charset=big5"),
 	mariaDBWith("collation=utf8mb4_turkish_ci"),
 	postgresWith("pgx", "standard_conforming_strings=off", "bytea_output=escape"),
+	postgresWith("pgx", "quote_all_identifiers=on"),
 	postgresWith("pgx", "default_query_exec_mode=simple_protocol"),
 	postgresWith("pgx", "default_query_exec_mode=describe_exec"),
 	postgresWith("postgres", "standard_conforming_strings=off", "bytea_output=escape"),
