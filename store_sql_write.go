@@ -258,14 +258,15 @@ func (s *SQLStore) pruneUnused(ctx context.Context, since time.Time, limit int) 
 		if err != nil {
 			return total, err
 		}
-		var args []any
+		var ids []string
 		for i := range live {
-			if t := &live[i].Token; t.Origin == "" && t.unused(since) && len(args) < limit-total {
-				args = append(args, t.ID)
+			if t := &live[i].Token; t.Origin == "" && t.unused(since) && len(ids) < limit-total {
+				ids = append(ids, t.ID)
 			}
 		}
-		if n := len(args); n > 0 {
-			query := "DELETE FROM {table} WHERE id IN (" + sqldb.Repeat("?", ", ", n) + ") AND revoked_at IS NULL AND " + unused
+		if n := len(ids); n > 0 {
+			args := idArgs(ids)
+			query := "DELETE FROM {table} WHERE id IN (" + sqldb.Repeat("?", ", ", len(args)) + ") AND revoked_at IS NULL AND " + unused
 			n, err = s.write(ctx, "prune", query, append(args, timeValue(since), timeValue(since))...)
 			total += n
 		}

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -177,4 +178,28 @@ func newWithUser(t *testing.T, s setup) *withUser {
 	key, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "laptop"})
 	require.NoError(t, err)
 	return &withUser{T: t, db: db, store: store, manager: m, key: revealed(key), dialect: s.dialect}
+}
+
+// PostgreSQL and pgx keep the text of each statement per connection. The number of idle tokens
+// differs from one Prune to the next. If each number had a text of its own, the server would use
+// much memory.
+func TestPruneOfIdleTokensHasFewTexts(t *testing.T) {
+	t.Parallel()
+	s := setupNamed(t, "PostgreSQL, pgx")
+	db := s.open(t)[0]
+	db.SetMaxOpenConns(1)
+	store := newStore(t, db, s.dialect, nil)
+	for n := 17; n <= 32; n++ {
+		var records []tokenauth.Record
+		for i := range n {
+			records = append(records, newRecord("anna", fmt.Sprint(i)))
+		}
+		require.NoError(t, store.Create(t.Context(), records...))
+		deleted, err := store.Prune(t.Context(), time.UnixMicro(1), time.Now(), 1000)
+		require.NoError(t, err)
+		require.Equal(t, n, deleted)
+	}
+	texts := 0
+	require.NoError(t, db.QueryRow("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'DELETE%IN (%last_used_at%'").Scan(&texts))
+	require.Equal(t, 1, texts)
 }
