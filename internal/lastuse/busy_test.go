@@ -187,3 +187,24 @@ func TestDelayIsUsualAfterRecovery(t *testing.T) {
 		require.NoError(t, uses.Close(ctx))
 	})
 }
+
+// If each write hangs and then fails, the Tracker must wait longer and longer between two writes,
+// even if further tokens are used meanwhile. Otherwise an overloaded database gets one write after
+// the other.
+func TestBusyTrackerRarelyRetriesHangingStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		writes := 0
+		uses := New(30*time.Second, func(context.Context, map[string]time.Time) error {
+			writes++
+			time.Sleep(2 * time.Second)
+			return errors.New("the database is overloaded")
+		}, func(error) {})
+		for i := range 40 * 600 {
+			uses.Note(strconv.Itoa(i), time.Time{}, time.Now())
+			time.Sleep(time.Second / 600)
+		}
+		require.LessOrEqual(t, writes, 6, "after 0.1, 0.4, 1.6, 6.4 and 10 s")
+		require.Error(t, uses.Close(t.Context()))
+	})
+}

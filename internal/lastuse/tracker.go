@@ -77,7 +77,7 @@ func (t *Tracker) Note(id string, last, at time.Time) {
 	}
 	t.merge(id, at)
 	t.recent.add(id, at)
-	if !known && len(t.pending) == batch {
+	if !known && len(t.pending) == batch && t.retry == 0 { // after a failure, the timer is set for the retry
 		go t.flush(context.Background(), batch) // the timer later writes the times that do not fill a batch
 	}
 }
