@@ -175,9 +175,10 @@ func (s *SQLStore) schemaFolder() fs.FS {
 //
 // Requests wait while CreateSchema waits for other transactions. Therefore CreateSchema waits for
 // them at most half of SQLOptions.Timeout, and then returns an error. The wait to add an index is not
-// limited if the store is in a transaction or on a single connection. No other timeout applies.
-// Building an index of a large table takes long, and changes of tokens wait for it on SQLite and
-// PostgreSQL. On MySQL, a change of the schema commits the caller's transaction.
+// limited if the store is in a transaction or on a single connection. SQLOptions.Timeout does not
+// limit anything else, but statement_timeout of PostgreSQL applies. Building an index of a large
+// table takes long, and changes of tokens wait for it on SQLite and PostgreSQL. On MySQL, a change of
+// the schema commits the caller's transaction.
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		err := s.addMissing(ctx)
