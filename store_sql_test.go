@@ -282,3 +282,36 @@ func TestRolledBackChangeIsNotUnknown(t *testing.T) {
 	require.ErrorContains(t, err, "Error 1213")
 	require.NotContains(t, err.Error(), "unknown")
 }
+
+// A gapDB measures the time between two changes.
+type gapDB struct {
+	*sql.DB
+	ended time.Time // end of the latest change
+	gaps  time.Duration
+}
+
+func (db *gapDB) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if !db.ended.IsZero() {
+		db.gaps += time.Since(db.ended)
+	}
+	defer func() { db.ended = time.Now() }()
+	return db.DB.ExecContext(ctx, query, args...)
+}
+
+// RevokeAll of many tokens must let other writers take the lock of the file between two batches.
+// SQLite does not queue writers, so without a pause most other changes would reach their timeout.
+func TestRevokeAllLetsOtherWritersIn(t *testing.T) {
+	t.Parallel()
+	db := &gapDB{DB: sqlite.New(t)}
+	store := sqlite.NewStore(t, db.DB, &tokenauth.SQLOptions{Timeout: time.Minute}).With(db)
+	var records []tokenauth.Record
+	for i := range 5000 {
+		records = append(records, fixture.NewRecord(fmt.Sprint(i)))
+	}
+	require.NoError(t, store.Create(t.Context(), records...))
+	db.ended, db.gaps = time.Time{}, 0
+	n, err := fixture.NewManager(store, nil).RevokeAll(t.Context(), records[0].Token.UserID)
+	require.NoError(t, err)
+	require.Equal(t, 5000, n)
+	require.Greater(t, db.gaps, 3*time.Millisecond)
+}
