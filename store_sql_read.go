@@ -100,12 +100,12 @@ func (s *SQLStore) listQuery(q Query) (query string, args []any) {
 		query += " AND revoked_at IS NULL"
 	}
 	if q.Name != "" {
-		query += " AND name = ?"
-		args = append(args, q.Name)
-		if !q.IncludeRevoked { // unlike name, live_name is in an index
-			query += " AND live_name = ?"
-			args = append(args, q.Name)
+		column := "live_name" // unlike name, it is in an index
+		if q.IncludeRevoked {
+			column = "name"
 		}
+		query += " AND " + column + " = ?"
+		args = append(args, q.Name)
 	}
 	if q.MaxSlot > 0 {
 		query += " AND slot BETWEEN ? AND ?"
