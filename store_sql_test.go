@@ -298,9 +298,10 @@ func (db *gapDB) ExecContext(ctx context.Context, query string, args ...any) (sq
 	return db.DB.ExecContext(ctx, query, args...)
 }
 
-// RevokeAll of many tokens must let other writers take the lock of the file between two batches.
-// SQLite does not queue writers, so without a pause most other changes would reach their timeout.
-func TestRevokeAllLetsOtherWritersIn(t *testing.T) {
+// RevokeAll and Prune of many tokens must let other writers take the lock of the file between two
+// batches. SQLite does not queue writers, so without a pause many other changes would reach their
+// timeout.
+func TestBatchesLetOtherWritersIn(t *testing.T) {
 	t.Parallel()
 	db := &gapDB{DB: sqlite.New(t)}
 	store := sqlite.NewStore(t, db.DB, &tokenauth.SQLOptions{Timeout: time.Minute}).With(db)
@@ -311,6 +312,12 @@ func TestRevokeAllLetsOtherWritersIn(t *testing.T) {
 	require.NoError(t, store.Create(t.Context(), records...))
 	db.ended, db.gaps = time.Time{}, 0
 	n, err := fixture.NewManager(store, nil).RevokeAll(t.Context(), records[0].Token.UserID)
+	require.NoError(t, err)
+	require.Equal(t, 5000, n)
+	require.Greater(t, db.gaps, 3*time.Millisecond)
+
+	db.ended, db.gaps = time.Time{}, 0
+	n, err = store.Prune(t.Context(), time.Now().Add(time.Hour), time.Time{}, 10_000)
 	require.NoError(t, err)
 	require.Equal(t, 5000, n)
 	require.Greater(t, db.gaps, 3*time.Millisecond)
