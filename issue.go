@@ -164,8 +164,8 @@ func (m *Manager) checkExpiry(expiresAt, now time.Time) (time.Time, error) {
 //
 // The reads of a room may be outdated when Issue calls Create. Create then fails, because names and
 // slots are unique in the store, and Issue retries. Therefore concurrent calls cannot exceed
-// MaxPerUser. The cost of a room does not depend on the number of the user's tokens, unless all
-// slots are taken.
+// MaxPerUser. The cost of a room does not depend on the number of the user's tokens, unless nearly
+// all slots are taken, or the service has lowered MaxPerUser.
 type room struct {
 	*Manager
 	r           *Record // token to create

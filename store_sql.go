@@ -71,8 +71,8 @@ type SQLOptions struct {
 const defaultTable = "tokenauth_tokens"
 
 // NewSQLStore returns a store on db. The caller closes db. NewSQLStore does not use the database.
-// [SQLStore.CreateSchema] creates the table, and [SQLStore.CheckSchema] checks it. If db has no
-// BeginTx method, the store treats db as a transaction, as [SQLStore.With] does.
+// [SQLStore.CreateSchema] creates the table, and [SQLStore.CheckSchema] checks it. If db does not
+// have the BeginTx method of *sql.DB, the store treats db as a transaction, as [SQLStore.With] does.
 //
 // NewSQLStore copies opts, which may be nil. It returns an error for an unknown dialect or an
 // invalid option, and panics if db is nil.

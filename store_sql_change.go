@@ -155,9 +155,7 @@ func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, l
 			// A concurrent call has revoked the tokens that the statement chose. Look for others.
 		}
 	})
-	if n == limit && s.dialect == SQLite && !s.conn.InTransaction() {
-		sqldb.Pause(ctx, 1) // SQLite does not queue writers, so the next batch would overtake those that wait
-	}
+	s.letOthersWrite(ctx, n, 1)
 	return n, err
 }
 

@@ -233,9 +233,10 @@ func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, lim
 		for n, most := 0, 0; n == most && total < limit; total += n {
 			most = min(limit-total, pruneSize)
 			n, err = s.write(ctx, "prune", query, timeValue(before), most)
-			if err != nil || n == most && !sqldb.Pause(ctx, 3) { // SQLite does not queue writers, so let others in
-				return total + n, cmp.Or(err, ctx.Err())
+			if err != nil {
+				return total, err
 			}
+			s.letOthersWrite(ctx, n, 3)
 		}
 	}
 	if !unusedSince.IsZero() {
@@ -243,6 +244,14 @@ func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, lim
 		return total + n, err
 	}
 	return total, nil
+}
+
+// letOthersWrite pauses, as [sqldb.Pause] does, after a large batch of n rows. SQLite does not queue
+// its writers, so without a pause the next batch would overtake those that wait.
+func (s *SQLStore) letOthersWrite(ctx context.Context, n, attempt int) {
+	if n >= pruneSize && s.dialect == SQLite && !s.conn.InTransaction() {
+		sqldb.Pause(ctx, attempt)
+	}
 }
 
 // pruneSize is the number of rows that a statement of Prune deletes at most, and the number of rows
