@@ -14,7 +14,7 @@ import (
 )
 
 // The example must keep the contract of Store, because readers copy it.
-func TestConformance(t *testing.T) {
+func TestStore(t *testing.T) {
 	t.Parallel()
 	server := started(t, shared)
 	for name, wrap := range map[string]func(tokenauth.Store) tokenauth.Store{
