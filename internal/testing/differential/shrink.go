@@ -34,7 +34,7 @@ func shrink(steps []step, fails func([]step) bool) []step {
 			c.args[j] = shorter.Interface()
 		}
 	}
-	return steps
+	return remove(steps, end, fails) // which may succeed now if the choice of a Prune decided before
 }
 
 // optional are the fields that may be zero.
