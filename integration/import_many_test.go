@@ -129,7 +129,10 @@ func TestKilledImportResumes(t *testing.T) {
 			require.NotEmpty(t, before, "the child process imported nothing")
 			report, err := tokenimport.Run(t.Context(), must.Get(tokenauth.New(store, "acme", nil)), tokenimport.DRF(source, d, nil), nil)
 			require.NoError(t, err)
-			require.Equal(t, tokenimport.Report{Read: rows, Imported: rows - len(before), Existing: len(before)}, report)
+			require.Equal(t, tokenimport.Report{Read: rows, Imported: rows - report.Existing, Existing: report.Existing}, report)
+			// A server may finish the last statement of the killed process after before was read.
+			late := report.Existing - len(before)
+			require.True(t, late == 0 || late == importPage && name != "SQLite", late)
 			requireWhole(t, source, d, store)
 			t.Logf("%d of %d rows after %d kills", len(before), rows, kills+1)
 		})
