@@ -72,10 +72,29 @@ func digestsOf(r tokenauth.Record) []tokenauth.Digest {
 	return []tokenauth.Digest{r.Digest, r.Retired.Digest}
 }
 
+// eachChanged calls next, and then f for each record that next has changed. The record old is the
+// zero Record if next has created r, and r is the zero Record if next has deleted old.
+func (s *brokenStore) eachChanged(next func() error, f func(old, r tokenauth.Record)) error {
+	before := s.all()
+	err := next()
+	after := s.all()
+	for id, r := range after {
+		if diff(before[id], r) != "" {
+			f(before[id], r)
+		}
+	}
+	for id, old := range before {
+		if _, kept := after[id]; !kept {
+			f(old, tokenauth.Record{})
+		}
+	}
+	return err
+}
+
 // keepsCached returns a function that adds a cache to the Find method of a store. The cache also
 // holds the digests that no record has. Each method that writes removes from the cache the digests
-// of the records that it changes, except those for which keeps wrongly returns true. The record old
-// is the zero Record if the method has created r, and r is the zero Record if it has deleted old.
+// of the records that it changes, except those for which keeps wrongly returns true. For old and r,
+// see eachChanged.
 func keepsCached(keeps func(method string, old, r tokenauth.Record, d tokenauth.Digest) bool) func(*brokenStore) {
 	return func(s *brokenStore) {
 		var mu sync.Mutex
@@ -83,20 +102,13 @@ func keepsCached(keeps func(method string, old, r tokenauth.Record, d tokenauth.
 		around(func(s *brokenStore, method string, next func() error) error {
 			mu.Lock()
 			defer mu.Unlock()
-			before := s.all()
-			err := next()
-			after := s.all()
-			for _, rows := range []map[string]tokenauth.Record{before, after} {
-				for id := range rows {
-					old, r := before[id], after[id]
-					for _, d := range append(digestsOf(old), digestsOf(r)...) {
-						if diff(old, r) != "" && !keeps(method, old, r, d) {
-							delete(cache, d)
-						}
+			return s.eachChanged(next, func(old, r tokenauth.Record) {
+				for _, d := range append(digestsOf(old), digestsOf(r)...) {
+					if !keeps(method, old, r, d) {
+						delete(cache, d)
 					}
 				}
-			}
-			return err
+			})
 		})(s)
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			mu.Lock()

@@ -38,18 +38,27 @@ func oneWriter(plant func(*brokenStore)) func(*brokenStore) {
 	}
 }
 
+// revokesAlone returns the record that RevokeExpired would leave, and leaves the store unchanged.
+// Concurrent calls may change the store before revokesAlone returns.
+func (s *brokenStore) revokesAlone(ctx context.Context, userID, id string, at, unusedSince time.Time) (tokenauth.Record, error) {
+	old, _ := s.get(withID(id))
+	alone := &plainStore{rows: []tokenauth.Record{old}}
+	err := alone.RevokeExpired(ctx, userID, id, at, unusedSince)
+	if err == nil {
+		s.arrive()
+	}
+	return alone.rows[0], err
+}
+
 // endBugs are bugs of stores that revoke, delete or create records in several steps.
 var endBugs = []bug{
 	{"RevokeExpired writes the record that it has read before", func(s *brokenStore) {
 		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-			old, _ := s.get(withID(id))
-			alone := &plainStore{rows: []tokenauth.Record{old}}
-			if err := alone.RevokeExpired(ctx, userID, id, at, unusedSince); err != nil {
-				return err
+			ended, err := s.revokesAlone(ctx, userID, id, at, unusedSince)
+			if err == nil {
+				s.edit(withID(id), func(r *tokenauth.Record) { *r = ended })
 			}
-			s.arrive()
-			s.edit(withID(id), func(r *tokenauth.Record) { *r = alone.rows[0] })
-			return nil
+			return err
 		}
 	}, []string{keepsEnded}},
 	{"RevokeAll writes the records that it has read before", func(s *brokenStore) {

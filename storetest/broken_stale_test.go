@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -61,19 +62,11 @@ func cachesLate(hasMisses bool) func(*brokenStore) {
 	return func(s *brokenStore) {
 		var cache sync.Map // records by digest; nil means that no record has the digest
 		around(func(s *brokenStore, _ string, next func() error) error {
-			before := s.all()
-			err := next()
-			after := s.all()
-			for _, rows := range []map[string]tokenauth.Record{before, after} {
-				for id, r := range rows {
-					if diff(before[id], after[id]) != "" {
-						for _, d := range digestsOf(r) {
-							cache.Delete(d)
-						}
-					}
+			return s.eachChanged(next, func(old, r tokenauth.Record) {
+				for _, d := range append(digestsOf(old), digestsOf(r)...) {
+					cache.Delete(d)
 				}
-			}
-			return err
+			})
 		})(s)
 		s.find = func(ctx context.Context, d tokenauth.Digest) (*tokenauth.Record, error) {
 			found, ok := cache.Load(d)
@@ -105,17 +98,11 @@ func cachesLists(ignored string) func(*brokenStore) {
 		around(func(s *brokenStore, method string, next func() error) error {
 			mu.Lock()
 			defer mu.Unlock()
-			before := s.all()
-			err := next()
-			after := s.all()
-			for _, rows := range []map[string]tokenauth.Record{before, after} {
-				for id, r := range rows {
-					if method != ignored && diff(before[id], after[id]) != "" {
-						delete(cache, r.Token.UserID)
-					}
+			return s.eachChanged(next, func(old, r tokenauth.Record) {
+				if method != ignored {
+					delete(cache, cmp.Or(r.Token.UserID, old.Token.UserID))
 				}
-			}
-			return err
+			})
 		})(s)
 		s.list = func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
 			mu.Lock()
@@ -227,12 +214,9 @@ var staleBugs = []bug{
 	}, []string{idsAtOnce}},
 	{"RevokeExpired checks the expiry before it takes the lock", func(s *brokenStore) {
 		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-			old, _ := s.get(withID(id))
-			alone := &plainStore{rows: []tokenauth.Record{old}}
-			if err := alone.RevokeExpired(ctx, userID, id, at, unusedSince); err != nil {
+			if _, err := s.revokesAlone(ctx, userID, id, at, unusedSince); err != nil {
 				return err
 			}
-			s.arrive()
 			return s.plainStore.Revoke(ctx, userID, id, at)
 		}
 	}, []string{keepsExtended}},
