@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -73,7 +74,9 @@ func TestProxyFlagThrottlesClientsOfProxy(t *testing.T) {
 	require.Equal(t, http.StatusOK, post(demoName, testPassword, "192.0.2.2"))
 	var all sync.WaitGroup
 	for i := range 20 {
-		all.Go(func() { post(fmt.Sprint("nobody", i), "guess", "192.0.2.1") })
+		all.Go(func() {
+			assert.Equal(t, http.StatusBadRequest, post(fmt.Sprint("nobody", i), "guess", "192.0.2.1"), "log: %s", p.Log)
+		})
 	}
 	all.Wait()
 	require.Equal(t, http.StatusTooManyRequests, post("bob", "guess", "192.0.2.1"))
