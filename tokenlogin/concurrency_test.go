@@ -16,6 +16,28 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
 
+// No attempt may have to wait before its address has had 20 failures, although others fail at the
+// same time. Otherwise people who share an address are refused when a few of them mistype.
+// Case L3.
+func TestConcurrentFailuresCauseNoEarlyWait(t *testing.T) {
+	t.Parallel()
+	throttle := tokenlogin.NewThrottle()
+	tokenlogin.SetChecks(throttle, 19)
+	for round := range 500 {
+		var statuses [19]int
+		var all sync.WaitGroup
+		for i := range statuses {
+			all.Go(func() {
+				statuses[i] = throttle.Fail(t.Context(), fmt.Sprint("user ", i, " of ", round), fmt.Sprint("address ", round))
+			})
+		}
+		all.Wait()
+		for _, status := range statuses {
+			require.Equal(t, http.StatusBadRequest, status)
+		}
+	}
+}
+
 // postConcurrently sends n concurrent login attempts on an account. It returns the number of
 // responses by status. If address is empty, each attempt comes from a different address.
 func (s *loginService) postConcurrently(t testing.TB, n int, address, username, password string) map[int]int {

@@ -87,7 +87,7 @@ func newCounter(p policy) *counter {
 // ends or ctx ends.
 func (c *counter) begin(ctx context.Context, s subject) error {
 	for {
-		wait, ended := c.tryBegin(s, time.Now())
+		wait, ended := c.tryBegin(s)
 		switch {
 		case wait > 0:
 			return tooMany(wait)
@@ -112,9 +112,10 @@ func tooMany(wait time.Duration) error {
 
 // tryBegin returns zero values if the attempt may run. Otherwise it returns either the time to
 // wait, or a channel that is closed when a running attempt ends.
-func (c *counter) tryBegin(s subject, now time.Time) (wait time.Duration, ended <-chan struct{}) {
+func (c *counter) tryBegin(s subject) (wait time.Duration, ended <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now() // with mu held, because an attempt that ends later would look like a wait
 	e := c.entries[s]
 	if e == nil {
 		e = &entry{}

@@ -3,6 +3,8 @@ package tokenlogin
 import (
 	"context"
 	"net/http"
+
+	"github.com/go-tokenauth/tokenauth"
 )
 
 // KeepAttempts sets the maximum number of accounts, and of addresses, whose failures a login
@@ -34,3 +36,9 @@ func (q *queue) Enter(ctx context.Context, known bool) error { return q.enter(ct
 
 // Leave calls leave.
 func (q *queue) Leave() { q.leave() }
+
+// Fail makes an attempt with a wrong password, without the delay of its response. It returns the
+// status of the response.
+func (t *Throttle) Fail(ctx context.Context, username, address string) int {
+	return tokenauth.StatusCode(t.attempt(ctx, username, address, func() error { return errRefused }, nil))
+}
