@@ -38,7 +38,7 @@ func TestLoadKeepsTokensConsistent(t *testing.T) {
 				stores = append(stores, newStore(t, db, s.dialect, opts))
 			}
 			l := startLoad(t, 64, 64, stores...)
-			elapse(t, shortOrLong(3*time.Second, time.Minute))
+			elapse(t, shortOrLong(2*time.Second, time.Minute))
 			r := l.finish(t, opts.Table, dbs...)
 			r.requireSound(t)
 			require.Greater(t, r.requests-r.refused, int64(100))
