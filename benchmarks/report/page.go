@@ -39,7 +39,7 @@ func writePage(docs, text string) error {
 }
 
 func howMeasured(r *results, at time.Time) string {
-	return fmt.Sprintf("Measured on %s with `go run ./report -write` in `benchmarks/`: %d × %s, %s, %s/%s.\n",
+	return fmt.Sprintf("Measured on %s with `go run ./report -write` in `benchmarks/`:\n%d × %s, %s, %s/%s.\n",
 		at.UTC().Format(time.DateOnly), runtime.NumCPU(), r.config["cpu"], runtime.Version(), r.config["goos"], r.config["goarch"])
 }
 
