@@ -7,7 +7,8 @@
 // So does a comment above an entry of a case table in package storetest. The command fails unless
 // each row of the page names exactly the tests of its case. The row of a case without tests must
 // have a reason instead, which is at least three words without backticks. The command also fails
-// if the name of a test begins with a case ID, or if SECURITY.md names a test that does not exist.
+// if the name of a test begins with a case ID, or if the claims in CONTRIBUTING.md name a test that
+// does not exist.
 //
 // With -write, the command first writes the names of the tests into the page. It leaves reasons
 // unchanged, and writes TODO if a case has neither a test nor a reason.
@@ -26,10 +27,11 @@ import (
 )
 
 const (
-	pageName    = "docs/security-cases.md"
-	claimsName  = "SECURITY.md"
-	suite       = "storetest" // folder of the package whose case tables run as subtests
-	fewestWords = 3           // of a reason
+	pageName      = "docs/security-cases.md"
+	claimsName    = "CONTRIBUTING.md"
+	claimsHeading = "## Claims and their tests"
+	suite         = "storetest" // folder of the package whose case tables run as subtests
+	fewestWords   = 3           // of a reason
 )
 
 func main() {
@@ -67,7 +69,9 @@ func check(root string, write bool) (problems []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range testInText.FindAllString(string(claims), -1) {
+	_, table, _ := strings.Cut(string(claims), "\n"+claimsHeading+"\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for _, name := range testInText.FindAllString(table, -1) {
 		if !found.names[name] {
 			inPage = append(inPage, claimsName+": there is no test "+name)
 		}

@@ -19,7 +19,7 @@ var files = map[string]string{
 		"| A2 | Two. | `api.TestB` |\n" +
 		"| A3 | Three. | `BenchmarkD` |\n" +
 		"| A4 | Four. | nobody can test this |\n",
-	claimsName: "Text about `TestA` and `deep/er.FuzzC`.\n",
+	claimsName: "# Page\n\n`TestNo`\n\n" + claimsHeading + "\n\nText about `TestA` and `deep/er.FuzzC`.\n\n## Next\n\n`TestNo`\n",
 	"a_test.go": `package a
  // TestA tests.
  //
@@ -91,7 +91,7 @@ func TestCheckFindsProblem(t *testing.T) {
 		"a range":                  {"a_test.go", []string{"Case A1.", "Cases A1 to A3."}, "write cases as in"},
 		"no period":                {"a_test.go", []string{"Case A3. More", "Case A3 more"}, "write cases as in"},
 		"a helper":                 {"a_test.go", []string{`"Case A9."`, "Case A3."}, "belongs to no test"},
-		"a claim without a test":   {claimsName, []string{"FuzzC", "FuzzD"}, "SECURITY.md: there is no test `deep/er.FuzzD`"},
+		"a claim without a test":   {claimsName, []string{"FuzzC", "FuzzD"}, "CONTRIBUTING.md: there is no test `deep/er.FuzzD`"},
 		"a comment below an entry": {"storetest/cases.go", []string{"one},", "one}, // Case A2."}, "belongs to no test"},
 	} {
 		t.Run(name, func(t *testing.T) {
