@@ -1,15 +1,16 @@
-// Package examples_test runs the example programs as README.md shows them.
+// Package examples_test runs the commands of pages as a reader would.
 package examples_test
 
 import (
 	"bufio"
-	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,152 +19,144 @@ import (
 )
 
 var (
-	codeBlock   = regexp.MustCompile("(?s)```(go)?\n(.*?)```")
-	demoLine    = regexp.MustCompile(`^Open http://(127\.0\.0\.1:\d+)/ and sign in as ada with the password ([a-z2-7]{16})\n$`)
-	keyLine     = regexp.MustCompile(`^KEY=(acme_[0-9A-Za-z]{38})\n$`)
-	addressLine = regexp.MustCompile(`^curl -H "Authorization: Bearer \$KEY" http://(127\.0\.0\.1:\d+)/me\n$`)
+	consoleBlock = regexp.MustCompile("(?s)```console\n(.*?)```")
+	address      = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	key          = regexp.MustCompile(`\b([a-z]+_)[0-9A-Za-z]{38}\b`)
+	password     = regexp.MustCompile(`with the password ([a-z2-7]{16})`)
 )
 
-// section returns the code blocks of a section of README.md.
-func section(t *testing.T, heading string) [][]string {
-	t.Helper()
-	page, err := os.ReadFile("../README.md")
-	require.NoError(t, err)
-	_, text, found := strings.Cut(string(page), "\n## "+heading+"\n")
-	require.True(t, found, heading)
-	text, _, _ = strings.Cut(text, "\n## ")
-	return codeBlock.FindAllStringSubmatch(text, -1)
-}
-
-// A programs is the path of the folder with the built programs.
-type programs string
-
-// A reader of README.md starts both programs and copies the commands. The commands must work, and
-// must print what README.md shows.
-func TestReadmeMatchesPrograms(t *testing.T) {
+// A reader copies the commands of these pages, from the first to the last. The commands must work,
+// and must print what the page shows.
+func TestPagesRunAsPrinted(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds and starts two programs")
+		t.Skip("builds and starts programs")
 	}
-	folder := t.TempDir()
-	output, err := exec.Command("go", "build", "-o", folder, "./server", "./quickstart").CombinedOutput()
-	require.NoError(t, err, string(output))
-	t.Run("has the default addresses", programs(folder).testAddresses)
-	t.Run("has commands that work", programs(folder).testCommands)
-}
-
-// The programs must have different default addresses, because a reader of README.md runs both.
-func (p programs) testAddresses(t *testing.T) {
-	for heading, want := range map[string]struct{ name, address string }{
-		"Try it":      {"server", "127.0.0.1:8080"},
-		"Quick start": {"quickstart", "127.0.0.1:8081"},
-	} {
-		help, err := exec.Command(filepath.Join(string(p), want.name), "-h").CombinedOutput()
-		require.NoError(t, err, string(help))
-		require.Contains(t, string(help), `(default "`+want.address+`")`)
-		var text strings.Builder
-		for _, block := range section(t, heading) {
-			text.WriteString(block[2])
+	for _, program := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(program); err != nil && os.Getenv("CI") == "" {
+			t.Skip(err)
 		}
-		require.Contains(t, text.String(), "go run ./examples/"+want.name)
-		for _, address := range regexp.MustCompile(`http://([^/]+)/`).FindAllStringSubmatch(text.String(), -1) {
-			if address[1] != "%s" { // the address is a format in the program
-				require.Equal(t, want.address, address[1], heading)
+	}
+	for _, page := range []string{"README.md", "docs/logins.md"} {
+		t.Run(page, func(t *testing.T) {
+			t.Parallel()
+			root, err := filepath.Abs("..")
+			require.NoError(t, err)
+			text, err := os.ReadFile(filepath.Join(root, page))
+			require.NoError(t, err)
+			folder := t.TempDir()
+			require.NoError(t, os.Symlink(root, filepath.Join(folder, "tokenauth"))) // instead of the clone
+			r := &reader{T: t, clone: root, dir: folder, addresses: map[string]string{}, keys: map[string]string{}}
+			for _, block := range consoleBlock.FindAllStringSubmatch(string(text), -1) {
+				for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+					line, output, _ := strings.Cut(part, "\n")
+					r.do(line, output)
+				}
 			}
-		}
+		})
 	}
 }
 
-// The commands of README.md must work while both programs run.
-func (p programs) testCommands(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil && os.Getenv("CI") == "" {
-		t.Skip(err)
+// A reader is a person who runs the commands of a page in a shell.
+type reader struct {
+	*testing.T
+	clone, dir string            // dir is the current folder of the shell
+	addresses  map[string]string // the address of a program, by the address on the page
+	keys       map[string]string // the newest key, by its prefix
+	key        string            // the variable KEY of the shell
+	password   string
+}
+
+// do runs a command, and compares its output with that of the page.
+func (r *reader) do(line, output string) {
+	r.Helper()
+	switch {
+	case strings.HasPrefix(line, "git clone "), line == "go test ./...": // this test runs in both
+	case strings.HasPrefix(line, "go run "):
+		r.start(line, output)
+	case strings.HasPrefix(line, "KEY="):
+		r.key = r.keys[strings.TrimSuffix(strings.TrimPrefix(line, "KEY="), "…")]
+		require.NotEmpty(r, r.key, line)
+	default:
+		line = strings.ReplaceAll(r.replaceAddresses(line), "password=…", "password="+r.password)
+		line = strings.Replace(line, "curl ", "curl --silent --show-error ", 1)
+		folder := filepath.Join(r.TempDir(), "pwd")
+		shell := exec.CommandContext(r.Context(), "bash", "-c", "set -e; trap 'pwd >"+folder+"' EXIT; "+line)
+		shell.Dir, shell.Env = r.dir, append(os.Environ(), "KEY="+r.key)
+		printed, err := shell.CombinedOutput()
+		require.NoError(r, err, "%s\n%s", line, printed)
+		r.compare(line, output, string(printed))
+		dir, err := os.ReadFile(folder)
+		require.NoError(r, err)
+		r.dir = strings.TrimSpace(string(dir))
 	}
-	demo := p.start(t, "server", "-seed-demo", "-db", filepath.Join(t.TempDir(), "tokens.db"))
-	found := match(t, demo, demoLine)
-	address, password := found[1], found[2]
-	leak.Default.Secret(password)
-	go func() { _, _ = io.Copy(&leak.Default, demo) }()
-	commands := curls(section(t, "Try it"))
-	require.Len(t, commands, 3)
-	login := run(t, strings.ReplaceAll(commands[2].line, "password=…", "password="+password), address, "")
-	var token struct{ Key string }
-	require.NoError(t, json.Unmarshal([]byte(login), &token))
-	leak.Default.Secret(token.Key)
-	require.Contains(t, run(t, commands[0].line, address, token.Key), `"name":"ada"`)
-	require.Contains(t, run(t, commands[1].line, address, token.Key), `"text":"milk"`)
+}
 
-	quickstart := p.start(t, "quickstart")
-	key := match(t, quickstart, keyLine)[1]
-	leak.Default.Secret(key)
-	address = match(t, quickstart, addressLine)[1]
-	commands = curls(section(t, "Quick start"))
-	require.Len(t, commands, 4)
-	for _, c := range commands {
-		response := run(t, c.line, address, key)
-		_, _ = leak.Default.Write([]byte(response))
-		for _, line := range c.response {
-			require.Contains(t, response, line, c.line)
-		}
+// start starts a service on a free port. The service ends with the test.
+func (r *reader) start(line, output string) {
+	r.Helper()
+	dir := r.dir
+	if strings.Contains(line, "./examples/") {
+		dir = r.clone
+	}
+	shown := address.FindString(output)
+	words := strings.Fields(line)
+	help := exec.CommandContext(r.Context(), words[0], append(words[1:len(words):len(words)], "-h")...)
+	help.Dir = dir
+	text, _ := help.CombinedOutput() // with status 2
+	require.Contains(r, string(text), `(default "`+shown+`")`, line)
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(r, err)
+	require.NoError(r, listener.Close())
+	r.addresses[shown] = listener.Addr().String()
+	words = append(words, "-addr", listener.Addr().String())
+	if strings.Contains(string(text), "-db file") {
+		words = append(words, "-db", filepath.Join(r.TempDir(), "tokens.db"))
+	}
+	service := exec.CommandContext(r.Context(), words[0], words[1:]...)
+	service.Dir, service.Stderr = dir, &leak.Default
+	service.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run starts the service as a child
+	service.Cancel = func() error { return syscall.Kill(-service.Process.Pid, syscall.SIGKILL) }
+	stdout, err := service.StdoutPipe()
+	require.NoError(r, err)
+	require.NoError(r, service.Start())
+	r.Cleanup(func() { _ = service.Wait() }) // returns an error, because the context kills the service
+	lines, printed := bufio.NewReader(stdout), ""
+	for range strings.Count(output, "\n") {
+		line, err := lines.ReadString('\n')
+		require.NoError(r, err)
+		printed += line
+	}
+	if found := password.FindStringSubmatch(printed); found != nil {
+		r.password = found[1]
+		leak.Default.Secret(r.password)
+	}
+	r.compare(line, output, printed)
+	go func() { _, _ = io.Copy(&leak.Default, lines) }()
+}
+
+// compare compares the output of a command with that of the page, in which … stands for any text.
+func (r *reader) compare(line, want, printed string) {
+	r.Helper()
+	for _, found := range key.FindAllStringSubmatch(printed, -1) {
+		r.keys[found[1]] = found[0]
+		leak.Default.Secret(found[0])
+	}
+	if strings.TrimSpace(want) == "" {
+		return
+	}
+	pattern := regexp.QuoteMeta(strings.TrimSpace(r.replaceAddresses(want)))
+	pattern = "(?s)^" + strings.ReplaceAll(strings.ReplaceAll(pattern, "\n…\n", "\n(.*\n)?"), "…", ".*?") + "$"
+	printed = strings.TrimSpace(strings.ReplaceAll(printed, "\r", ""))
+	if !regexp.MustCompile(pattern).MatchString(printed) {
+		require.Fail(r, "other output than on the page", "%s\n%s", line, key.ReplaceAllString(printed, "$1…"))
 	}
 }
 
-// A command is a curl command of README.md, with the lines of its response that README.md shows.
-type command struct {
-	line     string
-	response []string
-}
-
-func curls(blocks [][]string) (all []command) {
-	for _, block := range blocks {
-		for line := range strings.Lines(block[2]) {
-			line = strings.TrimSpace(line)
-			bare := strings.TrimPrefix(line, "$ ")
-			switch {
-			case block[1] == "go":
-			case strings.HasPrefix(bare, "curl "):
-				all = append(all, command{line: bare})
-			case len(all) > 0 && line != "" && line != "…":
-				last := &all[len(all)-1]
-				last.response = append(last.response, line)
-			}
-		}
-	}
-	return all
-}
-
-// run runs a command of README.md at another address.
-func run(t *testing.T, line, address, key string) string {
-	t.Helper()
-	line = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(line, address)
-	shell := exec.CommandContext(t.Context(), "sh", "-c", strings.Replace(line, "curl ", "curl --silent --show-error ", 1))
-	shell.Env = append(os.Environ(), "KEY="+key)
-	output, err := shell.CombinedOutput()
-	require.NoError(t, err, string(output))
-	return string(output)
-}
-
-// start runs an example on a free port until the test ends, and returns its output.
-func (p programs) start(t *testing.T, name string, args ...string) *bufio.Reader {
-	t.Helper()
-	program := exec.Command(filepath.Join(string(p), name), append([]string{"-addr", "127.0.0.1:0"}, args...)...)
-	program.Stderr = &leak.Default
-	stdout, err := program.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, program.Start())
-	t.Cleanup(func() {
-		_ = program.Process.Kill()
-		_ = program.Wait() // returns an error, because the process was killed
+// replaceAddresses replaces the addresses of the page.
+func (r *reader) replaceAddresses(text string) string {
+	return address.ReplaceAllStringFunc(text, func(shown string) string {
+		require.Contains(r, r.addresses, shown, "no service has been started at this address")
+		return r.addresses[shown]
 	})
-	return bufio.NewReader(stdout)
-}
-
-// match reads a line, which must match form. It does not print the line, because the line may
-// contain a secret.
-func match(t *testing.T, output *bufio.Reader, form *regexp.Regexp) []string {
-	t.Helper()
-	line, err := output.ReadString('\n')
-	require.NoError(t, err)
-	found := form.FindStringSubmatch(line)
-	require.NotNil(t, found, "the line does not match %s", form)
-	return found
 }

@@ -27,24 +27,21 @@ func TestCheck(t *testing.T) {
 	const shown = "# Page\n\n## Use\n\n```go\nif err := g(); err != nil {\n\treturn\n}\n```\n"
 	for name, c := range map[string]struct {
 		text, section string
-		whole         bool
 		want          []string // part of each problem
 	}{
-		"the marked code":         {shown, "", false, nil},
-		"more code of the source": {shown + "\n```go\nh()\n```\n", "", false, nil},
-		"other code":              {shown + "\n```go\nh(1)\n```\n", "", false, []string{"shows code that is not in"}},
-		"other indentation":       {strings.ReplaceAll(shown, "\treturn", "return"), "", false, []string{"does not show", "shows code"}},
-		"another language":        {"```sh\nh(1)\n```\n" + shown, "", false, nil},
-		"no code":                 {"text", "", false, []string{"does not show", "no Go code"}},
-		"the section":             {shown + "\n## More\n\n```go\nh(1)\n```\n", "Use", false, nil},
-		"no section":              {shown, "Other", false, []string{"does not show", "no Go code"}},
-		"a part of a file":        {shown, "", true, []string{"shows code"}},
-		"a whole file":            {shown + "\n```go\n" + source + "```\n", "", true, []string{"shows code"}},
+		"the marked code":         {shown, "", nil},
+		"more code of the source": {shown + "\n```go\nh()\n```\n", "", nil},
+		"other code":              {shown + "\n```go\nh(1)\n```\n", "", []string{"shows code that is not in"}},
+		"other indentation":       {strings.ReplaceAll(shown, "\treturn", "return"), "", []string{"does not show", "shows code"}},
+		"another language":        {"```sh\nh(1)\n```\n" + shown, "", nil},
+		"no code":                 {"text", "", []string{"does not show", "no Go code"}},
+		"the section":             {shown + "\n## More\n\n```go\nh(1)\n```\n", "Use", nil},
+		"no section":              {shown, "Other", []string{"does not show", "no Go code"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			p := page{filepath.Join(dir, "page.md"), c.section, filepath.Join(dir, "*.go"), c.whole}
+			p := page{filepath.Join(dir, "page.md"), c.section, filepath.Join(dir, "*.go")}
 			require.NoError(t, os.WriteFile(p.file, []byte(c.text), 0o600))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "source.go"), []byte(source), 0o600))
 			problems, err := p.check()
