@@ -252,10 +252,10 @@ func TestMovingFromSanctumWorksAsDocumented(t *testing.T) {
 				return []string{"orders:read", "orders:write"}, nil
 			case "orders:read", "orders:write":
 				return []string{ability}, nil
-			case "read orders": // what is no scope needs a name that is one
+			case "read orders": // not a valid scope, because it contains a space
 				return []string{"orders:read"}, nil
 			}
-			return nil, nil // what nothing asks for any more
+			return nil, nil // no handler requires this ability any more
 		},
 	})
 	m := &move{origin: "sanctum", db: db, lines: keysOf(t, "sanctum/sanctum"), user: "tokenable_id", source: source, sql: pageSQL(t, "moving-from-sanctum.md")}
