@@ -32,12 +32,12 @@ var procedureNeeds = map[string]tokenauth.Need{OrdersCreateProcedure: {Scopes: [
 
 func needOf(r *http.Request) (tokenauth.Need, error) { return procedureNeeds[r.URL.Path], nil }
 
-// connectError is what a client may know of err.
+// connectError returns the error for the client. It hides internal errors.
 func connectError(err error) *connect.Error {
 	status := tokenauth.StatusCode(err)
 	text := http.StatusText(status)
 	if lack, ok := errors.AsType[*tokenauth.ScopeError](err); ok && status == http.StatusForbidden {
-		text = lack.Error() // the scopes that are needed
+		text = lack.Error() // names the required scopes
 	}
 	return connect.NewError(connectCodes[status], errors.New(text))
 }
@@ -105,7 +105,7 @@ func (connectAuth) WrapStreamingClient(next connect.StreamingClientFunc) connect
 	return next
 }
 
-// headersTo keeps the headers of a refusal as metadata of its error, and no body.
+// headersTo stores the headers of a refusal as metadata of its error, and discards the body.
 type headersTo struct{ refusal *connect.Error }
 
 func (w headersTo) Header() http.Header       { return w.refusal.Meta() }

@@ -12,7 +12,7 @@ import (
 
 // docs: gin
 
-// use makes gin middleware of auth.Require, auth.RequireScopes(…) or auth.Optional.
+// use adapts auth.Require, auth.RequireScopes(…) or auth.Optional to gin.
 func use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		refused := true
@@ -23,7 +23,7 @@ func use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 		}
 		middleware(http.HandlerFunc(next)).ServeHTTP(c.Writer, c.Request)
 		if refused {
-			c.Abort() // or gin would go on to the handler
+			c.Abort() // otherwise gin calls the handler
 		}
 	}
 }

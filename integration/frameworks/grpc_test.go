@@ -28,7 +28,7 @@ type grpcAuth struct {
 
 func (a grpcAuth) identify(ctx context.Context, method string) (context.Context, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
-	header := http.Header{"Authorization": md.Get("authorization")} // all values: of two none is taken
+	header := http.Header{"Authorization": md.Get("authorization")} // all values: Authenticate refuses two keys
 	user, token, err := a.auth.Authenticate(ctx, header, methodNeeds[method])
 	switch tokenauth.StatusCode(err) {
 	case http.StatusOK:
@@ -38,7 +38,7 @@ func (a grpcAuth) identify(ctx context.Context, method string) (context.Context,
 	case http.StatusUnauthorized:
 		return nil, status.Error(codes.Unauthenticated, "no valid key")
 	case http.StatusForbidden:
-		return nil, status.Error(codes.PermissionDenied, err.Error()) // a *ScopeError: the scopes that are needed
+		return nil, status.Error(codes.PermissionDenied, err.Error()) // a *ScopeError, which names the required scopes
 	case http.StatusInternalServerError:
 		return nil, status.Error(codes.Internal, "misconfigured") // methodNeeds has a scope that does not exist
 	}
