@@ -1,42 +1,49 @@
-// Package tokenimport moves tokens here from another system, so that no client needs
-// a new key. A [Source] reads that system's tables, [Run] imports what it reads, and a
-// LegacyFormat recognizes the keys from then on:
+// Package tokenimport imports the tokens of Django REST Framework (DRF), django-rest-knox and
+// Laravel Sanctum. Clients keep their keys.
+//
+// A [Source] reads the tables of the other system, and [Run] imports the tokens that it reads. With
+// a [tokenauth.LegacyFormat], the Manager recognizes the imported keys:
 //
 //	tokens, err := tokenauth.New(store, "acme", &tokenauth.Options{
 //		Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()},
 //	})
 //	report, err := tokenimport.Run(ctx, tokens, tokenimport.DRF(db, tokenauth.PostgreSQL, nil), nil)
 //
-// An imported key works until its token is rotated, which gives it a key of this
-// library's own, or revoked. Once [Remaining] finds no more, and the grace of
-// each rotation is over, the format can go.
+// An imported key works until its token expires or is revoked. A rotation gives the token a key in
+// the form of this library. The imported key then works until the grace of the rotation has passed.
+// If [Remaining] counts no tokens and the grace of each rotation has passed, the service no longer
+// needs the LegacyFormat.
 //
 // # Rules
 //
-// Run may be run again, at any time and beside another: a row that was imported before
-// is left as it is, and counts as existing, whatever became of the token here (rotated,
-// renamed, revoked, expired) or of the row and its user there. One that was
-// interrupted is completed so. Nothing is ever changed in the source.
+// Run never changes the source. Run may be repeated, and several calls may run concurrently. If an
+// earlier run imported a row, the row counts as existing, and Run does not change its token. This
+// also applies if the token was rotated, renamed or revoked since, or if its user is no longer
+// active in the source. To complete an interrupted run, call Run again.
 //
-// Of the other rows these are refused; each is imported by a later run if its cause is gone:
+// Run refuses a row in each of these cases. If the cause is removed, a later run imports the row.
 //
-//   - the user is not there, or is not active;
-//   - the token has expired;
-//   - the key, or its digest, is not of the form that the system makes;
-//   - a time can't be read, or is outside the years 1 to 9999: it is never taken for "no expiry";
-//   - the key is already another user's, or a token's of another origin;
-//   - the user's ID, or a scope, is not one that the Manager allows.
+//   - The user does not exist, or is not active.
+//   - The token has expired.
+//   - The key or its digest does not have the form that the other system uses.
+//   - A time is unreadable, or is outside the years 1 to 9999. Run never treats such a time as "no
+//     expiry".
+//   - The key belongs to a token of another user or of another origin.
+//   - The Manager does not allow the user ID or a scope.
 //
-// A name is trimmed and loses what a name must not hold: control, bidi and invisible characters,
-// and all beyond 64. One that is empty then, or that the source does not have, is the origin's
-// ("drf"). If another live token of the user has the name, it gets a number: "laptop (2)".
+// Run cleans each name. It trims the name, removes control characters, bidirectional controls and
+// invisible characters, and keeps at most 64 characters. If no visible character remains, or the
+// source has no names, the name is the origin, such as "drf". If another live token of the user has
+// the name, Run adds a number, as in "laptop (2)".
 //
-// Imported tokens do not count towards MaxPerUser, and DefaultTTL and MaxTTL do not
-// apply to them. IdleTimeout does: DRF and knox keep no last uses, so where it is set, a
-// token that is older is refused at once. Set it once the service has run for as long.
+// Imported tokens do not count toward MaxPerUser. DefaultTTL and MaxTTL do not apply to them.
+// IdleTimeout applies. DRF and knox store no last-used times, so a key is refused if its token is
+// older than IdleTimeout and was not used here. Therefore do not set IdleTimeout until the service
+// has been live for at least that long.
 //
-// Rows are read in pages of 500, in the order of a unique column with an index, and what is
-// new of a page is stored in one call, all or none. So a run takes the same memory for any
-// number of rows, and source and store may be one database, with a single connection. A
-// row that is added to the source while it is read may need another run.
+// Run reads pages of 500 rows, in the order of a unique column with an index. It stores the new
+// tokens of a page with one call of [tokenauth.Manager.Import]. If the Manager refuses a row, Run
+// needs more calls for that page. The memory that Run needs does not depend on the number of
+// rows. Source and store may share one database and a pool with a single connection. If a row is
+// added to the source during a run, the run may miss it. The next run imports it.
 package tokenimport

@@ -14,28 +14,30 @@ const (
 	drfDigits = 40
 )
 
-// DRFOptions say where the tokens are. Every empty field is what Django REST
-// Framework's own app, rest_framework.authtoken, has. A table's name may have that of its
-// schema before it: "public.tokens_token".
+// DRFOptions names the tables and columns of the source. The zero value is for
+// rest_framework.authtoken, the token app of Django REST Framework. The name of a table may contain
+// its schema, as in "public.tokens_token". A name consists of ASCII letters, digits and
+// underscores.
 type DRFOptions struct {
-	Table   string // of tokens; empty: authtoken_token
-	ID      string // its column with the primary key; empty: that is the key
-	Key     string // empty: key
-	UserID  string // empty: user_id
-	Name    string // empty: the tokens have no names
-	Created string // empty: created
+	Table   string // table of tokens; if empty, authtoken_token
+	ID      string // primary key of Table; if empty, the column Key
+	Key     string // column of Table with the key; if empty, key
+	UserID  string // column of Table with the user's primary key; if empty, user_id
+	Name    string // column of Table with the token's name; if empty, the tokens have no names
+	Created string // column of Table with the time of creation; if empty, created
 
-	Users  string // the table of users; empty: auth_user
-	UserPK string // its column that UserID refers to; empty: id
-	Active string // its column that says who may sign in; empty: is_active
+	Users  string // table of users; if empty, auth_user
+	UserPK string // primary key of Users; if empty, id
+	Active string // Boolean column of Users, true if the user may sign in; if empty, is_active
 
-	// Scopes are what each token may do. None: only what requires none.
+	// Scopes are the scopes of each imported token. If empty, the tokens have no scopes.
 	Scopes []string
 }
 
-// DRF reads the tokens of Django REST Framework: of its own app, one for each user; or of
-// a model with many tokens for each user, which have names, of which the options
-// say the table, ID and Name. They may be nil.
+// DRF returns a Source for the tokens of Django REST Framework. If opts is nil, DRF uses the zero
+// value, and the Source reads rest_framework.authtoken, which has one token per user. For a model
+// with several named tokens per user, set at least Table, ID and Name. DRF copies opts. [Run]
+// reports invalid options.
 func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	var o DRFOptions
 	if opts != nil {
@@ -60,7 +62,7 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	s.read = func(pk any, c []any) row {
 		key := text(c[0])
 		r := row{label: pkColumn + "=" + text(pk)}
-		if text(pk) == key || isDRFKey(text(pk)) { // which it may be if the columns were mixed up
+		if text(pk) == key || isDRFKey(text(pk)) { // the options may name the wrong column
 			r.label = userID + "=" + text(c[3])
 		}
 		if !isDRFKey(key) {
@@ -81,14 +83,16 @@ func DRF(db *sql.DB, d tokenauth.Dialect, opts *DRFOptions) *Source {
 	return s
 }
 
-// activeColumn returns the expression that says whether Django lets the user sign in, NULL
-// if there is none. A join might read all users for each page.
+// activeColumn returns an SQL expression for the column active of the row's user. The expression is
+// NULL if the user does not exist. It is a subquery, because a join might read all users for each
+// page.
 func (s *Source) activeColumn(active, users, pk, userID string) string {
 	return "(SELECT u." + s.quoted(cmp.Or(active, "is_active")) + " FROM " + s.quoted(cmp.Or(users, "auth_user")) +
 		" AS u WHERE u." + s.quoted(cmp.Or(pk, "id")) + " = t." + s.quoted(userID) + ")"
 }
 
-// userReason is for what activeColumn says.
+// userReason returns the reason to refuse a row, given the value of activeColumn. It returns the
+// empty string if the user is active.
 func userReason(active any) Reason {
 	switch {
 	case active == nil:
@@ -99,7 +103,8 @@ func userReason(active any) Reason {
 	return ""
 }
 
-// DRFFormat recognises the keys of Django REST Framework: 40 hexadecimal digits.
+// DRFFormat returns the format of the keys of Django REST Framework: 40 lower-case hexadecimal
+// digits.
 func DRFFormat() tokenauth.LegacyFormat {
 	return tokenauth.LegacyFormat{Origin: drfOrigin, Canonical: func(presented string) (string, bool) {
 		return presented, isDRFKey(presented)

@@ -150,8 +150,8 @@ func TestRunRefusesBadSources(t *testing.T) {
 		"a quote of MySQL":    tokenimport.DRF(db, tokenauth.MySQL, &tokenimport.DRFOptions{Key: "key`"}),
 		"an empty part":       tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "main."}),
 		"a statement":         tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Users: "auth_user; DROP TABLE tokens_token"}),
-		"a table not there":   tokenimport.DRF(db, tokenauth.SQLite, nil),
-		"a column not there":  tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", Active: "enabled"}),
+		"a missing table":     tokenimport.DRF(db, tokenauth.SQLite, nil),
+		"a missing column":    tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", Active: "enabled"}),
 		"a column with a dot": tokenimport.DRF(db, tokenauth.SQLite, &tokenimport.DRFOptions{Table: "tokens_token", Name: "t.name"}),
 	} {
 		report, err := tokenimport.Run(t.Context(), newManager(tokenauth.NewMemoryStore()), s, nil)

@@ -40,9 +40,9 @@ func keysOf(t *testing.T, path string) (lines []map[string]string) {
 	require.NoError(t, err)
 	all := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	names := strings.Split(all[0], "\t")
-	for _, one := range all[1:] {
+	for _, values := range all[1:] {
 		line := map[string]string{}
-		for i, value := range strings.Split(one, "\t") {
+		for i, value := range strings.Split(values, "\t") {
 			line[names[i]] = value
 		}
 		leak.Default.Secret(line["key"])
@@ -99,9 +99,9 @@ func guarded(m *tokenauth.Manager, check func(context.Context, string) error, sc
 	return auth.Require(whose)
 }
 
-// answer sends a request with the given Authorization header. It returns the status and the user ID
+// send sends a request with the given Authorization header. It returns the status and the user ID
 // in the response. The status is 0 if a response with status 401 does not blame the key.
-func answer(h http.Handler, authorization string) (status int, user string) {
+func send(h http.Handler, authorization string) (status int, user string) {
 	r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
 	r.Header.Set("Authorization", authorization)
 	h.ServeHTTP(w, r)
@@ -114,12 +114,12 @@ func answer(h http.Handler, authorization string) (status int, user string) {
 	return w.Code, user
 }
 
-// requireAnswers requires that h accepts exactly the keys that the other system accepts, each for
-// the same user.
-func requireAnswers(t *testing.T, h http.Handler, scheme string, lines []map[string]string, userID string) {
+// requireSameResponses requires that h accepts exactly the keys that the other system accepts, each
+// for the same user.
+func requireSameResponses(t *testing.T, h http.Handler, scheme string, lines []map[string]string, userID string) {
 	t.Helper()
 	for _, line := range lines {
-		status, user := answer(h, scheme+" "+line["key"])
+		status, user := send(h, scheme+" "+line["key"])
 		about := fmt.Sprintf("%s, %s, …%s", line["note"], line[userID], line["key"][len(line["key"])-4:])
 		if line["accepted"] == "1" {
 			require.Equal(t, http.StatusOK, status, about)

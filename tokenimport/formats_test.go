@@ -16,7 +16,7 @@ import (
 )
 
 func statusOf(h http.Handler, authorization string) int {
-	status, _ := answer(h, authorization)
+	status, _ := send(h, authorization)
 	return status
 }
 

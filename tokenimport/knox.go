@@ -12,16 +12,17 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A KnoxVersion says how a version of django-rest-knox hashes keys.
+// A KnoxVersion is a major version of django-rest-knox. The versions hash keys differently.
 type KnoxVersion int
 
-// The versions.
+// Versions of django-rest-knox.
 const (
-	Knox4 KnoxVersion = 4 // 4.2, which hashes the bytes that a key's digits stand for
-	Knox5 KnoxVersion = 5 // 5.0, which hashes the key as it is written
+	Knox4 KnoxVersion = 4 // knox 4.2, which hashes the bytes that the hexadecimal digits encode
+	Knox5 KnoxVersion = 5 // knox 5, which hashes the text of the key
 )
 
-// keyStart returns how many characters of its key a row holds.
+// keyStart returns the length of the column token_key, which has the first characters of a key. It
+// panics if the version is unknown.
 func (v KnoxVersion) keyStart() int {
 	switch v {
 	case Knox4:
@@ -32,11 +33,11 @@ func (v KnoxVersion) keyStart() int {
 	panic("tokenimport: unknown version of knox")
 }
 
-// Reasons why a row of knox is refused.
+// Reasons to refuse a row of knox.
 const (
-	ReasonSalted    Reason = "salted, as before knox 4.2"
-	ReasonAlgorithm Reason = "not a digest of SHA-512"
-	ReasonVersion   Reason = "made by another version of knox"
+	ReasonSalted    Reason = "salted digest of knox before 4.2"
+	ReasonAlgorithm Reason = "not a SHA-512 digest"
+	ReasonVersion   Reason = "created by another version of knox"
 )
 
 const (
@@ -45,31 +46,36 @@ const (
 	maxKnoxDigits = 512
 )
 
-// KnoxOptions say where the tokens are. Every empty field is what knox has by itself. A
-// table's name may have that of its schema before it.
+// KnoxOptions names the tables and columns of the source. The zero value is for the tables of knox
+// itself. The name of a table may contain its schema, as in "public.knox_authtoken". A name
+// consists of ASCII letters, digits and underscores.
 type KnoxOptions struct {
-	Table string // of tokens; empty: knox_authtoken
-	Name  string // its column with a name, in a model of the service's own; empty: the tokens have no names
+	Table string // table of tokens; if empty, knox_authtoken
+	Name  string // column of Table with the token's name, in a custom model; if empty, the tokens have no names
 
-	Users  string // the table of users; empty: auth_user
-	UserPK string // its column that user_id refers to; empty: id
-	Active string // its column that says who may sign in; empty: is_active
+	Users  string // table of users; if empty, auth_user
+	UserPK string // primary key of Users; if empty, id
+	Active string // Boolean column of Users, true if the user may sign in; if empty, is_active
 
-	// Scopes are what each token may do. None: only what requires none.
+	// Scopes are the scopes of each imported token. If empty, the tokens have no scopes.
 	Scopes []string
 
-	// Location is Django's TIME_ZONE, if USE_TZ is off: then SQLite and MySQL hold times
-	// of it, that name none. Nil: UTC.
+	// Location is the time zone of times that are stored without a zone. If USE_TZ is off, Django
+	// stores times in SQLite and MySQL in its TIME_ZONE, without a zone. If nil, UTC.
 	Location *time.Location
 }
 
-// Knox reads the tokens of django-rest-knox 4.2 or 5. The options may be nil. It panics if
-// the version is unknown.
+// Knox returns a Source for the tokens of django-rest-knox 4.2 or 5. If opts is nil, Knox uses the
+// zero value. Knox copies opts. It panics if the version is unknown. [Run] reports invalid options.
 //
-// Refused are also rows with a salt, from before 4.2; those that another version
-// made, which knox itself accepts no more; and digests of another length than those of
-// SHA-512. Another SECURE_HASH_ALGORITHM of the same length is not noticed: its keys
-// are refused when they are presented.
+// Run also refuses these rows:
+//
+//   - Rows with a salt, which knox before 4.2 created.
+//   - Rows that another version created. Knox itself no longer accepts their keys.
+//   - Rows whose digest does not have the length of a SHA-512 digest.
+//
+// Run cannot detect a SECURE_HASH_ALGORITHM other than SHA-512 with digests of the same length. It
+// imports such rows, but the Manager refuses their keys.
 func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOptions) *Source {
 	var o KnoxOptions
 	if opts != nil {
@@ -85,13 +91,13 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 	s.columns = []string{
 		name, s.timeColumn("created"), s.timeColumn("expiry"), "t.user_id",
 		s.activeColumn(o.Active, o.Users, o.UserPK, "user_id"),
-		s.ifThere("salt"), s.ifThere("token_key"),
+		s.ifExists("salt"), s.ifExists("token_key"),
 	}
 	scopes, keyStart, location := slices.Clone(o.Scopes), version.keyStart(), cmp.Or(o.Location, time.UTC)
 	s.read = func(digest any, c []any) row {
 		created, ok := timeOf(c[1], location)
 		expires, alsoOK := timeOf(c[2], location)
-		r := row{label: "user_id=" + text(c[3]) + " created=" + text(c[1])} // its primary key is the digest
+		r := row{label: "user_id=" + text(c[3]) + " created=" + text(c[1])} // not the primary key, which is the digest
 		switch {
 		case c[5] != nil:
 			r.refused = ReasonSalted
@@ -116,12 +122,15 @@ func Knox(db *sql.DB, d tokenauth.Dialect, version KnoxVersion, opts *KnoxOption
 	return s
 }
 
-// KnoxFormat recognises knox's keys: 32 to 512 hexadecimal digits, an even number, behind the
-// prefix (TOKEN_PREFIX) or without it, as those are from before it was set. Where DRF's
-// keys are accepted too, [DRFFormat] comes first in the list; then knox's of 40 digits
-// without a prefix are not, since they would be taken for DRF's.
+// KnoxFormat returns the format of the keys of knox: an even number of lower-case hexadecimal
+// digits, from 32 to 512. The prefix is the TOKEN_PREFIX of knox, or empty. Keys without the prefix
+// are also recognized, because knox may have created them before TOKEN_PREFIX was set.
 //
-// It panics if the version is unknown, or has no prefixes and is given one.
+// If the Manager also accepts keys of DRF, list [DRFFormat] before KnoxFormat. The Manager then
+// treats a key of 40 digits without a prefix as a key of DRF. Such keys of knox are refused.
+//
+// KnoxFormat panics if the version is unknown. It also panics if the version is Knox4 and the
+// prefix is not empty, because knox 4 has no prefixes.
 func KnoxFormat(version KnoxVersion, prefix string) tokenauth.LegacyFormat {
 	_ = version.keyStart()
 	if version == Knox4 && prefix != "" {
@@ -133,10 +142,10 @@ func KnoxFormat(version KnoxVersion, prefix string) tokenauth.LegacyFormat {
 		}
 		hashed := []byte(presented)
 		if version == Knox4 {
-			hashed, _ = hex.DecodeString(presented) // which can't fail
+			hashed, _ = hex.DecodeString(presented) // cannot fail after isKnoxKey
 		}
-		// What knox stores: the digest that is imported is made of this text, since the key
-		// is not known then.
+		// The canonical text is the digest that knox stores. An import knows only this digest, not
+		// the key.
 		sum := sha512.Sum512(hashed)
 		return hex.EncodeToString(sum[:]), true
 	}}

@@ -49,8 +49,8 @@ func TestKnoxKeysKeepWorking(t *testing.T) {
 				}
 			}
 			h := ofDjango(db, beside(t, db, tokenimport.KnoxFormat(version, prefix)))
-			requireAnswers(t, h, "Token", lines, "user_id")
-			requireAnswers(t, h, "Bearer", lines[:3], "user_id")
+			requireSameResponses(t, h, "Token", lines, "user_id")
+			requireSameResponses(t, h, "Bearer", lines[:3], "user_id")
 
 			again, _ := imported(t, m, knox(db, version))
 			require.Equal(t, tokenimport.Report{Read: len(lines), Existing: accepted, Refused: len(lines) - accepted}, again)
@@ -65,7 +65,7 @@ func TestKnoxKeysKeepWorking(t *testing.T) {
 			for i := range lines {
 				lines[i]["accepted"] = "0"
 			}
-			requireAnswers(t, h, "Token", lines, "user_id")
+			requireSameResponses(t, h, "Token", lines, "user_id")
 		})
 	}
 }

@@ -101,7 +101,7 @@ func (m *move) walk(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, dry, report)
 	require.Equal(t, 200, statusOf(clients, "Token "+first["key"]))
-	execute(t, db, m.sql[0]) // undoes the rehearsal
+	execute(t, db, m.sql[0]) // deletes the tokens of the trial import
 	require.Equal(t, []string{"0"}, column(t, db, stored))
 
 	execute(t, db, m.forget)
@@ -112,7 +112,7 @@ func (m *move) walk(t *testing.T) {
 	report, err = importAll(ctx, tokens, m.source)
 	require.NoError(t, err)
 	require.Equal(t, dry.Imported-1, report.Imported)
-	requireAnswers(t, clients, "Token", m.lines, m.user)
+	requireSameResponses(t, clients, "Token", m.lines, m.user)
 
 	// One key is rotated, and the other keys expire.
 	rotated := m.accepted()[0]
@@ -132,7 +132,7 @@ func (m *move) walk(t *testing.T) {
 	} else {
 		soon := micros(time.Now().Add(time.Hour))
 		execute(t, db, regexp.MustCompile(`\d{16}`).ReplaceAllString(m.sql[1], soon))
-		requireAnswers(t, clients, "Token", m.lines, m.user) // the keys have not expired yet
+		requireSameResponses(t, clients, "Token", m.lines, m.user) // the keys have not expired yet
 		require.Equal(t, []string{strconv.Itoa(left.Tokens)}, column(t, db, stored+" WHERE generation = 0 AND expires_at <= "+soon))
 	}
 	execute(t, db, "UPDATE tokenauth_tokens SET expires_at = created_at WHERE generation = 0") // the expiry has passed

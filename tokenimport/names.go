@@ -10,13 +10,16 @@ import (
 
 const maxName = 64 // characters
 
-// tidy returns the part of a name that can be kept, or instead if nothing can be kept.
-func tidy(name, instead string) string { return cmp.Or(syntax.CleanName(name, maxName), instead) }
+// cleaned returns the name without the characters that a name must not contain. It returns fallback
+// if no visible character remains.
+func cleaned(name, fallback string) string {
+	return cmp.Or(syntax.CleanName(name, maxName), fallback)
+}
 
-// names are those of a user's live tokens.
+// names holds the names of a user's live tokens.
 type names struct {
 	taken map[string]bool
-	last  map[string]int // the last number that a name was given: all before it are taken
+	last  map[string]int // by name, the last number that take added; all smaller numbers are taken
 }
 
 func namesOf(tokens []tokenauth.Token) *names {
@@ -27,7 +30,8 @@ func namesOf(tokens []tokenauth.Token) *names {
 	return n
 }
 
-// take takes a name that is free: the one given, or with a number.
+// take returns a free name, and marks it as taken. The free name is the given name, or the given
+// name with a number.
 func (n *names) take(name string) string {
 	numbered := name
 	for n.taken[numbered] {

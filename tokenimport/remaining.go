@@ -8,20 +8,22 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Remainder is what is left of an import.
+// A Remainder describes the tokens that still have their imported key.
 type Remainder struct {
-	Tokens     int       // that still have the key they were imported with
-	LastUsedAt time.Time // of the one that was used last; zero: none was
+	Tokens     int       // number of these tokens
+	LastUsedAt time.Time // latest last-used time of these tokens; zero if none was used
 }
 
-// remainingPage is large, since a store may look at all its rows for each page.
+// remainingPage is large, because a store may read all rows for each page.
 const remainingPage = 20_000
 
-// Remaining counts the live tokens of an origin ("drf", "knox", "sanctum") that still have
-// the key they were imported with: neither expired nor rotated. It can't see which
-// grace is running: the imported key of a rotated token is not counted, also while it
-// still works. So when there are none, and the grace of each rotation is over, the
-// LegacyFormat can go. It reads the whole list of live tokens.
+// Remaining counts the tokens of an origin ("drf", "knox" or "sanctum") that still have their
+// imported key. Tokens that are rotated, revoked, expired or idle do not count. Remaining cannot
+// see which imported keys are still accepted during the grace of a rotation. If Remaining counts no
+// tokens and the grace of each rotation has passed, the service no longer needs the LegacyFormat.
+//
+// Remaining reads the list of all live tokens, page by page. It returns an error only if the store
+// fails.
 func Remaining(ctx context.Context, m *tokenauth.Manager, origin string) (Remainder, error) {
 	var left Remainder
 	q := tokenauth.Query{AllUsers: true, Limit: remainingPage}

@@ -10,57 +10,66 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
 
-// Options are the settings of [Run]. Every zero field is the default.
+// Options are the settings of [Run]. The zero value runs a complete import.
 type Options struct {
-	// DryRun has everything read and judged, and nothing stored. Report.Imported then
-	// is what would be, but for what the store alone can tell: a key that is taken.
+	// DryRun makes Run read and check all rows without storing a token. Report.Imported then counts
+	// the rows that a real run would try to import. A real run may refuse some of these rows, for
+	// example if another token has the key.
 	DryRun bool
 
-	// OnRefused is told of each row that is refused.
+	// OnRefused receives each refused row. Run calls it in the goroutine that called Run. If nil,
+	// Run only counts the refused rows.
 	OnRefused func(Refusal)
 
-	// Progress is told, after each page of rows, how far it is.
+	// Progress receives the report so far after each page of rows. Run calls it in the goroutine
+	// that called Run. If nil, Run reports no progress.
 	Progress func(Report)
 }
 
-// A Report counts rows of the source. After an error more may have been read than the
-// others add up to.
+// A Report counts the rows of the source. If Run returns no error, Read is the sum of Imported,
+// Existing and Refused. After an error, Read may be greater than the sum.
 type Report struct {
 	Read     int
-	Imported int // where two imports run at once, both may count a row
-	Existing int // there from an earlier import, also rotated and revoked ones
+	Imported int // new tokens; two concurrent runs may both count a row
+	Existing int // rows that an earlier run imported, even if their tokens were rotated or revoked
 	Refused  int
 }
 
-// A Refusal is a row that is not imported, and why.
+// A Refusal identifies a row that Run refused, with the reason.
 type Refusal struct {
-	Row    string // what it is known by, as "id=17" or "user_id=7 created=…": never the key
+	Row    string // identifies the row, as in "id=17" or "user_id=7 created=…"; never contains the key
 	Reason Reason
 }
 
-// A Reason says, for people, why a row is refused. Beside the constants of this package, it may
-// be the field and the problem of a [tokenauth.SpecError], as "scopes must not contain an unknown
-// scope", or the error of [SanctumOptions].Scopes.
+// A Reason says why Run refused a row, as a text for people. It is one of these texts:
+//
+//   - A constant of this package.
+//   - The field and the problem of a [tokenauth.SpecError], such as "scopes must not contain an
+//     unknown scope".
+//   - The text of an error that [SanctumOptions].Scopes returned.
 type Reason string
 
 func reasonOf(e *tokenauth.SpecError) Reason { return Reason(e.Field + " " + e.Problem) }
 
-// Reasons.
+// Reasons to refuse a row of any source.
 const (
 	ReasonNoUser    Reason = "no such user"
 	ReasonInactive  Reason = "user is not active"
 	ReasonExpired   Reason = "expired"
 	ReasonMalformed Reason = "malformed key"
 	ReasonTime      Reason = "unreadable time"
-	ReasonYear      Reason = "a time outside the years 1 to 9999"
-	ReasonKeyTaken  Reason = "key belongs to another user or origin"
-	ReasonNameTaken Reason = "name was taken again and again"
+	ReasonYear      Reason = "time outside the years 1 to 9999"
+	ReasonKeyTaken  Reason = "key belongs to a token of another user or origin"
+	ReasonNameTaken Reason = "each name that was tried is taken"
 )
 
-// Run imports the tokens of a source, as the package's documentation says. opts may be
-// nil. An error ends it: of the source, of the store, or of ctx;
-// [tokenauth.ErrInvalidSpec] for options of the source that can't be. The report counts
-// nothing that was not stored; run it again to go on.
+// Run imports the tokens of a source into the store of m, according to the rules in the package
+// comment. If opts is nil, Run uses the zero value. Refused rows cause no error.
+//
+// Run stops at the first error of the source, the store or ctx, and returns it with the report so
+// far. The error wraps [tokenauth.ErrInvalidSpec] if the options of the source are invalid. After
+// an error, the rows that the report counts as imported are stored. To import the other rows, call
+// Run again.
 func Run(ctx context.Context, m *tokenauth.Manager, s *Source, opts *Options) (Report, error) {
 	r := &run{manager: m, origin: s.origin}
 	if s.err != nil {
@@ -90,16 +99,16 @@ func Run(ctx context.Context, m *tokenauth.Manager, s *Source, opts *Options) (R
 	}
 }
 
-// A run is a call of Run.
+// A run holds the state of one call of Run.
 type run struct {
 	manager *tokenauth.Manager
 	origin  string
 	options Options
-	scopes  []string // the scopes that exist; empty: any
+	scopes  []string // scopes that the Manager knows; if empty, every scope is allowed
 	report  Report
 }
 
-// add imports what of a page is new.
+// add imports the new rows of a page.
 func (r *run) add(ctx context.Context, page []row) error {
 	owners, err := r.owners(ctx, page)
 	if err != nil {
@@ -107,7 +116,7 @@ func (r *run) add(ctx context.Context, page []row) error {
 	}
 	var added []row
 	for _, row := range page {
-		row.spec.Name = tidy(row.spec.Name, r.origin)
+		row.spec.Name = cleaned(row.spec.Name, r.origin)
 		id := row.spec.ID()
 		if owner, ok := owners[id]; ok {
 			r.exists(row, owner)
@@ -125,9 +134,9 @@ func (r *run) add(ctx context.Context, page []row) error {
 	return r.store(ctx, added)
 }
 
-// owners returns whose the tokens are, by ID, that rows were imported as before.
+// owners returns the user IDs of the tokens that earlier runs imported from the rows, by token ID.
 func (r *run) owners(ctx context.Context, rows []row) (map[string]string, error) {
-	ids := []string{} // not nil, which means any
+	ids := []string{} // not nil, because nil selects all tokens
 	for i := range rows {
 		if rows[i].spec.Origin != "" {
 			ids = append(ids, rows[i].spec.ID())
@@ -141,8 +150,8 @@ func (r *run) owners(ctx context.Context, rows []row) (map[string]string, error)
 	return owners, err
 }
 
-// exists counts a row whose key is imported already. If it is another user's, somebody
-// would sign in as that one.
+// exists counts a row whose key is already imported. It refuses the row if the token belongs to
+// another user, because the key signs in that user.
 func (r *run) exists(row row, owner string) {
 	if owner != row.spec.UserID {
 		r.refuse(row, ReasonKeyTaken)
@@ -158,7 +167,8 @@ func (r *run) refuse(row row, reason Reason) {
 	}
 }
 
-// reason says why a row is refused, as far as is known before it is stored.
+// reason returns the reason to refuse a row, as far as it is known without a call of the store. It
+// returns the empty string if the row may be imported.
 func (r *run) reason(row row) Reason {
 	if row.refused != "" {
 		return row.refused
@@ -167,11 +177,11 @@ func (r *run) reason(row row) Reason {
 		return ReasonExpired
 	}
 	for _, t := range []time.Time{row.spec.CreatedAt, row.spec.ExpiresAt, row.spec.LastUsedAt} {
-		if t.Year() < 1 || t.Year() > 9999 { // as the end of 9999 in a zone behind UTC is
+		if t.Year() < 1 || t.Year() > 9999 { // the end of 9999 in a zone behind UTC is in the year 10000
 			return ReasonYear
 		}
 	}
-	// The Manager would say the same, but a dry run does not ask it.
+	// Manager.Import makes the same checks, but a dry run does not call it.
 	var invalid *tokenauth.SpecError
 	if errors.As(r.manager.CheckUserID(row.spec.UserID), &invalid) {
 		return reasonOf(invalid)
@@ -184,7 +194,8 @@ func (r *run) reason(row row) Reason {
 
 const nameTries = 3
 
-// store imports rows: at once, or by halves if something is in the way.
+// store imports rows with one call of the Manager. If a row conflicts with a token or is invalid,
+// store imports each half of the rows with calls of its own.
 func (r *run) store(ctx context.Context, rows []row) error {
 	if len(rows) == 0 {
 		return nil
@@ -210,13 +221,13 @@ func (r *run) store(ctx context.Context, rows []row) error {
 		r.report.Imported += failed.Index
 		r.refuse(rows[failed.Index], reasonOf(spec))
 		return r.store(ctx, rows[failed.Index+1:])
-	case half > 0 && isAnswer(err):
+	case half > 0 && isRefusal(err):
 		if err := r.store(ctx, rows[:half]); err != nil {
 			return err
 		}
 		return r.store(ctx, rows[half:])
 	case errors.Is(err, tokenauth.ErrKeyTaken):
-		return r.settle(ctx, rows)
+		return r.keyTaken(ctx, rows)
 	case errors.Is(err, tokenauth.ErrNameTaken):
 		r.refuse(rows[0], ReasonNameTaken)
 		return nil
@@ -227,19 +238,21 @@ func (r *run) store(ctx context.Context, rows []row) error {
 	return err
 }
 
-// isAnswer reports whether err says that one of several rows can't be stored.
-func isAnswer(err error) bool {
-	for _, answer := range []error{tokenauth.ErrKeyTaken, tokenauth.ErrNameTaken, tokenauth.ErrInvalidSpec} {
-		if errors.Is(err, answer) {
+// isRefusal reports whether err means that the Manager refused one of several rows. Any other error
+// means that the store failed.
+func isRefusal(err error) bool {
+	for _, refusal := range []error{tokenauth.ErrKeyTaken, tokenauth.ErrNameTaken, tokenauth.ErrInvalidSpec} {
+		if errors.Is(err, refusal) {
 			return true
 		}
 	}
 	return false
 }
 
-// settle judges the one row whose key is taken: by a token that another import added since
-// and that was rotated, or by a token that has nothing to do with the row.
-func (r *run) settle(ctx context.Context, rows []row) error {
+// keyTaken counts a row that caused ErrKeyTaken. If a concurrent run has imported the row and the
+// token was rotated since, the row exists. Otherwise, another token has the key, and keyTaken
+// refuses the row.
+func (r *run) keyTaken(ctx context.Context, rows []row) error {
 	owners, err := r.owners(ctx, rows)
 	if err != nil {
 		return err
@@ -252,7 +265,8 @@ func (r *run) settle(ctx context.Context, rows []row) error {
 	return nil
 }
 
-// rename gives specs the names of rows, or free ones.
+// rename sets the name of each spec to the name of its row. If the user has a live token with that
+// name, rename adds a number.
 func (r *run) rename(ctx context.Context, rows []row, specs []tokenauth.ImportSpec) error {
 	byUser := map[string]*names{}
 	for i := range specs {

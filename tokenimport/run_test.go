@@ -35,13 +35,13 @@ func TestRunReportsRefusedRows(t *testing.T) {
 		}
 		add(1, "laptop")
 		add(1, "laptop")                   // duplicate name
-		add(2, "laptop")                   // of another user
+		add(2, "laptop")                   // another user has this name
 		add(3, "")                         // no name
 		add(3, nil)                        // no name again
 		add(4, strings.Repeat("é", 65))    // too long
-		add(4, strings.Repeat("é", 64))    // what is left of that
-		add(5, " a\x00b\u202ec\xff\u200b") // characters that a name must not hold
-		add(5, "\t\u200b")                 // nothing but those
+		add(4, strings.Repeat("é", 64))    // equal to the name before, after the cut
+		add(5, " a\x00b\u202ec\xff\u200b") // characters that a name must not contain
+		add(5, "\t\u200b")                 // only such characters
 		refusedRows := []struct {
 			key    string
 			userID any
@@ -54,7 +54,7 @@ func TestRunReportsRefusedRows(t *testing.T) {
 			{drfKey("long") + "0", 1, tokenimport.ReasonMalformed},
 			{strings.ToUpper(drfKey("upper")), 1, tokenimport.ReasonMalformed},
 			{"", 1, tokenimport.ReasonMalformed},
-			{good[0], 6, tokenimport.ReasonKeyTaken}, // another user's
+			{good[0], 6, tokenimport.ReasonKeyTaken}, // key of another user
 		}
 		var want []tokenimport.Refusal
 		for i, r := range refusedRows {
@@ -360,7 +360,7 @@ func TestRemainingCountsImportedKeys(t *testing.T) {
 }
 
 // The key of a token that exceeded IdleTimeout is refused, so Remaining must not count the token.
-// Otherwise an operator would wait for ever for its client.
+// Otherwise an operator would wait forever for its client.
 func TestRemainingOmitsIdleTokens(t *testing.T) {
 	t.Parallel()
 	clock := fixture.NewClock()

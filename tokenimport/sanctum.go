@@ -18,46 +18,49 @@ import (
 
 const sanctumOrigin = "sanctum"
 
-// Reasons why a row of Sanctum is refused.
+// Reasons to refuse a row of Sanctum.
 const (
-	ReasonTokenable Reason = "the token of another type of tokenable"
+	ReasonTokenable Reason = "token of another tokenable type"
 	ReasonAbilities Reason = "unreadable abilities"
-	ReasonWildcard  Reason = `ability "*", for which there is no rule`
+	ReasonWildcard  Reason = `no rule for the ability "*"`
 )
 
-// SanctumOptions say where the tokens are and what they mean here. Every zero field is
-// what Laravel and Sanctum have by themselves. A table's name may have that of its
-// schema before it.
+// SanctumOptions names the tables of the source, and converts user IDs and abilities. The zero
+// value is for the default configuration of Laravel and Sanctum. The name of a table may contain
+// its schema, as in "public.users". A name consists of ASCII letters, digits and underscores.
 type SanctumOptions struct {
-	Table  string // of tokens; empty: personal_access_tokens
-	Users  string // the table of users; empty: users
-	UserPK string // its primary key; empty: id
+	Table  string // table of tokens; if empty, personal_access_tokens
+	Users  string // table of users; if empty, users
+	UserPK string // primary key of Users; if empty, id
 
-	// Tokenable is the tokenable_type of the users. The tokens of others are refused.
-	// Empty: App\Models\User.
+	// Tokenable is the tokenable_type of the users. Run refuses the tokens of other types. If
+	// empty, App\Models\User.
 	Tokenable string
 
-	// UserID returns what the service calls the user with a tokenable_id. Where
-	// the tokens of another tokenable type are imported too, theirs must differ from all of
-	// these: otherwise one signs in as the other. Nil: the tokenable_id itself.
+	// UserID returns the user ID of the service for a tokenable_id. If you also import tokens of
+	// another tokenable type, no user ID may occur for both types. Otherwise, a key of one type
+	// signs in a user of the other type. If nil, the user ID is the tokenable_id.
 	UserID func(tokenableID string) string
 
-	// Scopes returns what an ability becomes; with an error, which becomes the
-	// reason, the token is refused. Nil: the ability itself, and tokens with the
-	// ability "*" are refused.
+	// Scopes returns the scopes for an ability. If it returns an error, Run refuses the row with
+	// the text of the error as its reason. If nil, each ability becomes the scope of the same name,
+	// and Run refuses tokens with the ability "*".
 	Scopes func(ability string) ([]string, error)
 
-	// Expiration is that of config/sanctum.php, there in minutes. Zero: none.
+	// Expiration is the setting "expiration" of config/sanctum.php, which Laravel counts in
+	// minutes. A token expires at most Expiration after its creation. If zero, only a token's own
+	// expiry applies.
 	Expiration time.Duration
 
-	// Location is the timezone of config/app.php, in which times are that name none.
-	// Nil: UTC.
+	// Location is the setting "timezone" of config/app.php, the zone of times that are stored
+	// without a zone. If nil, UTC.
 	Location *time.Location
 }
 
-// Sanctum reads the tokens of Laravel Sanctum. The options may be nil. A token expires at
-// the earlier of its own expiry, which none has before Sanctum 3, and Expiration after
-// it was made.
+// Sanctum returns a Source for the tokens of Laravel Sanctum. If opts is nil, Sanctum uses the zero
+// value. Sanctum copies opts. [Run] reports invalid options. A token expires at its own expiry, or
+// Expiration after its creation, whichever is earlier. Sanctum before version 3 stores no expiry of
+// a token.
 func Sanctum(db *sql.DB, d tokenauth.Dialect, opts *SanctumOptions) *Source {
 	var o SanctumOptions
 	if opts != nil {
@@ -67,7 +70,7 @@ func Sanctum(db *sql.DB, d tokenauth.Dialect, opts *SanctumOptions) *Source {
 		o.UserID = func(tokenableID string) string { return tokenableID }
 	}
 	if o.Scopes == nil {
-		o.Scopes = ownScope
+		o.Scopes = sameName
 	}
 	tokenable, location := cmp.Or(o.Tokenable, `App\Models\User`), cmp.Or(o.Location, time.UTC)
 	s := newSource(db, d, sanctumOrigin)
@@ -77,7 +80,7 @@ func Sanctum(db *sql.DB, d tokenauth.Dialect, opts *SanctumOptions) *Source {
 		"t.tokenable_type", "t.tokenable_id",
 		"(SELECT u." + userPK + " FROM " + s.quoted(cmp.Or(o.Users, "users")) + " AS u WHERE u." + userPK + " = t.tokenable_id)",
 		"t.name", "t.token", "t.abilities",
-		s.timeColumn("created_at"), s.timeText(s.ifThere("expires_at")), s.timeColumn("last_used_at"),
+		s.timeColumn("created_at"), s.timeText(s.ifExists("expires_at")), s.timeColumn("last_used_at"),
 	}
 	s.read = func(id any, c []any) row {
 		r := row{label: "id=" + text(id)}
@@ -100,7 +103,7 @@ func Sanctum(db *sql.DB, d tokenauth.Dialect, opts *SanctumOptions) *Source {
 	return s
 }
 
-// userExists is for the ID of a user, NULL if there is no such user.
+// userExists returns ReasonNoUser if id is NULL, because the subquery found no user.
 func userExists(id any) Reason {
 	if id == nil {
 		return ReasonNoUser
@@ -108,7 +111,8 @@ func userExists(id any) Reason {
 	return ""
 }
 
-// readTimes sets when a token was made, ends, and was used last.
+// readTimes sets CreatedAt, ExpiresAt and LastUsedAt from three columns. It returns ReasonTime if a
+// time is unreadable, or if the expiration needs a time of creation that is missing.
 func readTimes(spec *tokenauth.ImportSpec, columns []any, location *time.Location, expiration time.Duration) Reason {
 	for i, to := range []*time.Time{&spec.CreatedAt, &spec.ExpiresAt, &spec.LastUsedAt} {
 		var ok bool
@@ -128,8 +132,9 @@ func readTimes(spec *tokenauth.ImportSpec, columns []any, location *time.Locatio
 	return ""
 }
 
-// readAbilities sets a token's scopes: of a list, or of an object, which is what PHP makes of an
-// array with gaps. NULL is none.
+// readAbilities sets the scopes of a token from its abilities. The column is a JSON list, or a JSON
+// object, because PHP encodes an array with gaps as an object. If the column is NULL, the token has
+// no scopes. The function rule returns the scopes for one ability.
 func readAbilities(spec *tokenauth.ImportSpec, column any, rule func(string) ([]string, error)) Reason {
 	if column == nil {
 		return ""
@@ -152,22 +157,25 @@ func readAbilities(spec *tokenauth.ImportSpec, column any, rule func(string) ([]
 	return ""
 }
 
-// ownScope is the rule where there is none.
-func ownScope(ability string) ([]string, error) {
+// sameName is the default of SanctumOptions.Scopes.
+func sameName(ability string) ([]string, error) {
 	if ability == "*" {
 		return nil, errors.New(string(ReasonWildcard))
 	}
 	return []string{ability}, nil
 }
 
-// SanctumFormat recognises Sanctum's keys: the row's ID and a bar, which may be missing;
-// then 40 random characters and a checksum, behind the prefix (token_prefix of config/sanctum.php)
-// or without it; or 40 or 80 characters without a checksum, as before version 3.3.
+// SanctumFormat returns the format of the keys of Sanctum. A key consists of these parts:
 //
-// The ID decides nothing here: a key is found by the rest of it, which is the secret.
+//   - The ID of the row and a vertical bar. Both may be missing.
+//   - The prefix, which is the setting "token_prefix" of config/sanctum.php. It may be missing.
+//   - The secret: 40 letters and digits and a checksum of 8 hexadecimal digits. Before version 3.3,
+//     a secret has 40 or 80 letters and digits, without a prefix and without a checksum.
 //
-// Where other systems' keys are accepted too, it comes last in the list: it would take
-// those of 40 or 80 digits for its own.
+// The Manager finds a key by the part after the vertical bar, and ignores the ID.
+//
+// If the Manager also accepts keys of other systems, list SanctumFormat last. It also recognizes
+// their keys if they have 40 or 80 letters and digits.
 func SanctumFormat(prefix string) tokenauth.LegacyFormat {
 	return tokenauth.LegacyFormat{Origin: sanctumOrigin, Canonical: func(presented string) (string, bool) {
 		id, secret, found := strings.Cut(presented, "|")
@@ -181,8 +189,8 @@ func SanctumFormat(prefix string) tokenauth.LegacyFormat {
 	}}
 }
 
-// isSanctumID takes numbers, and the UUIDs and ULIDs that some services have in their
-// place.
+// isSanctumID reports whether s may be the ID of a row: a number, or the UUID or ULID that some
+// services use instead.
 func isSanctumID(s string) bool {
 	return s != "" && len(s) <= 36 && isAlphanumeric(strings.ReplaceAll(s, "-", ""))
 }

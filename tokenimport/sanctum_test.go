@@ -59,7 +59,7 @@ func TestSanctumKeysKeepWorking(t *testing.T) {
 	}, reasons)
 	require.Equal(t, tokenimport.Report{Read: rows, Imported: rows - report.Refused, Refused: report.Refused}, report)
 
-	requireAnswers(t, protected(m), "Bearer", lines, "tokenable_id")
+	requireSameResponses(t, protected(m), "Bearer", lines, "tokenable_id")
 	mayRead := protected(m, "orders:read")
 	for _, line := range lines {
 		want := map[bool]int{true: 200, false: 403}[line["can_read"] == "1"]
@@ -103,7 +103,7 @@ func TestSanctumIDDoesNotReplaceSecret(t *testing.T) {
 		require.Equal(t, 401, statusOf(h, "Bearer "+key), name)
 	}
 	_, bobs, _ := strings.Cut(bob["key"], "|")
-	status, user := answer(h, "Bearer "+alice["id"]+"|"+bobs)
+	status, user := send(h, "Bearer "+alice["id"]+"|"+bobs)
 	require.Equal(t, 200, status)
 	require.Equal(t, "2", user, "the secret decides, not the ID")
 	for _, digest := range column(t, db, "SELECT token FROM personal_access_tokens") {
@@ -132,7 +132,7 @@ func TestSanctumPlantedDigestOpensNoAccount(t *testing.T) {
 	}
 	_, reasons := imported(t, m, sanctum(db, &tokenimport.SanctumOptions{Scopes: everyAbility}))
 	require.Equal(t, 1, reasons[tokenimport.ReasonKeyTaken])
-	status, user := answer(protected(m), "Bearer "+issued.Reveal())
+	status, user := send(protected(m), "Bearer "+issued.Reveal())
 	require.Equal(t, 200, status)
 	require.Equal(t, "3", user)
 	for _, key := range []string{generated, "2|" + generated, "1|" + issued.Reveal()} {
@@ -188,7 +188,7 @@ func TestSanctumTokenOfTeamIsNotOfUser(t *testing.T) {
 	require.Equal(t, map[tokenimport.Reason]int{tokenimport.ReasonTokenable: report.Refused}, reasons)
 	for _, line := range lines {
 		if line["note"] == "another tokenable" {
-			status, user := answer(protected(m), "Bearer "+line["key"])
+			status, user := send(protected(m), "Bearer "+line["key"])
 			require.Equal(t, 200, status)
 			require.Equal(t, "team:1", user)
 		}
@@ -208,28 +208,28 @@ func TestSanctumRowsKeepExpiryAndAbilities(t *testing.T) {
 		expires string
 		scopes  []string
 	}{
-		"expiry":                          {set: "expires_at = '2126-01-02 03:04:05'", expires: "2126-01-02T03:04:05Z"},
-		"expiry of another zone":          {set: "expires_at = '2126-01-02 03:04:05'", opts: tokenimport.SanctumOptions{Location: berlin}, expires: "2126-01-02T01:04:05Z"},
-		"expiration is earlier":           {set: "created_at = '2126-01-01 00:00:00', expires_at = '2126-01-02 03:04:05'", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, expires: "2126-01-01T01:00:00Z"},
-		"expiration is later":             {set: "created_at = '2126-01-01 00:00:00', expires_at = '2126-01-02 03:04:05'", opts: tokenimport.SanctumOptions{Expiration: 48 * time.Hour}, expires: "2126-01-02T03:04:05Z"},
-		"expiration alone":                {set: "created_at = '2126-01-01 00:00:00', expires_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, expires: "2126-01-01T01:00:00Z"},
-		"expiration is over":              {set: "created_at = '2020-01-01 00:00:00', expires_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, refused: tokenimport.ReasonExpired},
-		"expiration of an unknown time":   {set: "created_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, refused: tokenimport.ReasonTime},
-		"unreadable expiry":               {set: "expires_at = 'soon'", refused: tokenimport.ReasonTime},
-		"the end of times, behind UTC":    {set: "expires_at = '9999-12-31 23:59:59'", opts: tokenimport.SanctumOptions{Location: time.FixedZone("EST", -5*60*60)}, refused: tokenimport.ReasonYear},
-		"zero expiry":                     {set: "expires_at = '0000-00-00 00:00:00'", refused: tokenimport.ReasonTime},
-		"no times":                        {set: "created_at = NULL, expires_at = NULL"},
-		"NULL abilities":                  {set: "abilities = NULL", scopes: []string{}, expires: "2126-01-02T03:04:05Z"},
-		"null abilities":                  {set: "abilities = 'null', expires_at = NULL", scopes: []string{}},
-		"no abilities":                    {set: "abilities = '[]', expires_at = NULL", scopes: []string{}},
-		"abilities as an object":          {set: `abilities = '{"0":"orders:write","2":"orders:read"}', expires_at = NULL`},
-		"an ability twice":                {set: `abilities = '["orders:read","*","orders:read"]', expires_at = NULL`},
-		"abilities that are no JSON":      {set: "abilities = 'orders:read'", refused: tokenimport.ReasonAbilities},
-		"abilities that are no texts":     {set: "abilities = '[1]'", refused: tokenimport.ReasonAbilities},
-		"abilities in a list of lists":    {set: `abilities = '[["*"]]'`, refused: tokenimport.ReasonAbilities},
-		"a digest of another length":      {set: "token = substr(token, 1, 40)", refused: tokenimport.ReasonMalformed},
-		"a digest that is no hexadecimal": {set: "token = replace(token, substr(token, 1, 1), 'g')", refused: tokenimport.ReasonMalformed},
-		"a user that is gone":             {set: "tokenable_id = 99", refused: tokenimport.ReasonNoUser},
+		"expiry":                         {set: "expires_at = '2126-01-02 03:04:05'", expires: "2126-01-02T03:04:05Z"},
+		"expiry of another zone":         {set: "expires_at = '2126-01-02 03:04:05'", opts: tokenimport.SanctumOptions{Location: berlin}, expires: "2126-01-02T01:04:05Z"},
+		"expiration is earlier":          {set: "created_at = '2126-01-01 00:00:00', expires_at = '2126-01-02 03:04:05'", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, expires: "2126-01-01T01:00:00Z"},
+		"expiration is later":            {set: "created_at = '2126-01-01 00:00:00', expires_at = '2126-01-02 03:04:05'", opts: tokenimport.SanctumOptions{Expiration: 48 * time.Hour}, expires: "2126-01-02T03:04:05Z"},
+		"expiration alone":               {set: "created_at = '2126-01-01 00:00:00', expires_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, expires: "2126-01-01T01:00:00Z"},
+		"expiration is over":             {set: "created_at = '2020-01-01 00:00:00', expires_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, refused: tokenimport.ReasonExpired},
+		"expiration without creation":    {set: "created_at = NULL", opts: tokenimport.SanctumOptions{Expiration: time.Hour}, refused: tokenimport.ReasonTime},
+		"unreadable expiry":              {set: "expires_at = 'soon'", refused: tokenimport.ReasonTime},
+		"end of year 9999, behind UTC":   {set: "expires_at = '9999-12-31 23:59:59'", opts: tokenimport.SanctumOptions{Location: time.FixedZone("EST", -5*60*60)}, refused: tokenimport.ReasonYear},
+		"zero expiry":                    {set: "expires_at = '0000-00-00 00:00:00'", refused: tokenimport.ReasonTime},
+		"no times":                       {set: "created_at = NULL, expires_at = NULL"},
+		"NULL abilities":                 {set: "abilities = NULL", scopes: []string{}, expires: "2126-01-02T03:04:05Z"},
+		"null abilities":                 {set: "abilities = 'null', expires_at = NULL", scopes: []string{}},
+		"no abilities":                   {set: "abilities = '[]', expires_at = NULL", scopes: []string{}},
+		"abilities as an object":         {set: `abilities = '{"0":"orders:write","2":"orders:read"}', expires_at = NULL`},
+		"a duplicate ability":            {set: `abilities = '["orders:read","*","orders:read"]', expires_at = NULL`},
+		"abilities that are not JSON":    {set: "abilities = 'orders:read'", refused: tokenimport.ReasonAbilities},
+		"abilities that are not strings": {set: "abilities = '[1]'", refused: tokenimport.ReasonAbilities},
+		"abilities in a list of lists":   {set: `abilities = '[["*"]]'`, refused: tokenimport.ReasonAbilities},
+		"a digest of another length":     {set: "token = substr(token, 1, 40)", refused: tokenimport.ReasonMalformed},
+		"a digest that is not hex":       {set: "token = replace(token, substr(token, 1, 1), 'g')", refused: tokenimport.ReasonMalformed},
+		"a user that does not exist":     {set: "tokenable_id = 99", refused: tokenimport.ReasonNoUser},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

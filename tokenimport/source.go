@@ -12,30 +12,30 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Source reads the tokens that another system keeps. It is safe for concurrent use.
-// What is wrong with its options is told by [Run].
+// A Source reads the tokens of another system from its database. [DRF], [Knox] and [Sanctum] return
+// a Source. A Source is safe for concurrent use. The caller closes its database handle.
 type Source struct {
 	db      *sql.DB
 	dialect tokenauth.Dialect
 	origin  string
 
-	table   string   // of tokens, which is called t in what follows
-	key     string   // a column of it that is unique, not null, and has an index
-	columns []string // what is read beside the key: expressions of t; no ?
+	table   string   // table of tokens; queries name it t
+	key     string   // column of table that is unique, not null and indexed
+	columns []string // SQL expressions to read beside the key; they may use t, but no placeholder
 
-	// read makes a row of a key and of columns. Text comes as string, whatever the driver
-	// makes of it.
+	// read converts a key and the values of columns into a row. All text values are strings, also
+	// if the driver returns bytes.
 	read func(key any, columns []any) row
 
-	err error // of the options
+	err error // error in the options, or nil
 }
 
-// A row is what a source makes of one of its rows. A spec with a digest has the Origin
-// too, also if the row is refused: it may have been imported before.
+// A row describes one row of the source. If the spec has a digest, it also has the Origin. This
+// also applies to a refused row, because an earlier run may have imported it.
 type row struct {
-	label   string               // for people: never a key or a digest
-	spec    tokenauth.ImportSpec // the name may still be anything
-	refused Reason               // empty: it is not
+	label   string               // identifies the row for people; never contains a key or a digest
+	spec    tokenauth.ImportSpec // the name is not cleaned yet
+	refused Reason               // empty if the row is not refused
 }
 
 func newSource(db *sql.DB, d tokenauth.Dialect, origin string) *Source {
@@ -49,8 +49,8 @@ func newSource(db *sql.DB, d tokenauth.Dialect, origin string) *Source {
 	return s
 }
 
-// quoted returns a name from the options, of a column or of a table, maybe with its
-// schema, as it stands in a statement.
+// quoted returns the quoted form of a column or table from the options, for an SQL statement. The
+// name of a table may contain its schema. If the name is invalid, quoted sets s.err.
 func (s *Source) quoted(name string) string {
 	quote := `"`
 	if s.dialect == tokenauth.MySQL {
@@ -59,19 +59,19 @@ func (s *Source) quoted(name string) string {
 	parts := strings.Split(name, ".")
 	for i, part := range parts {
 		if !isName(part) && s.err == nil {
-			s.err = fmt.Errorf("name %q of a table or column must be letters, digits and _", name)
+			s.err = fmt.Errorf("name %q of a table or column must consist of letters, digits and _", name)
 		}
 		parts[i] = quote + part + quote
 	}
 	return strings.Join(parts, ".")
 }
 
-// secret refuses options that have a column of keys or digests read as something else,
-// which is stored and shown: a slip of the hand would publish them.
+// secret sets s.err if the column with keys or digests is also one of the other columns. The values
+// of other columns are stored and shown, so a mistake in the options would publish keys.
 func (s *Source) secret(column string, others ...string) {
 	for _, other := range others {
 		if strings.EqualFold(column, other) && s.err == nil {
-			s.err = fmt.Errorf("column %q holds what nobody must see: it can't be another's too", column)
+			s.err = fmt.Errorf("column %q holds keys or digests, so it must not be used for user IDs or names", column)
 		}
 	}
 }
@@ -86,22 +86,24 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// ifThere returns the expression for a column that not each version of the other system has: NULL
-// if the table lacks it, since the name then means the column around it.
-func (s *Source) ifThere(column string) string {
+// ifExists returns an SQL expression for a column that only some versions of the other system have.
+// If the table lacks the column, the name in the inner query refers to the outer query, which
+// defines it as NULL.
+func (s *Source) ifExists(column string) string {
 	return fmt.Sprintf("(SELECT (SELECT %[1]s FROM %[2]s AS own WHERE own.%[3]s = t.%[3]s) FROM (SELECT NULL AS %[1]s) AS missing)",
 		column, s.table, s.key)
 }
 
-// timeColumn returns the expression for a column of t that holds a time.
+// timeColumn returns an SQL expression for a column of t with a time, as text.
 func (s *Source) timeColumn(name string) string { return s.timeText("t." + s.quoted(name)) }
 
-// timeText returns the expression for a time as text, so that no driver bends it (parseTime,
-// loc), and it is seen whether it names a zone.
+// timeText returns an SQL expression that converts a time to text. Otherwise, a driver might
+// convert the time, as the MySQL driver does with parseTime and loc. The text also shows whether
+// the time has a zone.
 func (s *Source) timeText(column string) string {
 	switch s.dialect {
 	case tokenauth.PostgreSQL:
-		return "to_json(" + column + ") #>> '{}'" // ISO 8601, whatever DateStyle says
+		return "to_json(" + column + ") #>> '{}'" // ISO 8601, independent of DateStyle
 	case tokenauth.MySQL:
 		return "CAST(" + column + " AS CHAR)"
 	}
@@ -110,8 +112,9 @@ func (s *Source) timeText(column string) string {
 
 const pageSize = 500
 
-// page returns the rows that follow a key, nil for the first, and the key of the last.
-// It leaves no query open. A key that is there twice would have rows left out.
+// page returns the rows after the given key, and the key of the last row. If after is nil, page
+// returns the first rows. page closes its query before it returns. It returns an error if two rows
+// have the same key, because the next page would omit one of them.
 func (s *Source) page(ctx context.Context, after any) (page []row, last any, err error) {
 	query := "SELECT * FROM " + s.table
 	var args []any
@@ -123,14 +126,14 @@ func (s *Source) page(ctx context.Context, after any) (page []row, last any, err
 		query += " WHERE " + s.key + " > " + placeholder
 		args = append(args, after)
 	}
-	// Users are looked up for these rows alone.
+	// The inner query limits the rows, so that the columns look up users only for these rows.
 	query = fmt.Sprintf("SELECT t.%[1]s, %[2]s FROM (%[3]s ORDER BY %[1]s LIMIT %[4]d) AS t ORDER BY t.%[1]s",
 		s.key, strings.Join(s.columns, ", "), query, pageSize)
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { _ = rows.Close() }() // Err tells what went wrong
+	defer func() { _ = rows.Close() }() // rows.Err returns the error
 	for rows.Next() {
 		values := make([]any, 1+len(s.columns))
 		into := make([]any, len(values))
@@ -152,7 +155,7 @@ func (s *Source) page(ctx context.Context, after any) (page []row, last any, err
 		page = append(page, s.read(last, values[1:]))
 	}
 	if len(page) == pageSize && (last == nil || last == after) {
-		return nil, nil, s.ambiguous() // or the same page would come again and again
+		return nil, nil, s.ambiguous() // otherwise, Run would read the same page forever
 	}
 	return page, last, rows.Err()
 }
@@ -161,7 +164,7 @@ func (s *Source) ambiguous() error {
 	return fmt.Errorf("column %s must be unique and not null, with values of one type", s.key)
 }
 
-// text returns a value as text, empty for NULL.
+// text returns a value as text. For NULL, it returns the empty string.
 func text(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -172,14 +175,14 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// isTrue takes what can't be read for false.
+// isTrue reports whether a value means true. It returns false for an unknown value.
 func isTrue(v any) bool {
 	b, err := strconv.ParseBool(text(v))
 	return err == nil && b
 }
 
-// timeOf returns the time that a value stands for, which is of location where it names no
-// zone; zero for NULL. It returns false if the value can't be read.
+// timeOf parses a time, and returns false if the value is unreadable. For NULL, it returns the zero
+// time. If the value has no zone, the time is in the given location.
 func timeOf(v any, location *time.Location) (time.Time, bool) {
 	if v == nil {
 		return time.Time{}, true
@@ -187,11 +190,12 @@ func timeOf(v any, location *time.Location) (time.Time, bool) {
 	value := strings.Replace(text(v), "T", " ", 1)
 	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07"} {
 		if t, err := time.ParseInLocation(layout, value, location); err == nil {
-			return t.UTC(), !t.IsZero() // which would mean "never"
+			return t.UTC(), !t.IsZero() // a zero time would mean "never"
 		}
 	}
 	return time.Time{}, false
 }
 
-// isHex reports whether s is hexadecimal digits, which these systems write small.
+// isHex reports whether s consists of lower-case hexadecimal digits. The other systems write digits
+// in lower case.
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }

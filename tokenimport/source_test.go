@@ -43,8 +43,8 @@ func TestTimeOfReadsTimesOfDatabases(t *testing.T) {
 	require.True(t, ok)
 	require.True(t, got.IsZero())
 	for name, v := range map[string]any{
-		"empty": "", "a word": "infinity", "a day": "2026-03-01", "MySQL's zero": "0000-00-00 00:00:00", "what would mean never": "0001-01-01 00:00:00",
-		"seconds": int64(1772366400), "no such day": "2026-02-30 12:00:00", "text behind it": "2026-03-01 12:00:00 x",
+		"empty": "", "a word": "infinity", "a day": "2026-03-01", "MySQL's zero": "0000-00-00 00:00:00", "the zero time": "0001-01-01 00:00:00",
+		"seconds": int64(1772366400), "no such day": "2026-02-30 12:00:00", "text after the time": "2026-03-01 12:00:00 x",
 	} {
 		_, ok := timeOf(v, time.UTC)
 		require.False(t, ok, name)
@@ -160,9 +160,8 @@ func (s *listCounter) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.
 	return records, err
 }
 
-// A page of the source may have only rows without a key. Run must then load no token. Otherwise it
-// would load the whole table for each such page, and an import of a large service would exhaust the
-// memory.
+// A page of the source may have only rows without a key. Run must then load no token. Otherwise, it
+// would load the whole table of tokens for each such page and exhaust the memory.
 func TestRefusedPageLoadsNoTokens(t *testing.T) {
 	t.Parallel()
 	store := &listCounter{Store: tokenauth.NewMemoryStore()}
@@ -177,8 +176,8 @@ func TestRefusedPageLoadsNoTokens(t *testing.T) {
 	require.Zero(t, store.listed, "records that List returned")
 }
 
-// A user may have thousands of tokens of one name, because a client of knox gets a new token at
-// each login. An import that tried all numbers for each token would take hours.
+// A user may have thousands of tokens with the same name, because a client of knox gets a new token
+// at each login. If an import tried all numbers for each token, it would take hours.
 func TestNameNumbersAreNotTriedAgain(t *testing.T) {
 	all := namesOf([]tokenauth.Token{{Name: "laptop"}, {Name: "laptop (3)"}})
 	require.Equal(t, "laptop (2)", all.take("laptop"))
@@ -188,7 +187,7 @@ func TestNameNumbersAreNotTriedAgain(t *testing.T) {
 	for range 2000 {
 		all.take("laptop")
 	}
-	require.Less(t, testing.AllocsPerRun(100, func() { all.take("laptop") }), 20.0) // which forbids parallel tests
+	require.Less(t, testing.AllocsPerRun(100, func() { all.take("laptop") }), 20.0) // AllocsPerRun panics in parallel tests
 }
 
 // If another client takes each name that Run chooses for a row, Run must refuse only this row and
