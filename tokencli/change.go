@@ -11,7 +11,7 @@ import (
 func (c *cli) rename() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rename TOKEN NAME",
-		Short: "Give a token another name",
+		Short: "Change the name of a token",
 	}
 	jsonFlag(cmd)
 	return c.managed(c.aboutToken(cmd), func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
@@ -23,7 +23,7 @@ func (c *cli) rename() *cobra.Command {
 		if t, err = m.Update(cmd.Context(), t.UserID, t.ID, tokenauth.Patch{Name: &args[1]}); err != nil {
 			return err
 		}
-		say(cmd, "Renamed %s: %s.", before, visible(t.Name))
+		say(cmd, "Renamed %s to %s.", before, visible(t.Name))
 		if !asJSON(cmd) {
 			return nil
 		}
@@ -35,15 +35,15 @@ func (c *cli) rotate() *cobra.Command {
 	var grace string
 	cmd := &cobra.Command{
 		Use:   "rotate TOKEN",
-		Short: "Give a token a new key and print it, this once",
-		Long: "Give a token a new key and print it, this once: alone on standard output, or with --json as a member of the\n" +
-			"token. With --grace, the previous key works until the grace has passed, at most for the MaxGrace of the\n" +
-			"service, or 30 days. Without --grace, the previous key ends at once, and the command asks first. Never give\n" +
-			"grace to a key that has leaked.",
+		Short: "Replace the key of a token, and print the new key once",
+		Long: "Replace the key of a token, and print the new key once: alone on standard output, or with --json as the\n" +
+			"member \"key\" of the token. With --grace, the previous key works until the grace has passed. Without --grace,\n" +
+			"the previous key stops working immediately, and the command asks for confirmation. If a key has leaked, do not\n" +
+			"use --grace.",
 	}
 	jsonFlag(cmd)
 	yesFlag(cmd)
-	cmd.Flags().StringVar(&grace, "grace", "", "for this `DURATION` (as 24h, 7d; at most 30d unless the service sets another limit) the previous key works")
+	cmd.Flags().StringVar(&grace, "grace", "", "`DURATION` for which the previous key still works, such as 24h or 7d (at most 30d unless the service sets another limit)")
 	completeBy(cmd, "grace", c.completeGrace)
 	return c.managed(c.aboutToken(cmd), func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
 		length, err := parseDuration(grace)
@@ -58,7 +58,7 @@ func (c *cli) rotate() *cobra.Command {
 			return err
 		}
 		if length == 0 {
-			if err := confirm(cmd, fmt.Sprintf("Replace the key of %s, and end the one in use at once", named(&t))); err != nil {
+			if err := confirm(cmd, fmt.Sprintf("Replace the key of %s, and invalidate its current key immediately", named(&t))); err != nil {
 				return err
 			}
 		}
@@ -66,9 +66,9 @@ func (c *cli) rotate() *cobra.Command {
 		if err != nil {
 			return uncertain(cmd.Context(), err)
 		}
-		say(cmd, "Rotated %s; this is its key number %d.", named(&t), t.Generation)
+		say(cmd, "Rotated %s. New generation: %d.", named(&t), t.Generation)
 		if writeKey(cmd, &t, key) != nil {
-			return failed("the new key could not be written: rotate the token again")
+			return failed("the new key could not be written; rotate the token again")
 		}
 		return nil
 	})
@@ -78,15 +78,16 @@ func (c *cli) revoke() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "revoke [TOKEN]",
-		Short: "Revoke a token, or all of a user, for good",
-		Long: "Revoke a token, or with --user and --all all live tokens of a user. Their keys end for good, and at once, or\n" +
-			"where a service caches tokens (storecache) within its MaxStale. By its ID a token may be revoked twice; by its name\n" +
-			"it is found while it is live, so that the second time is \"no such token\".",
+		Short: "Revoke a token, or all tokens of a user",
+		Long: "Revoke a token. With --user and --all, revoke all live tokens of a user. A revocation cannot be undone. The\n" +
+			"service refuses revoked keys immediately, or after at most MaxStale if it caches tokens (storecache).\n\n" +
+			"If TOKEN is an ID, the command may be repeated: revoking a revoked token succeeds. If TOKEN is a name, the\n" +
+			"second call fails with \"no such token\", because a name selects only live tokens.",
 		Example: "  revoke --user 42 laptop\n  revoke WXPDONZ7K66MON5RYFABNBXI4J\n  revoke --user 42 --all",
 	}
 	jsonFlag(cmd)
 	yesFlag(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "all live tokens of the user")
+	cmd.Flags().BoolVar(&all, "all", false, "revoke all live tokens of the user")
 	c.managed(c.aboutToken(cmd), func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
 		if all {
 			return c.revokeAll(cmd, m)
@@ -95,7 +96,7 @@ func (c *cli) revoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := confirm(cmd, fmt.Sprintf("Revoke %s, last used: %s", named(&t), c.relative(t.LastUsedAt))); err != nil {
+		if err := confirm(cmd, fmt.Sprintf("Revoke %s (last used: %s)", named(&t), c.relative(t.LastUsedAt))); err != nil {
 			return err
 		}
 		if err := m.Revoke(cmd.Context(), t.UserID, t.ID); err != nil {
@@ -106,13 +107,13 @@ func (c *cli) revoke() *cobra.Command {
 			return nil
 		}
 		if t, err = m.Get(cmd.Context(), t.UserID, t.ID); err != nil {
-			return fmt.Errorf("the token is revoked, but could not be read: %w", err)
+			return fmt.Errorf("the token is revoked, but reading it failed: %w", err)
 		}
 		return writeJSON(cmd, t)
 	})
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if all != (len(args) == 0) || all && !cmd.Flags().Changed("user") || len(args) > 1 {
-			return usage("which token? give its ID; or --user and its name; or --user and --all")
+			return usage("expected the ID of a token, --user with the name of a token, or --user with --all")
 		}
 		return nil
 	}
@@ -126,7 +127,7 @@ func (c *cli) revokeAll(cmd *cobra.Command, m *tokenauth.Manager) error {
 	}
 	n, err := m.RevokeAll(cmd.Context(), user)
 	if err != nil {
-		say(cmd, "Revoked %s of user %s, and maybe more. Run it again to go on.", counted(n, "token"), visible(user))
+		say(cmd, "Revoked %s of user %s, possibly more. To continue, repeat the command.", counted(n, "token"), visible(user))
 		return err
 	}
 	say(cmd, "Revoked %s of user %s.", counted(n, "token"), visible(user))

@@ -12,24 +12,24 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A grace keeps a key alive that may have leaked. An operator who asks for too long a grace must
-// learn the limit in the words of the flag, before anything is changed.
+// During the grace, a leaked key still works. If an operator sets a grace that is too long, the
+// command must change nothing, and its error must show the limit in the format of the flag.
 func TestRotateRefusesGraceAboveLimit(t *testing.T) {
 	t.Parallel()
-	for limit, c := range map[time.Duration]struct{ long, words string }{
+	for limit, c := range map[time.Duration]struct{ long, shown string }{
 		0:                {"721h", "30d"},
 		36 * time.Hour:   {"2d", "36h"},
 		90 * time.Minute: {"91m", "1h30m"},
-		10 * time.Minute: {"292y", ""}, // no unit
+		10 * time.Minute: {"292y", ""}, // y is not a unit
 		time.Second:      {"200000d", ""},
 	} {
 		p := newProgram(t, tokenauth.Options{MaxGrace: limit})
 		token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
 		got := p.run("rotate", token.ID, "--grace", c.long)
 		require.Equal(t, Usage, got.code())
-		if c.words != "" {
-			require.EqualError(t, got.err, "--grace: must not be longer than "+c.words)
-			require.NoError(t, p.run("rotate", token.ID, "--grace", c.words).err)
+		if c.shown != "" {
+			require.EqualError(t, got.err, "--grace: must not be longer than "+c.shown)
+			require.NoError(t, p.run("rotate", token.ID, "--grace", c.shown).err)
 		}
 	}
 	var offered strings.Builder
@@ -41,8 +41,7 @@ func TestRotateRefusesGraceAboveLimit(t *testing.T) {
 	require.Contains(t, newProgram(t, tokenauth.Options{}).run("rotate", "--help").stdout, "at most 30d")
 }
 
-// A token that was unused for too long is refused like an expired one. A list must not show it as
-// good.
+// A service refuses an idle token like an expired one. A list must mark the token as idle.
 func TestListShowsIdleTokens(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{IdleTimeout: 24 * time.Hour})
@@ -57,16 +56,16 @@ func TestListShowsIdleTokens(t *testing.T) {
 	require.Regexp(t, `Expires +unused for too long\n`, p.run("show", "--user", "42", "laptop").stdout)
 }
 
-// A command that changed something must say so, even if a later call of the store fails. Otherwise
-// an operator would take the tokens for live.
-func TestFailedCommandTellsWhatWasDone(t *testing.T) {
+// A command that made a change must report the change, even if a later call of the store fails.
+// Otherwise, an operator would assume that the tokens are live.
+func TestFailedCommandReportsItsChanges(t *testing.T) {
 	t.Parallel()
 	for method, c := range map[string]struct {
 		args []string
 		want string
 	}{
-		"List":      {[]string{"revoke", "--user", "42", "laptop", "--yes", "--json"}, "the token is revoked, but could not be read"},
-		"RevokeAll": {[]string{"revoke", "--user", "42", "--all", "--yes"}, "Revoked 2 tokens of user 42, and maybe more."},
+		"List":      {[]string{"revoke", "--user", "42", "laptop", "--yes", "--json"}, "the token is revoked, but reading it failed"},
+		"RevokeAll": {[]string{"revoke", "--user", "42", "--all", "--yes"}, "Revoked 2 tokens of user 42, possibly more."},
 	} {
 		p := newProgram(t, tokenauth.Options{})
 		p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})

@@ -15,10 +15,11 @@ import (
 func (c *cli) checkKey() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check-key",
-		Short: "Tell whether a key is well-formed, and its prefix",
-		Long: "Read a key from standard input and tell, without a database, whether it is well-formed, and its prefix. It can't\n" +
-			"be given as an argument: those stand in the list of processes and in the shell's history. On a terminal it is\n" +
-			"asked for, and not shown. A well-formed key need not exist: its checksum finds typing errors, not forgeries.",
+		Short: "Check the form of a key, and print its prefix",
+		Long: "Read a key from standard input, check its form, and print its prefix. The command needs no database. On a\n" +
+			"terminal, it asks for the key and does not display it. The key cannot be an argument, because other users can\n" +
+			"see the arguments of a process, and shells store them in their history. The form does not prove that\n" +
+			"the key exists: its checksum detects typing errors, but not forged keys.",
 		Example: "  check-key <key.txt",
 	}
 	jsonFlag(cmd)
@@ -35,7 +36,7 @@ func (c *cli) checkKey() *cobra.Command {
 				Prefix     string `json:"prefix,omitempty"`
 			}{wellFormed, prefix})
 		} else if wellFormed {
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "well-formed, of the prefix", prefix)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "well-formed; prefix:", prefix)
 			err = written(err)
 		}
 		if !wellFormed {
@@ -45,14 +46,14 @@ func (c *cli) checkKey() *cobra.Command {
 	})
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usage("the key is read from standard input; as an argument it is seen by others: take it for leaked, and rotate its token")
+			return usage("the key must come from standard input; other users may have seen the argument, so rotate the token of this key")
 		}
 		return nil
 	}
 	return cmd
 }
 
-const maxKeyBytes = 1 << 10 // of a header; more is no key
+const maxKeyBytes = 1 << 10 // limit of the Authenticator
 
 func readKey(cmd *cobra.Command) (string, error) {
 	in := cmd.InOrStdin()
@@ -62,7 +63,7 @@ func readKey(cmd *cobra.Command) (string, error) {
 		return string(text), written(err)
 	}
 	return interruptible(cmd, file, func() (string, error) {
-		before, err := term.MakeRaw(int(file.Fd())) // before it is asked for, so that nothing is echoed
+		before, err := term.MakeRaw(int(file.Fd())) // before the prompt, so that the terminal never echoes the key
 		if err != nil {
 			return "", written(err)
 		}
@@ -72,9 +73,9 @@ func readKey(cmd *cobra.Command) (string, error) {
 			io.Writer
 		}{file, cmd.ErrOrStderr()}, "")
 		key, err := screen.ReadPassword("Key: ")
-		if err == io.EOF { // Ctrl-C, which is no signal to a raw terminal, or Ctrl-D
+		if err == io.EOF { // Ctrl-D, or Ctrl-C, which causes no signal on a raw terminal
 			say(cmd, "")
-			err = &Error{Interrupted, errors.New("interrupted: no key")}
+			err = &Error{Interrupted, errors.New("interrupted before a key was entered")}
 		}
 		return key, written(err)
 	})

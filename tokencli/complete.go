@@ -11,18 +11,19 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// complete offers values for a flag. Without any it keeps the shell from offering files.
+// complete sets the completions of a flag. Without values, the shell offers nothing, instead of
+// files.
 func complete(cmd *cobra.Command, flag string, values ...cobra.Completion) {
 	completeBy(cmd, flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func completeBy(cmd *cobra.Command, flag string, by cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, by); err != nil {
-		panic("tokencli: " + err.Error()) // there is no such flag
+		panic("tokencli: " + err.Error()) // the flag does not exist
 	}
 }
 
-// completeScope offers the scopes that exist.
+// completeScope offers the scopes that the Manager knows.
 func (c *cli) completeScope(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	m, err := c.open(cmd.Context())
 	if err != nil {
@@ -31,7 +32,7 @@ func (c *cli) completeScope(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 	return m.Scopes(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeGrace offers graces that the service allows.
+// completeGrace offers durations up to the longest grace that the Manager allows.
 func (c *cli) completeGrace(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	m, err := c.open(cmd.Context())
 	if err != nil {
@@ -46,11 +47,11 @@ func (c *cli) completeGrace(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 	return append(offers, short(m.MaxGrace())), cobra.ShellCompDirectiveNoFileComp
 }
 
-// patience is how long somebody who presses Tab waits for a database.
-const patience = 2 * time.Second
+// completionTimeout is how long a completion waits for the store.
+const completionTimeout = 2 * time.Second
 
-// completeToken offers the live tokens of the user, if the user is given: all users'
-// may be many.
+// completeToken offers the live tokens of the user in --user. Without --user, it offers nothing,
+// because a service may have many tokens.
 func (c *cli) completeToken(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	user, _ := cmd.Flags().GetString("user")
 	if user == "" || len(args) > 0 {
@@ -60,7 +61,7 @@ func (c *cli) completeToken(cmd *cobra.Command, args []string, _ string) ([]cobr
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), patience)
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 	defer cancel()
 	live, err := m.List(ctx, tokenauth.Query{UserID: user})
 	if err != nil {

@@ -1,44 +1,47 @@
-// Package tokencli gives a service's own program commands to administer its tokens,
-// with [cobra]:
+// Package tokencli provides [cobra] commands for a service's own program. With these commands,
+// operators create, list, rotate, revoke and import the tokens of the service:
 //
 //	root.AddCommand(tokencli.New(func(context.Context) (*tokenauth.Manager, error) {
 //		return tokens, nil
 //	}, nil))
 //
-// after which, with the prefix and the policy that the service's Manager has,
+// If the program is named acme, this command then creates a token and prints its key:
 //
 //	acme tokens create --user 42 laptop
 //
-// prints a key. The program cmd/tokenauth has the same commands over a database alone;
-// docs/command-line.md shows them all.
+// The commands use the prefix and the policy of the service's Manager. The program cmd/tokenauth
+// has the same commands, and needs only a database. docs/command-line.md describes all commands.
 //
 // # Output
 //
-// What was asked for goes to standard output: tables for people, or JSON. The JSON of a token is
-// that of [tokenauth.Token]: an absent time means never. All else goes to standard error. The
-// commands create and rotate write the new key once and alone on its line, so that it can be
-// piped; with --json it is the member "key". Characters of a name that could move the terminal's
-// cursor or misalign a table are written as escapes, such as \u202e.
+// Results go to standard output, as a table or, with --json, as JSON. Messages and prompts go to
+// standard error. The JSON of a token is the JSON of [tokenauth.Token]; an absent time means never.
 //
-// There is colour only on a terminal that is not dumb, and none where NO_COLOR is set.
-// What can't be undone is asked for on a terminal; where standard input is none, it is
-// refused without --yes.
+// The commands create and rotate print the new key once, alone on a line of standard output. With
+// --json, the key is the member "key". Characters of a name that could move the cursor or misalign
+// a table are printed as escapes, such as \u202e.
+//
+// Output has colors if it goes to a terminal, unless NO_COLOR is set or TERM is "dumb".
+//
+// Commands that cannot be undone ask for confirmation. If standard input is not a terminal, these
+// commands fail unless --yes is given.
 //
 // # Exit codes
 //
-//	0    done
-//	1    failed: also if the answer was no, or a key is not well-formed
-//	2    usage: malformed, a flag without its value, or against the Manager's policy
+//	0    success
+//	1    failure, such as a declined confirmation, a malformed key or failed output
+//	2    usage: malformed, missing or empty argument, or a value that the Manager's policy forbids
 //	3    no such token
-//	4    conflict: a name that is taken, too many tokens, changed meanwhile or expired
-//	5    the store did not answer; a change may or may not have been made
+//	4    conflict: the name is taken, the user has too many tokens, or the token was changed
+//	     meanwhile or has expired
+//	5    the store failed; a change may have been made
 //	130  interrupted
 //
-// They are for a main function to use:
+// The main function of the program passes the exit code to the operating system:
 //
 //	os.Exit(tokencli.ExitCode(root.ExecuteContext(ctx)))
 //
-// where ctx ends on an interrupt (see [os/signal.NotifyContext]).
+// The context ctx should end on an interrupt (see [os/signal.NotifyContext]).
 //
 // [cobra]: https://pkg.go.dev/github.com/spf13/cobra
 package tokencli

@@ -10,13 +10,12 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokencli"
 )
 
-// openTokens stands for what a service has already.
+// openTokens stands for a service's own function that returns its Manager.
 func openTokens(string) (*tokenauth.Manager, error) {
 	return tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}})
 }
 
-// A service has its tokens administered by its own program, with its own prefix and
-// policy.
+// The service's own program has the commands, with the prefix and the policy of the service.
 func Example() {
 	var database string
 	root := &cobra.Command{Use: "acme", Short: "The service and its administration"}
@@ -28,7 +27,7 @@ func Example() {
 	root.SetArgs([]string{"tokens", "revoke", "--user", "42", "laptop", "--yes"})
 	root.SetErr(os.Stdout)
 	if tokencli.ExitCode(root.ExecuteContext(context.Background())) != tokencli.NotFound {
-		panic("a token that is not there")
+		panic("revoked a token that does not exist")
 	}
 	// Output: Error: no such token
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// The exit codes; see the package's documentation.
+// Exit codes of the commands. The package comment describes them.
 const (
 	Failed      = 1
 	Usage       = 2
@@ -19,16 +19,18 @@ const (
 	Interrupted = 130
 )
 
-// An Error says with which code the program is to exit. All errors of the commands
-// are of this type. An Error that a function given to [New] returns stays as it is;
-// any other error of those gets the code that [tokenauth.StatusCode] suggests, which
-// is Unavailable for all that package tokenauth does not know.
+// An Error is an error with an exit code. All errors of the commands contain an *Error; find it
+// with [errors.As].
+//
+// The functions passed to [New] may return an Error to choose the exit code. For their other
+// errors, [tokenauth.StatusCode] determines the code. The code of an error that is not from package
+// tokenauth is Unavailable.
 type Error struct {
-	Code int
+	Code int // exit code of the program
 	Err  error
 }
 
-// Error returns the text of Err, without the name of the package before it.
+// Error returns the text of Err, without the prefixes "tokenauth: " and "tokenimport: ".
 func (e *Error) Error() string {
 	return strings.TrimPrefix(strings.TrimPrefix(e.Err.Error(), "tokenimport: "), "tokenauth: ")
 }
@@ -36,8 +38,8 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ExitCode returns the code for an error that a command returned: 0 for nil, and 1
-// for errors that are none of this package's.
+// ExitCode returns the exit code for the error of a command. It returns 0 if err is nil, and 1 if
+// err does not contain an *Error.
 func ExitCode(err error) int {
 	var e *Error
 	switch {
@@ -52,8 +54,8 @@ func ExitCode(err error) int {
 func failed(text string) error { return &Error{Failed, errors.New(text)} }
 func usage(text string) error  { return &Error{Usage, errors.New(text)} }
 
-// judged gives an error of a Manager or a store its code.
-func judged(ctx context.Context, err error) error {
+// coded returns err with an exit code. If err already contains an Error, coded returns err.
+func coded(ctx context.Context, err error) error {
 	var e *Error
 	if err == nil || errors.As(err, &e) {
 		return err

@@ -9,16 +9,16 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// aboutToken lets a command name its token by the user's name for it.
+// aboutToken adds the flag --user to a command with a TOKEN argument, and completes the argument.
 func (c *cli) aboutToken(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringP("user", "u", "", "the `ID` of the token's user; then TOKEN may be its name")
+	cmd.Flags().StringP("user", "u", "", "`ID` of the token's user; required if TOKEN is a name")
 	complete(cmd, "user")
 	cmd.ValidArgsFunction = c.completeToken
 	return cmd
 }
 
-// find returns the token that ref names: by its ID, or, if the user is given, as one
-// of the user's by its ID, else by its name while it is live.
+// find returns the token whose ID is ref. With --user, the token must belong to the user. If no
+// token has the ID, and --user is given, find returns the user's live token whose name is ref.
 func find(cmd *cobra.Command, m *tokenauth.Manager, ref string) (tokenauth.Token, error) {
 	user, _ := cmd.Flags().GetString("user")
 	given := cmd.Flags().Changed("user")
@@ -30,7 +30,7 @@ func find(cmd *cobra.Command, m *tokenauth.Manager, ref string) (tokenauth.Token
 		return findByName(cmd.Context(), m, user, ref)
 	}
 	if len(found) == 0 {
-		return tokenauth.Token{}, fmt.Errorf("%w has this ID; to give its name, give --user too", tokenauth.ErrNotFound)
+		return tokenauth.Token{}, fmt.Errorf("%w; without --user, TOKEN must be an ID", tokenauth.ErrNotFound)
 	}
 	return found[0], nil
 }
@@ -48,7 +48,7 @@ func findByName(ctx context.Context, m *tokenauth.Manager, user, name string) (t
 	return tokenauth.Token{}, err
 }
 
-// named is how a message names a token.
+// named returns a token's name, ID and user for a message.
 func named(t *tokenauth.Token) string {
 	return fmt.Sprintf("token %s (%s) of user %s", visible(t.Name), visible(t.ID), visible(t.UserID))
 }

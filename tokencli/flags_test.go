@@ -11,8 +11,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A script whose variable is not set passes an empty flag. Each flag of each command must refuse it
-// and do nothing. Otherwise the script creates a token that never expires, or changes another
+// A script whose variable is not set passes an empty flag. Each command must refuse an empty flag
+// and change nothing. Otherwise, the script creates a token that never expires, or changes another
 // database.
 func TestEmptyFlagsAreRefused(t *testing.T) {
 	t.Parallel()
@@ -40,7 +40,8 @@ func TestEmptyFlagsAreRefused(t *testing.T) {
 	require.Greater(t, tried, 40)
 	require.Equal(t, opened, p.opened)
 
-	// Also among others, and where the default would be the dangerous one.
+	// An empty value must also be refused beside other flags, and if the default would be
+	// dangerous.
 	for _, args := range [][]string{
 		{"create", "--user", "42", "desktop", "--expires", ""},
 		{"create", "--user", "42", "desktop", "--scope", "a", "--scope", ""},

@@ -21,7 +21,7 @@ const djangoSchema = `
 CREATE TABLE auth_user (id INTEGER PRIMARY KEY, is_active BOOL NOT NULL);
 CREATE TABLE authtoken_token (key TEXT PRIMARY KEY, created TEXT NOT NULL, user_id INTEGER NOT NULL UNIQUE);`
 
-// django returns the database of a Django service with a token for each of n users. The first user
+// django returns the database of a Django service with n users, each with one token. The first user
 // is not active.
 func django(t testing.TB, n int) *sql.DB {
 	t.Helper()
@@ -57,8 +57,8 @@ func TestImportReportsRows(t *testing.T) {
 	p := newProgram(t, tokenauth.Options{Scopes: []string{"a", "b"}})
 	p.from(django(t, 3))
 	refused := "Refused user_id=1: user is not active\n"
-	const report = "Read           3\nImported       2\nThere already  0\nRefused        1\n"
-	require.Equal(t, output{stdout: report, stderr: refused + "Nothing was stored: this was a dry run.\n"}, p.run("import", "drf", "--dry-run"))
+	const report = "Read      3\nImported  2\nExisting  0\nRefused   1\n"
+	require.Equal(t, output{stdout: report, stderr: refused + "Dry run: nothing was stored.\n"}, p.run("import", "drf", "--dry-run"))
 	require.Equal(t, output{stderr: "No tokens.\n"}, p.run("list", "--all-users"))
 	require.Equal(t, Usage, p.run("import", "drf", "--scope", "c d", "--dry-run", "extra").code())
 	require.Equal(t, output{stdout: report, stderr: refused}, p.run("import", "drf", "--scope", "b a"))
@@ -71,7 +71,7 @@ func TestImportReportsRows(t *testing.T) {
 	require.JSONEq(t, `{"tokens": 1}`, p.run("import", "remaining", "drf", "--json").stdout)
 }
 
-// An import that Ctrl-C stops must report how far it came, and the next run must complete it.
+// After Ctrl-C, an import must report its progress. The next run must complete the import.
 func TestInterruptedImportResumes(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
@@ -89,12 +89,12 @@ func TestInterruptedImportResumes(t *testing.T) {
 	got := p.runWith(ctx, "", "import", "drf")
 	require.Equal(t, Interrupted, got.code())
 	require.Empty(t, got.stdout)
-	require.Contains(t, got.stderr, "Stopped: 500 read, 499 imported, 0 there already, 1 refused. Run it again to go on.\n")
+	require.Contains(t, got.stderr, "Stopped: read 500, imported 499, existing 0, refused 1. To continue, repeat the command.\n")
 	p.manager = whole
 	require.JSONEq(t, `{"dry_run": false, "read": 1001, "imported": 501, "existing": 499, "refused": 1}`, p.run("import", "drf", "--json").stdout)
 }
 
-// An import with wrong arguments must not begin, and its exit code must tell the cause.
+// An import with wrong arguments must not begin, and its exit code must show the cause.
 func TestImportRefusesWrongUsage(t *testing.T) {
 	t.Parallel()
 	for want, all := range map[int][][]string{
@@ -115,8 +115,8 @@ func TestImportRefusesWrongUsage(t *testing.T) {
 	}
 }
 
-// The ability "*" must not grant all scopes by itself, and an ability must not grant the scopes of
-// another.
+// Without --map-ability, the ability "*" must not grant scopes. An ability must not grant the
+// scopes of another ability.
 func TestMapAbilityGrantsOnlyNamedScopes(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)

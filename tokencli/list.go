@@ -13,26 +13,27 @@ import (
 )
 
 const (
-	pageSize    = 5000 // each page costs the store a sort of what is left
+	pageSize    = 5000 // large, because the store sorts the remaining tokens for each page
 	scopesWidth = 40
-	soon        = 7 * day // when an expiry is worth a colour
+	soon        = 7 * day // a token that expires within this time is yellow
 )
 
 func (c *cli) list() *cobra.Command {
 	var q tokenauth.Query
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the tokens of a user, or of all",
-		Long:  "List the live tokens of a user, or of all users, oldest first. Expired tokens are live until they are revoked or pruned.",
+		Short: "List the tokens of a user, or of all users",
+		Long: "List the live tokens of a user, or of all users, oldest first. An expired token is live until it is revoked or\n" +
+			"pruned.",
 	}
 	jsonFlag(cmd)
-	cmd.Flags().StringVarP(&q.UserID, "user", "u", "", "the `ID` of the user")
-	cmd.Flags().BoolVar(&q.AllUsers, "all-users", false, "those of all users")
-	cmd.Flags().BoolVar(&q.IncludeRevoked, "revoked", false, "revoked ones too")
+	cmd.Flags().StringVarP(&q.UserID, "user", "u", "", "`ID` of the user")
+	cmd.Flags().BoolVar(&q.AllUsers, "all-users", false, "list the tokens of all users")
+	cmd.Flags().BoolVar(&q.IncludeRevoked, "revoked", false, "also list revoked tokens")
 	complete(cmd, "user")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, _ []string) error {
 		if q.AllUsers == (q.UserID != "") {
-			return usage("whose tokens? give either --user or --all-users")
+			return usage("exactly one of --user and --all-users is required")
 		}
 		var to listing = &tableListing{c: c, m: m, q: q, table: newTable(cmd)}
 		if asJSON(cmd) {
@@ -59,15 +60,15 @@ func (c *cli) list() *cobra.Command {
 	})
 }
 
-// A listing writes a list page by page, so that its length costs no memory.
+// A listing writes a list page by page, so that memory use does not depend on its length.
 type listing interface {
 	page([]tokenauth.Token) error
 	end() error
 	count() int
 }
 
-// A jsonListing is one document, and not one before its end: a list that failed can't
-// be taken for a whole one.
+// A jsonListing writes the list as one JSON document. If the list fails, the output is incomplete
+// and thus not valid JSON.
 type jsonListing struct {
 	out io.Writer
 	n   int
@@ -162,7 +163,8 @@ func (l *tableListing) row(t *tokenauth.Token) []cell {
 func (l *tableListing) end() error { return nil }
 func (l *tableListing) count() int { return l.n }
 
-// hint shows what is known of a key; of an imported one it may be nothing.
+// hint returns the last characters of the key. It returns the empty string for an imported key
+// without a hint.
 func hint(t *tokenauth.Token) string {
 	if t.Hint == "" {
 		return ""
@@ -170,25 +172,26 @@ func hint(t *tokenauth.Token) string {
 	return "…" + t.Hint
 }
 
-// expiry tells when a token expires, or that the service refuses it because it was not used.
-func (c *cli) expiry(m *tokenauth.Manager, t *tokenauth.Token, tell func(time.Time) string) string {
+// expiry returns the expiry of a token, as text that format returns. If the service refuses the
+// token because it is idle, expiry returns another text.
+func (c *cli) expiry(m *tokenauth.Manager, t *tokenauth.Token, format func(time.Time) string) string {
 	if t.RevokedAt.IsZero() && m.Expired(t) && !t.ExpiredAt(c.options.Now()) {
 		return "unused for too long"
 	}
-	return tell(t.ExpiresAt)
+	return format(t.ExpiresAt)
 }
 
-func orEmpty(t time.Time, tell func(time.Time) string) string {
+func orEmpty(t time.Time, format func(time.Time) string) string {
 	if t.IsZero() {
 		return ""
 	}
-	return tell(t)
+	return format(t)
 }
 
 func (c *cli) show() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show TOKEN",
-		Short: "Show a token, also a revoked one",
+		Short: "Show a token, even if it is revoked",
 	}
 	jsonFlag(cmd)
 	return c.managed(c.aboutToken(cmd), func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {

@@ -27,7 +27,7 @@ type program struct {
 	store   tokenauth.Store
 	manager *tokenauth.Manager
 	now     time.Time
-	opened  int // how often the Manager was asked for
+	opened  int // number of calls of the function open
 	source  func(context.Context, string) (*sql.DB, tokenauth.Dialect, error)
 }
 
@@ -49,7 +49,7 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// An output is what a command wrote, and where it ended.
+// An output has the output and the error of a command.
 type output struct {
 	stdout, stderr string
 	err            error
@@ -59,8 +59,8 @@ func (o output) code() int { return ExitCode(o.err) }
 
 var keyForm = regexp.MustCompile(`acme_[0-9A-Za-z]{38}`)
 
-// run runs a command, as "list --all-users". Its key, if it may print one, is searched
-// for in all other output.
+// run runs a command, as in run("list", "--all-users"). If the command may print a key, the test
+// run fails if any other output contains that key.
 func (p *program) run(args ...string) output {
 	p.t.Helper()
 	return p.runWith(p.t.Context(), "", args...)
@@ -86,7 +86,7 @@ func (p *program) runWith(ctx context.Context, stdin string, args ...string) out
 	return output{stdout.String(), stderr.String(), err}
 }
 
-// issue issues a token by the Manager itself.
+// issue issues a token with the Manager.
 func (p *program) issue(spec tokenauth.Spec) tokenauth.Token {
 	p.t.Helper()
 	key, token, err := p.manager.Issue(p.t.Context(), spec)

@@ -9,16 +9,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A progress tells how far long work is: in one line that is rewritten on a terminal,
-// and in few lines elsewhere, as in the log of a job.
+// A progress reports the progress of a long operation to standard error. On a terminal, it rewrites
+// one line. Otherwise, as in the log of a job, it writes at most one line every ten seconds.
 type progress struct {
 	mu       sync.Mutex
 	out      io.Writer
-	rewrites bool
+	rewrites bool // whether the output is a terminal
 	now      func() time.Time
 	begin    time.Time
-	told     time.Time
-	shown    bool // there is a line to be rewritten
+	last     time.Time // time of the last line
+	shown    bool      // whether the terminal shows a line
 }
 
 const (
@@ -29,21 +29,21 @@ const (
 func newProgress(cmd *cobra.Command, now func() time.Time) *progress {
 	out := cmd.ErrOrStderr()
 	begin := now()
-	return &progress{out: out, rewrites: canMove(out), now: now, begin: begin, told: begin}
+	return &progress{out: out, rewrites: canMove(out), now: now, begin: begin, last: begin}
 }
 
-// tell tells how far the work is, if that was not told just now.
-func (p *progress) tell(format string, args ...any) {
+// show writes a line with the elapsed time, unless the last line is too recent.
+func (p *progress) show(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, every := p.now(), lineEvery
 	if p.rewrites {
 		every = rewriteEvery
 	}
-	if now.Sub(p.told) < every {
+	if now.Sub(p.last) < every {
 		return
 	}
-	p.told = now
+	p.last = now
 	text := fmt.Sprintf(format, args...) + fmt.Sprintf(", %v", now.Sub(p.begin).Round(time.Second))
 	if !p.rewrites {
 		fmt.Fprintln(p.out, text)
@@ -53,7 +53,7 @@ func (p *progress) tell(format string, args ...any) {
 	p.shown = true
 }
 
-// clear removes the line, for another to take its place.
+// clear removes the line from the terminal.
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,7 +63,7 @@ func (p *progress) clear() {
 	}
 }
 
-// during tells again and again while work runs that can't tell by itself.
+// during runs work, and calls show regularly until work returns.
 func (p *progress) during(text string, work func()) {
 	ended, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -74,7 +74,7 @@ func (p *progress) during(text string, work func()) {
 				ticker.Stop()
 				return
 			case <-ticker.C:
-				p.tell("%s", text)
+				p.show("%s", text)
 			}
 		}
 	}()

@@ -10,14 +10,15 @@ func (c *cli) prune() *cobra.Command {
 	var before string
 	cmd := &cobra.Command{
 		Use:   "prune",
-		Short: "Delete the tokens that ended long ago",
-		Long: "Delete for good the tokens that expired or were revoked before a time. It may run at any time, and be interrupted\n" +
-			"and repeated. Imported tokens stay: they mark what must not be imported again.",
+		Short: "Delete tokens that expired or were revoked long ago",
+		Long: "Delete the tokens that expired or were revoked before a time. The deletion cannot be undone. The command may run\n" +
+			"at any time, and may be interrupted and repeated. Imported tokens are not deleted, so that a repeated import\n" +
+			"does not import them again.",
 		Example: "  prune --before 90d --yes",
 	}
 	jsonFlag(cmd)
 	yesFlag(cmd)
-	cmd.Flags().StringVar(&before, "before", "30d", "before `WHEN`: so long ago (as 90d), a date (UTC), or a time (RFC 3339)")
+	cmd.Flags().StringVar(&before, "before", "30d", "delete tokens that expired or were revoked before this `TIME`: a duration ago (90d), a date (its start in UTC), or a time (RFC 3339)")
 	complete(cmd, "before", "30d", "90d", "365d")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, _ []string) error {
 		at, err := parseTime(before, c.options.Now(), back)
@@ -30,7 +31,7 @@ func (c *cli) prune() *cobra.Command {
 		var n int
 		newProgress(cmd, c.options.Now).during("deleting tokens", func() { n, err = m.Prune(cmd.Context(), at) })
 		if err != nil {
-			say(cmd, "Deleted %s, and maybe more. Run it again to go on.", counted(n, "token"))
+			say(cmd, "Deleted %s, possibly more. To continue, repeat the command.", counted(n, "token"))
 			return err
 		}
 		say(cmd, "Deleted %s.", counted(n, "token"))

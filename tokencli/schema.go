@@ -13,10 +13,10 @@ func (c *cli) schema() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "schema",
 		Short: "Print the migration files of the table, or create it",
-		Long: "Print the files that create the table and change it, for a migration tool. With --create, create the table, or add" +
-			" what an older table lacks. The command may run any number of times.",
+		Long: "Print the migration files that create and change the table, for a migration tool. With --create, create the\n" +
+			"table, or add the columns and indexes that it lacks. The command may be repeated.",
 	}
-	cmd.Flags().BoolVar(&create, "create", false, "create the table, or add what it lacks, and check it")
+	cmd.Flags().BoolVar(&create, "create", false, "create or complete the table, and check it")
 	return command(cmd, func(cmd *cobra.Command, _ []string) error {
 		store, err := c.options.Store(cmd.Context())
 		if err != nil {
@@ -31,12 +31,12 @@ func (c *cli) schema() *cobra.Command {
 		if err := store.CheckSchema(cmd.Context()); err != nil {
 			return err
 		}
-		say(cmd, "The table is there.")
+		say(cmd, "The table is up to date.")
 		return nil
 	})
 }
 
-// printFiles prints the text of each SQL file below the name of the file.
+// printFiles prints each SQL file, after a comment with the name of the file.
 func printFiles(w io.Writer, files fs.FS) error {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {

@@ -21,21 +21,21 @@ const (
 	yellow style = "33"
 )
 
-// A cell is a text, of whatever characters.
+// A cell is a text with a style. The text may contain any characters.
 type cell struct {
 	text  string
 	style style
 }
 
-// A table aligns what is written to it. Its columns grow, but don't shrink, so that
-// any number of rows can go through it.
+// A table writes aligned rows. A column becomes wider if a later cell needs it, but never narrower.
+// Therefore a table needs no memory for its rows.
 type table struct {
-	out      io.Writer
-	coloured bool
-	widths   []int
+	out     io.Writer
+	colored bool
+	widths  []int // width of each column so far
 }
 
-// write writes rows of as many cells each.
+// write writes rows that have the same number of cells.
 func (t *table) write(rows ...[]cell) error {
 	for _, row := range rows {
 		for i := range row {
@@ -64,14 +64,14 @@ func (t *table) write(rows ...[]cell) error {
 }
 
 func (t *table) styled(c cell) string {
-	if !t.coloured || c.style == plain {
+	if !t.colored || c.style == plain {
 		return c.text
 	}
 	return "\x1b[" + string(c.style) + "m" + c.text + "\x1b[0m"
 }
 
-// visible writes as an escape what can't be seen, or would move what stands beside it. It
-// leaves U+200C and U+200D alone, as names may have them: scripts and emoji do.
+// visible replaces invisible characters, and characters that could move other text, by escapes. It
+// keeps U+200C and U+200D, because names in some scripts and with emoji contain these characters.
 func visible(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -89,7 +89,7 @@ func visible(text string) string {
 	return b.String()
 }
 
-// cut shortens a text to a width.
+// cut shortens a text to at most width columns. A shortened text ends with an ellipsis.
 func cut(text string, width int) string {
 	if uniseg.StringWidth(text) <= width {
 		return text

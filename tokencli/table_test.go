@@ -34,13 +34,13 @@ func TestTableEscapesControlCharacters(t *testing.T) {
 	} {
 		require.Equal(t, want, visible(text))
 		var out bytes.Buffer
-		table := table{out: &out, coloured: true}
+		table := table{out: &out, colored: true}
 		require.NoError(t, table.write([]cell{{text, red}, {"x", plain}}))
 		require.Equal(t, "\x1b[31m"+want+"\x1b[0m  x\n", out.String())
 	}
 }
 
-// A list must be readable whatever characters the names contain.
+// The columns of a list must be aligned, whatever characters the names contain.
 func TestTableAlignsWideCharacters(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -49,7 +49,7 @@ func TestTableAlignsWideCharacters(t *testing.T) {
 		[]cell{{"NAME", bold}, {"SCOPES", bold}, {"KEY", bold}},
 		[]cell{{"名前", plain}, {"", plain}, {"…x7Qf", plain}},
 		[]cell{{"naïve", plain}, {"a b", plain}, {"", plain}},
-		[]cell{{"e\u0301", plain}, {"a", plain}, {"…x7Qf", plain}}, // of two code points
+		[]cell{{"e\u0301", plain}, {"a", plain}, {"…x7Qf", plain}}, // two code points
 	))
 	require.NoError(t, table.write([]cell{{"x", plain}, {"longer than all", plain}, {"…x7Qf", plain}}))
 	require.Equal(t, strings.Join([]string{
@@ -57,7 +57,7 @@ func TestTableAlignsWideCharacters(t *testing.T) {
 		"名前           …x7Qf",
 		"naïve  a b",
 		"e\u0301      a       …x7Qf",
-		"x      longer than all  …x7Qf", // a later page
+		"x      longer than all  …x7Qf", // written by a later call
 		"",
 	}, "\n"), out.String())
 }
@@ -91,7 +91,7 @@ func TestListShowsTokens(t *testing.T) {
 		second.ID + "  42    名前                 …" + second.Hint + "  3 days ago  never      in 27 days\n" +
 		third.ID + "  43    phone                …" + third.Hint + "  3 days ago  never      never         now\n"
 	got := p.run("list", "--all-users", "--revoked").stdout
-	require.Equal(t, lines(want), lines(got)) // two were created at one time
+	require.Equal(t, lines(want), lines(got)) // in any order, because two tokens have the same time of creation
 }
 
 func lines(text string) map[string]bool {

@@ -17,7 +17,7 @@ func terminal(stream any) (*os.File, bool) {
 	return file, ok && term.IsTerminal(int(file.Fd()))
 }
 
-// canMove reports whether a stream takes the escape sequences of a terminal.
+// canMove reports whether a stream is a terminal that supports escape sequences.
 func canMove(stream any) bool {
 	_, ok := terminal(stream)
 	return ok && os.Getenv("TERM") != "dumb"
@@ -25,34 +25,36 @@ func canMove(stream any) bool {
 
 func newTable(cmd *cobra.Command) *table {
 	out := cmd.OutOrStdout()
-	return &table{out: out, coloured: canMove(out) && os.Getenv("NO_COLOR") == ""}
+	return &table{out: out, colored: canMove(out) && os.Getenv("NO_COLOR") == ""}
 }
 
-func yesFlag(cmd *cobra.Command) { cmd.Flags().BoolP("yes", "y", false, "do it without asking") }
+func yesFlag(cmd *cobra.Command) { cmd.Flags().BoolP("yes", "y", false, "do not ask for confirmation") }
 
-// confirm asks whether to do what can't be undone.
+// confirm asks for confirmation of an action that cannot be undone. It returns an error if the
+// operator declines, or if standard input is not a terminal and --yes is not set.
 func confirm(cmd *cobra.Command, question string) error {
 	if yes, _ := cmd.Flags().GetBool("yes"); yes {
 		return nil
 	}
 	in, ok := terminal(cmd.InOrStdin())
 	if !ok {
-		return usage("this can't be undone, and there is no terminal to ask on: give --yes")
+		return usage("this cannot be undone, and standard input is not a terminal for a confirmation; use --yes")
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), question, "? [y/N] ")
-	answer, err := interruptible(cmd, in, func() (string, error) { return bufio.NewReader(in).ReadString('\n') })
+	reply, err := interruptible(cmd, in, func() (string, error) { return bufio.NewReader(in).ReadString('\n') })
 	if err != nil && err != io.EOF {
 		return err
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
+	switch strings.ToLower(strings.TrimSpace(reply)) {
 	case "y", "yes":
 		return nil
 	}
-	return failed("nothing was done")
+	return failed("canceled; nothing was changed")
 }
 
-// interruptible reads from a terminal until the command is interrupted, and leaves the terminal as
-// it was. Then the reading goes on for nobody, until the program ends.
+// interruptible calls read, which reads from a terminal, and returns its result. If the command is
+// interrupted first, interruptible restores the state of the terminal and returns the error of the
+// context. The goroutine that reads then remains until the program ends.
 func interruptible(cmd *cobra.Command, in *os.File, read func() (string, error)) (string, error) {
 	type result struct {
 		text string

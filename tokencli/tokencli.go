@@ -14,30 +14,29 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// Options are settings of [New]. A command that lacks what it needs is absent.
+// Options are the optional settings of [New].
 type Options struct {
-	// Store returns the store of the Manager, for the command schema. To print the
-	// schema it is not asked to reach the database. Nil: there is no such command.
+	// Store returns the store of the Manager, for the command schema. To print the migration files,
+	// the command does not connect to the database. If nil, the command schema does not exist.
 	Store func(context.Context) (*tokenauth.SQLStore, error)
 
-	// OpenSource opens the database that tokens are imported from, for the command
-	// import. dsn is what its flag --source says, and empty if it is not given, which
-	// should mean the service's own database. Who has opened it closes it, at
-	// the program's end. Nil: there is no such command.
+	// OpenSource opens the database to import from, for the command import. The argument dsn is the
+	// value of the flag --source. If the flag is not given, dsn is empty, and OpenSource should
+	// return the service's own database. The commands do not close the returned handle. If nil, the
+	// command import does not exist.
 	OpenSource func(ctx context.Context, dsn string) (*sql.DB, tokenauth.Dialect, error)
 
-	// Now is the clock that times are told and reckoned by. Nil: time.Now.
+	// Now returns the current time, to display and to parse times. If nil, time.Now.
 	Now func() time.Time
 }
 
-// New returns the command "tokens" with its subcommands, over the Manager that open
-// returns. open is called at most once for each command that is executed, after its
-// flags are parsed, and not at all by those that need no Manager: check-key, schema,
-// help, and the completion script. It should not wait for the database; where
-// completion asks it for the scopes that exist, nobody would know why.
+// New returns the command "tokens" with its subcommands. The subcommands use the Manager that open
+// returns. The caller may change Use and Short of the command, and may add flags. If opts is nil,
+// New uses the zero value. New copies opts. It panics if open is nil.
 //
-// Whoever mounts the command may change its Use and Short, and add flags. Options may
-// be nil; they are copied. New panics if open is nil.
+// A command calls open at most once, after the flags are parsed. The commands check-key, schema,
+// help and completion do not call open. The completion of flags and tokens also calls open.
+// Therefore open should not wait for the database.
 func New(open func(context.Context) (*tokenauth.Manager, error), opts *Options) *cobra.Command {
 	if open == nil {
 		panic("tokencli: New: nil open")
@@ -52,9 +51,9 @@ func New(open func(context.Context) (*tokenauth.Manager, error), opts *Options) 
 	group := &cobra.Command{
 		Use:   "tokens",
 		Short: "Administer API tokens",
-		Long: "Administer API tokens.\n\nA TOKEN is given by its ID; or, with --user, by its ID or its name.\n\n" +
-			"Exit codes: 0 done; 1 failed; 2 usage; 3 no such token; 4 conflict (name taken, too many tokens, changed\n" +
-			"meanwhile or expired); 5 the store did not answer; 130 interrupted.",
+		Long: "Administer API tokens.\n\nTOKEN is the ID of a token. With --user, TOKEN may also be the name of a live token.\n\n" +
+			"Exit codes: 0 success; 1 failure; 2 usage; 3 no such token; 4 conflict (name taken, too many tokens, changed\n" +
+			"meanwhile or expired); 5 the store failed; 130 interrupted.",
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
 		Args:                       cobra.ArbitraryArgs,
@@ -78,21 +77,23 @@ type cli struct {
 	options Options
 }
 
-// help answers a word that is no command with an error: cobra does so only at the root
-// of a tree. It doesn't repeat the word, which may be a key that was pasted.
+// help prints the help of a group of commands. For an unknown command, it returns an error, because
+// cobra does so only at the root of the tree. The error does not repeat the word, which may be a
+// pasted key.
 func help(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
 	text := "unknown command"
 	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-		text += "; is it " + strings.Join(similar, " or ") + "?"
+		text += "; did you mean " + strings.Join(similar, " or ") + "?"
 	}
 	return usage(text + "; see " + cmd.CommandPath() + " --help")
 }
 
-// flagError says what is wrong with a flag, and of what was given no more than a name
-// that may be mistyped: in -dsn=… and --dsn… there may be a password, elsewhere a key.
+// flagError returns the text for an error of a flag. The text repeats only a name of letters, which
+// may be mistyped. It repeats no other part of the arguments, which may contain a key, or a
+// password as in -dsn=….
 func flagError(err error) string {
 	switch e := err.(type) {
 	case *pflag.NotExistError:
@@ -100,7 +101,7 @@ func flagError(err error) string {
 		if e.GetSpecifiedShortnames() == "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") == "" {
 			return "unknown flag --" + name
 		}
-		return "unknown flag; those with a name begin with --"
+		return "unknown flag; long flags begin with --"
 	case *pflag.ValueRequiredError:
 		return "--" + e.GetFlag().Name + ": the value is missing"
 	case *pflag.InvalidValueError:
@@ -109,7 +110,8 @@ func flagError(err error) string {
 	return "malformed flag"
 }
 
-// command completes a command that takes the arguments its Use names: words in capitals.
+// command sets the function of a command. The number of arguments is the number of words in
+// capitals in cmd.Use.
 func command(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	want := 0
 	for _, word := range strings.Fields(cmd.Use)[1:] {
@@ -120,7 +122,7 @@ func command(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) err
 	cmd.SilenceUsage = true
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) != want {
-			return usage("usage: " + cmd.UseLine()) // which doesn't repeat what may be a key
+			return usage("usage: " + cmd.UseLine()) // does not repeat the arguments, which may contain a key
 		}
 		return nil
 	}
@@ -128,7 +130,7 @@ func command(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) err
 		if err := noneEmpty(cmd); err != nil {
 			return err
 		}
-		return judged(cmd.Context(), run(cmd, args))
+		return coded(cmd.Context(), run(cmd, args))
 	}
 	if cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
@@ -136,9 +138,9 @@ func command(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) err
 	return cmd
 }
 
-// noneEmpty refuses a flag that is given with an empty value, as a shell gives it whose
-// variable is not set: where an end or a database was meant, the default would be used.
-// Flags of the program around are its own.
+// noneEmpty returns an error if a flag of the command has an empty value. A shell passes an empty
+// value if a variable is not set. Without this check, the command would use a default, such as
+// another database. The flags of parent commands are not checked.
 func noneEmpty(cmd *cobra.Command) (err error) {
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		values := []string{f.Value.String()}
@@ -152,7 +154,7 @@ func noneEmpty(cmd *cobra.Command) (err error) {
 	return err
 }
 
-// managed is a command that needs the Manager.
+// managed is like command, for a function that needs the Manager.
 func (c *cli) managed(cmd *cobra.Command, run func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error) *cobra.Command {
 	return command(cmd, func(cmd *cobra.Command, args []string) error {
 		m, err := c.open(cmd.Context())
@@ -163,7 +165,7 @@ func (c *cli) managed(cmd *cobra.Command, run func(cmd *cobra.Command, m *tokena
 	})
 }
 
-// say writes a line for people.
+// say writes a message to standard error.
 func say(cmd *cobra.Command, format string, args ...any) {
 	fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...)
 }

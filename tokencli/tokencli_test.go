@@ -35,7 +35,7 @@ func TestKeyIsAloneOnStandardOutput(t *testing.T) {
 	rotated := p.run("rotate", "--user", "42", "laptop", "--grace", "1h")
 	require.NoError(t, rotated.err)
 	require.Regexp(t, `^acme_[0-9A-Za-z]{38}\n$`, rotated.stdout)
-	for _, key := range []string{created.stdout, rotated.stdout} { // the one before is in its grace
+	for _, key := range []string{created.stdout, rotated.stdout} { // the previous key is still in its grace
 		_, err := p.manager.Authenticate(t.Context(), strings.TrimSpace(key))
 		require.NoError(t, err)
 	}
@@ -72,57 +72,57 @@ func TestUnwrittenKeyIsRevoked(t *testing.T) {
 var errBroken = errors.New("connection refused")
 
 // A script decides by the exit code whether it repeats the command, gives up, or continues.
-func TestExitCodesTellCause(t *testing.T) {
+func TestExitCodesShowCause(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		args []string
 		want int
 	}{
-		"done":                     {[]string{"list", "--user", "42"}, 0},
-		"help":                     {[]string{"--help"}, 0},
-		"key malformed":            {[]string{"check-key"}, Failed},
-		"no such command":          {[]string{"lsit"}, Usage},
-		"no such flag":             {[]string{"list", "--nobody"}, Usage},
-		"an argument too many":     {[]string{"list", "42"}, Usage},
-		"an argument too few":      {[]string{"show"}, Usage},
-		"whose list":               {[]string{"list"}, Usage},
-		"whose list, twice":        {[]string{"list", "--user", "42", "--all-users"}, Usage},
-		"whose token":              {[]string{"create", "laptop"}, Usage},
-		"empty name":               {[]string{"create", "--user", "42", " "}, Usage},
-		"unknown scope":            {[]string{"create", "--user", "42", "--scope", "all", "x"}, Usage},
-		"expiry malformed":         {[]string{"create", "--user", "42", "--expires", "soon", "x"}, Usage},
-		"expiry in the past":       {[]string{"create", "--user", "42", "--expires", "2020-01-01", "x"}, Usage},
-		"grace malformed":          {[]string{"rotate", "--user", "42", "laptop", "--grace", "soon"}, Usage},
-		"grace negative":           {[]string{"rotate", "--user", "42", "laptop", "--grace", "-1h"}, Usage},
-		"grace too long":           {[]string{"rotate", "--user", "42", "laptop", "--grace", "31d"}, Usage},
-		"revoke without terminal":  {[]string{"revoke", "--user", "42", "laptop"}, Usage},
-		"revoke all without":       {[]string{"revoke", "--user", "42", "--all"}, Usage},
-		"revoke whose":             {[]string{"revoke", "--all", "--yes"}, Usage},
-		"revoke which":             {[]string{"revoke", "--yes"}, Usage},
-		"revoke one or all":        {[]string{"revoke", "--user", "42", "laptop", "--all", "--yes"}, Usage},
-		"rotate without terminal":  {[]string{"rotate", "--user", "42", "laptop"}, Usage},
-		"rotate, grace 0, without": {[]string{"rotate", "--user", "42", "laptop", "--grace", "0s"}, Usage},
-		"prune without terminal":   {[]string{"prune"}, Usage},
-		"prune when":               {[]string{"prune", "--yes", "--before", "long ago"}, Usage},
-		"no such ID":               {[]string{"show", "NOBODY"}, NotFound},
-		"no such name":             {[]string{"show", "--user", "42", "phone"}, NotFound},
-		"a name without its user":  {[]string{"show", "laptop"}, NotFound},
-		"another user's":           {[]string{"show", "--user", "43", "laptop"}, NotFound},
-		"name taken":               {[]string{"create", "--user", "42", "laptop"}, Conflict},
-		"too many":                 {[]string{"create", "--user", "42", "third"}, Conflict},
-		"rename to a taken name":   {[]string{"rename", "--user", "42", "laptop", "desktop"}, Conflict},
-		"rotate an expired one":    {[]string{"rotate", "--user", "42", "desktop", "--yes"}, Conflict},
-		"no answer":                {[]string{"list", "--user", "42"}, Unavailable},
+		"done":                    {[]string{"list", "--user", "42"}, 0},
+		"help":                    {[]string{"--help"}, 0},
+		"key malformed":           {[]string{"check-key"}, Failed},
+		"no such command":         {[]string{"lsit"}, Usage},
+		"no such flag":            {[]string{"list", "--nobody"}, Usage},
+		"too many arguments":      {[]string{"list", "42"}, Usage},
+		"too few arguments":       {[]string{"show"}, Usage},
+		"list without user":       {[]string{"list"}, Usage},
+		"list with both flags":    {[]string{"list", "--user", "42", "--all-users"}, Usage},
+		"create without user":     {[]string{"create", "laptop"}, Usage},
+		"empty name":              {[]string{"create", "--user", "42", " "}, Usage},
+		"unknown scope":           {[]string{"create", "--user", "42", "--scope", "all", "x"}, Usage},
+		"expiry malformed":        {[]string{"create", "--user", "42", "--expires", "soon", "x"}, Usage},
+		"expiry in the past":      {[]string{"create", "--user", "42", "--expires", "2020-01-01", "x"}, Usage},
+		"grace malformed":         {[]string{"rotate", "--user", "42", "laptop", "--grace", "soon"}, Usage},
+		"grace negative":          {[]string{"rotate", "--user", "42", "laptop", "--grace", "-1h"}, Usage},
+		"grace too long":          {[]string{"rotate", "--user", "42", "laptop", "--grace", "31d"}, Usage},
+		"revoke without terminal": {[]string{"revoke", "--user", "42", "laptop"}, Usage},
+		"all, without terminal":   {[]string{"revoke", "--user", "42", "--all"}, Usage},
+		"revoke all without user": {[]string{"revoke", "--all", "--yes"}, Usage},
+		"revoke without token":    {[]string{"revoke", "--yes"}, Usage},
+		"revoke a token and all":  {[]string{"revoke", "--user", "42", "laptop", "--all", "--yes"}, Usage},
+		"rotate without terminal": {[]string{"rotate", "--user", "42", "laptop"}, Usage},
+		"grace 0, no terminal":    {[]string{"rotate", "--user", "42", "laptop", "--grace", "0s"}, Usage},
+		"prune without terminal":  {[]string{"prune"}, Usage},
+		"prune before malformed":  {[]string{"prune", "--yes", "--before", "long ago"}, Usage},
+		"no such ID":              {[]string{"show", "NOBODY"}, NotFound},
+		"no such name":            {[]string{"show", "--user", "42", "phone"}, NotFound},
+		"a name without user":     {[]string{"show", "laptop"}, NotFound},
+		"token of another user":   {[]string{"show", "--user", "43", "laptop"}, NotFound},
+		"name taken":              {[]string{"create", "--user", "42", "laptop"}, Conflict},
+		"too many tokens":         {[]string{"create", "--user", "42", "third"}, Conflict},
+		"rename to a taken name":  {[]string{"rename", "--user", "42", "laptop", "desktop"}, Conflict},
+		"rotate an expired token": {[]string{"rotate", "--user", "42", "desktop", "--yes"}, Conflict},
+		"store fails":             {[]string{"list", "--user", "42"}, Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newProgram(t, tokenauth.Options{Scopes: []string{"orders:read"}, MaxPerUser: 2})
 			p.issue(tokenauth.Spec{UserID: "42", Name: "laptop"})
 			p.issue(tokenauth.Spec{UserID: "42", Name: "desktop", ExpiresAt: noon.Add(time.Minute)})
-			if name == "rotate an expired one" {
+			if name == "rotate an expired token" {
 				p.now = noon.Add(time.Hour)
 			}
-			if name == "no answer" {
+			if name == "store fails" {
 				store := tokenauthtest.NewStore(p.store)
 				store.Fail(errBroken)
 				p.manager = p.manager.WithStore(store, nil)
@@ -132,7 +132,7 @@ func TestExitCodesTellCause(t *testing.T) {
 			got := p.runWith(t.Context(), "no key", c.args...)
 			require.Equal(t, c.want, got.code(), "%v\n%s", got.err, got.stderr)
 			if got.err != nil {
-				require.NotContains(t, got.stderr, "Usage:", "a page of help hides the error")
+				require.NotContains(t, got.stderr, "Usage:", "a help page would hide the error")
 				after, err := p.store.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 				require.NoError(t, err)
 				require.Equal(t, before, after)
@@ -141,9 +141,9 @@ func TestExitCodesTellCause(t *testing.T) {
 	}
 }
 
-// An operator who presses Ctrl-C must learn what may have been done. The command must not report
-// that the database is down.
-func TestInterruptedCommandTellsWhatMayBeDone(t *testing.T) {
+// After Ctrl-C, the command must report which changes may have been made. It must not report that
+// the database is down.
+func TestInterruptedCommandReportsPossibleChanges(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -152,7 +152,7 @@ func TestInterruptedCommandTellsWhatMayBeDone(t *testing.T) {
 		got := p.runWith(ctx, "", args...)
 		require.Equal(t, Interrupted, got.code(), got.err)
 		require.Equal(t, args[0] == "create", strings.Contains(got.stderr, "may have been made"), got.stderr)
-		require.Equal(t, args[0] == "prune", strings.Contains(got.stderr, "and maybe more"), got.stderr)
+		require.Equal(t, args[0] == "prune", strings.Contains(got.stderr, "possibly more"), got.stderr)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestInterruptedCommandTellsWhatMayBeDone(t *testing.T) {
 func TestCommandsNeverRepeatKey(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
-	key := strings.TrimSpace(p.run("create", "--user", "42", "laptop").stdout) // which is searched for at the end
+	key := strings.TrimSpace(p.run("create", "--user", "42", "laptop").stdout) // the test run fails if other output contains it
 	for _, args := range [][]string{{key}, {"check-key", key}, {"show", key}, {"show", "--user", "42", key}, {"list", key}, {"revoke", key, key}} {
 		got := p.run(args...)
 		require.Error(t, got.err)
@@ -211,22 +211,22 @@ func TestJSONEqualsAPI(t *testing.T) {
 	p.issue(tokenauth.Spec{UserID: "43", Name: "phone"})
 	auth := must.Get(tokenauth.NewAuthenticator(p.manager, func(_ context.Context, id string) (string, error) { return id, nil }, nil))
 	api := must.Get(tokenapi.NewStaff(auth, func(*http.Request) (bool, error) { return true, nil }, nil))
-	ask := func(path string) map[string]any {
+	get := func(path string) map[string]any {
 		w := httptest.NewRecorder()
 		api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		return decoded(t, w.Body.String())
 	}
-	list := ask("/tokens")
-	delete(list, "next") // this list is always whole
+	list := get("/tokens")
+	delete(list, "next") // the commands list all pages
 	require.Equal(t, list, decoded(t, p.run("list", "--all-users", "--json").stdout))
-	require.Equal(t, ask("/tokens/"+token.ID+"?user_id=42"), decoded(t, p.run("show", token.ID, "--json").stdout))
+	require.Equal(t, get("/tokens/"+token.ID+"?user_id=42"), decoded(t, p.run("show", token.ID, "--json").stdout))
 
 	renamed := decoded(t, p.run("rename", token.ID, "desktop", "--json").stdout)
 	require.Equal(t, "desktop", renamed["name"])
 	created := decoded(t, p.run("create", "--user", "42", "third", "--json").stdout)
 	require.Contains(t, created, "key")
 	delete(created, "key")
-	require.Equal(t, ask("/tokens/"+created["id"].(string)+"?user_id=42"), created)
+	require.Equal(t, get("/tokens/"+created["id"].(string)+"?user_id=42"), created)
 	require.NotNil(t, decoded(t, p.run("revoke", token.ID, "--yes", "--json").stdout)["revoked_at"])
 	require.JSONEq(t, `{"revoked": 1}`, p.run("revoke", "--user", "42", "--all", "--yes", "--json").stdout)
 	p.now = noon.Add(time.Hour)
@@ -239,7 +239,7 @@ func decoded(t testing.TB, text string) (object map[string]any) {
 	return object
 }
 
-// A list must contain every page of tokens. A list that breaks off must not be valid JSON.
+// A list must contain every page of tokens. An incomplete list must not be valid JSON.
 func TestTruncatedListIsInvalidJSON(t *testing.T) {
 	t.Parallel()
 	p := newProgram(t, tokenauth.Options{})
@@ -270,7 +270,7 @@ func TestIDTakesPrecedenceOverName(t *testing.T) {
 	p.issue(tokenauth.Spec{UserID: "42", Name: first.ID})
 	require.Equal(t, "laptop", decoded(t, p.run("show", "--user", "42", first.ID, "--json").stdout)["name"])
 	require.NoError(t, p.manager.Revoke(t.Context(), "42", first.ID))
-	require.NotNil(t, decoded(t, p.run("show", first.ID, "--json").stdout)["revoked_at"], "what is revoked can be looked at")
+	require.NotNil(t, decoded(t, p.run("show", first.ID, "--json").stdout)["revoked_at"], "show must find revoked tokens")
 }
 
 // A concurrent rotation comes between the prompt and the reply. The command must not replace the
@@ -320,7 +320,7 @@ func TestCompletionOffersExistingValues(t *testing.T) {
 		root.SetErr(io.Discard)
 		root.SetArgs(append([]string{"__complete", "tokens"}, c.args...))
 		require.NoError(t, root.ExecuteContext(t.Context()))
-		require.Equal(t, c.want+":4\n", stdout.String(), c.args) // 4: no files
+		require.Equal(t, c.want+":4\n", stdout.String(), c.args) // 4 tells the shell not to offer files
 	}
 }
 
@@ -333,9 +333,9 @@ func TestFlagErrorsRepeatNoValue(t *testing.T) {
 	for arg, want := range map[string]string{
 		"--jsno":                        "unknown flag --jsno",
 		"--dns=postgres://u:s3cret@db":  "unknown flag --dns",
-		"-dsn=postgres://u:s3cret@db":   "unknown flag; those with a name begin with --",
-		"--dsnpostgres://u:s3cret@db/x": "unknown flag; those with a name begin with --",
-		"-s3cret":                       "unknown flag; those with a name begin with --",
+		"-dsn=postgres://u:s3cret@db":   "unknown flag; long flags begin with --",
+		"--dsnpostgres://u:s3cret@db/x": "unknown flag; long flags begin with --",
+		"-s3cret":                       "unknown flag; long flags begin with --",
 		"--json=s3cret":                 "--json: malformed value",
 		"--=s3cret":                     "malformed flag",
 		"-u":                            "--user: the value is missing",

@@ -15,14 +15,14 @@ type tokenWithKey struct {
 	Key string `json:"key"`
 }
 
-func jsonFlag(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "write JSON, for programs") }
+func jsonFlag(cmd *cobra.Command) { cmd.Flags().Bool("json", false, "print JSON") }
 
 func asJSON(cmd *cobra.Command) bool {
 	given, _ := cmd.Flags().GetBool("json")
 	return given
 }
 
-// writeJSON writes what was asked for, in one line.
+// writeJSON writes a result as one line of JSON.
 func writeJSON(cmd *cobra.Command, view any) error {
 	text, err := json.Marshal(view)
 	if err != nil {
@@ -32,7 +32,8 @@ func writeJSON(cmd *cobra.Command, view any) error {
 	return written(err)
 }
 
-// written says that it was the output that failed, and not the store.
+// written returns an error of input or output with the code Failed. Otherwise, coded would report
+// it as a failure of the store.
 func written(err error) error {
 	var e *Error
 	if err == nil || errors.As(err, &e) {

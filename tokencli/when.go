@@ -11,7 +11,7 @@ import (
 
 const day = 24 * time.Hour
 
-// A direction says whether a duration that is given counts ahead, or back.
+// A direction says whether a duration leads to a time in the future or in the past.
 type direction int
 
 const (
@@ -19,8 +19,9 @@ const (
 	back  direction = -1
 )
 
-// parseTime reads a duration from now on, a time, or a date (UTC): its end if it lies
-// ahead, so that what expires on a day is good on that day; else its begin.
+// parseTime parses a duration, a time or a date. A duration is relative to now, in the direction d.
+// A date is in UTC. With the direction ahead, a date means its last second, so that a token is
+// valid on the day of its expiry. Otherwise, a date means its start.
 func parseTime(text string, now time.Time, d direction) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, nil
@@ -33,12 +34,13 @@ func parseTime(text string, now time.Time, d direction) (time.Time, error) {
 	}
 	length, err := parseDuration(text)
 	if err != nil {
-		return time.Time{}, errors.New("must be a duration (as 90d, 2w, 12h), a date (2027-01-31) or a time (RFC 3339)")
+		return time.Time{}, errors.New("must be a duration (such as 90d, 2w or 12h), a date (2027-01-31) or a time (RFC 3339)")
 	}
 	return now.Add(time.Duration(d) * length), nil
 }
 
-// parseDuration reads what time.ParseDuration does, and whole days and weeks.
+// parseDuration parses whole days ("90d"), whole weeks ("2w"), and the durations of
+// time.ParseDuration. It refuses negative durations.
 func parseDuration(text string) (time.Duration, error) {
 	for suffix, unit := range map[string]time.Duration{"d": day, "w": 7 * day} {
 		if number, ok := strings.CutSuffix(text, suffix); ok {
@@ -56,7 +58,8 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// short returns d as parseDuration reads it, without units that are zero.
+// short returns the shortest text for d that parseDuration parses, such as "36h" instead of
+// "36h0m0s".
 func short(d time.Duration) string {
 	if d > 0 && d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
@@ -70,24 +73,25 @@ func short(d time.Duration) string {
 	return text
 }
 
-var errDuration = errors.New("must be a duration, as 90d, 2w, 12h")
+var errDuration = errors.New("must be a duration, such as 90d, 2w or 12h")
 
-// units have names where there are at least so many of them.
+// units are the units of relative times, from long to short.
 var units = []struct {
 	name   string
 	length time.Duration
-	least  float64
+	least  float64 // smallest number of this unit; fewer are expressed in the next unit
 }{
 	{"year", 365 * day, 2}, {"month", 30 * day, 4}, {"day", day, 2}, {"hour", time.Hour, 2}, {"minute", time.Minute, 2}, {"second", time.Second, 0},
 }
 
-// relative tells a time as people do: "in 12 days", "3 hours ago", "never".
+// relative returns a time relative to now, such as "in 12 days" or "3 hours ago". For the zero
+// time, it returns "never".
 func (c *cli) relative(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
 	now := c.options.Now()
-	// A Duration holds no more than 292 years.
+	// A time.Duration cannot represent more than 292 years.
 	seconds := float64(t.Unix()-now.Unix()) + float64(t.Nanosecond()-now.Nanosecond())/1e9
 	text := ""
 	for _, u := range units {
@@ -111,7 +115,8 @@ func (c *cli) relative(t time.Time) string {
 	return text + " ago"
 }
 
-// absolute tells a time exactly, and how far it is.
+// absolute returns a time in UTC, followed by the relative time. For the zero time, it returns
+// "never".
 func (c *cli) absolute(t time.Time) string {
 	if t.IsZero() {
 		return "never"

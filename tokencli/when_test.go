@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An operator who reads "in 3 months" must not find the token expired after two.
+// A relative time must not be far from the exact time. An operator who reads "in 3 months" must not
+// find the token expired after two months.
 func TestRelativeTimeIsNotTooLong(t *testing.T) {
 	t.Parallel()
 	c := &cli{options: Options{Now: func() time.Time { return noon }}}
@@ -59,8 +60,8 @@ func TestParseTimeKeepsWholeDay(t *testing.T) {
 	}
 }
 
-// The progress of an import must not fill a log with thousands of lines, and must move on a
-// terminal.
+// The progress of an import must not fill a log with thousands of lines. On a terminal, it must
+// change often.
 func TestProgressLimitsOutput(t *testing.T) {
 	t.Parallel()
 	for rewrites, want := range map[bool]string{
@@ -73,14 +74,14 @@ func TestProgressLimitsOutput(t *testing.T) {
 		now := noon
 		p := newProgress(cmd, func() time.Time { return now })
 		p.rewrites = rewrites
-		p.tell("read %d", 1)
+		p.show("read %d", 1)
 		now = now.Add(rewriteEvery)
-		p.tell("read %d", 2)
+		p.show("read %d", 2)
 		now = now.Add(rewriteEvery)
-		p.tell("read %d", 3)
-		p.tell("read %d", 4)
+		p.show("read %d", 3)
+		p.show("read %d", 4)
 		now = noon.Add(lineEvery)
-		p.tell("read %d", 1000)
+		p.show("read %d", 1000)
 		p.clear()
 		p.clear()
 		require.Equal(t, want, out.String())

@@ -25,27 +25,28 @@ import (
 
 const databaseHelp = `
 
-A database is given by a DSN, in --dsn or TOKENAUTH_DSN:
+Set the DSN of the database with --dsn or TOKENAUTH_DSN:
 
-  sqlite:PATH                      SQLite; or a PATH alone that ends in .db, .sqlite or .sqlite3
-  postgres://USER@HOST/DATABASE    PostgreSQL, as libpq takes it
-  mysql:USER@tcp(HOST:3306)/NAME   MySQL or MariaDB, as github.com/go-sql-driver/mysql takes it
+  sqlite:PATH                      SQLite; a PATH that ends in .db, .sqlite or .sqlite3 needs no prefix
+  postgres://USER@HOST/DATABASE    PostgreSQL, in the format of libpq
+  mysql:USER@tcp(HOST:3306)/NAME   MySQL or MariaDB, in the format of github.com/go-sql-driver/mysql
 
-Of a DSN, no error shows more than the scheme. The source of import is given in the same way, in
---source or TOKENAUTH_SOURCE_DSN. A SQLite file that schema --create makes can be read by its owner
-alone.`
+Errors show no part of a DSN except the scheme. For import, set the DSN of the source in the same
+format with --source or TOKENAUTH_SOURCE_DSN. If schema --create creates a SQLite file, only its
+owner can read it.`
 
-// An app is what the flags say, and what is open.
+// An app holds the values of the flags and the open databases.
 type app struct {
-	dsn, prefix, table string
+	dsn, prefix, table string // flags
 
-	dsns   []string // of the databases that were named, to be hidden in errors
+	dsns   []string // all DSNs in use, to hide them in errors
 	opened []*sql.DB
 	store  *tokenauth.SQLStore
 	tokens *tokenauth.Manager
 }
 
-// close closes what is open. Its errors do not matter: every command has its answer.
+// close closes the Manager, the store and the databases. It ignores errors, because the command has
+// already returned its result.
 func (a *app) close() {
 	if a.tokens != nil {
 		_ = a.tokens.Close(context.Background()) // the commands record no uses, so nothing is written
@@ -58,30 +59,31 @@ func (a *app) close() {
 	}
 }
 
-// An access says what a database is opened for.
+// An access is a purpose for which a command opens a database.
 type access string
 
 const (
-	use    access = "use"
-	create access = "create" // where it may be missing
-	read   access = "read"   // and change nothing, as somebody else's
+	use    access = "use"    // read and write an existing database
+	create access = "create" // create the database, if it does not exist
+	read   access = "read"   // only read a database, such as the source of an import
 )
 
-// maxConns limits the connections of each database handle, and all of them stay open when they are
-// idle. A command runs one statement at a time on each handle. The second connection is for
-// lacksTable, if the previous statement still hangs.
+// maxConns limits the connections of each database handle. Idle connections stay open. A command
+// runs one statement at a time on each handle. The second connection is for lacksTable, if the
+// previous statement still hangs.
 const maxConns = 2
 
-// answerTime is long: no request waits, and on a busy server a batch takes its time.
-const answerTime = 30 * time.Second
+// timeout is long, because no HTTP request waits for a command, and a batch on a busy server takes
+// long.
+const timeout = 30 * time.Second
 
 func (a *app) manager(context.Context) (*tokenauth.Manager, error) {
 	if err := a.openStore(use); err != nil {
 		return nil, err
 	}
 	m, err := tokenauth.New(a.store, orEnv(a.prefix, "TOKENAUTH_PREFIX"), nil)
-	if err != nil { // without options, only the prefix can be wrong; err repeats it, and it may be a key
-		return nil, usage("--prefix or TOKENAUTH_PREFIX must be the prefix of the service's keys: 1 to 20 of a-z, 0-9 and _, " +
+	if err != nil { // the prefix is invalid; err is not shown, because the prefix may be a pasted key
+		return nil, usage("--prefix or TOKENAUTH_PREFIX must be the prefix of the service's keys: 1 to 20 characters of a-z, 0-9 and _, " +
 			"starting with a letter and not ending in _")
 	}
 	a.tokens = m
@@ -93,11 +95,11 @@ func (a *app) schema(context.Context) (*tokenauth.SQLStore, error) {
 	return a.store, err
 }
 
-// openStore doesn't reach for the database yet.
+// openStore sets a.store. It does not connect to the database.
 func (a *app) openStore(purpose access) error {
 	dsn := orEnv(a.dsn, "TOKENAUTH_DSN")
 	if dsn == "" {
-		return usage("which database? give --dsn or TOKENAUTH_DSN")
+		return usage("--dsn or TOKENAUTH_DSN is required")
 	}
 	db, dialect, err := a.open(dsn, purpose)
 	if err != nil {
@@ -105,7 +107,7 @@ func (a *app) openStore(purpose access) error {
 	}
 	a.store, err = tokenauth.NewSQLStore(db, dialect, &tokenauth.SQLOptions{
 		Table:   orEnv(a.table, "TOKENAUTH_TABLE"),
-		Timeout: answerTime,
+		Timeout: timeout,
 	})
 	if err != nil {
 		return usage("--table or TOKENAUTH_TABLE: " + err.Error())
@@ -113,24 +115,24 @@ func (a *app) openStore(purpose access) error {
 	return nil
 }
 
-// source opens what tokens are imported from.
+// source opens the database to import from, and connects to it.
 func (a *app) source(ctx context.Context, dsn string) (*sql.DB, tokenauth.Dialect, error) {
 	dsn = cmp.Or(dsn, os.Getenv("TOKENAUTH_SOURCE_DSN"), orEnv(a.dsn, "TOKENAUTH_DSN"))
 	db, dialect, err := a.open(dsn, read)
 	if err != nil {
 		return nil, "", err
 	}
-	// Reading it has no deadline, since pages may take long; to find out that nobody answers has
-	// one.
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	// Only the connection has a deadline. The queries of an import have none, because a page may
+	// take long.
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := db.PingContext(ctx); err != nil {
-		return nil, "", fmt.Errorf("the source doesn't answer: %w", err) // or somebody interrupts, which is for tokencli to tell
+		return nil, "", fmt.Errorf("connect to the source database: %w", err) // after an interrupt, tokencli replaces this error
 	}
 	return db, dialect, nil
 }
 
-// lacksTable reports whether the database answers, but not for its table.
+// lacksTable reports whether the database responds, but its table is missing or has another schema.
 func (a *app) lacksTable(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -143,7 +145,7 @@ func usage(text string) error {
 	return &tokencli.Error{Code: tokencli.Usage, Err: errors.New(text)}
 }
 
-// open opens the database that dsn names. The text of its errors contains nothing of the DSN.
+// open opens the database that dsn names. Its errors contain no part of the DSN.
 func (a *app) open(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	a.dsns = append(a.dsns, dsn)
 	db, dialect, err := openDSN(dsn, purpose)
@@ -161,21 +163,21 @@ func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	switch {
 	case scheme == "postgres", scheme == "postgresql":
 		config, err := pgx.ParseConfig(dsn)
-		// After a slash in a password that is not escaped, its rest is taken for the
-		// database, which errors name.
+		// If the password contains a slash that is not escaped, the driver parses the rest of the
+		// password as the name of the database. Errors show this name.
 		if err != nil || strings.Contains(config.Database, "@") {
-			return nil, "", usage("the DSN is no URL that PostgreSQL's driver takes")
+			return nil, "", usage("the DSN is not a valid URL for PostgreSQL")
 		}
 		return stdlib.OpenDB(*config), tokenauth.PostgreSQL, nil
 	case scheme == "mysql":
 		config, err := mysql.ParseDSN(rest)
 		if err != nil {
-			return nil, "", usage("the DSN, after mysql:, is none that MySQL's driver takes")
+			return nil, "", usage("the part of the DSN after mysql: is not valid for MySQL")
 		}
-		config.Logger = &mysql.NopLogger{} // its errors come back too
+		config.Logger = &mysql.NopLogger{} // the driver also returns the errors that it logs
 		connector, err := mysql.NewConnector(config)
 		if err != nil {
-			return nil, "", usage("the DSN, after mysql:, is none that MySQL's driver takes")
+			return nil, "", usage("the part of the DSN after mysql: is not valid for MySQL")
 		}
 		return sql.OpenDB(connector), tokenauth.MySQL, nil
 	case scheme == "sqlite":
@@ -183,29 +185,30 @@ func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	}
 	switch filepath.Ext(dsn) {
 	case ".db", ".sqlite", ".sqlite3":
-		if !strings.ContainsAny(dsn, "@?=") { // else it may be another engine's, with a password
+		if !strings.ContainsAny(dsn, "@?=") { // otherwise, it may be the DSN of another engine, with a password
 			return openSQLite(dsn, purpose)
 		}
 	}
-	return nil, "", usage("the DSN doesn't name its engine: begin it with sqlite:, postgres:// or mysql:")
+	return nil, "", usage("the DSN must begin with sqlite:, postgres:// or mysql:")
 }
 
-// openSQLite opens the file with the settings that docs/databases/sqlite.md advises, unless
-// it is somebody else's. Its journal is set only where it may be new: the setting stays
-// in the file, and a file that may not be written can be read all the same.
+// openSQLite opens a SQLite file. To use or create the database, it applies the settings that
+// docs/databases/sqlite.md recommends. It sets the journal mode only if it may create the file,
+// because the file keeps this setting. Without the setting, it can also read a file that is not
+// writable.
 func openSQLite(path string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, "", fmt.Errorf("find the database: %w", err)
+		return nil, "", fmt.Errorf("resolve the path of the database file: %w", err)
 	}
 	if _, err := os.Stat(path); err != nil && purpose != create {
 		var failed *fs.PathError
 		if errors.As(err, &failed) {
-			err = failed.Err // without the path, of which a part may be a password
+			err = failed.Err // without the path, because a part of the path may be a password
 		}
-		err = fmt.Errorf("open the file of the database: %w", err)
+		err = fmt.Errorf("open the database file: %w", err)
 		if purpose == use {
-			err = fmt.Errorf("%w; to make a new database: tokenauth schema --create", err)
+			err = fmt.Errorf("%w; to create a database, run tokenauth schema --create", err)
 		}
 		return nil, "", &tokencli.Error{Code: tokencli.Unavailable, Err: err}
 	}

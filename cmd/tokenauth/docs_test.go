@@ -15,7 +15,7 @@ import (
 
 var consoleBlock = regexp.MustCompile("(?s)```console\n(.*?)```")
 
-// The commands in docs/command-line.md must print what the page shows.
+// The commands in docs/command-line.md must print the output that the page shows.
 func TestDocsShowRealOutput(t *testing.T) {
 	needProgram(t)
 	t.Parallel()
@@ -53,7 +53,7 @@ func need(t *testing.T, tool string) {
 	require.NoError(t, err)
 }
 
-// makeDatabase makes a database as another system leaves it: of tokenimport's test data.
+// makeDatabase creates a database of another system from the test data of package tokenimport.
 func makeDatabase(file, name string) error {
 	statements, err := os.ReadFile(filepath.Join(fixtures, name+".sql"))
 	if err != nil {
@@ -67,8 +67,8 @@ func makeDatabase(file, name string) error {
 	return errors.Join(err, db.Close())
 }
 
-// alike makes the same of what differs from one run to another: times, IDs, keys, and the
-// gaps between columns.
+// alike replaces the parts of a session that differ between runs by fixed texts. These parts are
+// times, IDs, keys, and the spaces between columns.
 func alike(session string) string {
 	for _, r := range []struct{ form, becomes string }{
 		{`\b[A-Z2-7]{26}\b`, "ID"},

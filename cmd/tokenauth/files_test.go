@@ -12,8 +12,8 @@ import (
 )
 
 // A database holds digests of keys, names and user IDs. Other users of the machine must not be able
-// to read the files that a command creates. A file that exists must keep its mode, because the
-// service may need it.
+// to read the files that a command creates. An existing file must keep its mode, because the
+// service may need that mode.
 func TestCreatedFilesAreReadableByOwnerOnly(t *testing.T) {
 	for name, existing := range map[string]os.FileMode{"missing": 0, "existing": 0o640} {
 		t.Run(name, func(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 
 // hide replaces the parts of the DSNs in the text of an error. Drivers show users, hosts and
 // databases in their errors. If a DSN is malformed, a driver may take a part of the password for
-// one of these. Therefore hide replaces every word of a DSN except its scheme, whatever the word
-// means.
+// one of these settings. Therefore hide replaces every word of a DSN except its scheme, whatever
+// the word means.
 func hide(text string, dsns []string) string {
 	words := map[string]bool{}
 	for _, dsn := range dsns {
@@ -34,15 +34,15 @@ func hide(text string, dsns []string) string {
 	return shown.String()
 }
 
-var escape = regexp.MustCompile("%[0-9a-fA-F]{2}") // of a URL
+var escape = regexp.MustCompile("%[0-9a-fA-F]{2}") // percent-encoding of a URL
 
 func unescape(escaped string) string {
 	b, _ := hex.DecodeString(escaped[1:]) // escape matches only hexadecimal digits
 	return string(b)
 }
 
-// longWord is the number of bytes from which a word is also found as a part of another word. An
-// error may show a word that was cut, or that follows an escape sequence.
+// longWord is a number of bytes. hide also replaces a word of this length if it is a part of
+// another word, because an error may show a word that was cut or that follows an escape sequence.
 const longWord = 6
 
 func isHidden(word string, words map[string]bool) bool {

@@ -22,8 +22,8 @@ import (
 
 const marker = "Xs3cretX"
 
-// badDSNs are malformed or lead to no database. Each has a marker as its password, or where a
-// typing error may put a password.
+// badDSNs are malformed DSNs, and DSNs of databases that do not exist. Each contains the marker as
+// its password, or at a place where a typing error may put a password.
 var badDSNs = []string{
 	"postgres://app:" + marker + "@127.0.0.1:1/app",
 	"postgres://app:" + marker + "@127.0.0.1:1/" + marker,
@@ -86,7 +86,7 @@ func TestErrorsShowNothingOfDSN(t *testing.T) {
 	}
 }
 
-// An error must still tell the cause, because otherwise an operator cannot find it.
+// An error must still show the cause. Otherwise, an operator cannot find the cause.
 func TestErrorsShowCauseOfFailure(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"postgres://app:p@127.0.0.1:1/orders":   "connection refused",
@@ -102,26 +102,26 @@ func TestErrorsShowCauseOfFailure(t *testing.T) {
 	}
 }
 
-// The error of a failed foreign key is not that of a failed store, but MySQL names the database in
-// it.
+// MySQL names the database in the error of a failed foreign key. The command must hide the name,
+// also if the error does not mean that the store failed.
 func TestErrorOfForeignKeyShowsNothingOfDSN(t *testing.T) {
 	t.Parallel()
 	a := &app{dsns: []string{"mysql:app:p@tcp(127.0.0.1:1)/orders"}}
 	failed := &mysql.MySQLError{Number: 1452, Message: "a foreign key constraint fails (`orders`.`tokenauth_tokens`)"}
 	var stderr strings.Builder
-	a.tell(t.Context(), &stderr, &tokencli.Error{Code: tokencli.Usage, Err: fmt.Errorf("%w: %w", tokenauth.ErrUserUnknown, failed)})
+	a.printError(t.Context(), &stderr, &tokencli.Error{Code: tokencli.Usage, Err: fmt.Errorf("%w: %w", tokenauth.ErrUserUnknown, failed)})
 	require.Contains(t, stderr.String(), "(`…`.`tokenauth_tokens`)")
 }
 
 func existingDatabase(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "there.sqlite3")
+	path := filepath.Join(t.TempDir(), "existing.sqlite3")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	return path
 }
 
-// runInProcess runs a command without a process of its own, and returns its exit code and what it
-// writes to standard error.
+// runInProcess runs a command in the test process. It returns the exit code, and the text on
+// standard output and standard error.
 func runInProcess(t *testing.T, args ...string) (code int, output string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -135,13 +135,13 @@ func runInProcess(t *testing.T, args ...string) (code int, output string) {
 	cmd.SetErr(&stderr)
 	err := cmd.ExecuteContext(ctx)
 	if err != nil {
-		a.tell(ctx, &stderr, err)
+		a.printError(ctx, &stderr, err)
 	}
 	return tokencli.ExitCode(err), stderr.String()
 }
 
-// An error that shows any setting of a DSN must show no part of the password, wherever a typing
-// error has put the password.
+// A typing error can put the password into any part of a DSN. An error that shows any part of the
+// DSN must hide the password.
 func TestHideFindsPasswordAnywhere(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))

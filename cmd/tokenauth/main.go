@@ -1,7 +1,7 @@
-// Command tokenauth administers the tokens in a database: it creates, lists, renames, rotates,
-// revokes, prunes and imports them, prints the schema, and checks keys. Its commands, and the exit
-// codes, are those of package tokencli, with which a service can offer them in its own program.
-// docs/command-line.md shows how to use them.
+// Command tokenauth administers the tokens in a database. It creates, lists, renames, rotates,
+// revokes, prunes and imports tokens, prints the schema of the table, and checks keys. A service
+// can provide the same commands in its own program with package tokencli, which also defines the
+// exit codes. docs/command-line.md describes the commands.
 //
 //	go install -C cmd/tokenauth .
 //	export TOKENAUTH_DSN=sqlite:/var/lib/acme/acme.db TOKENAUTH_PREFIX=acme
@@ -28,24 +28,25 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
-	signal.Ignore(syscall.SIGPIPE) // a key that finds no reader must be told of
+	signal.Ignore(syscall.SIGPIPE) // a command that cannot write a key must report an error
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second one ends the program at once
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program immediately
 	a := &app{}
 	defer a.close()
 	err := newCommand(a).ExecuteContext(ctx)
-	// Of a list nobody may read the rest. But it may also be the database that is gone.
-	unread := tokencli.ExitCode(err) == tokencli.Failed && errors.Is(err, syscall.EPIPE)
-	if err != nil && !unread {
-		a.tell(ctx, os.Stderr, err)
+	// If standard output is a closed pipe, as in "tokenauth list | head", the program prints no
+	// error. A closed connection to the database causes the same error, but with another exit code.
+	closedPipe := tokencli.ExitCode(err) == tokencli.Failed && errors.Is(err, syscall.EPIPE)
+	if err != nil && !closedPipe {
+		a.printError(ctx, os.Stderr, err)
 	}
 	return tokencli.ExitCode(err)
 }
 
-// tell writes an error of a command to w. Only the errors that it hides parts of contain the text
-// of a driver. A word of another error may also be a word of a DSN, such as token in
-// sqlite:token.db.
-func (a *app) tell(ctx context.Context, w io.Writer, err error) {
+// printError writes an error of a command to w. If the error may contain the text of a driver,
+// printError hides the parts of the DSNs. In other errors, it hides nothing, because their words
+// may also be words of a DSN, such as token in sqlite:token.db.
+func (a *app) printError(ctx context.Context, w io.Writer, err error) {
 	unavailable := tokencli.ExitCode(err) == tokencli.Unavailable
 	text := err.Error()
 	if unavailable || errors.Is(err, tokenauth.ErrUserUnknown) {
@@ -53,7 +54,7 @@ func (a *app) tell(ctx context.Context, w io.Writer, err error) {
 	}
 	fmt.Fprintln(w, "Error:", text)
 	if unavailable && a.lacksTable(ctx) {
-		fmt.Fprintln(w, "The database answers, but its table is missing or not the one that is expected: see tokenauth schema --help")
+		fmt.Fprintln(w, "The database responds, but its table is missing or has another schema. See tokenauth schema --help")
 	}
 }
 
@@ -67,16 +68,16 @@ func newCommand(a *app) *cobra.Command {
 		cmd.Version = info.Main.Version
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&a.dsn, "dsn", "", "the `DSN` of the database; without it TOKENAUTH_DSN, where a password is seen by fewer")
-	flags.StringVar(&a.prefix, "prefix", "", "the `PREFIX` that the service's keys begin with; without it TOKENAUTH_PREFIX")
-	flags.StringVar(&a.table, "table", "", "the `NAME` of the table; without it TOKENAUTH_TABLE, or tokenauth_tokens")
+	flags.StringVar(&a.dsn, "dsn", "", "`DSN` of the database (default: TOKENAUTH_DSN, which is safer for a DSN with a password)")
+	flags.StringVar(&a.prefix, "prefix", "", "`PREFIX` of the service's keys (default: TOKENAUTH_PREFIX)")
+	flags.StringVar(&a.table, "table", "", "`NAME` of the table (default: TOKENAUTH_TABLE, or tokenauth_tokens)")
 	names := []string{"dsn", "prefix", "table"}
 	for _, name := range names {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // fails on flags that aren't there
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // returns an error only for an unknown flag
 	}
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		for _, name := range names {
-			if f := cmd.Flag(name); f.Changed && f.Value.String() == "" { // not TOKENAUTH_DSN, which may be another
+			if f := cmd.Flag(name); f.Changed && f.Value.String() == "" { // otherwise, TOKENAUTH_DSN would apply, which may name another database
 				return usage("--" + name + ": the value is empty")
 			}
 		}

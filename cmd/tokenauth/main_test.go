@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(withProgram{m}) }
 
-// programDir has the program that is tested, as it is installed.
+// programDir is the folder of the program under test.
 var programDir string
 
 type withProgram struct{ *testing.M }
@@ -31,7 +31,7 @@ type withProgram struct{ *testing.M }
 func (m withProgram) Run() int {
 	flag.Parse()
 	if testing.Short() {
-		return m.M.Run() // which skips all tests of the program
+		return m.M.Run() // skips all tests that run the program
 	}
 	var err error
 	if programDir, err = os.MkdirTemp("", "tokenauth"); err == nil {
@@ -69,7 +69,7 @@ func TestScriptsRunAsWritten(t *testing.T) {
 	needProgram(t)
 	dsn := os.Getenv("TOKENAUTH_TEST_DSN")
 	shown := &output{}
-	t.Run("all", func(t *testing.T) { // which ends when its scripts have
+	t.Run("all", func(t *testing.T) { // ends after all scripts, which run in parallel
 		testscript.RunT(scriptT{t, shown}, testscript.Params{
 			Dir:                 "testdata/script",
 			RequireExplicitExec: true,
@@ -98,11 +98,12 @@ func TestScriptsRunAsWritten(t *testing.T) {
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sqlite": sqlite},
 		})
 	})
-	tellSecrets(t)
+	noteSecrets(t)
 	shown.check(t)
 }
 
-// exits CODE COMMAND… runs a command that must end with a code.
+// exits implements the script command "exits CODE COMMAND…". It runs COMMAND, which must exit with
+// CODE.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE COMMAND…")
@@ -120,8 +121,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// sqlite FILE NAME makes a database as another system leaves it: of tokenimport's
-// test data.
+// sqlite implements the script command "sqlite FILE NAME". It creates a database of another system
+// from the test data of package tokenimport.
 func sqlite(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: sqlite FILE NAME")
@@ -131,9 +132,9 @@ func sqlite(ts *testscript.TestScript, neg bool, args []string) {
 
 const fixtures = "../../tokenimport/testdata"
 
-// tellSecrets has all output searched for the keys that are imported, and for what the
-// other systems store of them.
-func tellSecrets(t *testing.T) {
+// noteSecrets makes the test run fail if any output contains an imported key, or a digest that
+// another system stores.
+func noteSecrets(t *testing.T) {
 	files, err := filepath.Glob(fixtures + "/*/*.*")
 	require.NoError(t, err)
 	n := 0
@@ -148,9 +149,9 @@ func tellSecrets(t *testing.T) {
 	require.Greater(t, n, 1000)
 }
 
-var secretForm = regexp.MustCompile(`\b[0-9A-Za-z]{40,}\b`) // keys, and digests
+var secretForm = regexp.MustCompile(`\b[0-9A-Za-z]{40,}\b`) // keys and digests
 
-// An output is all that the commands of all scripts have written.
+// An output collects the output of the commands in all scripts.
 type output struct {
 	sync.Mutex
 	text strings.Builder
@@ -158,8 +159,8 @@ type output struct {
 
 var keyForm = regexp.MustCompile(`[a-z][a-z0-9_]*_[0-9A-Za-z]{38}\b`)
 
-// check requires that each key is there once, and hands the rest to package leak, which
-// looks for digests too.
+// check requires that the output contains each key only once. It passes the rest of the output to
+// package leak, which also searches for digests.
 func (o *output) check(t *testing.T) {
 	seen := map[string]bool{}
 	rest := keyForm.ReplaceAllStringFunc(o.text.String(), func(key string) string {
@@ -174,7 +175,8 @@ func (o *output) check(t *testing.T) {
 	_, _ = leak.Default.Write([]byte(rest))
 }
 
-// A scriptT is a testing.T that tells an output everything, and others no key.
+// A scriptT is a testing.T for scripts. It writes the log of a script to output, and replaces keys
+// in the log of the test.
 type scriptT struct {
 	*testing.T
 	output *output
@@ -184,7 +186,7 @@ func (t scriptT) Run(name string, f func(testscript.T)) {
 	t.T.Run(name, func(inner *testing.T) { f(scriptT{inner, t.output}) })
 }
 
-func (scriptT) Verbose() bool { return true } // else what is as expected is not logged
+func (scriptT) Verbose() bool { return true } // otherwise, testscript does not log successful commands
 
 func (t scriptT) Log(args ...any) {
 	text := fmt.Sprint(args...)
@@ -194,12 +196,12 @@ func (t scriptT) Log(args ...any) {
 	t.T.Log(keyForm.ReplaceAllString(text, "KEY"))
 }
 
-// An operator must learn that the database closed the connection. A closed pipe, as after head,
-// gives the same error and must not hide it.
+// If the database closes the connection, the program must report it. Standard output that is a
+// closed pipe causes the same error, which the program does not report.
 func TestDatabaseDisconnectIsReported(t *testing.T) {
 	needProgram(t)
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "pg") // short, as the path of a socket must be
+	dir, err := os.MkdirTemp("", "pg") // short, because the length of a socket's path is limited
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	server, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
@@ -216,7 +218,7 @@ func TestDatabaseDisconnectIsReported(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	for range 5 { // now and then the program is quick, and gets another error
+	for range 5 { // the error depends on when the server closes the connection
 		cmd := exec.CommandContext(t.Context(), filepath.Join(programDir, "tokenauth"), "list", "--all-users",
 			"--prefix", "acme", "--dsn", "postgres://u@/db?sslmode=disable&port=5432&host="+dir)
 		output, err := cmd.CombinedOutput()
@@ -226,8 +228,8 @@ func TestDatabaseDisconnectIsReported(t *testing.T) {
 	}
 }
 
-// An operator interrupts an import whose source hangs. The exit code must tell the interruption,
-// because a script would repeat a failed import.
+// An operator interrupts an import whose source hangs. The exit code must be 130, because a script
+// would repeat an import that failed for another reason.
 func TestInterruptedImportExits130(t *testing.T) {
 	needProgram(t)
 	t.Parallel()
@@ -240,7 +242,7 @@ func TestInterruptedImportExits130(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), program, "import", "drf", "--prefix", "acme", "--dsn", database,
 		"--source", "postgres://u@"+server.Addr().String()+"/db?sslmode=disable")
 	require.NoError(t, cmd.Start())
-	conn, err := server.Accept() // and never answer
+	conn, err := server.Accept() // and never respond
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))

@@ -19,7 +19,7 @@ import (
 func TestInterruptedPromptRestoresTerminal(t *testing.T) {
 	needProgram(t)
 	t.Parallel()
-	need(t, "script") // of util-linux, which gives a command a terminal
+	need(t, "script") // program of util-linux that runs a command on a terminal
 	env := append(os.Environ(), "PATH="+programDir+string(filepath.ListSeparator)+os.Getenv("PATH"), "TERM=xterm",
 		"TOKENAUTH_PREFIX=acme", "TOKENAUTH_DSN=sqlite:"+filepath.Join(t.TempDir(), "app.db"))
 	prepare := exec.CommandContext(t.Context(), "sh", "-c", "tokenauth schema --create && tokenauth create --user 42 laptop >/dev/null")
@@ -35,19 +35,19 @@ func TestInterruptedPromptRestoresTerminal(t *testing.T) {
 		{"tokenauth check-key", "Key: ", "hidden_\x03", 130, "interrupted"},
 		{"tokenauth check-key", "Key: ", "hidden_\r", 1, "not well-formed"},
 		{"tokenauth revoke --user 42 laptop", "[y/N] ", "yes\r", 0, "Revoked token laptop"},
-		{"tokenauth revoke --user 42 --all", "[y/N] ", "\x04", 1, "nothing was done"}, // Ctrl-D
+		{"tokenauth revoke --user 42 --all", "[y/N] ", "\x04", 1, "nothing was changed"}, // Ctrl-D
 	} {
 		before, after, code := onTerminal(t, env, c.command, c.prompt, func() string { return c.typed })
 		require.Equal(t, c.code, code, before+after)
 		require.Contains(t, after, c.want)
 		require.NotContains(t, after, "hidden_")
-		require.Contains(t, after, " echo ", "the terminal doesn't show what is typed any more")
+		require.Contains(t, after, " echo ", "the terminal no longer displays typed characters")
 	}
 }
 
-// Other people change tokens while a prompt waits for an answer. The command must act on the token
-// that the prompt shows by its ID, and not on another token that has its name by then.
-func TestAnswerConcernsTokenOfPrompt(t *testing.T) {
+// Other people may change tokens while a prompt waits. The command must change the token whose ID
+// the prompt shows, and not another token that has its name by then.
+func TestConfirmedChangeAffectsTokenOfPrompt(t *testing.T) {
 	needProgram(t)
 	t.Parallel()
 	need(t, "script")
@@ -65,11 +65,11 @@ func TestAnswerConcernsTokenOfPrompt(t *testing.T) {
 	for _, c := range []struct {
 		command, meanwhile string
 		code               int
-		want               string // output of the command
-		names              string // of the live tokens afterwards
+		want               string // part of the command's output
+		names              string // names of the live tokens afterwards
 	}{
 		{"revoke", "tokenauth rename --user 42 laptop old; tokenauth create --user 42 laptop", 0, "Revoked token", "laptop"},
-		{"rotate", "tokenauth rename --user 42 laptop old; tokenauth create --user 42 laptop", 0, "key number 2", "laptop old"},
+		{"rotate", "tokenauth rename --user 42 laptop old; tokenauth create --user 42 laptop", 0, "New generation: 2", "laptop old"},
 		{"rotate", "tokenauth rotate --user 42 laptop --yes", 4, "changed meanwhile", "laptop"},
 		{"revoke", "tokenauth revoke --user 42 laptop --yes; tokenauth create --user 42 laptop", 0, "Revoked token", "laptop"},
 		{"rotate", "tokenauth revoke --user 42 laptop --yes; tokenauth create --user 42 laptop", 3, "no such token", "laptop"},
@@ -90,13 +90,15 @@ func TestAnswerConcernsTokenOfPrompt(t *testing.T) {
 	}
 }
 
-// onTerminal runs a command on a terminal of its own, waits for its prompt, and types what typed
-// returns. It returns the output before and after that, with the terminal's state at the end.
+// onTerminal runs a command on a new terminal, waits for its prompt, and types the result of typed.
+// It returns the exit code, and the output before and after the typing. The output ends with the
+// state of the terminal.
 func onTerminal(t *testing.T, env []string, command, prompt string, typed func() string) (before, after string, code int) {
 	t.Helper()
-	// Ctrl-C interrupts the shell as well, which must still tell the state of the terminal.
+	// Ctrl-C also interrupts the shell. The trap keeps the shell running, so that it prints the
+	// state of the terminal.
 	cmd := exec.CommandContext(t.Context(), "script", "-qec", "trap : INT; "+command+"; code=$?; stty -a; exit $code", "/dev/null")
-	cmd.Env = append(env, "SHELL=/bin/sh") // by which script runs it
+	cmd.Env = append(env, "SHELL=/bin/sh") // the program script starts this shell
 	keyboard, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	screen, err := cmd.StdoutPipe()
