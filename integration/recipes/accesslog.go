@@ -1,0 +1,90 @@
+// Package recipes has the code for services that docs/production.md shows.
+package recipes
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-tokenauth/tokenauth"
+)
+
+// docs: access log
+
+// An outcome is the result of the authentication of one request. Its reason is empty if the
+// request was accepted.
+type outcome struct {
+	token  tokenauth.Token
+	reason tokenauth.Reason
+}
+
+type outcomeKey struct{}
+
+// setOutcome stores the outcome in the place that AccessLog put into ctx.
+func setOutcome(ctx context.Context, o outcome) {
+	if place, ok := ctx.Value(outcomeKey{}).(*atomic.Pointer[outcome]); ok {
+		place.Store(&o)
+	}
+}
+
+// LogToken is middleware for the handlers inside Require.
+func LogToken(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := tokenauth.TokenFrom(r.Context())
+		setOutcome(r.Context(), outcome{token: token})
+		next.ServeHTTP(w, r)
+	})
+}
+
+// LogRefused returns a function for Options.OnEvent that passes each event on to next.
+func LogRefused(next func(context.Context, tokenauth.Event)) func(context.Context, tokenauth.Event) {
+	return func(ctx context.Context, e tokenauth.Event) {
+		if e.Kind == tokenauth.EventRejected {
+			setOutcome(ctx, outcome{e.Token, e.Reason})
+		}
+		next(ctx, e)
+	}
+}
+
+// A statusWriter keeps the status of a response.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// AccessLog returns middleware for the whole service. It logs one line per request. If the handler
+// panics before it calls WriteHeader, the status in the log is 0.
+func AccessLog(logger *slog.Logger, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin, response, place := time.Now(), &statusWriter{ResponseWriter: w}, &atomic.Pointer[outcome]{}
+		place.Store(&outcome{})
+		r = r.WithContext(context.WithValue(r.Context(), outcomeKey{}, place))
+		defer func() {
+			o, method := place.Load(), r.Method
+			if len(method) > len(http.MethodOptions) {
+				method = "other" // no text of the client that is long enough for a key
+			}
+			logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+				slog.String("method", method), slog.String("route", r.Pattern),
+				slog.Int("status", response.status), slog.Duration("duration", time.Since(begin)),
+				slog.String("token", o.token.ID), slog.String("user", o.token.UserID), slog.String("reason", string(o.reason)))
+		}()
+		next.ServeHTTP(response, r)
+		response.status = cmp.Or(response.status, http.StatusOK)
+	})
+}
+
+// docs: end
