@@ -71,18 +71,19 @@ func AccessLog(logger *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin, response, place := time.Now(), &statusWriter{ResponseWriter: w}, &atomic.Pointer[outcome]{}
 		place.Store(&outcome{})
-		r = r.WithContext(context.WithValue(r.Context(), outcomeKey{}, place))
+		inner := r.WithContext(context.WithValue(r.Context(), outcomeKey{}, place))
 		defer func() {
+			r.Pattern = inner.Pattern // for code around AccessLog
 			o, method := place.Load(), r.Method
 			if len(method) > len(http.MethodOptions) {
-				method = "other" // no text of the client that is long enough for a key
+				method = "other" // a client may send a key as the method by mistake
 			}
 			logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
 				slog.String("method", method), slog.String("route", r.Pattern),
 				slog.Int("status", response.status), slog.Duration("duration", time.Since(begin)),
 				slog.String("token", o.token.ID), slog.String("user", o.token.UserID), slog.String("reason", string(o.reason)))
 		}()
-		next.ServeHTTP(response, r)
+		next.ServeHTTP(response, inner)
 		response.status = cmp.Or(response.status, http.StatusOK)
 	})
 }

@@ -97,6 +97,15 @@ func TestAccessLogHasTokenOfEachRequest(t *testing.T) {
 	require.Equal(t, want(503, "", "store_failed"), s.line(t))
 }
 
+// Middleware around AccessLog, such as that of OpenTelemetry, must see the pattern of the route.
+func TestAccessLogPassesPatternOn(t *testing.T) {
+	t.Parallel()
+	s := newLogged(t, func(http.ResponseWriter, *http.Request) {})
+	r := httptest.NewRequest(http.MethodPost, "/orders/1", nil)
+	s.handler.ServeHTTP(httptest.NewRecorder(), r)
+	require.Equal(t, "POST /orders/{id}", r.Pattern)
+}
+
 // A request whose handler panics must not be missing in the log.
 func TestAccessLogHasPanickingRequest(t *testing.T) {
 	t.Parallel()
