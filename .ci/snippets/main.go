@@ -1,7 +1,6 @@
 // Command snippets fails if a page shows Go code that no test compiles. Each block of Go code on a
-// page of the table below must stand in one of the Go files beside it. Each section with Go code
-// must be in the table, or in the list of sections that are not compiled yet. The command must run
-// in the root folder.
+// page of the table below must stand in one of the Go files beside it. Each page with Go code must be
+// in the table. The command must run in the root folder.
 //
 // In a Go file, the comments "// docs: NAME" and "// docs: end" enclose code that a page shows. The
 // command also fails if the page does not show that code.
@@ -19,34 +18,27 @@ import (
 
 // A page is a Markdown file. Its code stands in the Go files that match the patterns in sources,
 // which are separated by spaces.
-type page struct {
-	file, section string // if section is not empty, only this section is checked
-	sources       string
-}
+type page struct{ file, sources string }
 
 var pages = []page{
-	{"README.md", "", "examples/quickstart/main.go"},
-	{"docs/command-line.md", "", "tokencli/example_test.go"},
-	{"docs/concepts.md", "", "examples/concepts_test.go"},
-	{"docs/databases.md", "", "internal/systemtest/databases_test.go integration/operations_test.go integration/databases_test.go"},
-	{"docs/databases/mysql.md", "", "integration/databases_test.go"},
-	{"docs/databases/postgresql.md", "", "integration/databases_test.go"},
-	{"docs/databases/sqlite.md", "", "integration/databases_test.go"},
-	{"docs/frameworks.md", "", "integration/frameworks/*_test.go"},
-	{"docs/logins.md", "", "examples/server/*.go integration/frameworks/cors_test.go"},
-	{"docs/manage-tokens.md", "", "examples/server/*.go"},
-	{"docs/migrations.md", "", "integration/schema_tools_test.go"},
-	{"docs/moving-from-drf.md", "", "tokenimport/moving_test.go"},
-	{"docs/moving-from-knox.md", "", "tokenimport/moving_test.go"},
-	{"docs/moving-from-sanctum.md", "", "tokenimport/moving_test.go"},
-	{"docs/production.md", "", "integration/recipes/*.go"},
-	{"docs/your-own-store.md", "", "integration/boltstore/*.go integration/redisstore/*.go"},
-	{"docs/observability.md", "Counting with Prometheus", "integration/observability_test.go"},
-}
-
-// notCompiled are the sections whose Go code no test compiles yet.
-var notCompiled = []page{
-	{file: "docs/observability.md", section: "Events"},
+	{"README.md", "examples/quickstart/main.go"},
+	{"docs/command-line.md", "tokencli/example_test.go"},
+	{"docs/concepts.md", "examples/concepts_test.go"},
+	{"docs/databases.md", "internal/systemtest/databases_test.go integration/operations_test.go integration/databases_test.go"},
+	{"docs/databases/mysql.md", "integration/databases_test.go"},
+	{"docs/databases/postgresql.md", "integration/databases_test.go"},
+	{"docs/databases/sqlite.md", "integration/databases_test.go"},
+	{"docs/frameworks.md", "integration/frameworks/*_test.go"},
+	{"docs/logins.md", "examples/server/*.go integration/frameworks/cors_test.go"},
+	{"docs/manage-tokens.md", "examples/server/*.go"},
+	{"docs/migrations.md", "integration/schema_tools_test.go"},
+	{"docs/moving-from-drf.md", "tokenimport/moving_test.go"},
+	{"docs/moving-from-knox.md", "tokenimport/moving_test.go"},
+	{"docs/moving-from-sanctum.md", "tokenimport/moving_test.go"},
+	{"docs/observability.md", "integration/observability_test.go integration/telemetry_test.go"},
+	{"docs/production.md", "integration/recipes/*.go"},
+	{"docs/testing.md", "tokenauthtest/docs_test.go"},
+	{"docs/your-own-store.md", "integration/boltstore/*.go integration/redisstore/*.go"},
 }
 
 var goBlock = regexp.MustCompile("(?sm)^```go\n(.*?)^```$")
@@ -70,8 +62,7 @@ func main() {
 	}
 }
 
-// unlisted returns the sections with Go code on the pages that match one of the patterns, if they
-// are neither in the table nor in the list notCompiled.
+// unlisted returns the pages with Go code that match one of the patterns and are not in the table.
 func unlisted(patterns ...string) (problems []string, err error) {
 	for _, pattern := range patterns {
 		files, err := filepath.Glob(pattern)
@@ -83,12 +74,9 @@ func unlisted(patterns ...string) (problems []string, err error) {
 			if err != nil {
 				return nil, err
 			}
-			for _, part := range strings.Split("\n"+string(text), "\n## ") {
-				section, _, _ := strings.Cut(part, "\n")
-				isListed := func(p page) bool { return p.file == file && (p.section == "" || p.section == section) }
-				if goBlock.MatchString(part) && !slices.ContainsFunc(slices.Concat(pages, notCompiled), isListed) {
-					problems = append(problems, fmt.Sprintf("%s has Go code in section %q, which is not in the table of .ci/snippets", file, section))
-				}
+			isFile := func(p page) bool { return p.file == file }
+			if goBlock.Match(text) && !slices.ContainsFunc(pages, isFile) {
+				problems = append(problems, file+" has Go code, and is not in the table of .ci/snippets")
 			}
 		}
 	}
@@ -101,7 +89,7 @@ func (p page) check() (problems []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	blocks := blocksOf(string(text), p.section)
+	blocks := blocksOf(string(text))
 	var files, sources []string
 	for _, pattern := range strings.Fields(p.sources) {
 		matches, err := filepath.Glob(pattern)
@@ -138,12 +126,8 @@ func (p page) check() (problems []string, err error) {
 	return problems, nil
 }
 
-// blocksOf returns the blocks of Go code in a section of a page, or in the whole page.
-func blocksOf(text, section string) (blocks []string) {
-	if section != "" {
-		_, text, _ = strings.Cut(text, "\n## "+section+"\n")
-		text, _, _ = strings.Cut(text, "\n## ")
-	}
+// blocksOf returns the blocks of Go code on a page.
+func blocksOf(text string) (blocks []string) {
 	for _, match := range goBlock.FindAllStringSubmatch(text, -1) {
 		blocks = append(blocks, match[1])
 	}

@@ -26,22 +26,20 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	const shown = "# Page\n\n## Use\n\n```go\nif err := g(); err != nil {\n\treturn\n}\n```\n"
 	for name, c := range map[string]struct {
-		text, section string
-		want          []string // part of each problem
+		text string
+		want []string // part of each problem
 	}{
-		"the marked code":         {shown, "", nil},
-		"more code of the source": {shown + "\n```go\nh()\n```\n", "", nil},
-		"other code":              {shown + "\n```go\nh(1)\n```\n", "", []string{"shows code that is not in"}},
-		"other indentation":       {strings.ReplaceAll(shown, "\treturn", "return"), "", []string{"does not show", "shows code"}},
-		"another language":        {"```sh\nh(1)\n```\n" + shown, "", nil},
-		"no code":                 {"text", "", []string{"does not show", "no Go code"}},
-		"the section":             {shown + "\n## More\n\n```go\nh(1)\n```\n", "Use", nil},
-		"no section":              {shown, "Other", []string{"does not show", "no Go code"}},
+		"the marked code":         {shown, nil},
+		"more code of the source": {shown + "\n```go\nh()\n```\n", nil},
+		"other code":              {shown + "\n```go\nh(1)\n```\n", []string{"shows code that is not in"}},
+		"other indentation":       {strings.ReplaceAll(shown, "\treturn", "return"), []string{"does not show", "shows code"}},
+		"another language":        {"```sh\nh(1)\n```\n" + shown, nil},
+		"no code":                 {"text", []string{"does not show", "no Go code"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			p := page{filepath.Join(dir, "page.md"), c.section, filepath.Join(dir, "*.go")}
+			p := page{filepath.Join(dir, "page.md"), filepath.Join(dir, "*.go")}
 			require.NoError(t, os.WriteFile(p.file, []byte(c.text), 0o600))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "source.go"), []byte(source), 0o600))
 			problems, err := p.check()
@@ -63,7 +61,7 @@ func TestUnlisted(t *testing.T) {
 	problems, err := unlisted(filepath.Join(dir, "*.md"))
 	require.NoError(t, err)
 	require.Len(t, problems, 1)
-	require.Contains(t, problems[0], `new.md has Go code in section "A"`)
+	require.Contains(t, problems[0], "new.md has Go code")
 }
 
 // A marker without an end would let a page show other code than the tests compile.

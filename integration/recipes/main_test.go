@@ -3,19 +3,33 @@ package recipes
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-func TestMain(m *testing.M) { leak.Main(m) }
+func TestMain(m *testing.M) { leak.Main(andStopServers{m}) }
+
+type andStopServers struct{ *testing.M }
+
+func (m andStopServers) Run() int {
+	code := m.M.Run()
+	if err := servers.StopAll(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
 
 func ignore(context.Context, tokenauth.Event) {}
 

@@ -4,9 +4,7 @@ package recipes
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -16,9 +14,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// openTokens returns the Manager of a service on PostgreSQL, and a function that closes the Manager
-// and its store.
-func openTokens(ctx context.Context, db *sql.DB, logger *slog.Logger) (*tokenauth.Manager, func(context.Context) error, error) {
+// openTokens returns the Manager of a service on PostgreSQL, and its store.
+func openTokens(ctx context.Context, db *sql.DB, logger *slog.Logger) (*tokenauth.Manager, *tokenauth.SQLStore, error) {
 	// docs: open
 	store, err := tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, nil)
 	if err != nil {
@@ -41,16 +38,12 @@ func openTokens(ctx context.Context, db *sql.DB, logger *slog.Logger) (*tokenaut
 		return nil, nil, err
 	}
 	// docs: end
-	closeTokens := func(ctx context.Context) error {
-		return errors.Join(tokens.Close(ctx), store.Close())
-	}
-	return tokens, closeTokens, nil
+	return tokens, store, nil
 }
 
-// docs: serve
-
-// serve serves requests until ctx is done. In main, ctx comes from signal.NotifyContext.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, closeTokens func(context.Context) error) error {
+// newServer returns a server that limits the time and the memory that a client can use.
+func newServer(handler http.Handler) *http.Server {
+	// docs: server
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -59,17 +52,6 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, clo
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	var err error
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	// After the last request, Close of the Manager writes the last-used times.
-	return errors.Join(err, server.Shutdown(end), closeTokens(end))
+	// docs: end
+	return server
 }
-
-// docs: end

