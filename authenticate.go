@@ -225,7 +225,7 @@ func (m *Manager) settle(ctx context.Context, p *presentation, err error) {
 		m.lastUse.Note(p.record.Token.ID, p.record.Token.LastUsedAt, p.at)
 	}
 	if p.retired {
-		m.emit(ctx, Event{Kind: EventRetiredKeyUsed, Token: p.record.Token.clone()})
+		m.emit(ctx, Event{Kind: EventPreviousKeyUsed, Token: p.record.Token.clone()})
 	}
 }
 

@@ -116,7 +116,7 @@ func TestEventsHoldCopies(t *testing.T) {
 	require.Equal(t, []bool{true}, fixture.Accepts(m, old))
 	clock.Advance(time.Hour)
 	require.Equal(t, []bool{false}, fixture.Accepts(m, old))
-	require.True(t, kinds[tokenauth.EventRejected] && kinds[tokenauth.EventRetiredKeyUsed], "the test must cause both events")
+	require.True(t, kinds[tokenauth.EventRejected] && kinds[tokenauth.EventPreviousKeyUsed], "the test must cause both events")
 	stored, err := m.Get(ctx, "u", token.ID)
 	require.NoError(t, err)
 	require.Equal(t, tokenauth.Scopes{"read"}, stored.Scopes)

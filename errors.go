@@ -81,18 +81,18 @@ func invalid(field string, problem error) error {
 // A ScopeError means that the token lacks a scope that the request requires. A ScopeError wraps
 // [ErrInsufficientScope].
 type ScopeError struct {
-	Need []string // all scopes that the request requires
+	Scopes []string // all scopes that the request requires
 }
 
 // Error lists the required scopes.
 func (e *ScopeError) Error() string {
-	return ErrInsufficientScope.Error() + ": need " + strings.Join(e.Need, " ")
+	return ErrInsufficientScope.Error() + ": need " + strings.Join(e.Scopes, " ")
 }
 
 // wellFormed reports whether the scopes may stand in a header. The check is needed because a
 // function that the service gave to RequireFunc may have made the error, with any text as a scope.
 func (e *ScopeError) wellFormed() bool {
-	need, err := syntax.Scopes(e.Need, nil)
+	need, err := syntax.Scopes(e.Scopes, nil)
 	return err == nil && len(need) > 0
 }
 
@@ -211,7 +211,7 @@ func problemOf(err error) *challenge.Problem {
 			p.Attributes = `, error="` + v.code + `"`
 		}
 		if v.status == 403 && errors.As(err, &scope) && scope.wellFormed() {
-			need := strings.Join(scope.Need, " ")
+			need := strings.Join(scope.Scopes, " ")
 			p.Attributes += `, scope="` + need + `"`
 			p.Detail += " Required: " + need + "."
 		}

@@ -78,7 +78,7 @@ func TestWriteErrorWritesStatusAndChallenge(t *testing.T) {
 		{tokenauth.ErrExpired, 401, `Bearer realm="notes", error="invalid_token"`, "", `{"detail":"Invalid, expired or revoked token."}`},
 		{tokenauth.ErrInvalidRequest, 400, `Bearer realm="notes", error="invalid_request"`, "", `{"detail":"Malformed or repeated credentials."}`},
 		{tokenauth.ErrInsufficientScope, 403, `Bearer realm="notes", error="insufficient_scope"`, "", `{"detail":"The token lacks a scope."}`},
-		{&tokenauth.ScopeError{Need: []string{"a", "b"}}, 403, `Bearer realm="notes", error="insufficient_scope", scope="a b"`, "",
+		{&tokenauth.ScopeError{Scopes: []string{"a", "b"}}, 403, `Bearer realm="notes", error="insufficient_scope", scope="a b"`, "",
 			`{"detail":"The token lacks a scope. Required: a b."}`},
 		{tokenauth.ErrInvalidSpec, 400, "", "", `{"detail":"The request is invalid."}`},
 		{fmt.Errorf("more: %w", &tokenauth.SpecError{Field: "name", Problem: "must not be empty"}), 400, "", "",

@@ -13,15 +13,15 @@ type EventKind string
 // The kinds of events. The comment of each kind lists the fields of the [Event] that are set in
 // addition to Kind.
 const (
-	EventIssued         EventKind = "issued"           // sets Token
-	EventImported       EventKind = "imported"         // sets Count, which includes tokens that already existed
-	EventUpdated        EventKind = "updated"          // sets Token to the token after the update, or only ID and UserID if it cannot be read
-	EventRotated        EventKind = "rotated"          // sets Token to the token that Rotate returns
-	EventRevoked        EventKind = "revoked"          // sets Count and Token.UserID, and Token.ID unless RevokeAll revoked the tokens
-	EventPruned         EventKind = "pruned"           // sets Count
-	EventRejected       EventKind = "rejected"         // sets Reason and Err, and Token if a token has the key
-	EventRetiredKeyUsed EventKind = "retired_key_used" // sets Token; a client still uses the token's previous key
-	EventFlushFailed    EventKind = "flush_failed"     // sets Err; last-used times were not written, and the Manager will retry
+	EventIssued          EventKind = "issued"            // sets Token
+	EventImported        EventKind = "imported"          // sets Count, which includes tokens that already existed
+	EventUpdated         EventKind = "updated"           // sets Token to the token after the update, or only ID and UserID if it cannot be read
+	EventRotated         EventKind = "rotated"           // sets Token to the token that Rotate returns
+	EventRevoked         EventKind = "revoked"           // sets Count and Token.UserID, and Token.ID unless RevokeAll revoked the tokens
+	EventPruned          EventKind = "pruned"            // sets Count
+	EventRejected        EventKind = "rejected"          // sets Reason and Err, and Token if a token has the key
+	EventPreviousKeyUsed EventKind = "previous_key_used" // sets Token; a client still uses the token's previous key
+	EventFlushFailed     EventKind = "flush_failed"      // sets Err; last-used times were not written, and the Manager will retry
 )
 
 // A Reason says why a request was rejected. A Reason is for logs and is not sent to the client.
@@ -103,7 +103,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	clients, failures := rateLimit{subjects: map[string]*minute{"": {}}}, rateLimit{subjects: map[string]*minute{"": {}}}
 	return func(ctx context.Context, e Event) {
 		level, limit, subject, failure := slog.LevelInfo, &clients, e.Token.ID, slog.Attr{}
-		limited := e.Kind == EventRejected || e.Kind == EventRetiredKeyUsed || e.Kind == EventFlushFailed
+		limited := e.Kind == EventRejected || e.Kind == EventPreviousKeyUsed || e.Kind == EventFlushFailed
 		if limited {
 			level = slog.LevelWarn
 		}

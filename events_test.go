@@ -92,7 +92,7 @@ func TestRejectedRequestCausesOneEvent(t *testing.T) {
 	rejected := func(reason tokenauth.Reason, token string) []event {
 		return []event{{tokenauth.EventRejected, reason, token}}
 	}
-	retired := event{tokenauth.EventRetiredKeyUsed, "", "retired"}
+	retired := event{tokenauth.EventPreviousKeyUsed, "", "retired"}
 	for name, c := range map[string]struct {
 		handler http.Handler
 		lines   []string
@@ -330,8 +330,8 @@ func TestLogEventsLimitsRepeatedEvents(t *testing.T) {
 			[]tokenauth.Event{rejected(tokenauth.ReasonScopeMissing, "b"), changed},
 		},
 		"previous key": {
-			[]tokenauth.Event{{Kind: tokenauth.EventRetiredKeyUsed, Token: tokenauth.Token{ID: "a"}}},
-			[]tokenauth.Event{{Kind: tokenauth.EventRetiredKeyUsed, Token: tokenauth.Token{ID: "b"}}, changed},
+			[]tokenauth.Event{{Kind: tokenauth.EventPreviousKeyUsed, Token: tokenauth.Token{ID: "a"}}},
+			[]tokenauth.Event{{Kind: tokenauth.EventPreviousKeyUsed, Token: tokenauth.Token{ID: "b"}}, changed},
 		},
 		"dead store": {
 			[]tokenauth.Event{rejected(tokenauth.ReasonStoreFailed, "")},

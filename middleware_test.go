@@ -116,9 +116,9 @@ func TestErrorOfRequireFuncForgesNoHeader(t *testing.T) {
 		{errors.Join(tokenauth.ErrNotFound, tokenauth.ErrRevoked), 404, ""},
 		{errors.Join(tokenauth.ErrInvalidSpec, tokenauth.ErrNotFound), 404, ""},
 		{errors.Join(tokenauth.ErrInsufficientScope, tokenauth.ErrNoKey), 403, `Bearer realm="api", error="insufficient_scope"`},
-		{&tokenauth.ScopeError{Need: []string{"a"}}, 403, `Bearer realm="api", error="insufficient_scope", scope="a"`},
-		{&tokenauth.ScopeError{Need: []string{"x\", error=\"ok"}}, 403, `Bearer realm="api", error="insufficient_scope"`},
-		{&tokenauth.ScopeError{Need: []string{"a\r\nSet-Cookie: x=y"}}, 403, `Bearer realm="api", error="insufficient_scope"`},
+		{&tokenauth.ScopeError{Scopes: []string{"a"}}, 403, `Bearer realm="api", error="insufficient_scope", scope="a"`},
+		{&tokenauth.ScopeError{Scopes: []string{"x\", error=\"ok"}}, 403, `Bearer realm="api", error="insufficient_scope"`},
+		{&tokenauth.ScopeError{Scopes: []string{"a\r\nSet-Cookie: x=y"}}, 403, `Bearer realm="api", error="insufficient_scope"`},
 		{&tokenauth.ScopeError{}, 403, `Bearer realm="api", error="insufficient_scope"`},
 		{tokenauth.ErrConflict, 503, ""},
 	} {
@@ -254,7 +254,7 @@ func TestScopesAreComparedAsSets(t *testing.T) {
 			if !c.ok {
 				var scopeErr *tokenauth.ScopeError
 				require.ErrorAs(t, err, &scopeErr)
-				require.Equal(t, c.need, scopeErr.Need)
+				require.Equal(t, c.need, scopeErr.Scopes)
 			}
 			require.Equal(t, 200, fixture.Get(auth.Require(fixture.Whoami), "Bearer "+key).Code) // Require does not check scopes
 		})
@@ -321,7 +321,7 @@ func TestErrorHandlerCannotChangeScopes(t *testing.T) {
 	h := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, &tokenauth.AuthenticatorOptions{
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			w.WriteHeader(tokenauth.StatusCode(err))
-			err.(*tokenauth.ScopeError).Need[0] = "read"
+			err.(*tokenauth.ScopeError).Scopes[0] = "read"
 		},
 	})).RequireScopes("write")(fixture.Forbidden(t))
 	require.Equal(t, 403, fixture.Get(h, "Bearer "+key).Code)
