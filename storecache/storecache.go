@@ -1,6 +1,8 @@
-// Package storecache provides a cache for a [tokenauth.Store]. With the default options, a key
-// costs at most one query every ten seconds, plus one query after each write of its last-used time.
-// Without the cache, each request costs one query.
+// Package storecache provides a cache for a [tokenauth.Store]. Use it if the queries that
+// authenticate requests load the database too much. With the default options, a key costs at most
+// one query every ten seconds, plus one query after each write of its last-used time. Without the
+// cache, each request costs one query. In return, a revocation by another process takes effect up
+// to ten seconds late. The cache stands between the [tokenauth.Manager] and its Store:
 //
 //	cache, err := storecache.New(sqlStore, nil)
 //	tokens, err := tokenauth.New(cache, "acme", nil)
@@ -14,6 +16,10 @@
 // The Cache caches only the results of Find, which the authentication of requests uses.
 // [tokenauth.Authenticator.Confirm] and the methods of the Manager that list or change tokens
 // always read from the store.
+//
+// The page [docs/performance.md] compares the cost of requests with and without the cache.
+//
+// [docs/performance.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/performance.md
 package storecache
 
 import (

@@ -1,5 +1,7 @@
-// Package storetest is the conformance suite for implementations of
-// [tokenauth.Store]. Call [Run] in a test of the implementation:
+// Package storetest is the conformance suite for implementations of [tokenauth.Store]. You need it
+// only if you write a Store of your own. The tests of a service that uses tokens need package
+// [github.com/go-tokenauth/tokenauth/tokenauthtest] instead. Call [Run] in a test of the
+// implementation:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) tokenauth.Store {
@@ -10,6 +12,11 @@
 //	}
 //
 // Each failure message says what a Store should do and what the tested store did instead.
+//
+// The comment of [tokenauth.Store] is the contract that the suite tests. The guide
+// [docs/your-own-store.md] shows how to fulfill it.
+//
+// [docs/your-own-store.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/your-own-store.md
 package storetest
 
 import (

@@ -1,10 +1,15 @@
 // Package tokenapi provides a JSON API over HTTP with which users and their programs manage tokens.
+// Use it for command-line programs and apps, or for a page of your own. Package
+// [github.com/go-tokenauth/tokenauth/tokenpage] has a finished page. A program without any key gets
+// its first key from package [github.com/go-tokenauth/tokenauth/tokenlogin].
 //
 // [New] returns the API for the tokens of the signed-in user. [NewStaff] returns the API for the
 // tokens of all users. A service mounts the handlers under a path prefix:
 //
 //	api, err := tokenapi.New(auth, sessionUserID, nil)
 //	mux.Handle("/api/", http.StripPrefix("/api", api))
+//
+// The guide [docs/manage-tokens.md] has code for sessions, and for a page on another origin.
 //
 // # Routes
 //
@@ -55,4 +60,6 @@
 // A body that takes longer than 10 seconds gets a 408. The service should nevertheless set the
 // timeouts of its [http.Server], because the handlers cannot set a deadline behind
 // [http.TimeoutHandler], or behind a ResponseWriter without the method Unwrap.
+//
+// [docs/manage-tokens.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/manage-tokens.md
 package tokenapi

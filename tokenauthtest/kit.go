@@ -1,6 +1,16 @@
 // Package tokenauthtest helps services that use package tokenauth to test their handlers. The tests
 // use a real [tokenauth.Manager] and a real [tokenauth.Authenticator]. The tests set the time of
-// the Manager's clock, and can make the Manager's store fail.
+// the Manager's clock, and can make the Manager's store fail:
+//
+//	kit := tokenauthtest.New(t, nil)
+//	handler := newHandler(kit.Manager) // the code under test
+//	tokenauthtest.SetKey(request, kit.Issue("42", "orders:write"))
+//	kit.Clock.Advance(time.Hour)
+//	kit.Store.Fail(errors.New("connection refused")) // now the response must be 503
+//
+// A test of a single handler can do without this package: it calls the handler with the context
+// that [tokenauth.Authenticator.NewContext] returns. The tests of an implementation of
+// [tokenauth.Store] need package [github.com/go-tokenauth/tokenauth/storetest] instead.
 package tokenauthtest
 
 import (

@@ -1,5 +1,8 @@
 // Package tokenlogin provides an HTTP endpoint that takes a username and a password and returns a
-// new token. Each device gets its own token.
+// new token. Each device gets its own token. Use this package for programs without a browser, such
+// as a mobile app, which need a first key. The program then manages its tokens by package
+// [github.com/go-tokenauth/tokenauth/tokenapi], which also has the logout. In a browser, people can
+// create a token on the page of package [github.com/go-tokenauth/tokenauth/tokenpage].
 //
 //	login, err := tokenlogin.New(auth, checkPassword, nil)
 //	mux.Handle("/api/login", login)
@@ -8,7 +11,8 @@
 // form. The members "username" and "password" are required. The members "name", "scopes" and
 // "expires_at" are optional. If the body has no name, the endpoint takes the name of the token from
 // the User-Agent header. If the user has a token with that name, the endpoint adds a number. The
-// OpenAPI document of package tokenapi describes the endpoint as /login.
+// OpenAPI document of package tokenapi describes the endpoint as /login. The guide
+// [docs/manage-tokens.md] has code for the function checkPassword.
 //
 // The response is the JSON of [tokenauth.Token] with the key as "key". For clients of Django REST
 // Framework, the member "token" repeats the key. For clients of knox, the member "expiry" repeats
@@ -29,4 +33,6 @@
 // The endpoint reads and sets no cookie, so it accepts requests from pages of other origins. If a
 // service calls the endpoint to check a form and then sets a cookie, the service must check the
 // origin of that form itself, for example with [net/http.CrossOriginProtection].
+//
+// [docs/manage-tokens.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/manage-tokens.md
 package tokenlogin

@@ -1,11 +1,14 @@
 // Package tokenpage serves an account page on which people manage their API tokens. They list,
-// create, rename, rotate and revoke tokens. A second page shows staff the tokens of all users.
+// create, rename, rotate and revoke tokens. A second page shows staff the tokens of all users. Use
+// this package if the service has a sign-in for browsers. For programs, or for a page of your own,
+// use the JSON API of package [github.com/go-tokenauth/tokenauth/tokenapi].
 //
 //	page, err := tokenpage.New(tokens, signedInUser, nil)
 //	mux.Handle("/account/tokens/", http.StripPrefix("/account/tokens", page))
 //
 // The server renders the pages, and they work without JavaScript. All links are relative, so the
-// service may mount the pages under any path that ends in a slash.
+// service may mount the pages under any path that ends in a slash. The guide
+// [docs/manage-tokens.md] has screenshots, and code for sign-in and sessions.
 //
 // # Appearance
 //
@@ -34,6 +37,8 @@
 // The service must decide by the session alone who is signed in, and never by a key. Otherwise a
 // stolen key could create more powerful tokens. The pages refuse a request if the innermost
 // [tokenauth.Authenticator] accepted a key.
+//
+// [docs/manage-tokens.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/manage-tokens.md
 package tokenpage
 
 import (
