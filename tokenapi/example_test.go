@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 	"github.com/go-tokenauth/tokenauth/tokenlogin"
 )
@@ -17,9 +16,15 @@ import (
 // A service issues a token to each device that logs in with a password. Users manage their tokens
 // in a browser, where a session of the service identifies them.
 func Example() {
-	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil))
+	tokens, err := tokenauth.New(tokenauth.NewMemoryStore(), "acme", nil)
+	if err != nil {
+		panic(err)
+	}
 	find := func(_ context.Context, userID string) (string, error) { return "user " + userID, nil }
-	auth := must.Get(tokenauth.NewAuthenticator(tokens, find, nil))
+	auth, err := tokenauth.NewAuthenticator(tokens, find, nil)
+	if err != nil {
+		panic(err)
+	}
 
 	sessionUserID := func(r *http.Request) (string, error) {
 		cookie, err := r.Cookie("session")
@@ -35,9 +40,17 @@ func Example() {
 		return "", "", nil
 	}
 
+	api, err := tokenapi.New(auth, sessionUserID, nil)
+	if err != nil {
+		panic(err)
+	}
+	login, err := tokenlogin.New(auth, checkPassword, nil)
+	if err != nil {
+		panic(err)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(auth, sessionUserID, nil))))
-	mux.Handle("/api/login", must.Get(tokenlogin.New(auth, checkPassword, nil)))
+	mux.Handle("/api/", http.StripPrefix("/api", api))
+	mux.Handle("/api/login", login)
 
 	serve := func(method, target, body, name, value string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, target, strings.NewReader(body))
@@ -50,9 +63,9 @@ func Example() {
 	}
 
 	w := serve("POST", "/api/login", `{"username":"ada","password":"lovelace"}`, "Accept", "*/*")
-	var login struct{ Name, Key string }
-	_ = json.Unmarshal(w.Body.Bytes(), &login)
-	fmt.Println("login:", w.Code, login.Name)
+	var device struct{ Name, Key string }
+	_ = json.Unmarshal(w.Body.Bytes(), &device)
+	fmt.Println("login:", w.Code, device.Name)
 
 	w = serve("POST", "/api/tokens", `{"name":"build server"}`, "Cookie", "session=ada's session")
 	fmt.Println("create:", w.Code)
@@ -62,10 +75,10 @@ func Example() {
 	_ = json.Unmarshal(w.Body.Bytes(), &list)
 	fmt.Println("list:", w.Code, list.Tokens)
 
-	w = serve("GET", "/api/tokens", "", "Authorization", "Bearer "+login.Key)
+	w = serve("GET", "/api/tokens", "", "Authorization", "Bearer "+device.Key)
 	fmt.Println("list with a token:", w.Code)
 
-	w = serve("POST", "/api/logout", "", "Authorization", "Bearer "+login.Key)
+	w = serve("POST", "/api/logout", "", "Authorization", "Bearer "+device.Key)
 	fmt.Println("logout:", w.Code)
 
 	// Output:

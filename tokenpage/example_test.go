@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/go-tokenauth/tokenauth"
-	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -23,15 +22,21 @@ func signedInUser(r *http.Request) (string, error) {
 }
 
 func Example() {
-	tokens := must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}}))
-	page := must.Get(tokenpage.New(tokens, signedInUser, &tokenpage.Options{
+	tokens, err := tokenauth.New(tokenauth.NewMemoryStore(), "acme", &tokenauth.Options{Scopes: []string{"orders:read", "orders:write"}})
+	if err != nil {
+		panic(err)
+	}
+	page, err := tokenpage.New(tokens, signedInUser, &tokenpage.Options{
 		Scopes: map[string]string{
 			"orders:read":  "See your orders",
 			"orders:write": "Place and cancel orders",
 		},
 		SignInURL: "/sign-in",
 		CSS:       ":root { --tp-brand: #00695c; }",
-	}))
+	})
+	if err != nil {
+		panic(err)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/account/tokens/", http.StripPrefix("/account/tokens", page))
 
