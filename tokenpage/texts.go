@@ -46,9 +46,9 @@ type Texts struct {
 	TooMany, TryAgain                    string
 	FormUsed                             string // the form has created a token before
 
-	KeyTitle, KeyWarning, KeyCare string // the page that shows a key
-	Key, Copy, Copied, CopyFailed string
-	OldKeyUntil, OldKeyEnded      string // the previous key
+	KeyTitle, KeyWarning, KeyCare      string // the page that shows a key
+	Key, Copy, Copied, CopyFailed      string
+	PreviousKeyUntil, PreviousKeyEnded string // the previous key
 
 	RotateTitle, RotateText, GraceLegend  string
 	GraceNow, GraceNowHint, RotateSubmit  string
@@ -155,15 +155,15 @@ var english = Texts{
 	TryAgain:      "Other changes were made at the same time. Nothing was created. Try again.",
 	FormUsed:      "This form has already created a token, which may be revoked by now. To create another token, send this form.",
 
-	KeyTitle:    "Your new key",
-	KeyWarning:  "Copy the key now. You will not see it again.",
-	KeyCare:     "Keep it as safe as a password: whoever has it can do what the token may do. If you lose it, rotate the token to get a new one.",
-	Key:         "Key",
-	Copy:        "Copy key",
-	Copied:      "Copied",
-	CopyFailed:  "Not copied: the key is selected, copy it yourself",
-	OldKeyUntil: "The previous key stops working",
-	OldKeyEnded: "The previous key no longer works.",
+	KeyTitle:         "Your new key",
+	KeyWarning:       "Copy the key now. You will not see it again.",
+	KeyCare:          "Keep it as safe as a password: whoever has it can do what the token may do. If you lose it, rotate the token to get a new one.",
+	Key:              "Key",
+	Copy:             "Copy key",
+	Copied:           "Copied",
+	CopyFailed:       "Not copied: the key is selected, copy it yourself",
+	PreviousKeyUntil: "The previous key stops working",
+	PreviousKeyEnded: "The previous key no longer works.",
 
 	RotateTitle:    "Rotate the key",
 	RotateText:     "The token gets a new key and keeps its name, scopes and expiry.",
