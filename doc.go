@@ -31,6 +31,8 @@
 //
 // # Concepts
 //
+// All packages of this module use these terms:
+//
 //   - A [Token] is a named record that belongs to one user. It contains no secret.
 //   - A [Key] is the secret that a client presents. [CheckKey] checks the form of a key without a
 //     store.
@@ -73,12 +75,12 @@
 //
 // # Events and last-used times
 //
-// Options.OnEvent receives an [Event] for each change of a token and for each rejected request,
+// [Options].OnEvent receives an [Event] for each change of a token and for each rejected request,
 // with the [Reason]. [LogEvents] returns an OnEvent function for package log/slog. See
 // [docs/observability.md].
 //
-// A Manager writes last-used times in the background, so Token.LastUsedAt lags behind by at most
-// Options.TouchEvery. Call [Manager.Close] when the service stops. It writes the last-used times
+// A Manager writes last-used times in the background, so [Token].LastUsedAt lags behind by at most
+// [Options].TouchEvery. Call [Manager.Close] when the service stops. It writes the last-used times
 // that are still in memory.
 //
 // # Errors

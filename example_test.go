@@ -26,7 +26,7 @@ func findAccount(_ context.Context, id string) (*account, error) {
 	return nil, tokenauth.ErrNoUser
 }
 
-// newManager returns a Manager in memory. ExampleNewSQLStore shows a Manager on a database.
+// newManager returns a Manager in memory. The example of NewSQLStore uses a database.
 func newManager(opts *tokenauth.Options) *tokenauth.Manager {
 	tokens, err := tokenauth.New(tokenauth.NewMemoryStore(), "acme", opts)
 	if err != nil {
