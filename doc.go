@@ -50,9 +50,10 @@
 // [Need] of a request, for example from its path. [Authenticator.Optional] also accepts requests
 // without a key. [AuthenticatorOptions] has the names of the headers that may hold a key.
 //
-// Call [Authenticator.Confirm] directly before a change that must not be based on outdated rights.
-// Call [Authenticator.Authenticate] in code that cannot use middleware, such as a gRPC server. The
-// page [docs/frameworks.md] has tested code for popular routers.
+// If [Need].CurrentKey is true, the request must present the current key of the token. Call
+// [Authenticator.Confirm] directly before a change that must not be based on outdated rights. Call
+// [Authenticator.Authenticate] in code that cannot use middleware, such as a gRPC server. The page
+// [docs/frameworks.md] has tested code for popular routers.
 //
 // # Managing tokens
 //
@@ -63,13 +64,20 @@
 // [Manager.Prune] deletes tokens that expired or were revoked long ago. The fields of [Options]
 // limit the scopes, the lifetime and the number of tokens.
 //
-// These packages let people and programs manage tokens, as [docs/manage-tokens.md] shows:
+// These methods are for forms and commands of your own. [Manager.Scopes], [Manager.MaxTTL] and
+// [Manager.MaxGrace] return the limits of the Manager. [Manager.CheckSpec] and
+// [Manager.CheckUserID] check input. [Manager.Expired] reports whether a token is expired or was
+// unused for too long. With [Spec].ID or [Manager.RotateFrom], a form that is sent twice creates
+// one key.
+//
+// These packages let people and programs manage tokens. The guide [docs/manage-tokens.md] shows the
+// first three:
 //
 //   - [github.com/go-tokenauth/tokenauth/tokenpage] is an account page for a browser.
 //   - [github.com/go-tokenauth/tokenauth/tokenapi] is a JSON API.
 //   - [github.com/go-tokenauth/tokenauth/tokenlogin] issues a token for a username and a password.
-//   - [github.com/go-tokenauth/tokenauth/tokencli] has commands for operators. It is a module of
-//     its own.
+//   - [github.com/go-tokenauth/tokenauth/tokencli] has commands for operators, which
+//     [docs/command-line.md] shows. It is a module of its own.
 //   - [github.com/go-tokenauth/tokenauth/tokenimport] imports the tokens of other systems. For a
 //     system that it does not support, call [Manager.Import] and set a [LegacyFormat].
 //
@@ -85,13 +93,18 @@
 //
 // # Errors
 //
-// Match errors with [errors.Is]. The errors of authentication are [ErrNoKey], [ErrInvalidRequest],
-// [ErrInvalidKey], [ErrInsufficientScope] and [ErrPreviousKey]. [ErrExpired], [ErrRevoked] and
-// [ErrNoUser] wrap ErrInvalidKey. The errors of management are [ErrNotFound], [ErrNameTaken],
-// [ErrTooManyTokens], [ErrConflict], [ErrInvalidSpec] and [ErrUserUnknown]. For an invalid
-// argument, the error is a [*SpecError], which names the field. Any other error means that the
-// store or the user lookup failed. [StatusCode] returns the HTTP status for an error, and
-// [Authenticator.WriteError] writes the whole error response.
+// Match errors with [errors.Is]:
+//
+//   - Errors of authentication are [ErrNoKey], [ErrInvalidRequest], [ErrInvalidKey],
+//     [ErrInsufficientScope] and [ErrPreviousKey]. [ErrExpired], [ErrRevoked] and [ErrNoUser] wrap
+//     ErrInvalidKey. A [*ScopeError] has the required scopes.
+//   - Errors of management are [ErrNotFound], [ErrNameTaken], [ErrTooManyTokens], [ErrConflict],
+//     [ErrInvalidSpec] and [ErrUserUnknown]. For an invalid argument, the error is a [*SpecError],
+//     which names the field.
+//   - Any other error means that the store or the user lookup failed.
+//
+// [StatusCode] returns the HTTP status for an error, and [Authenticator.WriteError] writes the
+// whole error response.
 //
 // # Databases and transactions
 //
@@ -100,6 +113,9 @@
 // same statements for a migration tool, and [SQLStore.CheckSchema] then checks the table. The page
 // [docs/databases.md] has the settings of each database. [NewSQLStoreOn] is for drivers without
 // database/sql.
+//
+// A user ID is a string of the service's choice. If the column of user IDs in the database is not
+// text, set [Options].CheckUserID to [DecimalUserID] or [UUIDUserID].
 //
 // [SQLStore.With] and [Manager.WithStore] make changes of tokens part of the service's own
 // transaction:
@@ -158,6 +174,7 @@
 // A database with its own driver may need only a [SQLConn] and [SQLRows], which replace
 // database/sql in a SQLStore.
 //
+// [docs/command-line.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/command-line.md
 // [docs/databases.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/databases.md
 // [docs/frameworks.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/frameworks.md
 // [docs/manage-tokens.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/manage-tokens.md
