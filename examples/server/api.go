@@ -41,10 +41,10 @@ func (s service) addNote(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if body.Text == "" {
-		writeProblem(w, http.StatusBadRequest, "A note needs a text.")
+		writeProblem(w, http.StatusBadRequest, "The text of the note must not be empty.")
 		return
 	}
-	// The token or its rights may have ended while the body arrived.
+	// While the body arrived, the token may have been revoked or may have lost its scopes.
 	u, _, err := s.auth.Confirm(r.Context(), tokenauth.Need{Scopes: []string{scopeWrite}})
 	if err != nil {
 		s.auth.WriteError(w, r, err)
@@ -58,7 +58,7 @@ func (s service) addNote(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, "application/json", added)
 }
 
-// failed logs the error and answers the client without it.
+// failed logs the error. Its response does not contain the error.
 func (s service) failed(w http.ResponseWriter, r *http.Request, err error) {
 	s.logError(r, err)
 	writeProblem(w, http.StatusInternalServerError, "The service failed. Try again.")

@@ -40,19 +40,19 @@ func (p *program) signedIn(t *testing.T, name, password string) *browser {
 	return b
 }
 
-func (b *browser) get(path string) answer {
+func (b *browser) get(path string) readResponse {
 	b.t.Helper()
 	return b.send("GET", path, nil, nil, false)
 }
 
-func (b *browser) post(path string, form url.Values) answer {
+func (b *browser) post(path string, form url.Values) readResponse {
 	b.t.Helper()
 	return b.send("POST", path, form, nil, false)
 }
 
 // send sends a form. It passes the response to the search for leaked secrets, except a response
 // that may contain a key.
-func (b *browser) send(method, path string, form url.Values, header http.Header, showsKey bool) answer {
+func (b *browser) send(method, path string, form url.Values, header http.Header, showsKey bool) readResponse {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), method, b.URL+path, strings.NewReader(form.Encode()))
 	require.NoError(b.t, err)
@@ -79,7 +79,7 @@ func (b *browser) send(method, path string, form url.Values, header http.Header,
 	if !showsKey {
 		_, _ = leak.Default.Write(body)
 	}
-	return answer{response, string(body)}
+	return readResponse{response, string(body)}
 }
 
 var newKey = regexp.MustCompile(`>(notes_[0-9A-Za-z]{38})<`)

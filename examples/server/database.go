@@ -33,9 +33,9 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE INDEX IF NOT EXISTS notes_user ON notes (user_id, id);
 `
 
-// maxConns limits the connections to the database. All of them stay open when they are idle. With
-// its default, database/sql closes all idle connections but two, and opens new ones for the next
-// requests. docs/databases.md shows how much CPU time that costs.
+// maxConns limits the connections to the database. Idle connections stay open. By default,
+// database/sql keeps only two idle connections, and opens new connections for the next requests.
+// docs/databases.md shows how much CPU time the default costs.
 const maxConns = 32
 
 // openDatabase opens the database file. It creates the file and its tables if they are missing.
@@ -73,13 +73,13 @@ func createFile(path string) error {
 	return file.Close()
 }
 
-// dataSource returns the DSN of a database file with an absolute path: a URI, in which the path may
-// contain any character. Its settings are:
+// dataSource returns the DSN of a database file with an absolute path. The DSN is a URI, so the
+// path may contain any character. Its settings are:
 //
 //   - journal_mode(WAL): readers and a writer do not block each other.
 //   - busy_timeout(5000): a writer waits for another writer.
-//   - _txlock=immediate: a transaction takes the write lock at its start. SQLite cannot wait for
-//     the lock in a transaction that has read before.
+//   - _txlock=immediate: a transaction takes the write lock when it begins. SQLite cannot wait for
+//     the lock in a transaction that has already read.
 //   - synchronous(FULL): a committed change survives a power cut. Otherwise a revoked key could be
 //     accepted again.
 func dataSource(path string) string {

@@ -53,8 +53,8 @@ func TestDocsExampleChangesAppearanceAndLanguage(t *testing.T) {
 	require.Contains(t, get("/tokens.css", "fr"), "Georgia")
 }
 
-// With -proxy, a failure must count for the address of the client, which the proxy appends to
-// X-Forwarded-For. Otherwise one client could make all clients wait, and no place would be known.
+// With -proxy, a failed login must count for the address of the client, which the proxy appends to
+// X-Forwarded-For. Otherwise the failures of one client would make all clients wait.
 func TestProxyFlagThrottlesClientsOfProxy(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the responses to refused logins")
@@ -84,11 +84,15 @@ func TestProxyFlagThrottlesClientsOfProxy(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, post("bob", "guess", "192.0.2.3"))
 }
 
-// A client can forge each address in X-Forwarded-For except the last one.
-func TestClientAddressIsLastOne(t *testing.T) {
+// A client can forge each address in X-Forwarded-For except the last one. The program must use the
+// last one, because otherwise an attacker could evade the throttle.
+func TestClientAddressIsLastForwardedAddress(t *testing.T) {
 	t.Parallel()
 	for want, lines := range map[string][]string{
-		"192.0.2.1": {"198.51.100.7", "198.51.100.8, 192.0.2.1"}, "192.0.2.2": {"192.0.2.2"}, "2001:db8::1": {"x,2001:db8::1"}, "": nil,
+		"192.0.2.1":   {"198.51.100.7", "198.51.100.8, 192.0.2.1"},
+		"192.0.2.2":   {"192.0.2.2"},
+		"2001:db8::1": {"x,2001:db8::1"},
+		"":            nil,
 	} {
 		r := httptest.NewRequest("POST", "/api/login", nil)
 		r.Header["X-Forwarded-For"] = lines

@@ -28,7 +28,7 @@ func modes(t *testing.T, folder string) map[string]fs.FileMode {
 // Other users of the machine must not be able to read the database, which holds password hashes,
 // nor the files that SQLite creates beside it.
 func TestDatabaseFilesArePrivate(t *testing.T) {
-	previous := syscall.Umask(0) // the mode must not depend on it
+	previous := syscall.Umask(0) // the mode of the files must not depend on the umask
 	t.Cleanup(func() { syscall.Umask(previous) })
 	t.Chdir(t.TempDir())
 	folder, err := os.Getwd()
@@ -42,8 +42,8 @@ func TestDatabaseFilesArePrivate(t *testing.T) {
 	}
 }
 
-// A service may share an existing database with a group, for example for backups. The program must
-// keep its mode.
+// An operator may let a group read an existing database, for example for backups. The program must
+// keep the mode of the file.
 func TestExistingDatabaseKeepsMode(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)

@@ -20,7 +20,7 @@ type service struct {
 	auth     *tokenauth.Authenticator[*user]
 	sessions sessions
 	signIn   http.Handler // checks the form of the sign-in page, and issues sessions
-	login    http.Handler // of the API, issues tokens
+	login    http.Handler // login endpoint of the API, issues tokens
 	logger   *slog.Logger
 }
 
@@ -33,7 +33,7 @@ func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.St
 	if s.sessions, err = newSessions(sessionStore, s.users, logger); err != nil {
 		return s, err
 	}
-	// Both handlers share one Throttle; otherwise an attacker could guess twice as often.
+	// Both handlers share one Throttle. Otherwise an attacker could guess twice as often.
 	options := &tokenlogin.Options{Stamp: s.users.stamp, Throttle: tokenlogin.NewThrottle(), OnError: s.logError}
 	if c.proxy {
 		options.Address = clientAddress
@@ -46,7 +46,7 @@ func newService(db *sql.DB, tokens *tokenauth.Manager, sessionStore tokenauth.St
 	return s, err
 }
 
-// newHandler returns the routes of the service, with who may use each.
+// newHandler returns the handler of all routes of the service.
 func (s service) newHandler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.addRoutes(mux)
@@ -64,7 +64,7 @@ func (s service) addRoutes(mux *http.ServeMux) {
 	mux.Handle("/api/login", s.login)
 }
 
-// addAPI adds the API to manage tokens. A request presents a key, or the cookie of a session.
+// addAPI adds the API that manages tokens. A request presents a key or the cookie of a session.
 func (s service) addAPI(mux *http.ServeMux) error {
 	api, err := tokenapi.New(s.auth, s.signedIn, &tokenapi.Options{ManageScope: scopeManage, OnError: s.logError})
 	if err != nil {

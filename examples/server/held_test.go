@@ -57,7 +57,8 @@ const (
 	asForm = "application/x-www-form-urlencoded"
 )
 
-// An end takes away the right to a request, while the program with the database at path runs.
+// An end revokes the right to a request while the program runs. The database of the program is at
+// path.
 type end func(t *testing.T, path string, b *browser)
 
 func endNothing(*testing.T, string, *browser) {}
@@ -114,10 +115,10 @@ func requireNoEvil(t *testing.T, path string) {
 	})
 }
 
-// A thief who sends a body slowly must not be able to act after the user has ended the session or
-// the token, or has changed the password. Each handler therefore judges a request after its body
-// has arrived.
-func TestHeldRequestIsJudgedAfterItsBody(t *testing.T) {
+// A thief who sends a body slowly must not be able to act after the user has revoked the session or
+// the token, or has changed the password. Each handler therefore checks the rights of a request
+// after it has read the body.
+func TestHandlersCheckRightsAfterReadingBody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the responses to refused logins")
 	}
@@ -175,9 +176,9 @@ func TestHeldRequestOfEndedSessionCreatesNoToken(t *testing.T) {
 	requireNoEvil(t, path)
 }
 
-// A client must not be able to hold a sign-in open. The limit of tokenlogin must therefore reach the
-// connection through the ResponseWriters of the service.
-func TestHeldSignInEnds(t *testing.T) {
+// A client must not be able to hold a sign-in request open. tokenlogin sets a deadline on the
+// connection, through the ResponseWriters of the service.
+func TestHeldSignInTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, _, _ := open(t)
@@ -186,13 +187,13 @@ func TestHeldSignInEnds(t *testing.T) {
 		conn.Send("POST " + signInPath + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + asForm + "\r\nContent-Length: 100\r\n\r\nusername=")
 		w, text := conn.Receive(t)
 		require.Equal(t, http.StatusRequestTimeout, w.StatusCode)
-		require.Contains(t, text, "answer at the moment")
+		require.Contains(t, text, notNow)
 		conn.RequireClosed(t)
 	})
 }
 
-// The page must pass on the headers of tokenlogin: how long to wait, and that a late client must
-// open a new connection.
+// The page must pass on two headers of tokenlogin. Retry-After tells the client how long to wait,
+// and Connection tells a slow client to open a new connection.
 func TestSignInPagePassesHeadersOn(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// Junk logins from everywhere, more than the program can hash, must not keep a user from signing in
-// at a known place.
+// Junk logins from many addresses, more than the program can hash, must not prevent a user from
+// signing in at a known place.
 // Case L6.
 func TestLoadJunkLoginsSpareKnownPlace(t *testing.T) {
 	if !load.Long() {
@@ -49,7 +49,7 @@ func TestLoadJunkLoginsSpareKnownPlace(t *testing.T) {
 	var all sync.WaitGroup
 	junk := map[int]int{} // number of responses by status
 	begin := time.Now()
-	next := begin.Add(7 * time.Second) // until junk logins wait as long as they can
+	next := begin.Add(7 * time.Second) // by then, the queue is full of junk logins
 	each := time.NewTicker(time.Second / 25)
 	defer each.Stop()
 	for i := 0; time.Since(begin) < time.Minute; i++ {
@@ -70,6 +70,6 @@ func TestLoadJunkLoginsSpareKnownPlace(t *testing.T) {
 		}
 	}
 	all.Wait()
-	require.Positive(t, junk[http.StatusServiceUnavailable], "the junk must be too much: %v", junk)
+	require.Positive(t, junk[http.StatusServiceUnavailable], "the program must not be able to check all junk logins: %v", junk)
 	t.Logf("junk: %v", junk)
 }

@@ -61,8 +61,8 @@ func (c countedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// startServer starts a server with the limits of the program and one change to them. It also
-// returns the number of calls of the handler.
+// startServer starts a server with the limits of the program, which the function change may modify.
+// It also returns the number of calls of the handler.
 func startServer(t *testing.T, change func(*http.Server)) (ln *countedListener, calls *atomic.Int64) {
 	t.Helper()
 	calls = new(atomic.Int64)
@@ -70,7 +70,7 @@ func startServer(t *testing.T, change func(*http.Server)) (ln *countedListener, 
 	return startHandler(t, handler, change), calls
 }
 
-// startHandler is like startServer, with the given handler.
+// startHandler is like startServer, but serves the given handler.
 func startHandler(t *testing.T, handler http.Handler, change func(*http.Server)) (ln *countedListener) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -100,9 +100,9 @@ func connections(t *testing.T) int {
 
 // sendAll sends a bad request on many concurrent connections. It returns the number of responses by
 // status line. The server must close each connection.
-func sendAll(t *testing.T, addr string, request io.WriterTo) (answers map[string]int) {
+func sendAll(t *testing.T, addr string, request io.WriterTo) (responses map[string]int) {
 	t.Helper()
-	answers = map[string]int{}
+	responses = map[string]int{}
 	var mu sync.Mutex
 	var clients sync.WaitGroup
 	for range connections(t) {
@@ -116,20 +116,20 @@ func sendAll(t *testing.T, addr string, request io.WriterTo) (answers map[string
 			_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // 10,000 connections may take minutes
 			written := make(chan struct{})
 			go func() { defer close(written); _, _ = request.WriteTo(conn) }() // returns when the server closes the connection
-			answer, err := io.ReadAll(conn)
+			response, err := io.ReadAll(conn)
 			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
 				t.Error("the server must close the connection")
 			}
 			_ = conn.Close()
 			<-written
-			line, _, _ := strings.Cut(string(answer), "\r\n")
+			line, _, _ := strings.Cut(string(response), "\r\n")
 			mu.Lock()
 			defer mu.Unlock()
-			answers[line]++
+			responses[line]++
 		})
 	}
 	clients.Wait()
-	return answers
+	return responses
 }
 
 // A text is the text of a request.
@@ -146,13 +146,13 @@ func (s text) WriteTo(w io.Writer) (int64, error) {
 func TestLoadBigHeadersAreRefused(t *testing.T) {
 	testLoad(t)
 	ln, calls := startServer(t, func(*http.Server) {})
-	const buffers = 4<<10 + 4<<10 // net/http reads 4 KiB beyond the limit, into a buffer of 4 KiB
+	const buffers = 4<<10 + 4<<10 // net/http reads up to 4 KiB beyond the limit, and buffers another 4 KiB
 	big := text("GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + strings.Repeat("a", 1<<20) + "\r\n\r\n")
 	n := connections(t)
-	answers := sendAll(t, ln.Addr().String(), big)
+	responses := sendAll(t, ln.Addr().String(), big)
 	const refusal = "HTTP/1.1 431 Request Header Fields Too Large"
-	require.Positive(t, answers[refusal])
-	require.Equal(t, n, answers[refusal]+answers[""], "%v", answers) // empty if the connection was reset before the client read the response
+	require.Positive(t, responses[refusal])
+	require.Equal(t, n, responses[refusal]+responses[""], "%v", responses) // empty if the connection was reset before the client read the response
 	require.Zero(t, calls.Load())
 	require.LessOrEqual(t, ln.read.Load(), int64(n*(16<<10+buffers)), "number of bytes that the server reads")
 
@@ -195,8 +195,9 @@ func TestLoadSlowHeadersReleaseConnections(t *testing.T) {
 	require.EqualValues(t, 1, calls.Load(), "only the client with complete headers may reach the handler")
 }
 
-// A client that never completes its body must lose its connection, and the handler must end. This
-// is the program's own timeout, which is longer than that of the library's handlers.
+// A client that never completes its body must lose its connection, and the handler must return. The
+// test is about the timeout of the program, which is longer than the timeout of the library's
+// handlers.
 // Case A6.
 func TestSlowBodyReleasesConnection(t *testing.T) {
 	if testing.Short() {
@@ -214,9 +215,9 @@ func TestSlowBodyReleasesConnection(t *testing.T) {
 		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 		_, err = io.WriteString(conn, "POST /notes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+key+"\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"text\":\"milk")
 		require.NoError(t, err)
-		answer, err := io.ReadAll(conn)
+		response, err := io.ReadAll(conn)
 		require.NoError(t, err, "the server must close the connection")
-		require.Contains(t, string(answer), "400 Bad Request")
+		require.Contains(t, string(response), "400 Bad Request")
 	})
 }
 

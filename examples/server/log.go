@@ -9,31 +9,31 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A logged response keeps the status and the token for the log.
+// A logged is a ResponseWriter that records the status and the ID of the token for the log.
 type logged struct {
 	http.ResponseWriter
-	status  int // if zero, 200
+	status  int // 0 if the handler has not set a status; the status is then 200
 	tokenID string
 }
 
 func (l *logged) WriteHeader(status int) {
-	if l.status == 0 && status >= 200 { // a lower status precedes the final one
+	if l.status == 0 && status >= 200 { // a 1xx response precedes the final response
 		l.status = status
 	}
 	l.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap returns the wrapped ResponseWriter, which [http.ResponseController] needs.
 func (l *logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
-// logRequests logs one line per request, also for a refused one.
+// logRequests logs one line per request, even if the request is refused.
 func logRequests(logger *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin, response := time.Now(), &logged{ResponseWriter: w}
 		next.ServeHTTP(response, r)
 		logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
-			// The pattern of the route, not the path or the method of the request: some clients
-			// put a key into these by mistake.
+			// Log the pattern of the route, and neither the path nor the method of the request.
+			// Some clients put a key into the path or the method by mistake.
 			slog.String("route", r.Pattern),
 			slog.Int("status", cmp.Or(response.status, http.StatusOK)),
 			slog.Duration("duration", time.Since(begin)),
@@ -42,7 +42,8 @@ func logRequests(logger *slog.Logger, next http.Handler) http.Handler {
 }
 
 // logToken adds the ID of the request's token to the line that logRequests writes. logRequests
-// itself cannot read it: it runs before the Authenticator adds the token to the context.
+// cannot read the ID itself, because it runs before the Authenticator adds the token to the
+// context.
 func logToken(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := tokenauth.TokenFrom(r.Context())

@@ -1,5 +1,5 @@
-// Server keeps the notes of its users in a SQLite file. People sign in with a
-// password and manage their API tokens in a browser; programs present a key.
+// Server is a notes service that keeps its data in a SQLite file. People sign in with a password
+// and manage their API tokens in a browser. Programs present a key.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	context.AfterFunc(ctx, stop) // a second signal ends the program immediately
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "server:", err)
 		os.Exit(1)
@@ -43,11 +43,18 @@ func parseFlags(args []string, stderr io.Writer) (c config, err error) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
 	flags.StringVar(&c.path, "db", "tokens.db", "`file` of the database; it is created if it is missing")
-	flags.DurationVar(&c.maxStale, "cache", 0, "cache tokens for this `time`, during which a revocation by another process may go unnoticed; 0: no cache")
-	flags.DurationVar(&c.touch, "touch", time.Minute, "`time` by which the last-used time of a token may lag behind; 0: a minute; negative: not recorded")
-	flags.DurationVar(&c.prune, "prune", 0, "delete tokens that expired or were revoked longer ago than this `time`, now and every hour; 0: never")
-	flags.BoolVar(&c.proxy, "proxy", false, "only a reverse proxy can reach the address, and appends the address of its client to X-Forwarded-For")
-	flags.BoolVar(&c.seed, "seed-demo", false, "create the user "+demoName+", who is staff, or set a new password for her, and print the password")
+	flags.DurationVar(&c.maxStale, "cache", 0,
+		"cache tokens for this `time`; the program may accept a key that long after another process "+
+			"has revoked the token; 0: no cache")
+	flags.DurationVar(&c.touch, "touch", time.Minute,
+		"`time` by which the last-used time of a token may lag behind; 0: a minute; negative: not recorded")
+	flags.DurationVar(&c.prune, "prune", 0,
+		"delete tokens that expired or were revoked longer ago than this `time`, at the start and every hour; 0: never")
+	flags.BoolVar(&c.proxy, "proxy", false,
+		"take the client's address from the end of X-Forwarded-For; use this flag only if a reverse "+
+			"proxy appends the address and no other client can connect to this program")
+	flags.BoolVar(&c.seed, "seed-demo", false,
+		"create the user "+demoName+", who is staff, or set a new password for her, and print the password")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
@@ -149,7 +156,7 @@ func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// serve handles requests until ctx is done. Then it waits for the running ones.
+// serve handles requests until ctx is done. Then it waits for the running requests to end.
 func serve(ctx context.Context, ln net.Listener, server *http.Server, logger *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()

@@ -23,8 +23,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
-// TestMain lowers the cost of passwords. It also searches all output of the program for secrets,
-// except the responses that show a new key.
+// TestMain lowers the number of iterations of password hashes. It also searches all output of the
+// program for secrets, except the responses that show a new key.
 func TestMain(m *testing.M) {
 	iterations = 1000
 	leak.Main(m)
@@ -38,7 +38,7 @@ type program struct {
 	Key  string  // key of the user ada for /notes
 	Log  *buffer // output on standard error
 	Stop context.CancelFunc
-	Done <-chan error // result of run
+	Done <-chan error // receives the result of run
 }
 
 // A buffer is a bytes.Buffer that is safe for concurrent use.
@@ -147,15 +147,15 @@ func issue(t *testing.T, path string, spec tokenauth.Spec) (key string, revoke f
 	}
 }
 
-// An answer is a response whose body has been read.
-type answer struct {
+// A readResponse is a response whose body has been read.
+type readResponse struct {
 	*http.Response
 	Text string
 }
 
 // do sends a request. An empty key or an empty body means that the request has none. The body is
 // JSON.
-func (p *program) do(t *testing.T, method, path, key, body string) answer {
+func (p *program) do(t *testing.T, method, path, key, body string) readResponse {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, p.URL+path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -168,7 +168,7 @@ func (p *program) do(t *testing.T, method, path, key, body string) answer {
 	return send(t, r)
 }
 
-func send(t *testing.T, r *http.Request) answer {
+func send(t *testing.T, r *http.Request) readResponse {
 	t.Helper()
 	response, err := http.DefaultClient.Do(r)
 	require.NoError(t, err)
@@ -176,7 +176,7 @@ func send(t *testing.T, r *http.Request) answer {
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	_, _ = fmt.Fprintf(&leak.Default, "%v\n%s", response.Header, body)
-	return answer{response, string(body)}
+	return readResponse{response, string(body)}
 }
 
 const patience = 20 * time.Second

@@ -37,10 +37,10 @@ func (s service) layout(w io.Writer, r *http.Request, p tokenpage.Page) error {
 	return templates.ExecuteTemplate(w, "frame", frame{p, s.sessions.visitor(r).user, r.Pattern})
 }
 
-// ownHead loads the custom properties of tokenpage for the service's own pages.
+// ownHead is HTML that loads the custom properties of tokenpage into the service's own pages.
 const ownHead = template.HTML(`<link rel="stylesheet" href="` + accountPath + `tokens.css">`)
 
-// show responds with a page of the service's own.
+// show responds with one of the service's own pages.
 func (s service) show(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
 	var content strings.Builder
 	var document bytes.Buffer
@@ -56,7 +56,7 @@ func (s service) show(w http.ResponseWriter, r *http.Request, status int, name, 
 	_, _ = document.WriteTo(w) // fails if the client disconnected
 }
 
-// pageFailed logs the error and shows a page without it.
+// pageFailed logs the error, and responds with a page that does not contain the error.
 func (s service) pageFailed(w http.ResponseWriter, r *http.Request, err error) {
 	s.logError(r, err)
 	s.show(w, r, http.StatusServiceUnavailable, "problem", "Not available at the moment", notNow)
@@ -85,7 +85,7 @@ func (s service) home(w http.ResponseWriter, r *http.Request) {
 	}
 	s.show(w, r, http.StatusOK, "home", "Your notes", struct {
 		Notes []note
-		URL   string // of the API
+		URL   string // base URL of the API
 	}{list[:min(len(list), maxHomeNotes)], address.String()})
 }
 

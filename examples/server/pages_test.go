@@ -68,7 +68,7 @@ func TestPagesHaveSafeHeaders(t *testing.T) {
 	t.Parallel()
 	p := start(t, databaseFile(t))
 	b := p.signedIn(t, demoName, testPassword)
-	for _, got := range []answer{p.browser(t).get(signInPath), b.get("/"), b.get(accountPath), b.get(staffPath)} {
+	for _, got := range []readResponse{p.browser(t).get(signInPath), b.get("/"), b.get(accountPath), b.get(staffPath)} {
 		policy := got.Header.Get("Content-Security-Policy")
 		require.Contains(t, policy, "default-src 'none'")
 		require.Contains(t, policy, "frame-ancestors 'none'")
@@ -136,7 +136,7 @@ func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 		{"logout revokes the key", "POST", "/api/logout", reader, "", 204},
 		{"a revoked key is refused", "GET", "/notes", reader, "", 401},
 		{"the other key still works", "GET", "/api/tokens", manager, "", 200},
-		{"the key of a session is no API key", "GET", "/api/tokens", "session_" + manager[len("notes_"):], "", 401},
+		{"the API refuses the key of a session", "GET", "/api/tokens", "session_" + manager[len("notes_"):], "", 401},
 	}
 	for _, s := range steps {
 		require.Equal(t, s.want, p.do(t, s.method, s.path, s.key, s.body).StatusCode, s.name)

@@ -21,8 +21,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// After a user has changed the password, no session and no token may work that existed before.
-// Otherwise a thief keeps access.
+// After a user has changed the password, every earlier session and token must be refused. Otherwise
+// a thief keeps access.
 func TestChangeOfPasswordEndsSessionsAndTokens(t *testing.T) {
 	t.Parallel()
 	p := start(t, databaseFile(t), "-cache", "1h")
@@ -40,8 +40,8 @@ func TestChangeOfPasswordEndsSessionsAndTokens(t *testing.T) {
 	p.signedIn(t, demoName, "a new password of ada")
 }
 
-// The form must change nothing unless it has the current password and a new one that is long
-// enough. A thief of the session must not be able to guess the password with it.
+// The service must change nothing unless the form has the current password and a new password that
+// is long enough. A thief of the session must not be able to guess the password with the form.
 func TestPasswordFormRefusesBadForms(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the responses to wrong passwords")
@@ -79,8 +79,8 @@ func TestPasswordFormRefusesBadForms(t *testing.T) {
 	require.Contains(t, got.Text, tooOften)
 }
 
-// If the owner changes the password while a thief's change of the password is under way, the
-// thief's change must not replace the owner's.
+// The owner and a thief change the password concurrently. The thief's change must not replace the
+// owner's password.
 func TestConcurrentChangeOfPasswordIsRefused(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t)
@@ -104,8 +104,8 @@ func TestConcurrentChangeOfPasswordIsRefused(t *testing.T) {
 	require.Equal(t, "the owner's", must.Get(s.users.password(t.Context(), ada.tokenID())))
 }
 
-// A change must replace only the stored password that was checked. The stamp must change with it. A
-// user who was disabled in the meantime must get neither.
+// A change must replace only the stored password that was checked. The stamp must change with the
+// password. A user who was disabled in the meantime must get neither a new password nor a stamp.
 func TestChangeOfPasswordReplacesOnlyCheckedPassword(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t)
@@ -152,18 +152,18 @@ func open(t *testing.T) (s service, tokens, sessions *tokenauth.SQLStore) {
 	return s, tokens, sessions
 }
 
-// An attacker uses a service with the previous password of a user all the time: by the API, by the
-// sign-in page, and with a token that creates tokens.
+// An attacker continuously uses a service with the previous password of a user: through the login
+// endpoint, through the sign-in page, and with a token that creates tokens.
 type attacker struct {
 	handler  http.Handler
 	username string
-	made     [3]atomic.Int64 // tokens and sessions, by the way in which they were made
+	made     [3]atomic.Int64 // number of created tokens and sessions, by the way in which they were created
 }
 
 // post sends a request and returns the status of the response.
 func (a *attacker) post(path, key, body string) int {
 	r, w := httptest.NewRequest("POST", path, strings.NewReader(body)), httptest.NewRecorder()
-	r.RemoteAddr = "127.0.0.1:1" // an address that has no wait
+	r.RemoteAddr = "127.0.0.1:1" // the throttle ignores loopback addresses
 	r.Header.Set("Content-Type", asForm)
 	if key != "" {
 		r.Header.Set("Content-Type", asJSON)
@@ -173,7 +173,8 @@ func (a *attacker) post(path, key, body string) int {
 	return w.Code
 }
 
-// run attacks until stop is closed or the service refuses. It returns when all requests have ended.
+// run attacks until stop is closed or the service refuses the password. It returns when all
+// requests have ended.
 func (a *attacker) run(key string, stop <-chan struct{}) {
 	login := url.Values{"username": {a.username}, "password": {testPassword}}.Encode()
 	ways := []func(n int) int{
@@ -193,7 +194,7 @@ func (a *attacker) run(key string, stop <-chan struct{}) {
 				switch status := way(n); {
 				case status < 400:
 					a.made[i].Add(1)
-				case status != http.StatusServiceUnavailable: // as for revokeAll
+				case status != http.StatusServiceUnavailable: // SQLite may not lock in time, as below
 					return // a refusal of a login takes a quarter of a second
 				}
 			}
@@ -202,10 +203,11 @@ func (a *attacker) run(key string, stop <-chan struct{}) {
 	all.Wait()
 }
 
-// An attacker who knows the previous password must have nothing left after the change: 50 changes,
-// with logins and mints running all the time. The service may also change the password and revoke
-// all tokens in one transaction, if it revokes all tokens again after the commit.
-func TestChangeOfPasswordLeavesAttackerNothing(t *testing.T) {
+// After a change of the password, an attacker who knows the previous password must have no session
+// and no token. The test makes 50 changes while logins and token creations run concurrently. The
+// service may also change the password and revoke all tokens in one transaction, if it revokes all
+// tokens again after the commit.
+func TestChangeOfPasswordRevokesConcurrentLogins(t *testing.T) {
 	if testing.Short() {
 		t.Skip("changes passwords for seconds")
 	}
@@ -245,7 +247,7 @@ func TestChangeOfPasswordLeavesAttackerNothing(t *testing.T) {
 				})
 			}
 			workers.Wait()
-			t.Logf("made by API %d, by page %d, by token %d", made[0].Load(), made[1].Load(), made[2].Load())
+			t.Logf("created by login %d, by page %d, by token %d", made[0].Load(), made[1].Load(), made[2].Load())
 		})
 	}
 }

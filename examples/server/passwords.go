@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// A password is stored as algorithm, iterations, salt and hash, separated by $. The iterations can
-// therefore be raised for new passwords.
+// A stored password has the form algorithm$iterations$salt$hash. Because it contains the number of
+// iterations, a new version of the program can use more iterations for new passwords.
 const (
 	algorithm = "pbkdf2-sha256"
 	saltSize  = 16
@@ -21,7 +21,8 @@ const (
 
 var iterations = 600_000 // as OWASP recommends for this algorithm; tests use fewer
 
-// nobodysPassword returns a stored password that is compared if the user does not exist.
+// nobodysPassword returns a stored password that checkPassword compares with if the user does not
+// exist.
 func nobodysPassword() string {
 	return encodePassword(iterations, make([]byte, saltSize), make([]byte, sha256.Size))
 }

@@ -63,7 +63,7 @@ func TestMeReturnsUserAndToken(t *testing.T) {
 		`"hint":"`+p.Key[len(p.Key)-4:]+`"\}\}`+"\n$", got.Text)
 }
 
-// A client must find out from a 401 response which scheme to use, and whether its key was refused.
+// A 401 response must tell the client which scheme to use, and whether its key was refused.
 func TestUnauthorizedResponseHasChallenges(t *testing.T) {
 	t.Parallel()
 	p := start(t, databaseFile(t))

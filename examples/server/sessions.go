@@ -12,9 +12,9 @@ import (
 
 const sessionTime = 12 * time.Hour
 
-// sessions are the sessions of browsers: tokens of a second Manager, with a prefix and a table of
-// their own. The key of a session is the value of a cookie. It is never accepted as the key of an
-// API token, nor the reverse.
+// sessions holds the sessions of browsers. A session is a token of a second Manager, which has its
+// own prefix and its own table. The value of the cookie is the key of the session. The API does not
+// accept the key of a session, and the pages do not accept the key of an API token.
 type sessions struct {
 	manager *tokenauth.Manager
 	auth    *tokenauth.Authenticator[*user]
@@ -24,7 +24,7 @@ func newSessions(store tokenauth.Store, u users, logger *slog.Logger) (sessions,
 	manager, err := tokenauth.New(store, "session", &tokenauth.Options{
 		OnEvent:     tokenauth.LogEvents(logger.With("of", "sessions")),
 		MaxTTL:      sessionTime,
-		MaxPerUser:  -1, // otherwise a thief of the password could use up the limit and keep the owner out
+		MaxPerUser:  -1, // with a limit, a thief of the password could use it up and lock the owner out
 		TouchEvery:  -1, // last-used times of sessions are not recorded
 		CheckUserID: tokenauth.DecimalUserID,
 	})
@@ -41,12 +41,12 @@ type visitor struct {
 	err  error // if not nil, the session could not be read
 }
 
-// visitor reads the session and its user from the database. Each call reads them again. A handler
-// calls visitor after it has read the body and directly before it acts, because the session may end
-// while the body arrives.
+// visitor reads the session and its user from the database, on each call. A handler calls visitor
+// after it has read the body and directly before it acts, because the session may be revoked while
+// the body arrives.
 //
-// If a request has several cookies of the name, another site of the same domain may have set one of
-// them. Nobody is signed in then.
+// If a request has several session cookies, another site of the same domain may have set one of
+// them. In this case visitor returns no user.
 func (s sessions) visitor(r *http.Request) visitor {
 	cookies := r.CookiesNamed(cookieName(r))
 	if len(cookies) != 1 {
@@ -62,8 +62,8 @@ func (s sessions) visitor(r *http.Request) visitor {
 	return visitor{} // the session expired or was revoked, or the cookie holds no session
 }
 
-// endAll ends every session whose key a request presents. If the request has several cookies of the
-// name, nobody is signed in, but the user's own session is among them and must end too.
+// endAll revokes every session whose key a request presents. A request with several session cookies
+// signs nobody in, but one of its cookies may hold the user's own session.
 func (s sessions) endAll(r *http.Request) (err error) {
 	for _, cookie := range r.CookiesNamed(cookieName(r)) {
 		err = errors.Join(err, s.end(r.Context(), cookie.Value))
@@ -71,8 +71,8 @@ func (s sessions) endAll(r *http.Request) (err error) {
 	return err
 }
 
-// end ends the session with the given key, if there is one. It does so even if ctx is done, because
-// the client may have disconnected.
+// end revokes the session with the given key, if such a session exists. It does so even if ctx is
+// done, because the client may have disconnected.
 func (s sessions) end(ctx context.Context, key string) error {
 	_, err := s.manager.RevokeKey(context.WithoutCancel(ctx), key)
 	if errors.Is(err, tokenauth.ErrInvalidKey) {
@@ -81,7 +81,7 @@ func (s sessions) end(ctx context.Context, key string) error {
 	return err
 }
 
-// setCookie sets the cookie to the key of a session. If key is "", it deletes the cookie.
+// setCookie sets the cookie to the key of a session. If key is empty, setCookie deletes the cookie.
 func setCookie(w http.ResponseWriter, r *http.Request, key string) {
 	age := int(sessionTime.Seconds())
 	if key == "" {
@@ -103,8 +103,8 @@ func cookieName(r *http.Request) string {
 	return "session"
 }
 
-// isSecure reports whether the browser uses TLS, to the service or to a reverse proxy, which sets
-// X-Forwarded-Proto. A client that forges the header harms only itself.
+// isSecure reports whether the browser uses TLS. The browser may connect to the service or to a
+// reverse proxy, which sets X-Forwarded-Proto. A client that forges the header harms only itself.
 func isSecure(r *http.Request) bool {
 	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// No script, no other host and, over TLS, no request without encryption may get the cookie of the
-// session. Over TLS, no other host may set the cookie.
+// Neither a script nor another host may read the cookie of the session. Over TLS, the browser must
+// not send the cookie unencrypted, and no other host may set the cookie.
 func TestCookieIsSafe(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -43,8 +43,8 @@ func TestCookieIsSafe(t *testing.T) {
 	}
 }
 
-// Another host of the domain can set a second cookie of the same name. The user must not act in the
-// session of that host's owner, so nobody is signed in.
+// Another host of the same domain can set a second cookie of the same name. The user must not act
+// in the session of the owner of that host. Therefore nobody is signed in.
 func TestAmbiguousCookiesSignNobodyIn(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)
@@ -68,8 +68,8 @@ func TestAmbiguousCookiesSignNobodyIn(t *testing.T) {
 	require.Contains(t, p.browser(t).send("GET", "/", nil, overTLS, false).Text, "<bdi>eve</bdi>", "a plain cookie does not count over TLS")
 }
 
-// The user must not stay signed in after signing out, even if another host has set a second cookie
-// of the name, or if the browser does not wait for the response.
+// The user must not stay signed in after signing out, even if another host has set a second session
+// cookie, or if the browser does not wait for the response.
 func TestSignOutEndsEverySessionOfRequest(t *testing.T) {
 	t.Parallel()
 	o := newSite(t)
@@ -80,7 +80,7 @@ func TestSignOutEndsEverySessionOfRequest(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, o.post(t.Context(), "/sign-out", o.cookie, nil).Code)
 	for name, tt := range map[string]struct {
 		ctx     context.Context
-		another string // another cookie of the name
+		another string // another cookie of the same name
 	}{
 		"another session":     {t.Context(), o.newSession(t, "other")},
 		"ended session":       {t.Context(), o.cookie},
@@ -95,7 +95,8 @@ func TestSignOutEndsEverySessionOfRequest(t *testing.T) {
 	o.requireLive(t, 1, 0)
 }
 
-// If a session could not be ended, the page must say so, and the user must be able to try again.
+// If the service could not revoke a session, the page must say so, and the user must be able to try
+// again.
 func TestFailedSignOutKeepsCookie(t *testing.T) {
 	t.Parallel()
 	o := newSite(t)
@@ -107,6 +108,6 @@ func TestFailedSignOutKeepsCookie(t *testing.T) {
 	})
 	w := o.post(t.Context(), "/sign-out", o.cookie, nil)
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
-	require.Contains(t, w.Body.String(), "answer at the moment")
+	require.Contains(t, w.Body.String(), notNow)
 	require.Empty(t, w.Result().Cookies())
 }

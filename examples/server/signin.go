@@ -13,7 +13,7 @@ const (
 	afterSignIn = accountPath
 	wrongSignIn = "The username or the password is wrong."
 	tooOften    = "Too many failed attempts. Wait for a while, then try again."
-	notNow      = "The service can't answer at the moment. Try again."
+	notNow      = "The service is not available at the moment. Try again."
 )
 
 // A reply is an [http.ResponseWriter] that keeps the response in memory.
@@ -28,7 +28,8 @@ func (r *reply) Header() http.Header               { return r.header }
 func (r *reply) WriteHeader(status int)            { r.status = status }
 func (r *reply) Write(content []byte) (int, error) { return r.body.Write(content) }
 
-// Unwrap is for [http.ResponseController], with which tokenlogin limits the time to read the form.
+// Unwrap returns the ResponseWriter to the browser. [http.ResponseController] needs it when
+// tokenlogin limits the time to read the form.
 func (r *reply) Unwrap() http.ResponseWriter { return r.to }
 
 func (s service) showSignIn(w http.ResponseWriter, r *http.Request) {
@@ -42,25 +43,27 @@ func (s service) showSignIn(w http.ResponseWriter, r *http.Request) {
 // trySignIn passes the form to tokenlogin, which throttles attempts, checks the password and issues
 // a session. It returns the key of the session if the status is 200.
 func (s service) trySignIn(w http.ResponseWriter, r *http.Request) (key string, status int) {
-	answer := &reply{to: w, header: http.Header{}}
+	response := &reply{to: w, header: http.Header{}}
 	r = r.Clone(r.Context())
-	r.Header.Set("User-Agent", rand.Text()) // names the session; if the name were taken, tokenlogin would list all sessions
-	s.signIn.ServeHTTP(answer, r)
-	if answer.status == http.StatusOK {
+	// tokenlogin names the session after the User-Agent. If the name were taken, tokenlogin would
+	// list all sessions of the user.
+	r.Header.Set("User-Agent", rand.Text())
+	s.signIn.ServeHTTP(response, r)
+	if response.status == http.StatusOK {
 		var session struct{ Key string }
-		if err := json.Unmarshal(answer.body.Bytes(), &session); err != nil {
+		if err := json.Unmarshal(response.body.Bytes(), &session); err != nil {
 			panic("server: " + err.Error()) // tokenlogin writes JSON
 		}
 		return session.Key, http.StatusOK
 	}
 	for _, name := range []string{"Retry-After", "Connection"} {
-		if value := answer.header.Get(name); value != "" {
+		if value := response.header.Get(name); value != "" {
 			w.Header().Set(name, value)
 		}
 	}
-	// The username is not logged: some people type their password into that field.
-	s.logger.WarnContext(r.Context(), "sign-in refused", "status", answer.status)
-	return "", answer.status
+	// Do not log the username, because some people type their password into its field.
+	s.logger.WarnContext(r.Context(), "sign-in refused", "status", response.status)
+	return "", response.status
 }
 
 func (s service) doSignIn(w http.ResponseWriter, r *http.Request) {
@@ -95,9 +98,9 @@ func (s service) doSignOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, signInPath, http.StatusSeeOther)
 }
 
-// clientAddress is for a service that only its own reverse proxy can reach. The proxy appends the
-// address of its client to X-Forwarded-For. A client can forge all addresses before that one.
-// Without the header, the address is unknown.
+// clientAddress returns the last address in X-Forwarded-For, or "" if the request has no such
+// header. Use it only if a reverse proxy appends the address of its client to the header, and no
+// other client can connect to the service. A client can forge all addresses except the last.
 func clientAddress(r *http.Request) string {
 	forwarded := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
 	return strings.TrimSpace(forwarded[strings.LastIndex(forwarded, ",")+1:])

@@ -71,7 +71,7 @@ func besideDB(t *testing.T, path, statement string) {
 	require.NoError(t, err)
 }
 
-// Failed attempts on the sign-in page must make the user wait, at the login endpoint of the API
+// After failed attempts on the sign-in page, the login endpoint of the API must make the user wait
 // too. Otherwise an attacker could guess twice as often.
 // Cases L2, L5.
 func TestSignInAndLoginShareThrottle(t *testing.T) {
@@ -108,8 +108,8 @@ func TestSignInAndLoginShareThrottle(t *testing.T) {
 	t.Fatal("25 attempts caused no wait")
 }
 
-// A session must end at its expiry, when the user signs out or in again, and when the user is
-// disabled. The sign-in form must not be able to choose a later expiry.
+// A session must be refused after its expiry, after the user has signed out or has signed in again,
+// and after the user was disabled. The sign-in form must not be able to choose a later expiry.
 func TestEndedSessionIsRefused(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)
@@ -161,7 +161,8 @@ func TestSessionIsStoredAsDigest(t *testing.T) {
 	require.Equal(t, sessionTime, left)
 }
 
-// The home page shows a command with a key. If the browser uses TLS, the command must use TLS too.
+// The home page shows a command that sends a key. If the browser uses TLS, the command must use TLS
+// too.
 func TestHomePageCommandUsesScheme(t *testing.T) {
 	t.Parallel()
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
@@ -187,15 +188,15 @@ func TestStaffFindsUsersByName(t *testing.T) {
 		require.ErrorIs(t, err, tokenauth.ErrNoUser, "the page itself finds users by ID")
 	})
 
-	addUser(t, path, b.userID(), false) // her name is the ID of ada
+	addUser(t, path, b.userID(), false) // the name of the new user is the ID of ada
 	got := b.get(staffPath + "?search=" + b.userID()).Text
 	require.NotContains(t, got, "<bdi>laptop</bdi>")
 	require.Contains(t, got, `href="./?user=`+b.userID()+`"`)
 	require.Contains(t, b.get(staffPath+"?user="+b.userID()).Text, "<bdi>laptop</bdi>")
 }
 
-// A stored password must match only the right password. A malformed one must cause an error,
-// because it must not look like a wrong password.
+// A stored password must match only the right password. A malformed stored password must cause an
+// error. Otherwise the user would read that the typed password is wrong.
 func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 	t.Parallel()
 	require.GreaterOrEqual(t, fullIterations, 600_000)
@@ -227,7 +228,7 @@ func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 
 // The duration of a login must not reveal which users exist. Therefore the program must hash the
 // password even for an unknown user. The limit in the test is far above the duration of a query,
-// and far below that of a hash.
+// and far below the duration of a hash.
 // Case L1.
 func TestUnknownUserIsHashedToo(t *testing.T) {
 	iterations = 200_000

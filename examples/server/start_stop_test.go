@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// If the program receives a signal while it reads a body, it must finish the request. It must
+// If the program receives a signal while it reads a body, the program must finish the request and
 // accept no new connection.
 func TestShutdownFinishesRequests(t *testing.T) {
 	t.Parallel()
@@ -61,8 +61,8 @@ func TestShutdownFinishesRequests(t *testing.T) {
 		"after a restart, the note must exist and the key must work")
 }
 
-// At its end, the program must write the last-used times that are still in memory. With -prune, it
-// must delete tokens that expired long ago.
+// When the program stops, it must write the last-used times that are still in memory. With -prune,
+// it must delete tokens that expired long ago.
 func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)
@@ -88,7 +88,7 @@ func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	require.Equal(t, 1, count("1 = 1"), "only the new key must be left")
 }
 
-// A power cut must not undo a revocation that the program has confirmed. SQLite guarantees that
+// A power cut must not undo a revocation that the program has confirmed. SQLite guarantees this
 // only if it waits for the disk at each commit.
 // Case F11.
 func TestDatabaseIsOpenedWithFullSync(t *testing.T) {
@@ -101,7 +101,8 @@ func TestDatabaseIsOpenedWithFullSync(t *testing.T) {
 	require.Equal(t, 2, synchronous, "the setting must be FULL")
 }
 
-// The name of the database file may contain characters that have a meaning in a URI.
+// The program must create and open a database file whose name contains characters that have a
+// meaning in a URI.
 func TestDatabaseFileMayHaveAnyName(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"a b.db", "what?.db", "100%25.db", "a#b&c=d.db", ":memory:", "file:x.db", "größe.db"} {

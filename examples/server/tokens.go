@@ -39,14 +39,14 @@ func cached(store tokenauth.Store, maxStale time.Duration) (tokenauth.Store, err
 	return storecache.New(store, &storecache.Options{MaxStale: maxStale})
 }
 
-// pruneEachHour deletes, now and every hour until ctx is done, the tokens that expired or were
-// revoked longer ago than age.
+// pruneEachHour deletes the tokens that expired or were revoked longer ago than age. It does so
+// immediately and then every hour, until ctx is done.
 func pruneEachHour(ctx context.Context, tokens *tokenauth.Manager, age time.Duration, logger *slog.Logger) {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
 	for {
 		if _, err := tokens.Prune(ctx, time.Now().Add(-age)); err != nil && ctx.Err() == nil {
-			logger.Error("prune", "error", err) // retried in an hour
+			logger.Error("prune", "error", err) // the next call is in an hour
 		}
 		select {
 		case <-hourly.C:

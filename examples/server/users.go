@@ -24,8 +24,8 @@ func (u *user) tokenID() string { return strconv.FormatInt(u.ID, 10) }
 
 type users struct{ db *sql.DB }
 
-// byID finds the user of a token. It returns ErrNoUser, which is answered with 401, if the user
-// does not exist or is switched off. Any other error is answered with 503.
+// byID finds the user of a token. If the user does not exist or is switched off, byID returns
+// ErrNoUser, and the service responds 401. After any other error, the service responds 503.
 func (u users) byID(ctx context.Context, id string) (*user, error) {
 	number, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
@@ -58,8 +58,8 @@ func (u users) find(r *http.Request, name string) (string, error) {
 }
 
 // checkPassword returns the ID of the user with this name and password, and the stamp of the
-// password. It returns "" if there is no such user. It hashes the password also if the user does
-// not exist, so that the response time does not reveal which users exist.
+// password. If there is no such user, the ID is empty. checkPassword always hashes the password, so
+// that the response time does not reveal which users exist.
 func (u users) checkPassword(ctx context.Context, name, password string) (userID, stamp string, err error) {
 	var id int64
 	stored := nobodysPassword()
