@@ -115,9 +115,9 @@ func requireNoEvil(t *testing.T, path string) {
 	})
 }
 
-// A thief who sends a body slowly must not be able to act after the user has revoked the session or
-// the token, or has changed the password. Each handler therefore checks the rights of a request
-// after it has read the body.
+// A thief may send a body slowly. The thief must not be able to act after the user has revoked the
+// session or the token, or has changed the password. Therefore each handler checks the rights of a
+// request after it has read the body.
 func TestHandlersCheckRightsAfterReadingBody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the responses to refused logins")

@@ -32,8 +32,8 @@ func logRequests(logger *slog.Logger, next http.Handler) http.Handler {
 		begin, response := time.Now(), &logged{ResponseWriter: w}
 		next.ServeHTTP(response, r)
 		logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
-			// Log the pattern of the route, and neither the path nor the method of the request.
-			// Some clients put a key into the path or the method by mistake.
+			// Log the pattern of the route, and neither the path nor the method of the request. Some clients
+			// put a key into the path or the method by mistake.
 			slog.String("route", r.Pattern),
 			slog.Int("status", cmp.Or(response.status, http.StatusOK)),
 			slog.Duration("duration", time.Since(begin)),

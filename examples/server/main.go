@@ -126,8 +126,8 @@ func build(db *sql.DB, tokenStore, sessionStore tokenauth.Store, c config, logge
 	return s, handler, err
 }
 
-// announce prints the address of the page. With seed, it also creates the demo user and prints
-// her password, which cannot be read again later.
+// announce prints the address of the page. With seed, it also creates the demo user and prints her
+// password, which cannot be read again later.
 func (s service) announce(ctx context.Context, stdout io.Writer, addr net.Addr, seed bool) error {
 	if !seed {
 		_, _ = fmt.Fprintf(stdout, "Open http://%s/\n", addr)

@@ -12,8 +12,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
-// Each route must be available only to its users: pages to users with a session, pages of staff to
-// staff, and routes for programs to requests with a key.
+// Each route must refuse a request that lacks its credentials. Pages require a session. Staff pages
+// require the session of a staff member. Routes for programs require a key.
 func TestPagesRequireSignIn(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)

@@ -152,8 +152,8 @@ func open(t *testing.T) (s service, tokens, sessions *tokenauth.SQLStore) {
 	return s, tokens, sessions
 }
 
-// An attacker continuously uses a service with the previous password of a user: through the login
-// endpoint, through the sign-in page, and with a token that creates tokens.
+// An attacker continuously creates sessions and tokens of a user. The attacker uses the login
+// endpoint and the sign-in page with the previous password, and a token that creates tokens.
 type attacker struct {
 	handler  http.Handler
 	username string

@@ -68,8 +68,8 @@ func TestAmbiguousCookiesSignNobodyIn(t *testing.T) {
 	require.Contains(t, p.browser(t).send("GET", "/", nil, overTLS, false).Text, "<bdi>eve</bdi>", "a plain cookie does not count over TLS")
 }
 
-// The user must not stay signed in after signing out, even if another host has set a second session
-// cookie, or if the browser does not wait for the response.
+// A user who signs out must not stay signed in. This must hold even if another host has set a
+// second session cookie, or if the browser does not wait for the response.
 func TestSignOutEndsEverySessionOfRequest(t *testing.T) {
 	t.Parallel()
 	o := newSite(t)

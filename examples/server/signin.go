@@ -45,8 +45,8 @@ func (s service) showSignIn(w http.ResponseWriter, r *http.Request) {
 func (s service) trySignIn(w http.ResponseWriter, r *http.Request) (key string, status int) {
 	response := &reply{to: w, header: http.Header{}}
 	r = r.Clone(r.Context())
-	// tokenlogin names the session after the User-Agent. If the name were taken, tokenlogin would
-	// list all sessions of the user.
+	// tokenlogin names the session after the User-Agent. If the name were taken, tokenlogin would list
+	// all sessions of the user.
 	r.Header.Set("User-Agent", rand.Text())
 	s.signIn.ServeHTTP(response, r)
 	if response.status == http.StatusOK {
