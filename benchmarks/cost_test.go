@@ -112,8 +112,8 @@ func BenchmarkIssue(b *testing.B) {
 	})
 }
 
-// BenchmarkPage compares the time of a page of 50 live tokens of a user with the time for a user with
-// 50 live tokens.
+// BenchmarkPage compares the time of a page of 50 live tokens of a user with the time for a user
+// with 50 live tokens.
 func BenchmarkPage(b *testing.B) {
 	eachCrowd(b, func(b *testing.B, t *userTable, userID string) {
 		page := func(userID string) func() {

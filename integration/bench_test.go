@@ -13,9 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/limit"
 )
 
-// Find beside the least it can be on the same connection: a prepared SELECT of
-// the same columns by one digest, with a context that can be cancelled. Budget:
-// 1.15 ×, on MariaDB 1.5 ×.
+// Find beside the least it can be on the same connection: a prepared SELECT of the same columns by
+// one digest, with a context that can be cancelled. Budget: 1.15 ×, on MariaDB 1.5 ×.
 func BenchmarkFind(b *testing.B) {
 	for _, name := range []string{
 		"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "MariaDB", "MariaDB, interpolateParams",

@@ -8,8 +8,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/history"
 )
 
-// The results of concurrent calls must agree with some sequential order on database servers too. For
-// each setup, the test runs 40 histories, or ten minutes if TOKENAUTH_LONG is set.
+// The results of concurrent calls must agree with some sequential order on database servers too.
+// For each setup, the test runs 40 histories, or ten minutes if TOKENAUTH_LONG is set.
 func TestRandomHistoriesAreSequential(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL serializable, pgx", "MariaDB", "Galera, all nodes at once"} {

@@ -113,8 +113,8 @@ func crowdCalls() (all []storeCall) {
 	return all
 }
 
-// requireCrowdIsFast requires that the Manager issues, prunes and revokes tokens of the user who has
-// many tokens, and that no statement takes longer than a second.
+// requireCrowdIsFast requires that the Manager issues, prunes and revokes tokens of the user who
+// has many tokens, and that no statement takes longer than a second.
 func requireCrowdIsFast(t *testing.T, store tokenauth.Store, crowd int) {
 	slow := &slowestStore{Store: store}
 	m := must.Get(tokenauth.New(slow, "acme", nil))

@@ -185,8 +185,8 @@ func (l *underLoad) write(ctx context.Context, m *tokenauth.Manager, store token
 		l.judge(ctx, "touch", store.Touch(ctx, l.uses(16)...))
 		return
 	case dice == 11:
-		// Not what a revoke ended that is still on its way, and is repeated by the driver
-		// on a new connection: it would find no such token.
+		// Not what a revoke ended that is still on its way, and is repeated by the driver on a new
+		// connection: it would find no such token.
 		_, err := store.Prune(ctx, time.Now().Add(-3*time.Second), time.Time{}, 100)
 		l.judge(ctx, "prune", err)
 		return
@@ -241,8 +241,8 @@ func (l *underLoad) issue(ctx context.Context, m *tokenauth.Manager) {
 	spec := tokenauth.Spec{UserID: fmt.Sprint("user ", n%users), Name: fmt.Sprint("client ", n)}
 	key, token, err := m.Issue(ctx, spec)
 	if !l.judge(ctx, "issue", err) {
-		// A client that got no answer asks again. That its name is taken says that the
-		// first call came through.
+		// A client that got no answer asks again. That its name is taken says that the first call came
+		// through.
 		key, token, err = m.Issue(ctx, spec)
 		if errors.Is(err, tokenauth.ErrNameTaken) || !l.judge(ctx, "issue", err) {
 			return

@@ -59,8 +59,8 @@ func shortOrLong[T any](short, inLong T) T {
 // Tests share these servers. A test that breaks a server starts its own.
 var (
 	postgres = sync.OnceValues(func() (*servers.PostgresServer, error) {
-		// Crash safety costs an fsync a commit, which proves nothing here. Each processor
-		// more is a test more that has a pool.
+		// Crash safety costs an fsync a commit, which proves nothing here. Each processor more is a test
+		// more that has a pool.
 		return servers.Postgres("fsync=off", "max_connections=1000")
 	})
 	// A primary with a synchronous standby that shows at once what is answered.

@@ -42,8 +42,8 @@ func newestMigration(t *testing.T, store *tokenauth.SQLStore) int {
 	return len(names)
 }
 
-// A migration tool must be able to run the files of the schema as they are: in an empty database, in
-// a database of an older version of the library, and after CreateSchema. Otherwise services with
+// A migration tool must be able to run the files of the schema as they are: in an empty database,
+// in a database of an older version of the library, and after CreateSchema. Otherwise services with
 // such a tool must maintain a copy of their own.
 func TestMigrationToolsRunFiles(t *testing.T) {
 	t.Parallel()

@@ -143,8 +143,9 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
 }
 
-// If no standby is connected, no change may succeed, not even one that takes a transaction. Otherwise
-// a failover could lose it. When its context ends, lib/pq reports such a commit as successful.
+// If no standby is connected, no change may succeed, not even one that takes a transaction.
+// Otherwise a failover could lose it. When its context ends, lib/pq reports such a commit as
+// successful.
 // Case C13.
 func TestChangeWithoutStandbyIsUnknown(t *testing.T) {
 	primary := closing(t, startPostgres)

@@ -142,9 +142,9 @@ func TestTableNameOnPostgreSQL(t *testing.T) {
 	require.NoError(t, public.CheckSchema(t.Context()))
 }
 
-// CheckSchema must report an index that PostgreSQL could not complete or that has no order, a unique
-// key that is deferrable, because ON CONFLICT does not support it, and one for which NULLs are equal,
-// because a user could then have only one revoked token.
+// CheckSchema must report an index that PostgreSQL could not complete or that has no order, a
+// unique key that is deferrable, because ON CONFLICT does not support it, and one for which NULLs
+// are equal, because a user could then have only one revoked token.
 func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
 	t.Parallel()
 	_, dsn := newDatabase(t, tokenauth.PostgreSQL)

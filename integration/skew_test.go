@@ -15,8 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// PostgreSQL chooses an index by its estimate of the tokens per user. The statement in the docs must
-// make it choose the unique key of names for a user with far more tokens than the others.
+// PostgreSQL chooses an index by its estimate of the tokens per user. The statement in the docs
+// must make it choose the unique key of names for a user with far more tokens than the others.
 func TestUserWithManyTokens(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -57,8 +57,8 @@ func TestUserWithManyTokens(t *testing.T) {
 	require.Contains(t, fmt.Sprint(plan), "_live_name_key")
 }
 
-// If most tokens belong to one user, or most tokens are revoked, a database may expect that a scan of
-// the table soon finds a row. It must not scan: the rows may be at the end of the table.
+// If most tokens belong to one user, or most tokens are revoked, a database may expect that a scan
+// of the table soon finds a row. It must not scan: the rows may be at the end of the table.
 func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -46,8 +46,8 @@ func upgrades() (all []upgrade) {
 		for tool := range upgradeTools {
 			all = append(all, upgrade{dump: dump{d, false}, table: "tokenauth_tokens", tool: tool})
 		}
-		// On SQLite and PostgreSQL, the table sess lacks indexes, because the service has a table
-		// with the name of one of them. Only CreateSchema adds what 0001 should have created.
+		// On SQLite and PostgreSQL, the table sess lacks indexes, because the service has a table with
+		// the name of one of them. Only CreateSchema adds what 0001 should have created.
 		all = append(all, upgrade{dump: dump{d, true}, table: "sess", tool: "CreateSchema"})
 	}
 	return append(all, upgrade{dump: dump{tokenauth.PostgreSQL, true}, table: "tokens", tool: "goose"})

@@ -16,7 +16,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-// A service that sets other options than examples/server, or none, must get accessible pages too.
+// The pages must also be accessible if a service sets no options, or other options than
+// examples/server.
 func TestPagesWithOtherOptionsAreAccessible(t *testing.T) {
 	needShared(t)
 	t.Parallel()
@@ -45,7 +46,7 @@ func TestPagesWithOtherOptionsAreAccessible(t *testing.T) {
 			{"key", sending("/new", name), 200, "Your new key – الرموز"},
 			{"list", at("/"), 200, "الرموز"},
 		}},
-		{"tokens must end soon", memoryManager(0, 5*day), nil, []view{
+		{"tokens must expire soon", memoryManager(0, 5*day), nil, []view{
 			{"form", at("/new"), 200, "New token" + ofUser},
 			{"error", wrong("/new", name, mouse{}.choose("[name=expires][value=date]")), 422, "Error: New token" + ofUser},
 		}},
@@ -75,7 +76,7 @@ func TestPagesWithOtherOptionsAreAccessible(t *testing.T) {
 	checkHTML(t, dir)
 }
 
-// memoryManager returns one whose tokens are in memory.
+// memoryManager returns a Manager with a memory store.
 func memoryManager(maxPerUser int, maxTTL time.Duration) *tokenauth.Manager {
 	return must.Get(tokenauth.New(tokenauth.NewMemoryStore(), "notes", &tokenauth.Options{MaxPerUser: maxPerUser, MaxTTL: maxTTL}))
 }

@@ -1,5 +1,5 @@
-// Package browser uses examples/server as people do: in Chromium, with the mouse or
-// by keyboard alone, with JavaScript and without, on a phone and on a desk.
+// Package browser tests examples/server in Chromium: with a mouse and with the keyboard alone, with
+// and without JavaScript, and with the widths of a phone and of a desktop screen.
 package browser
 
 import (
@@ -19,18 +19,19 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
-// patience is how long all that happens in a tab may take on a busy machine.
+// patience is the maximum duration of all actions in a tab. It is long enough for a busy machine.
 const patience = 5 * time.Minute
 
-// shared is what all tests use. Each has users, cookies and tabs of its own.
+// shared contains the browser and the server that all tests use. Each test has its own users,
+// cookies and tabs.
 var shared struct {
-	err         error // why there is nothing of it
+	err         error // reason why the other fields are not set; nil if they are set
 	chromium    context.Context
 	endChromium func()
-	program     string // the built server
+	program     string // path of the built server
 	site        *site
-	tools       string // the folder of the npm packages
-	axe         string // the source of axe-core
+	tools       string // folder of the npm packages
+	axe         string // source code of axe-core
 }
 
 func TestMain(m *testing.M) { leak.Main(withShared{m}) }
@@ -51,7 +52,7 @@ func (m withShared) Run() (code int) {
 	return code
 }
 
-// startShared starts what is shared, all at once: what takes long is done elsewhere.
+// startShared starts the browser and the server, and installs the tools. It does so concurrently.
 func startShared(dir string) error {
 	for _, program := range []string{"chromium", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -78,7 +79,7 @@ func startShared(dir string) error {
 func startChromium() error {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath("chromium"),
-		chromedp.NoSandbox, // the pages are ours, and containers forbid what it needs
+		chromedp.NoSandbox, // the sandbox does not work in containers; the pages come from this repository
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
@@ -100,7 +101,7 @@ func stopShared() (err error) {
 	return err
 }
 
-// needShared skips a test if a program isn't installed, but fails it in CI.
+// needShared skips a test if a program is not installed. In CI, it fails the test instead.
 func needShared(t *testing.T) {
 	t.Helper()
 	if errors.Is(shared.err, exec.ErrNotFound) && os.Getenv("CI") == "" {

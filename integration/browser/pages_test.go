@@ -8,12 +8,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A view is a page, and how to get there.
+// A view is a page, and the expected status and title.
 type view struct {
 	name   string
-	open   func(*tab)
+	open   func(*tab) // opens the page
 	status int
-	title  string // of the browser's tab
+	title  string // title of the document
 }
 
 // Each page must be valid HTML, and usable with low vision and with a screen reader.
@@ -21,7 +21,7 @@ func TestPagesAreAccessibleAndValid(t *testing.T) {
 	needShared(t)
 	t.Parallel()
 	dir := t.TempDir()
-	t.Run("of", func(t *testing.T) { // returns when all of them have ended
+	t.Run("of", func(t *testing.T) { // returns when all parallel subtests have ended
 		check := func(u user, views []view) {
 			t.Run(u.name, func(t *testing.T) {
 				t.Parallel()

@@ -15,8 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// The test takes the pictures in docs/, into the folder that TOKENAUTH_SCREENSHOTS names. A long
-// run takes them into a temporary folder, to check that they can be taken.
+// The test takes the pictures of docs/ and writes them to the folder that TOKENAUTH_SCREENSHOTS
+// names. A long run writes them to a temporary folder, so that a broken test is noticed.
 func TestPicturesCanBeTaken(t *testing.T) {
 	dir := os.Getenv("TOKENAUTH_SCREENSHOTS")
 	switch {
@@ -30,7 +30,7 @@ func TestPicturesCanBeTaken(t *testing.T) {
 	u := shared.site.newUser(t, "grace", false)
 	for _, shown := range []struct {
 		spec      tokenauth.Spec
-		ago, used time.Duration // until now; used 0: never
+		ago, used time.Duration // time since the creation and since the last use; 0 means never used
 	}{
 		{tokenauth.Spec{Name: "laptop", Scopes: []string{"notes:read", "notes:write"}, ExpiresAt: time.Now().Add(41 * day)}, 49 * day, 12 * time.Minute},
 		{tokenauth.Spec{Name: "backup script", Scopes: []string{"notes:read"}}, 30 * day, 9 * time.Hour},

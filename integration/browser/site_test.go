@@ -31,17 +31,17 @@ import (
 // A site is a running examples/server.
 type site struct {
 	url      string
-	password string // of all users; empty: the server was not asked for one
+	password string // password of all users; empty without -seed-demo
 	db       *sql.DB
 	store    *tokenauth.SQLStore
 	process  *os.Process
 	ended    <-chan error
-	log      bytes.Buffer // complete once it has ended
+	log      bytes.Buffer // complete when the server has ended
 }
 
 var announced = regexp.MustCompile(`^Open (http://\S+)/(?: and sign in as ada with the password (\S+))?\n$`)
 
-// startSite starts the server on a file, which it creates if it is missing.
+// startSite starts the server with the given database file. The server creates a missing file.
 func startSite(file string, flags ...string) (*site, error) {
 	s := &site{}
 	cmd := exec.Command(shared.program, append(flags, "-addr", "127.0.0.1:0", "-db", file)...)
@@ -53,14 +53,16 @@ func startSite(file string, flags ...string) (*site, error) {
 	}
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // or its end, not ours, could end the server
+		// Linux sends Pdeathsig when the thread that started the server ends. This thread must not end
+		// before the server.
+		runtime.LockOSThread()
 		if err := cmd.Start(); err != nil {
 			started <- err
 			return
 		}
 		line, _ := bufio.NewReader(stdout).ReadString('\n')
-		if said := announced.FindStringSubmatch(line); said != nil {
-			s.url, s.password = said[1], said[2]
+		if found := announced.FindStringSubmatch(line); found != nil {
+			s.url, s.password = found[1], found[2]
 		}
 		close(started)
 		ended <- cmd.Wait()
@@ -73,11 +75,12 @@ func startSite(file string, flags ...string) (*site, error) {
 		leak.Default.Secret(s.password)
 	}
 	if s.url == "" {
-		return nil, errors.Join(errors.New("the server doesn't say where it is"), s.stop())
+		return nil, errors.Join(errors.New("the server printed no address"), s.stop())
 	}
 	s.db, err = sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(60000)&_txlock=immediate")
 	if err == nil {
-		s.store, err = tokenauth.NewSQLStore(s.db, tokenauth.SQLite, &tokenauth.SQLOptions{Table: "tokenauth_tokens", Timeout: patience})
+		options := &tokenauth.SQLOptions{Table: "tokenauth_tokens", Timeout: patience}
+		s.store, err = tokenauth.NewSQLStore(s.db, tokenauth.SQLite, options)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.stop())
@@ -85,7 +88,7 @@ func startSite(file string, flags ...string) (*site, error) {
 	return s, nil
 }
 
-// stop stops the server as an administrator would.
+// stop stops the server with SIGTERM, as an operator does.
 func (s *site) stop() error {
 	var err error
 	if s.db != nil {
@@ -100,17 +103,17 @@ func (s *site) stop() error {
 		}
 		return err
 	case <-time.After(patience):
-		return errors.Join(err, errors.New("the server doesn't stop"), s.process.Kill())
+		return errors.Join(err, errors.New("the server does not stop"), s.process.Kill())
 	}
 }
 
-// A user of a site, who has the password of all.
+// A user is a user of a site. All users of a site have the same password.
 type user struct {
 	*site
 	name, id string
 }
 
-var users sync.Map // of names that are taken
+var users sync.Map // the names that tests have taken
 
 // newUser adds a user without tokens.
 func (s *site) newUser(t *testing.T, name string, staff bool) user {
@@ -123,7 +126,7 @@ func (s *site) newUser(t *testing.T, name string, staff bool) user {
 	return user{s, name, strconv.FormatInt(id, 10)}
 }
 
-// issue gives the user a token, that long ago.
+// issue issues a token of the user, whose creation time is that long ago.
 func (u user) issue(t *testing.T, ago time.Duration, spec tokenauth.Spec) tokenauth.Token {
 	t.Helper()
 	manager := u.manager(ago)
@@ -137,7 +140,7 @@ func (u user) issue(t *testing.T, ago time.Duration, spec tokenauth.Spec) tokena
 	return token
 }
 
-// manager returns one of the server's tokens whose clock is behind.
+// manager returns a Manager of the server's tokens. Its clock is slow by the given time.
 func (s *site) manager(behind time.Duration) *tokenauth.Manager {
 	return must.Get(tokenauth.New(s.store, "notes", &tokenauth.Options{
 		TouchEvery: -1,

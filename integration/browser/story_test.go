@@ -22,40 +22,44 @@ import (
 func TestPersonManagesTokenInBrowser(t *testing.T) {
 	needShared(t)
 	tests := []struct {
-		hands
+		device
 		width  int
 		script bool
-		long   bool // the others have each pair of these already
+		long   bool // whether only a long run has this case
 	}{
-		{mouse{}, desk, true, false}, {mouse{}, phone, false, false}, {keyboard{}, phone, true, false}, {keyboard{}, desk, false, false},
-		{mouse{}, phone, true, true}, {mouse{}, desk, false, true}, {keyboard{}, desk, true, true}, {keyboard{}, phone, false, true},
+		// The first four cases contain each pair of device and width, of device and script, and of width
+		// and script.
+		{mouse{}, desk, true, false}, {mouse{}, phone, false, false},
+		{keyboard{}, phone, true, false}, {keyboard{}, desk, false, false},
+		{mouse{}, phone, true, true}, {mouse{}, desk, false, true},
+		{keyboard{}, desk, true, true}, {keyboard{}, phone, false, true},
 	}
 	for _, tt := range tests {
 		if tt.long && os.Getenv("TOKENAUTH_LONG") == "" {
 			continue
 		}
-		t.Run(fmt.Sprintf("%T %d px, script %t", tt.hands, tt.width, tt.script), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%T %d px, script %t", tt.device, tt.width, tt.script), func(t *testing.T) {
 			t.Parallel()
-			s := story{newTab(t, shared.site, tt.width, tt.script), tt.hands, tt.script}
+			s := story{newTab(t, shared.site, tt.width, tt.script), tt.device, tt.script}
 			s.signIn(shared.site.newUser(t, t.Name(), false))
 			first := s.create()
 			s.use(first)
 			s.seeUse()
 			s.rename(first)
 			second := s.rotate("3600")
-			require.Equal(t, []int{200, 200}, s.statuses(first, second), "in the time of grace")
+			require.Equal(t, []int{200, 200}, s.statuses(first, second), "within the grace")
 			s.endGrace()
-			require.Equal(t, []int{401, 200}, s.statuses(first, second), "when it is over")
+			require.Equal(t, []int{401, 200}, s.statuses(first, second), "after the grace")
 			third := s.rotate("0")
-			require.Equal(t, []int{401, 401, 200}, s.statuses(first, second, third), "without")
+			require.Equal(t, []int{401, 401, 200}, s.statuses(first, second, third), "without a grace")
 			s.revoke(third)
 			s.signOut()
 		})
 	}
 }
 
-// A server that stops must write the last-used times that it still holds. Otherwise the page says
-// that the token was never used.
+// A server that stops must write the last-used times that are still in memory. Otherwise the page
+// says that the token was never used.
 func TestStopWritesLastUsedTime(t *testing.T) {
 	needShared(t)
 	t.Parallel()
@@ -73,15 +77,15 @@ func TestStopWritesLastUsedTime(t *testing.T) {
 	after, err := startSite(file)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, after.stop()) }()
-	b.site = after // where the session goes on: cookies are for all ports
+	b.site = after // the session continues, because cookies apply to all ports of a host
 	b.visit(list)
-	require.Contains(t, b.text(".tp-token"), "just now", "created")
+	require.Contains(t, b.text(".tp-token"), "just now", "time of creation")
 	require.NotContains(t, b.text(".tp-token"), "Never")
 }
 
 type story struct {
 	*tab
-	hands
+	device
 	script bool
 }
 
@@ -91,7 +95,7 @@ const (
 	back   = "main .tp-buttons a"
 )
 
-// follow presses what leads to another page.
+// follow presses a link or a button that opens another page.
 func (s story) follow(selector string) {
 	s.t.Helper()
 	s.load(s.press(selector))
@@ -119,15 +123,16 @@ func (s story) create() (key string) {
 	if s.script {
 		require.Equal(s.t, key, s.copy())
 	} else {
-		require.False(s.t, eval[bool](s.tab, "document.querySelector('#tp-copy').checkVisibility()"), "a button that does nothing")
+		visible := eval[bool](s.tab, "document.querySelector('#tp-copy').checkVisibility()")
+		require.False(s.t, visible, "without JavaScript, the button does nothing")
 	}
 
-	s.load(chromedp.Reload()) // which sends the form again
+	s.load(chromedp.Reload()) // sends the form again
 	require.Equal(s.t, http.StatusConflict, s.status)
-	require.NotContains(s.t, s.html(), key, "the key is seen once")
+	require.NotContains(s.t, s.html(), key, "the server must show the key only once")
 	s.follow(back)
 	require.NotContains(s.t, s.html(), key)
-	require.Equal(s.t, 1, s.count(".tp-token"), "and no second token was made")
+	require.Equal(s.t, 1, s.count(".tp-token"), "the server must not create a second token")
 	shown := s.text(".tp-token")
 	for _, part := range []string{"laptop", "notes:read", "notes:write", "in 30 days", key[len(key)-4:], "Never"} {
 		require.Contains(s.t, shown, part)
@@ -135,15 +140,16 @@ func (s story) create() (key string) {
 	return key
 }
 
-// clipboard is one for all tabs.
+// clipboard is locked by the test that uses the clipboard, which all tabs share.
 var clipboard sync.Mutex
 
-// copy presses the button that copies the key, and returns what can be pasted.
+// copy presses the button that copies the key, and returns the content of the clipboard.
 func (s story) copy() string {
 	clipboard.Lock()
 	defer clipboard.Unlock()
 	s.do(s.press("#tp-copy"))
-	_, err := chromedp.Run(s.ctx, chromedp.Poll[bool]("document.querySelector('#tp-copy-status').innerText === 'Copied'", chromedp.WithPollingTimeout(patience)))
+	const copied = "document.querySelector('#tp-copy-status').innerText === 'Copied'"
+	_, err := chromedp.Run(s.ctx, chromedp.Poll[bool](copied, chromedp.WithPollingTimeout(patience)))
 	require.NoError(s.t, err)
 	c := chromedp.FromContext(s.ctx)
 	_, err = cdp.Call(s.ctx, c.Browser, browser.SetPermission, browser.SetPermissionParams{
@@ -164,8 +170,8 @@ func (s story) use(key string) {
 	s.follow("header nav a[href='" + list + "']")
 }
 
-// seeUse looks at the list until it tells the last use, which the server writes down a
-// moment later. If it never does, the time of the tab ends.
+// seeUse reloads the list until it shows the last-used time, which the server writes in the
+// background. If the server never writes it, the deadline of the tab ends the test.
 func (s story) seeUse() {
 	for strings.Contains(s.text(".tp-token"), "Never") {
 		s.load(chromedp.Reload())
@@ -173,17 +179,18 @@ func (s story) seeUse() {
 	require.Regexp(s.t, `Last used\s+(just now|\d+ minutes? ago)`, s.text(".tp-token"))
 }
 
-// endGrace lets the hour of grace pass.
+// endGrace moves the end of the grace into the past.
 func (s story) endGrace() {
-	result, err := s.db.ExecContext(s.t.Context(), "UPDATE tokenauth_tokens SET retired_until = ? WHERE name = 'old laptop' AND user_id = (SELECT id FROM users WHERE name = ?)",
-		time.Now().Add(-time.Second).UnixMicro(), s.t.Name())
+	const statement = "UPDATE tokenauth_tokens SET retired_until = ? " +
+		"WHERE name = 'old laptop' AND user_id = (SELECT id FROM users WHERE name = ?)"
+	result, err := s.db.ExecContext(s.t.Context(), statement, time.Now().Add(-time.Second).UnixMicro(), s.t.Name())
 	require.NoError(s.t, err)
 	changed, err := result.RowsAffected()
 	require.NoError(s.t, err)
 	require.EqualValues(s.t, 1, changed)
 }
 
-// statuses returns what a request with each key gets.
+// statuses sends a request with each key, and returns the statuses of the responses.
 func (s story) statuses(keys ...string) (all []int) {
 	for _, key := range keys {
 		status, _ := s.call(s.t, "GET", "/notes", key, "")
@@ -214,7 +221,7 @@ func (s story) revoke(key string) {
 	s.follow("a[href$='/revoke']")
 	require.Equal(s.t, "Revoke this token?", s.text("h1"))
 	s.follow(submit)
-	require.Equal(s.t, []int{401}, s.statuses(key), "at once")
+	require.Equal(s.t, []int{401}, s.statuses(key), "the server must refuse the key immediately")
 	require.Contains(s.t, s.text("[role=status]"), "The token is revoked.")
 	s.follow(".tp-views a[href*=history]")
 	require.Regexp(s.t, "(?s)old laptop.*Revoked", s.text(".tp-token"))
@@ -224,5 +231,5 @@ func (s story) signOut() {
 	s.follow("header button")
 	require.Equal(s.t, "/sign-in", s.path())
 	s.visit(list)
-	require.Equal(s.t, "/sign-in", s.path(), "the session is over")
+	require.Equal(s.t, "/sign-in", s.path(), "the session must be revoked")
 }

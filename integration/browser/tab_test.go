@@ -19,24 +19,24 @@ import (
 
 type action = chromedp.Action[chromedp.Void]
 
-// A tab shows one page at a time. It shares no cookies with others.
+// A tab is a tab of the browser. Each tab has its own cookies.
 type tab struct {
 	*site
 	t      *testing.T
 	ctx    context.Context
-	status int // of the page
+	status int // HTTP status of the page
 
 	mu       sync.Mutex
-	document network.RequestID // of the page
+	document network.RequestID // request of the page
 }
 
-// newTab opens a tab that is closed at the end of the test.
+// newTab opens a tab, and closes it at the end of the test.
 func newTab(t *testing.T, s *site, width int, script bool) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(shared.chromium, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	b := &tab{site: s, t: t, ctx: ctx}
-	require.NoError(t, chromedp.Do(ctx)) // starts it: with a deadline it would end at that
+	require.NoError(t, chromedp.Do(ctx)) // opens the tab; with a deadline here, chromedp would close it then
 	b.ctx, cancel = context.WithTimeout(ctx, patience)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Listen(b.ctx, b.listen))
@@ -69,7 +69,7 @@ func (b *tab) do(steps ...action) {
 	require.NoError(b.t, chromedp.Do(b.ctx, steps...))
 }
 
-// Widths of a phone and a desk, in CSS pixels.
+// The widths of a phone and of a desktop screen, in CSS pixels.
 const (
 	phone = 360
 	desk  = 1280
@@ -79,7 +79,7 @@ func (b *tab) resize(width int) {
 	b.t.Helper()
 	options := []chromedp.EmulateViewportOption{}
 	if width == phone {
-		options = append(options, chromedp.EmulateMobile) // which heeds the viewport of the page
+		options = append(options, chromedp.EmulateMobile) // a phone obeys the viewport setting of the page
 	}
 	b.do(chromedp.EmulateViewport(int64(width), 800, options...))
 }
@@ -89,25 +89,26 @@ func (b *tab) visit(path string) {
 	b.load(chromedp.Navigate(b.url + path))
 }
 
-// load takes steps that lead to another page, and waits for it.
+// load runs steps that open another page, and waits for the page.
 func (b *tab) load(steps ...action) {
 	b.t.Helper()
 	response, err := chromedp.RunResponse(b.ctx, steps...)
 	require.NoError(b.t, err)
 	require.NotNil(b.t, response)
 	b.status = int(response.Status)
-	_, _ = fmt.Fprintln(&leak.Default, b.path(), eval[string](b, "document.title")) // where no key may be
+	// Neither the address nor the title of a page may contain a key.
+	_, _ = fmt.Fprintln(&leak.Default, b.path(), eval[string](b, "document.title"))
 	b.checkWidth()
 }
 
-// checkWidth: who must scroll sideways to read loses the line (WCAG 1.4.10).
+// checkWidth requires that nobody must scroll sideways to read the page (WCAG 1.4.10).
 func (b *tab) checkWidth() {
 	b.t.Helper()
 	root := "document.documentElement."
 	require.LessOrEqual(b.t, eval[int](b, root+"scrollWidth"), eval[int](b, root+"clientWidth"), "the page is too wide")
 }
 
-// eval returns what an expression is in the page.
+// eval returns the value of a JavaScript expression in the page.
 func eval[T any](b *tab, expression string) T {
 	b.t.Helper()
 	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
@@ -121,7 +122,7 @@ func (b *tab) path() string {
 	return eval[string](b, "location.pathname + location.search")
 }
 
-// text returns what can be read in the first element that matches.
+// text returns the visible text of the first element that matches the selector.
 func (b *tab) text(selector string) string {
 	b.t.Helper()
 	return eval[string](b, "document.querySelector("+strconv.Quote(selector)+")?.innerText ?? ''")
@@ -132,7 +133,7 @@ func (b *tab) count(selector string) int {
 	return eval[int](b, "document.querySelectorAll("+strconv.Quote(selector)+").length")
 }
 
-// html returns the page as the server sent it.
+// html returns the HTML of the page as the server sent it.
 func (b *tab) html() string {
 	b.t.Helper()
 	b.mu.Lock()
@@ -155,7 +156,7 @@ func (b *tab) key() string {
 	return key
 }
 
-// set is a command whose answer says nothing.
+// set returns an action that sends a command to the browser and ignores the result.
 func set[P, R any](command cdp.Command[P, R], params P) action {
 	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_, err := chromedp.Call(ctx, command, params)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// installTools installs axe-core and html-validate as package-lock.json says.
+// installTools installs the versions of axe-core and html-validate that package-lock.json names.
 func installTools(dir string) error {
 	if err := os.CopyFS(dir, os.DirFS("testdata")); err != nil {
 		return err
@@ -27,7 +27,7 @@ func installTools(dir string) error {
 	return err
 }
 
-// withAxe has axe-core in every page that the tab will show.
+// withAxe loads axe-core into every page that the tab will show.
 func (b *tab) withAxe() {
 	b.t.Helper()
 	b.do(set(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: shared.axe}))
@@ -35,8 +35,9 @@ func (b *tab) withAxe() {
 
 const findViolations = `axe.run({resultTypes: ["violations"], rules: {"target-size": {enabled: true}}}).then(found => found.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.failureSummary + "\n" + n.html)))`
 
-// checkAccess has axe-core judge the page: in light on a desk, and in dark on a phone.
-// Colours don't depend on the width, nor places on colours.
+// checkAccess requires that axe-core finds no violation on the page. It checks the light colors
+// with the width of a desktop screen, and the dark colors with the width of a phone. Other
+// combinations are not necessary, because the colors do not depend on the width.
 func (b *tab) checkAccess() {
 	b.t.Helper()
 	for scheme, width := range map[string]int{"light": desk, "dark": phone} {
@@ -47,23 +48,24 @@ func (b *tab) checkAccess() {
 	}
 }
 
-// paint chooses light or dark.
+// paint selects the color scheme, "light" or "dark".
 func (b *tab) paint(scheme string) {
 	b.t.Helper()
 	b.do(set(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme},
-		{Name: "prefers-reduced-motion", Value: "reduce"}, // or colours would change slowly
+		{Name: "prefers-reduced-motion", Value: "reduce"}, // otherwise colors would change slowly
 	}}))
 	require.Equal(b.t, scheme == "dark", eval[bool](b, "matchMedia('(prefers-color-scheme: dark)').matches"))
 }
 
-// checkHTML has html-validate judge all files in a folder.
+// checkHTML requires that html-validate finds no error in the HTML files of a folder.
 func checkHTML(t *testing.T, dir string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.html"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	cmd := exec.CommandContext(t.Context(), "node_modules/.bin/html-validate", append([]string{"--config", "html-validate.json"}, files...)...)
+	args := append([]string{"--config", "html-validate.json"}, files...)
+	cmd := exec.CommandContext(t.Context(), "node_modules/.bin/html-validate", args...)
 	cmd.Dir = shared.tools
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)

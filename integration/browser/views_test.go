@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	nobody = "nobody" // the user who doesn't sign in
+	nobody = "nobody" // name of the visitor who does not sign in
 	day    = 24 * time.Hour
 
 	ofUser = " – API tokens"
 	ofAll  = " – API tokens of all users"
 )
 
-// at returns how to open the page at a path.
+// at returns a function that opens the page at a path.
 func at(path string) func(*tab) { return func(b *tab) { b.visit(path) } }
 
-// sending returns how to get the answer to the form at a path, once steps were taken.
+// sending returns a function that opens the form at a path, runs the steps and sends the form.
 func sending(path string, steps ...action) func(*tab) {
 	return func(b *tab) {
 		b.visit(path)
@@ -35,16 +35,16 @@ func sending(path string, steps ...action) func(*tab) {
 	}
 }
 
-// wrong is sending for a form with something wrong in it: to whoever can't see the
-// page, it must be read at once.
+// wrong is like sending, for a form that the server refuses. The error must have the focus, so that
+// a screen reader reads it immediately.
 func wrong(path string, steps ...action) func(*tab) {
 	return func(b *tab) {
 		sending(path, steps...)(b)
-		require.Equal(b.t, "alert", eval[string](b, "document.activeElement.role"), "the focus")
+		require.Equal(b.t, "alert", eval[string](b, "document.activeElement.role"), "the error must have the focus")
 	}
 }
 
-// forged gives an element a value that no browser would send.
+// forged returns an action that gives an element a value that the page does not offer.
 func forged(selector string) action {
 	return chromedp.SetAttributeValue(chromedp.CSS(selector), "value", "forged")
 }
@@ -74,7 +74,8 @@ func emptyViews() []view {
 	}
 }
 
-// issueMany fills a page, with all that tokens can look like.
+// issueMany issues n tokens that look different on the page: with long and short names, with and
+// without scopes, and used and unused.
 func issueMany(t *testing.T, u user, n int) {
 	t.Helper()
 	for i := range n {
@@ -124,8 +125,8 @@ func fewViews(t *testing.T, u user) []view {
 		{"rename", at("rename"), 200, "Rename the token" + ofUser},
 		{"rotate", at("rotate"), 200, "Rotate the key" + ofUser},
 		{"revoke", at("revoke"), 200, "Revoke this token?" + ofUser},
-		{"key, old one works", sending(list + token.ID + "/rotate"), 200, "Your new key" + ofUser},
-		{"key, old one ended", sending(list+token.ID+"/rotate", mouse{}.choose("[name=grace][value='0']")), 200, "Your new key" + ofUser},
+		{"key, previous key works", sending(list + token.ID + "/rotate"), 200, "Your new key" + ofUser},
+		{"key, previous key refused", sending(list+token.ID+"/rotate", mouse{}.choose("[name=grace][value='0']")), 200, "Your new key" + ofUser},
 		{"revoked", sending(list + token.ID + "/revoke"), 200, "The token is revoked. Its key no longer works." + ofUser},
 	}
 }
@@ -150,7 +151,7 @@ func wrongViews(t *testing.T, u user) []view {
 		{"rename, name taken", wrong(list+token.ID+"/rename", taken), 409, rename},
 		{"rename, expired", wrong(list + expired.ID + "/rename"), 409, rename},
 		{"rotate, no grace", wrong(list+token.ID+"/rotate", forged("[name=grace]:checked")), 422, rotate},
-		{"rotate, done already", wrong(list+token.ID+"/rotate", forged("[name=generation]")), 409, rotate},
+		{"rotate, already rotated", wrong(list+token.ID+"/rotate", forged("[name=generation]")), 409, rotate},
 		{"rotate, expired", sending(list + expired.ID + "/rotate"), 409, "No new key was made" + ofUser},
 	}
 }
@@ -169,7 +170,7 @@ func useTwice(b *tab, u user) {
 	}
 	b.load(chromedp.Reload())
 	require.Contains(b.t, b.text("[role=alert]"), "This form has already created a token")
-	require.Equal(b.t, "alert", eval[string](b, "document.activeElement.role"), "the focus")
+	require.Equal(b.t, "alert", eval[string](b, "document.activeElement.role"), "the error must have the focus")
 }
 
 func staffViews(t *testing.T, of user) []view {
@@ -182,7 +183,7 @@ func staffViews(t *testing.T, of user) []view {
 		require.Contains(b.t, b.text(".tp-tokens"), "server")
 		require.Equal(b.t, http.StatusOK, b.status)
 	}
-	namesake := of.newUser(t, of.id, false) // its name is the ID of the other user
+	namesake := of.newUser(t, of.id, false) // the name of this user is the ID of the other user
 	namesake.issue(t, 10*day, tokenauth.Spec{Name: "phone"})
 	ambiguous := func(b *tab) {
 		b.visit(staff)

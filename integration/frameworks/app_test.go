@@ -52,8 +52,8 @@ func (a *app) findUser(_ context.Context, id string) (*User, error) {
 	return &User{"Ada"}, nil
 }
 
-// greet is what all handlers do. It counts before it looks at a user, who is
-// nil where a handler runs that must not.
+// greet is what all handlers do. It counts before it looks at a user, who is nil where a handler
+// runs that must not.
 func (a *app) greet(user *User, token tokenauth.Token) string {
 	a.calls.Add(1)
 	return user.Name + " by " + token.Name

@@ -24,8 +24,8 @@ type answer struct {
 	text   string      // the handler's, or the reason for the refusal
 }
 
-// An ask calls a service, which answers with a greeting. What needs the scope
-// orders:write is called if write is true.
+// An ask calls a service, which answers with a greeting. What needs the scope orders:write is
+// called if write is true.
 type ask func(t *testing.T, write bool, authorization ...string) answer
 
 // check runs a service through all that a client can meet; start serves a.
@@ -148,8 +148,8 @@ func send(t *testing.T, server *httptest.Server, method, path string, authorizat
 	return got
 }
 
-// checkRecovery says that a bug in a handler is answered by the framework, as if
-// there were no authentication, and only to those who have a key.
+// checkRecovery says that a bug in a handler is answered by the framework, as if there were no
+// authentication, and only to those who have a key.
 func checkRecovery(t *testing.T, router func(*app) http.Handler) {
 	t.Run("a panic in the handler reaches the recovery", func(t *testing.T) {
 		t.Parallel()

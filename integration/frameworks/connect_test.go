@@ -122,8 +122,8 @@ const (
 	Orders_Create_FullMethodName = OrdersCreateProcedure
 )
 
-// connectService stands for what protoc-gen-connect-go makes: one handler of
-// all the service's procedures, which stream their answers if a.streams.
+// connectService stands for what protoc-gen-connect-go makes: one handler of all the service's
+// procedures, which stream their answers if a.streams.
 func connectService(a *app, auth *tokenauth.Authenticator[*User], options ...connect.HandlerOption) (path string, service http.Handler) {
 	hello := func(ctx context.Context) *wrapperspb.StringValue {
 		user, _ := auth.User(ctx)
@@ -187,9 +187,9 @@ func TestConnectAuthenticates(t *testing.T) {
 	}
 }
 
-// withoutChallenge is for an interceptor under the protocol of gRPC: it comes too
-// late for headers, and HTTP allows no WWW-Authenticate among trailers (RFC 9110
-// section 6.5.1), so that net/http leaves it out.
+// withoutChallenge is for an interceptor under the protocol of gRPC: it comes too late for headers,
+// and HTTP allows no WWW-Authenticate among trailers (RFC 9110 section 6.5.1), so that net/http
+// leaves it out.
 func withoutChallenge(call ask) ask {
 	return func(t *testing.T, write bool, authorization ...string) answer {
 		got := call(t, write, authorization...)

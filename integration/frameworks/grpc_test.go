@@ -80,8 +80,8 @@ func grpcServer(a *app) *grpc.Server {
 	return server
 }
 
-// ordersService stands for what protoc-gen-go-grpc makes. Its methods stream
-// their answers if streams is true.
+// ordersService stands for what protoc-gen-go-grpc makes. Its methods stream their answers if
+// streams is true.
 func ordersService(streams bool) *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: "orders.v1.Orders", HandlerType: (*any)(nil)}
 	for _, name := range []string{"Me", "Create"} {

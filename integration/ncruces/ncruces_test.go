@@ -1,5 +1,5 @@
-// Package ncruces runs the conformance suite on ncruces/go-sqlite3, which registers
-// the same driver name as mattn/go-sqlite3 and so needs a test binary of its own.
+// Package ncruces runs the conformance suite on ncruces/go-sqlite3, which registers the same driver
+// name as mattn/go-sqlite3 and so needs a test binary of its own.
 package ncruces
 
 import (

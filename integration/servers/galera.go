@@ -11,14 +11,15 @@ import (
 	"strings"
 )
 
-// A GaleraCluster is three MariaDB servers that take writes for each other.
+// A GaleraCluster is a cluster of three MariaDB servers. A client can write to each of them.
 type GaleraCluster struct{ Nodes [3]*MariaDBServer }
 
-// Galera starts a new cluster and returns when all nodes are part of it. A node that
-// was killed or stopped starts again as part of the cluster, if the others have a
-// majority: its Start returns when it has all data.
+// Galera starts a new cluster, and returns when all nodes have joined it. After a node was killed
+// or stopped, its Start method starts the node again, if the other nodes have a majority. Start
+// returns when the node has joined the cluster and has all data.
 //
-// A node that doesn't answer is shut out after a second instead of five.
+// The cluster excludes a node that has not responded for one second. The default of Galera is five
+// seconds.
 func Galera() (*GaleraCluster, error) {
 	return onPorts(4*3, func(ports []int) (*GaleraCluster, error) {
 		c := new(GaleraCluster)
@@ -30,7 +31,7 @@ func Galera() (*GaleraCluster, error) {
 }
 
 func (c *GaleraCluster) start(ports []int) error {
-	var group []string // where the nodes talk to each other
+	var group []string // addresses at which the nodes connect to each other
 	for i := range c.Nodes {
 		group = append(group, address(ports[3+i]))
 	}
@@ -41,7 +42,7 @@ func (c *GaleraCluster) start(ports []int) error {
 		}
 		c.Nodes[i], err = newMariaDB(ports[i], settings, func(m *MariaDBServer) error {
 			m.prepare = m.recoverPosition
-			m.answers = m.synced
+			m.ready = m.synced
 			return nil
 		})
 		if err != nil {
@@ -55,21 +56,21 @@ func (c *GaleraCluster) start(ports []int) error {
 		return err
 	}
 	for _, node := range c.Nodes[1:] {
-		if err := node.Start(); err != nil { // gets its data from the first
+		if err := node.Start(); err != nil { // copies its data from the first node
 			return err
 		}
 	}
 	return nil
 }
 
-// nodeSettings returns the settings of the node with the index i, which gets recent
-// changes at one address and a copy of all data at another.
+// nodeSettings returns the settings of the node with index i. The node receives recent changes at
+// the address changes, and a copy of all data at the address all.
 func nodeSettings(i int, group []string, changes, all string) ([]string, error) {
 	library, err := installed("libgalera_smm.so")
 	if err != nil {
 		return nil, err
 	}
-	for _, program := range []string{"rsync", "lsof"} { // which make the copy
+	for _, program := range []string{"rsync", "lsof"} { // Galera copies the data with these programs
 		if _, err := installed(program); err != nil {
 			return nil, err
 		}
@@ -78,7 +79,7 @@ func nodeSettings(i int, group []string, changes, all string) ([]string, error) 
 		"innodb_log_file_size=32M",
 		"binlog_format=ROW",
 		"innodb_autoinc_lock_mode=2",
-		"innodb_flush_log_at_trx_commit=2", // the other nodes have what a crash loses here
+		"innodb_flush_log_at_trx_commit=2", // after a crash, the node copies lost changes from another node
 		"wsrep_on=ON",
 		"wsrep_provider=" + library,
 		"wsrep_cluster_name=tokenauth",
@@ -99,13 +100,13 @@ func nodeSettings(i int, group []string, changes, all string) ([]string, error) 
 	}, nil
 }
 
-// recoverPosition does what Debian's service does before each start: it lets a node
-// that was killed recover first. If that happened after the node got the data of
-// another, it could undo a change to a table there that it was killed in. And a node
-// that knows its position gets the changes since, if it can, and not all data.
+// recoverPosition lets a killed node recover before it starts, as the service of Debian does.
+// Without recoverPosition, the node would recover after it has copied the data of another node. It
+// could then undo the change of a table during which it was killed. A node that knows its position
+// copies only the later changes, if the other node still has them, and not all data.
 func (m *MariaDBServer) recoverPosition() ([]string, error) {
 	if _, err := os.Stat(filepath.Join(m.data(), "grastate.dat")); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // it never was part of a cluster
+		return nil, nil // the node has never joined a cluster
 	}
 	log, err := m.run(append(m.command, "--wsrep-recover")...)
 	if err != nil {
@@ -113,26 +114,26 @@ func (m *MariaDBServer) recoverPosition() ([]string, error) {
 	}
 	found := regexp.MustCompile(`WSREP: Recovered position: *(\S+)`).FindSubmatch(log)
 	if found == nil {
-		return nil, fmt.Errorf("MariaDB: no position recovered\n%s", tail(log))
+		return nil, fmt.Errorf("MariaDB: recovered no position\n%s", tail(log))
 	}
 	return []string{"--wsrep-start-position=" + string(found[1])}, nil
 }
 
-// Forget makes a stopped node take all data from another node at its next start. It is needed after
-// Bootstrap: a killed node may hold a last write that the bootstrapped node never got. If the killed
-// node took only the changes since then, it would keep that write.
+// Forget makes a stopped node copy all data from another node at its next start. Call Forget for a
+// killed node after Bootstrap. A killed node may have a last write that the bootstrapped node never
+// received. If the killed node copied only the changes since then, it would keep this write.
 func (m *MariaDBServer) Forget() error { return os.Remove(filepath.Join(m.data(), "grastate.dat")) }
 
-// Bootstrap makes a node that has lost the majority go on alone. The others can then
-// be started again.
+// Bootstrap makes a node that has lost the majority form a new cluster alone. The other nodes can
+// then be started again.
 func (c *GaleraCluster) Bootstrap(node *MariaDBServer) error {
-	if err := node.ask("SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'"); err != nil {
+	if err := node.execLong("SET GLOBAL wsrep_provider_options='pc.bootstrap=YES'"); err != nil {
 		return err
 	}
-	return node.await("go on alone", node.synced)
+	return node.await("bootstrap", node.synced)
 }
 
-// synced is nil when the node is part of a cluster and has all its data.
+// synced returns nil if the node has joined a cluster and has all data.
 func (m *MariaDBServer) synced(ctx context.Context) error {
 	var name, ready, state string
 	if err := m.db.QueryRowContext(ctx, "SHOW STATUS LIKE 'wsrep_ready'").Scan(&name, &ready); err != nil {

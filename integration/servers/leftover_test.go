@@ -15,8 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
-// tempDir makes a new folder the one for temporary files, and returns it. Unlike
-// those of t.TempDir, other users can pass through it.
+// tempDir creates a folder, makes it the folder of temporary files, and returns it. Unlike the
+// folders of t.TempDir, other users can access the files in it.
 func tempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tokenauth-test-")
@@ -76,13 +76,14 @@ func TestFailedStartReportsReason(t *testing.T) {
 
 const abandon = "SERVERS_TEST_ABANDON" // set in the process that TestKilledTestStopsServers starts
 
-// startAndAbandon starts a server, on a thread that ends before the server may, prints
-// its address and waits to be killed.
+// startAndAbandon starts a server from a goroutine whose thread then ends. The server must not end
+// with this thread. startAndAbandon prints the address of the server and waits until this process
+// is killed.
 func startAndAbandon() {
 	started := make(chan *servers.MariaDBServer)
-	runtime.LockOSThread() // the first thread, which would not end
+	runtime.LockOSThread() // the goroutine below must not run on the first thread, which never ends
 	go func() {
-		runtime.LockOSThread() // and never unlock: it ends with the goroutine
+		runtime.LockOSThread() // the thread is never unlocked, so it ends with the goroutine
 		m, err := servers.MariaDB()
 		if err != nil {
 			panic(err)
@@ -99,8 +100,8 @@ func startAndAbandon() {
 
 // A test process that is killed must not leave a server running.
 func TestKilledTestStopsServers(t *testing.T) {
-	started(t, mariaDB) // or skip
-	tempDir(t)          // removes what the killed test can't
+	started(t, mariaDB) // skips the test if MariaDB is not installed
+	tempDir(t)          // removes the files that the killed process leaves
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
@@ -111,7 +112,7 @@ func TestKilledTestStopsServers(t *testing.T) {
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
 	lines := bufio.NewScanner(out)
-	require.True(t, lines.Scan(), "it prints an address")
+	require.True(t, lines.Scan(), "the process must print an address")
 	addr := lines.Text()
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(t, err)

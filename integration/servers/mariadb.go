@@ -11,21 +11,21 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// The driver writes to stderr whenever a server goes away, as they do here on purpose.
+// Without this call, the driver would log each connection that it loses when a test stops a server.
 func init() { mysql.SetLogger(&mysql.NopLogger{}) }
 
-// A MariaDBServer is a MariaDB server that lets root in without a password.
+// A MariaDBServer is a MariaDB server to which root can connect without a password.
 type MariaDBServer struct{ *Server }
 
-// MariaDB starts a new MariaDB server, with its usual durability. The settings are
-// lines of the [mariadbd] group, such as "sql_mode=ANSI".
+// MariaDB starts a new MariaDB server with the default durability. The settings are lines of the
+// group [mariadbd], such as "sql_mode=ANSI".
 func MariaDB(settings ...string) (*MariaDBServer, error) {
 	return onPorts(1, func(ports []int) (*MariaDBServer, error) { return startMariaDB(ports[0], settings) })
 }
 
 func startMariaDB(port int, settings []string) (*MariaDBServer, error) {
 	return newMariaDB(port, settings, func(m *MariaDBServer) error {
-		m.answers = func(ctx context.Context) error { return m.exec(ctx, "SELECT 1") }
+		m.ready = func(ctx context.Context) error { return m.exec(ctx, "SELECT 1") }
 		if err := m.install(); err != nil {
 			return err
 		}
@@ -33,8 +33,7 @@ func startMariaDB(port int, settings []string) (*MariaDBServer, error) {
 	})
 }
 
-// newMariaDB configures a server, whose data is still missing, and calls setup for
-// the rest.
+// newMariaDB configures a server, whose data folder is still empty, and calls setup.
 func newMariaDB(port int, settings []string, setup func(m *MariaDBServer) error) (*MariaDBServer, error) {
 	s, err := newServer("MariaDB", "mysql", port, func(s *Server) error {
 		m := &MariaDBServer{s}
@@ -52,7 +51,7 @@ func newMariaDB(port int, settings []string, setup func(m *MariaDBServer) error)
 			"bind-address=127.0.0.1",
 			"max_connections=300",
 			"innodb_buffer_pool_size=64M",
-			"loose_innodb_snapshot_isolation=OFF", // which newer versions have on: tests say which they mean
+			"loose_innodb_snapshot_isolation=OFF", // the default of older versions; tests that need ON set it
 		}, settings...)...)
 		if err != nil {
 			return err
@@ -73,19 +72,20 @@ func newMariaDB(port int, settings []string, setup func(m *MariaDBServer) error)
 
 func (m *MariaDBServer) data() string { return filepath.Join(m.dir, "data") }
 
-// install makes the data of a new server.
+// install creates the data of a new server.
 func (m *MariaDBServer) install() error {
-	_, err := m.run("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--datadir="+m.data())
+	_, err := m.run("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--datadir="+m.data())
 	return err
 }
 
-// DSN returns the driver's address of a database, with parameters such as
-// "clientFoundRows=true". The database may be empty.
+// DSN returns the DSN of a database, with parameters such as "clientFoundRows=true". If database is
+// empty, the DSN selects no database.
 func (m *MariaDBServer) DSN(database string, parameters ...string) string {
 	return fmt.Sprintf("root@tcp(%s)/%s?%s", m.Addr(), database, strings.Join(parameters, "&"))
 }
 
-// CreateDatabase makes a database of that name, which needs no quotes.
+// CreateDatabase creates a database. It does not quote the name.
 func (m *MariaDBServer) CreateDatabase(name string) error {
-	return m.ask("CREATE DATABASE " + name)
+	return m.execLong("CREATE DATABASE " + name)
 }

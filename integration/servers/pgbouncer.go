@@ -6,12 +6,12 @@ import (
 	"syscall"
 )
 
-// A PgBouncerServer is a PgBouncer that lends the connections of a PostgreSQL
-// server for one transaction at a time.
+// A PgBouncerServer is a PgBouncer in transaction pooling mode: a client has a connection to the
+// PostgreSQL server for one transaction at a time.
 type PgBouncerServer struct{ *Server }
 
-// PgBouncer starts a PgBouncer in front of all databases of a server. It starts and
-// runs whether that server does or not.
+// PgBouncer starts a PgBouncer that connects clients to all databases of a PostgreSQL server. The
+// PgBouncer starts and runs even if the PostgreSQL server is down.
 func PgBouncer(pg *PostgresServer) (*PgBouncerServer, error) {
 	return onPorts(1, func(ports []int) (*PgBouncerServer, error) { return newPgBouncer(ports[0], pg) })
 }
@@ -20,8 +20,9 @@ func newPgBouncer(port int, pg *PostgresServer) (*PgBouncerServer, error) {
 	s, err := newServer("PgBouncer", "postgres", port, func(s *Server) error {
 		s.command = []string{"pgbouncer", "pgbouncer.ini"}
 		s.quit = syscall.SIGTERM
-		s.answers = func(ctx context.Context) error { return s.exec(ctx, "SHOW VERSION") }
-		// Its own database of this name answers without the server.
+		s.ready = func(ctx context.Context) error { return s.exec(ctx, "SHOW VERSION") }
+		// The database pgbouncer belongs to PgBouncer itself. It responds even if the PostgreSQL server
+		// is down.
 		if err := s.open("pgx", postgresDSN(s, "pgbouncer", []string{"default_query_exec_mode=simple_protocol"})); err != nil {
 			return err
 		}
@@ -41,7 +42,7 @@ func newPgBouncer(port int, pg *PostgresServer) (*PgBouncerServer, error) {
 			"pool_mode = transaction",
 			"default_pool_size = 20",
 			"max_client_conn = 500",
-			"server_login_retry = 1", // not 15 s until it sees that the server is back
+			"server_login_retry = 1", // seconds until it connects again to a server that was down; default 15
 			prepared,
 		)
 		if err != nil {
@@ -55,8 +56,8 @@ func newPgBouncer(port int, pg *PostgresServer) (*PgBouncerServer, error) {
 	return &PgBouncerServer{s}, nil
 }
 
-// noPreparedStatements returns the setting by which a version that knows prepared statements
-// keeps none, as older ones do.
+// noPreparedStatements returns the setting that turns off the support for prepared statements.
+// Versions before 1.21 have neither this support nor the setting.
 func noPreparedStatements(s *Server) (string, error) {
 	version, err := s.run("pgbouncer", "--version")
 	if err != nil {
@@ -72,8 +73,8 @@ func noPreparedStatements(s *Server) (string, error) {
 	return "max_prepared_statements = 0", nil
 }
 
-// DSN returns the URL of a database of the server behind it. It needs the parameter
-// "default_query_exec_mode=exec", or another that keeps no prepared statements.
+// DSN returns the URL of a database of the PostgreSQL server. With pgx, pass the parameter
+// "default_query_exec_mode=exec" or another mode that keeps no prepared statements.
 func (b *PgBouncerServer) DSN(database string, parameters ...string) string {
 	return postgresDSN(b.Server, database, parameters)
 }

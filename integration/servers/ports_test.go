@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireOtherPort takes the port from the first start away, and requires that a
-// second one comes about.
+// requireOtherPort listens on the port of the first start, and requires that the server starts on
+// another port.
 func requireOtherPort[S interface {
 	Port() int
 	Close() error

@@ -11,34 +11,36 @@ import (
 	"syscall"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // for the server's own questions
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver for queries of this package
 )
 
-// A PostgresServer is a PostgreSQL server that lets everybody in as "postgres".
+// A PostgresServer is a PostgreSQL server to which every user can connect without a password. The
+// administrator is "postgres".
 type PostgresServer struct{ *Server }
 
-// Postgres starts a new PostgreSQL server, with its usual durability. The settings
-// are lines of postgresql.conf, such as "synchronous_commit=remote_apply".
+// Postgres starts a new PostgreSQL server with the default durability. The settings are lines of
+// postgresql.conf, such as "synchronous_commit=remote_apply".
 func Postgres(settings ...string) (*PostgresServer, error) {
 	settings = append([]string{
 		"listen_addresses='127.0.0.1'",
 		"unix_socket_directories=''",
 		"max_connections=200",
-		"wal_keep_size=256MB",             // for a replica that is down for a while
-		"dynamic_shared_memory_type=mmap", // in the folder, so that it goes with it
-	}, settings...) // the last line counts
+		"wal_keep_size=256MB",             // keeps the changes that a stopped replica needs
+		"dynamic_shared_memory_type=mmap", // keeps shared memory in files of the folder, which Close removes
+	}, settings...) // if a setting is repeated, PostgreSQL uses the last line
 	return onPorts(1, func(ports []int) (*PostgresServer, error) {
-		return newPostgres(ports[0], settings, "initdb", "-D", "data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+		return newPostgres(ports[0], settings, "initdb", "-D", "data", "-A", "trust", "-U", "postgres",
+			"-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
 	})
 }
 
-// newPostgres starts a server with the data that the command puts into "data".
+// newPostgres runs a command that creates the folder "data", and starts a server on this folder.
 func newPostgres(port int, settings []string, command ...string) (*PostgresServer, error) {
 	s, err := newServer("PostgreSQL", "postgres", port, func(s *Server) error {
 		s.command = []string{"postgres", "-D", "data"}
 		s.quit = syscall.SIGINT
 		s.cleanup = func() { removeSegment(s) }
-		s.answers = func(ctx context.Context) error { return s.exec(ctx, "SELECT 1") }
+		s.ready = func(ctx context.Context) error { return s.exec(ctx, "SELECT 1") }
 		if err := s.open("pgx", postgresDSN(s, "postgres", nil)); err != nil {
 			return err
 		}
@@ -57,7 +59,7 @@ func newPostgres(port int, settings []string, command ...string) (*PostgresServe
 	return &PostgresServer{s}, nil
 }
 
-// clusterName is the name under which a primary knows its replica.
+// clusterName returns the name by which a primary identifies the replica on the port.
 func clusterName(port int) string { return fmt.Sprintf("server%d", port) }
 
 // DSN returns the URL of a database, with parameters such as
@@ -71,13 +73,13 @@ func postgresDSN(s *Server, database string, parameters []string) string {
 		strings.Join(append([]string{"sslmode=disable"}, parameters...), "&"))
 }
 
-// CreateDatabase makes a database of that name, which needs no quotes.
+// CreateDatabase creates a database. It does not quote the name.
 func (p *PostgresServer) CreateDatabase(name string) error {
-	return p.ask("CREATE DATABASE " + name)
+	return p.execLong("CREATE DATABASE " + name)
 }
 
-// CreateTablespace makes a tablespace of that name on a disk of its own, of so many
-// bytes, until Close. Where that may not be mounted, the error is [syscall.EPERM].
+// CreateTablespace mounts a disk of size bytes, and creates a tablespace on it. Close unmounts the
+// disk. If the process has no right to mount a disk, CreateTablespace returns [syscall.EPERM].
 func (p *PostgresServer) CreateTablespace(name string, size int) error {
 	disk := filepath.Join(p.dir, name)
 	if err := os.Mkdir(disk, 0o700); err != nil {
@@ -94,10 +96,10 @@ func (p *PostgresServer) CreateTablespace(name string, size int) error {
 	if err := p.chown(disk); err != nil {
 		return err
 	}
-	return p.ask("CREATE TABLESPACE " + name + " LOCATION '" + disk + "'")
+	return p.execLong("CREATE TABLESPACE " + name + " LOCATION '" + disk + "'")
 }
 
-// Set changes a setting of the running server and returns when it is in effect.
+// Set changes a setting of the running server, and returns when the setting is in effect.
 func (p *PostgresServer) Set(name, value string) error {
 	var before, after time.Time
 	const loaded = "SELECT pg_conf_load_time()"
@@ -105,10 +107,10 @@ func (p *PostgresServer) Set(name, value string) error {
 		return err
 	}
 	value = strings.ReplaceAll(value, "'", "''")
-	if err := p.ask("ALTER SYSTEM SET " + name + " = '" + value + "'"); err != nil {
+	if err := p.execLong("ALTER SYSTEM SET " + name + " = '" + value + "'"); err != nil {
 		return err
 	}
-	if err := p.ask("SELECT pg_reload_conf()"); err != nil {
+	if err := p.execLong("SELECT pg_reload_conf()"); err != nil {
 		return err
 	}
 	err := p.await("set "+name, func(ctx context.Context) error {
@@ -121,14 +123,14 @@ func (p *PostgresServer) Set(name, value string) error {
 	if err != nil {
 		return err
 	}
-	// It is the checkpointer that turns synchronous replication on and off: once it has
-	// done something later, it has read the settings too.
-	return p.ask("CHECKPOINT")
+	// The checkpointer process turns synchronous replication on and off. After a checkpoint, this
+	// process has read the new settings.
+	return p.execLong("CHECKPOINT")
 }
 
-// Replica starts another server that follows this one, with the settings that this
-// one has now, and returns when it does. Its name in synchronous_standby_names is
-// "server" and its port.
+// Replica starts a replica of the server, and returns when replication runs. The replica has the
+// settings that the server has now. Its name in synchronous_standby_names is "server" followed by
+// the port of the replica.
 func (p *PostgresServer) Replica() (*PostgresServer, error) {
 	return onPorts(1, func(ports []int) (*PostgresServer, error) {
 		replica, err := newPostgres(ports[0], nil,
@@ -136,10 +138,10 @@ func (p *PostgresServer) Replica() (*PostgresServer, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = replica.await("follow", func(ctx context.Context) error {
+		err = replica.await("replicate", func(ctx context.Context) error {
 			var found bool
-			return p.db.QueryRowContext(ctx, "SELECT true FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming'",
-				clusterName(replica.port)).Scan(&found)
+			const query = "SELECT true FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming'"
+			return p.db.QueryRowContext(ctx, query, clusterName(replica.port)).Scan(&found)
 		})
 		if err != nil {
 			return nil, errors.Join(err, replica.Close())
@@ -148,7 +150,7 @@ func (p *PostgresServer) Replica() (*PostgresServer, error) {
 	})
 }
 
-// Promote makes a replica a primary and returns when it takes writes.
+// Promote makes a replica a primary, and returns when the new primary accepts writes.
 func (p *PostgresServer) Promote() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -160,13 +162,13 @@ func (p *PostgresServer) Promote() error {
 	return err
 }
 
-// removeSegment removes the piece of shared memory that a killed server leaves
-// behind, and that only its next start would remove.
+// removeSegment removes the shared memory segment that a killed server leaves behind. Otherwise the
+// segment would stay until the next start of the server.
 func removeSegment(s *Server) {
 	const removeNow = 0 // IPC_RMID
 	status, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
 	if err != nil {
-		return // stopped properly
+		return // the server was stopped and not killed
 	}
 	lines := strings.Split(string(status), "\n")
 	if len(lines) < 7 {

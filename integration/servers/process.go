@@ -16,10 +16,12 @@ import (
 	"time"
 )
 
-// Servers must not outlive a test that crashes or is killed, hence Pdeathsig. But
-// Linux takes the end of the thread that forked for the death of the parent, and Go
-// may end a thread at any time. So one goroutine, which keeps its thread to itself
-// and never ends, starts them all.
+// keptThread returns a channel of functions. One goroutine calls these functions on a thread of its
+// own, and never ends.
+//
+// With Pdeathsig, Linux kills the servers of a test process that crashes or is killed. But Linux
+// sends this signal as soon as the thread that started the server ends, and the Go runtime may end
+// any other thread. Therefore the goroutine of keptThread starts all servers.
 var keptThread = sync.OnceValue(func() chan<- func() {
 	calls := make(chan func())
 	go func() {
@@ -37,8 +39,8 @@ func startOnKeptThread(cmd *exec.Cmd) error {
 	return <-result
 }
 
-// run runs a program in the server's folder, as its user, to the end, and returns
-// what it put out.
+// run runs a program in the folder of the server, as the user of the server. It waits for the end
+// of the program and returns its output.
 func (s *Server) run(command ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -64,26 +66,27 @@ func (s *Server) cmd(ctx context.Context, command ...string) (*exec.Cmd, error) 
 	}
 	cmd := exec.CommandContext(ctx, program, command[1:]...)
 	cmd.Dir = s.dir
-	// Nothing of ours, such as PGHOST, may change what the server does. In a common
-	// TMPDIR, each MariaDB that starts would remove the temporary tables of the others.
+	// The variables of the test process, such as PGHOST, must not change what the server does. If all
+	// servers had the same TMPDIR, each MariaDB server would remove the temporary tables of the other
+	// servers when it starts.
 	cmd.Env = []string{"HOME=" + s.dir, "TMPDIR=" + s.dir, "LC_ALL=C.UTF-8", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential: s.runAs,
-		Setpgid:    true, // Ctrl-C is for the test alone; the server goes with it
+		Setpgid:    true, // sends the signal of Ctrl-C only to the test process, which then stops the servers
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	return cmd, nil
 }
 
-// credential returns the user that Debian has for a server, if we are root, as which
-// these servers refuse to run.
+// credential returns the credential of the Debian user for a server if the test runs as root,
+// because the servers refuse to run as root. Otherwise it returns nil.
 func credential(debianUser string) (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
 	u, err := user.Lookup(debianUser)
 	if _, unknown := errors.AsType[user.UnknownUserError](err); unknown {
-		return nil, fmt.Errorf("user %s: %w", debianUser, ErrMissing) // it comes with the package
+		return nil, fmt.Errorf("user %s: %w", debianUser, ErrMissing) // the Debian package creates the user
 	}
 	if err != nil {
 		return nil, err
@@ -93,15 +96,16 @@ func credential(debianUser string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2)
 }
 
-// A process is what /proc says of one.
+// A process is the description of a process in /proc.
 type process struct {
 	pid, parent int
 	state       byte
-	begin       string // tells it from a later process with the same number
-	ticks       int    // of CPU time, with that of the children that have ended
+	begin       string // start time, which differs for a later process with the same pid
+	ticks       int    // CPU time of the process and of its children that have ended
 }
 
-// ticksPerSecond is the unit of the times in /proc, which is the same on all architectures of Go.
+// ticksPerSecond is the number of ticks per second of CPU time in /proc. It is the same on all
+// architectures of Go.
 const ticksPerSecond = 100
 
 // CPUTime returns the CPU time that all processes of the server have used.
@@ -113,8 +117,8 @@ func (s *Server) CPUTime() time.Duration {
 	return time.Duration(ticks) * time.Second / ticksPerSecond
 }
 
-// family returns a process and all below it. The process group wouldn't do: each
-// process of PostgreSQL makes a group of its own, and so do MariaDB's scripts.
+// family returns a process and all its descendants. A process group does not contain all of them,
+// because each process of PostgreSQL and each script of MariaDB creates a group of its own.
 func family(pid int) []process {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	children := make(map[int][]process)
@@ -122,7 +126,7 @@ func family(pid int) []process {
 	for _, file := range files {
 		p, err := readProcess(file)
 		switch {
-		case err != nil: // it has ended meanwhile
+		case err != nil: // the process has ended meanwhile
 		case p.pid == pid:
 			all = append(all, p)
 		default:
@@ -135,7 +139,7 @@ func family(pid int) []process {
 	return all
 }
 
-// signal sends a signal to each of them. That one has ended meanwhile is no error.
+// signal sends a signal to each process. It ignores processes that have ended.
 func signal(all []process, sig syscall.Signal) error {
 	var errs []error
 	for _, p := range all {
@@ -151,7 +155,7 @@ func readProcess(file string) (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	// "17 (name) S 1 ...": the name may contain anything, so what counts is behind it.
+	// The form is "17 (name) S 1 ...". The name may contain any character, so the last ")" ends it.
 	number, rest, _ := bytes.Cut(stat, []byte(" ("))
 	fields := bytes.Fields(rest[bytes.LastIndexByte(rest, ')')+1:])
 	if len(fields) < 20 {
@@ -171,10 +175,10 @@ func readProcess(file string) (process, error) {
 
 func (p process) frozen() bool { return p.state == 'T' || p.state == 't' || p.ended() }
 
-// ended is true also of a process that only waits for its parent to take notice.
+// ended reports whether the process has ended. A zombie process counts as ended.
 func (p process) ended() bool { return p.state == 'Z' || p.state == 'X' }
 
-// exists reports whether the process is there still.
+// exists reports whether the process still runs.
 func (p process) exists() bool {
 	now, err := readProcess(fmt.Sprintf("/proc/%d/stat", p.pid))
 	return err == nil && now.begin == p.begin && !now.ended()

@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// A RedisServer is a Redis server that lets everybody in without a password.
+// A RedisServer is a Redis server to which every client can connect without a password.
 type RedisServer struct{ *Server }
 
 // Redis starts a new Redis server that stores every change on disk before it acknowledges the
 // change, and that evicts no keys. The settings are lines of redis.conf, such as "appendonly no".
-// They override these defaults.
+// They override the settings of this package.
 func Redis(settings ...string) (*RedisServer, error) {
 	return onPorts(1, func(ports []int) (*RedisServer, error) { return newRedis(ports[0], settings) })
 }
@@ -22,7 +22,7 @@ func newRedis(port int, settings []string) (*RedisServer, error) {
 	s, err := newServer("Redis", "redis", port, func(s *Server) error {
 		s.command = []string{"redis-server", "redis.conf"}
 		s.quit = syscall.SIGTERM
-		s.answers = func(ctx context.Context) error { return pingRedis(ctx, s.Addr()) }
+		s.ready = func(ctx context.Context) error { return pingRedis(ctx, s.Addr()) }
 		err := s.write("redis.conf", append([]string{
 			"bind 127.0.0.1",
 			fmt.Sprintf("port %d", port),
@@ -43,7 +43,7 @@ func newRedis(port int, settings []string) (*RedisServer, error) {
 	return &RedisServer{s}, nil
 }
 
-// pingRedis returns nil if a server has loaded its data and answers.
+// pingRedis returns nil if the server has loaded its data and responds.
 func pingRedis(ctx context.Context, addr string) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {

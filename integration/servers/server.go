@@ -13,33 +13,32 @@ import (
 )
 
 const (
-	startTimeout = 2 * time.Minute // a node that joins a cluster copies all data first
+	startTimeout = 2 * time.Minute // a node copies all data before it joins a cluster
 	stopTimeout  = 20 * time.Second
-	pollTimeout  = 2 * time.Second // a server that is half up may accept and not answer
+	pollTimeout  = 2 * time.Second // a server that is starting may accept a connection and not respond
 	pollInterval = 20 * time.Millisecond
 )
 
-// A Server is what the servers of this package have in common: a process in a
-// folder of its own that listens on a port. Its methods are for one goroutine at a
-// time.
+// A Server is a process that has its own folder and listens on a port. The other types of this
+// package embed it. Its methods are not safe for concurrent use.
 type Server struct {
 	name    string
 	dir     string
 	port    int
-	runAs   *syscall.Credential // nil: the present user
+	runAs   *syscall.Credential // nil means the current user
 	command []string
-	quit    syscall.Signal                  // asks the server to stop at once, but properly
-	answers func(ctx context.Context) error // nil once the server is ready
-	prepare func() ([]string, error)        // does what a start needs, and returns more of the command; may be nil
+	quit    syscall.Signal                  // makes the server close its connections and stop
+	ready   func(ctx context.Context) error // returns nil if the server is ready
+	prepare func() ([]string, error)        // runs before a start, and returns more arguments; may be nil
 	cleanup func()                          // removes what is outside the folder; may be nil
-	db      *sql.DB                         // keeps no connection, for which a server that stops would wait
+	db      *sql.DB                         // keeps no idle connection, because Stop would wait for it
 
 	leader *os.Process
-	ended  chan struct{} // closed once the leader has ended; nil: never started
+	ended  chan struct{} // closed when the leader has ended; nil if the server was never started
 }
 
-// newServer makes a server's folder and calls setup for the rest. If that fails, no
-// trace is left.
+// newServer creates the folder of a server and calls setup. If setup fails, newServer removes the
+// folder.
 func newServer(name, debianUser string, port int, setup func(s *Server) error) (*Server, error) {
 	runAs, err := credential(debianUser)
 	if err != nil {
@@ -62,20 +61,20 @@ func newServer(name, debianUser string, port int, setup func(s *Server) error) (
 	return s, nil
 }
 
-// Port returns the port the server listens on, from its first start to Close.
+// Port returns the port on which the server listens. The port stays the same until Close.
 func (s *Server) Port() int { return s.port }
 
-// Addr returns the address the server listens on, as in "127.0.0.1:5432".
+// Addr returns the address on which the server listens, such as "127.0.0.1:5432".
 func (s *Server) Addr() string { return address(s.port) }
 
-// Start starts a server that was stopped or killed: in the same folder, on the same
-// port, with the same data. It returns when the server answers; if that fails, it
-// isn't running, and the error holds the end of its log.
+// Start starts a server that was stopped or killed, with the same folder, port and data. It returns
+// when the server is ready. If Start returns an error, the server is not running, and the error
+// contains the end of the server's log.
 func (s *Server) Start() error { return s.start() }
 
 func (s *Server) start(extra ...string) error {
 	if s.running() {
-		return fmt.Errorf("%s is running already", s.name)
+		return fmt.Errorf("%s is already running", s.name)
 	}
 	if s.prepare != nil {
 		more, err := s.prepare()
@@ -103,7 +102,7 @@ func (s *Server) start(extra ...string) error {
 		close(ended)
 	}()
 	s.leader, s.ended = cmd.Process, ended
-	if err := s.await("start", s.answers); err != nil {
+	if err := s.await("start", s.ready); err != nil {
 		return errors.Join(err, s.Kill())
 	}
 	return nil
@@ -118,8 +117,8 @@ func (s *Server) running() bool {
 	}
 }
 
-// Stop asks the server to stop and returns when it has ended: with SIGKILL if it
-// takes too long. Nothing happens if it isn't running.
+// Stop makes the server stop, and returns when its process has ended. If this takes too long, Stop
+// calls Kill. If the server is not running, Stop does nothing.
 func (s *Server) Stop() error {
 	if !s.running() {
 		return nil
@@ -138,13 +137,13 @@ func (s *Server) Stop() error {
 	}
 }
 
-// Kill ends the server and all its processes with SIGKILL, as a crash would, and
-// returns when they have ended. Nothing happens if it isn't running.
+// Kill ends all processes of the server with SIGKILL, as in a crash, and returns when they have
+// ended. If the server is not running, Kill does nothing.
 func (s *Server) Kill() error {
 	if !s.running() {
 		return nil
 	}
-	// At rest none of them can start another that would be overlooked.
+	// A frozen process cannot start another process, which family would not return.
 	frozen := s.Freeze()
 	all := family(s.leader.Pid)
 	if err := signal(all, syscall.SIGKILL); err != nil {
@@ -153,16 +152,16 @@ func (s *Server) Kill() error {
 	<-s.ended
 	gone := poll(stopTimeout, func(context.Context) error {
 		if i := slices.IndexFunc(all, process.exists); i >= 0 {
-			return fmt.Errorf("process %d of %s is still there", all[i].pid, s.name)
+			return fmt.Errorf("process %d of %s still runs", all[i].pid, s.name)
 		}
 		return nil
 	})
 	return errors.Join(frozen, gone)
 }
 
-// Freeze stops all processes of the server with SIGSTOP and returns when they stand
-// still: then its connections stay open, and no answer comes. Nothing happens if it
-// isn't running.
+// Freeze stops all processes of the server with SIGSTOP, and returns when they have stopped. A
+// frozen server keeps its connections open and does not respond. If the server is not running,
+// Freeze does nothing.
 func (s *Server) Freeze() error {
 	if !s.running() {
 		return nil
@@ -172,12 +171,12 @@ func (s *Server) Freeze() error {
 		if len(moving) == 0 {
 			return nil
 		}
-		still := fmt.Errorf("process %d of %s doesn't freeze", moving[0].pid, s.name)
+		still := fmt.Errorf("process %d of %s does not freeze", moving[0].pid, s.name)
 		return errors.Join(still, signal(moving, syscall.SIGSTOP))
 	})
 }
 
-// Thaw lets a frozen server go on. Nothing happens if it isn't running.
+// Thaw makes a frozen server continue. If the server is not running, Thaw does nothing.
 func (s *Server) Thaw() error {
 	if !s.running() {
 		return nil
@@ -185,7 +184,7 @@ func (s *Server) Thaw() error {
 	return signal(family(s.leader.Pid), syscall.SIGCONT)
 }
 
-// Close stops the server for good and removes its folder. It may be called again.
+// Close stops the server and removes its folder. Another call of Close does nothing.
 func (s *Server) Close() error {
 	err := s.Stop()
 	if s.cleanup != nil {
@@ -200,7 +199,7 @@ func (s *Server) Close() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// open makes s.db.
+// open sets s.db.
 func (s *Server) open(driver, dsn string) error {
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -211,14 +210,13 @@ func (s *Server) open(driver, dsn string) error {
 	return nil
 }
 
-// exec executes a statement.
 func (s *Server) exec(ctx context.Context, statement string) error {
 	_, err := s.db.ExecContext(ctx, statement)
 	return err
 }
 
-// ask executes a statement that may take a while.
-func (s *Server) ask(statement string) error {
+// execLong executes a statement that may take as long as startTimeout.
+func (s *Server) execLong(statement string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	return s.exec(ctx, statement)
@@ -238,7 +236,7 @@ func (s *Server) write(file string, lines ...string) error {
 	return f.Close()
 }
 
-// chown gives a file or folder to the server's user.
+// chown makes the user of the server the owner of a file or folder.
 func (s *Server) chown(name string) error {
 	if s.runAs == nil {
 		return nil
@@ -246,7 +244,8 @@ func (s *Server) chown(name string) error {
 	return os.Chown(name, int(s.runAs.Uid), int(s.runAs.Gid))
 }
 
-// await polls until done returns nil, or the server has ended.
+// await calls done repeatedly until done returns nil. If the server ends before, await returns an
+// error.
 func (s *Server) await(what string, done func(context.Context) error) error {
 	ended := false
 	err := poll(startTimeout, func(ctx context.Context) error {
@@ -262,7 +261,7 @@ func (s *Server) await(what string, done func(context.Context) error) error {
 		return nil
 	}
 	if ended {
-		err = errors.New("it has ended")
+		err = errors.New("the server has ended")
 	}
 	log, _ := os.ReadFile(s.logFile())
 	return fmt.Errorf("%s: %s: %w\n%s", s.name, what, err, tail(log))
@@ -270,11 +269,11 @@ func (s *Server) await(what string, done func(context.Context) error) error {
 
 func (s *Server) logFile() string { return filepath.Join(s.dir, "log") }
 
-// tail returns the end of a log: enough to see the reason.
+// tail returns the last 4096 bytes of a log, which most likely contain the reason of a failure.
 func tail(log []byte) []byte { return log[max(0, len(log)-4096):] }
 
-// poll calls done until it returns nil, each time with a little while to do so.
-// After the timeout it returns the last error.
+// poll calls done repeatedly until done returns nil. Each call has a deadline. After the timeout,
+// poll returns the last error.
 func poll(timeout time.Duration, done func(context.Context) error) error {
 	end := time.After(timeout)
 	ticker := time.NewTicker(pollInterval)

@@ -1,9 +1,9 @@
-// Package servers starts real database servers for tests, from the packages of
-// Debian: each in a temporary folder, on a free port of 127.0.0.1, as an ordinary
-// user. It stops, kills and freezes them, and leaves nothing behind.
+// Package servers starts the database servers of Debian packages for tests. Each server has a
+// temporary folder and a free port of 127.0.0.1, and does not run as root. Tests can stop, kill and
+// freeze a server.
 //
-// A server that can't be started is an error, and ErrMissing if its package isn't
-// installed, so a test decides itself whether that is a reason to skip:
+// If a package is not installed, the function that starts the server returns an error that wraps
+// ErrMissing. The test decides whether to fail or to be skipped. TestMain stops all servers:
 //
 //	func TestMain(m *testing.M) {
 //		code := m.Run()
@@ -25,12 +25,11 @@ import (
 	"syscall"
 )
 
-// ErrMissing means that a file of a server isn't installed. It is wrapped with the
-// file's name.
+// ErrMissing means that a file of a server is not installed. The wrapping error names the file.
 var ErrMissing = errors.New("not installed")
 
-// StopAll closes every server that is still open, the youngest first. It is meant
-// for the end of TestMain.
+// StopAll closes all servers that are still open, in the reverse order of their creation. Call it
+// at the end of TestMain.
 func StopAll() error {
 	opened.Lock()
 	all := slices.Clone(opened.servers)
@@ -47,8 +46,8 @@ var opened struct {
 	servers []*Server
 }
 
-// installed returns the path of a program or library where Debian's packages put
-// it, of several versions the highest.
+// installed returns the path of a program or library that a Debian package installed. If several
+// versions are installed, installed returns the path of the highest version.
 func installed(name string) (string, error) {
 	for _, dir := range []string{"/usr/lib/postgresql/*/bin", "/usr/sbin", "/usr/bin", "/usr/lib/galera"} {
 		if found, _ := filepath.Glob(filepath.Join(dir, name)); len(found) > 0 {
@@ -58,8 +57,8 @@ func installed(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w", name, ErrMissing)
 }
 
-// onPorts calls start with n free ports, and with others if one of them was taken
-// before the server had it.
+// onPorts calls start with n free ports. If another program takes one of the ports before the
+// server does, onPorts calls start again with other ports.
 func onPorts[S any](n int, start func(ports []int) (S, error)) (S, error) {
 	for attempt := 1; ; attempt++ {
 		ports, err := freePorts(n)
@@ -74,15 +73,15 @@ func onPorts[S any](n int, start func(ports []int) (S, error)) (S, error) {
 	}
 }
 
-// taken reports whether a server said in its log, which is part of the error, that
-// it could not have its port.
+// taken reports whether a server failed because another program uses its port. The error contains
+// the log of the server.
 func taken(err error) bool {
 	return strings.Contains(strings.ToLower(err.Error()), syscall.EADDRINUSE.Error())
 }
 
-// freePorts returns n ports nobody listens on. They lie below those that Linux gives
-// to outgoing connections: one of those could take the port of a server that is down
-// for a moment, or even be a connection with itself.
+// freePorts returns n ports on which no program listens. The ports are below the range from which
+// Linux chooses the local ports of outgoing connections. Otherwise a connection could take the port
+// of a stopped server, or could even connect to itself.
 func freePorts(n int) ([]int, error) {
 	const lowest, highest = 10_000, 32_767
 	var ports []int
@@ -95,7 +94,7 @@ func freePorts(n int) ([]int, error) {
 			}
 			return nil, fmt.Errorf("no free port: %w", err)
 		}
-		defer l.Close() // held until all are found, so that they differ
+		defer l.Close() // all listeners stay open until freePorts returns, so that the ports differ
 		ports = append(ports, port)
 	}
 	return ports, nil

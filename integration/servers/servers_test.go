@@ -37,8 +37,8 @@ func (m andStopServers) Run() int {
 	return code
 }
 
-// skipIfMissing skips the test of a server whose package isn't installed, but fails
-// in CI, where each must be.
+// skipIfMissing skips a test if the package of the server is not installed. In CI, it fails the
+// test instead.
 func skipIfMissing(t *testing.T, err error) {
 	t.Helper()
 	switch {
@@ -106,10 +106,10 @@ func testServer(t *testing.T, s *servers.Server, db *sql.DB) {
 		_, err := net.Dial("tcp", s.Addr())
 		require.Error(t, err, name)
 		require.NoError(t, s.Start(), name)
-		db.SetMaxIdleConns(0) // forget the dead ones
+		db.SetMaxIdleConns(0) // closes the connections to the previous process
 		require.Equal(t, 1, count(t, db), name)
 	}
-	require.Error(t, s.Start(), "it runs already")
+	require.Error(t, s.Start(), "Start must refuse a server that is already running")
 	db.SetMaxIdleConns(1)
 	require.Equal(t, 1, count(t, db))
 
@@ -126,7 +126,7 @@ func testServer(t *testing.T, s *servers.Server, db *sql.DB) {
 	require.NoError(t, s.Stop(), "frozen")
 }
 
-// Tests kill, stop and freeze PostgreSQL. Its rows must be there afterwards.
+// A test may kill, stop and freeze PostgreSQL. Afterwards, the server must still have its rows.
 func TestPostgresRestarts(t *testing.T) {
 	t.Parallel()
 	pg := started(t, postgres)
@@ -135,7 +135,7 @@ func TestPostgresRestarts(t *testing.T) {
 	testServer(t, pg.Server, db)
 }
 
-// A setting that a test gives PostgreSQL must be in effect, and a malformed one must be an error.
+// A setting of a PostgreSQL server must be in effect, and a malformed setting must cause an error.
 func TestPostgresAppliesSettings(t *testing.T) {
 	t.Parallel()
 	pg := started(t, func() (*servers.PostgresServer, error) { return servers.Postgres("work_mem=5MB") })
@@ -151,7 +151,8 @@ func TestPostgresAppliesSettings(t *testing.T) {
 	require.Error(t, pg.Set("work_mem", "it's wrong"))
 }
 
-// A replica must have each row of its primary, refuse writes, and take them after its promotion.
+// A replica must have all rows of its primary. It must refuse writes, and accept them after its
+// promotion.
 func TestReplicaFollowsPrimary(t *testing.T) {
 	t.Parallel()
 	pg := started(t, func() (*servers.PostgresServer, error) {
@@ -184,8 +185,8 @@ func TestReplicaFollowsPrimary(t *testing.T) {
 	require.Equal(t, 22, count(t, db))
 }
 
-// Tests kill, stop and freeze PgBouncer, also while its server is down. It must serve again
-// afterwards.
+// A test may kill, stop and freeze PgBouncer, even while its PostgreSQL server is down. Afterwards,
+// PgBouncer must serve queries again.
 func TestPgBouncerRestarts(t *testing.T) {
 	t.Parallel()
 	pg := started(t, postgres)
@@ -197,13 +198,13 @@ func TestPgBouncerRestarts(t *testing.T) {
 	require.NoError(t, bouncer.Start())
 	require.NoError(t, pg.Kill())
 	require.NoError(t, bouncer.Stop())
-	require.NoError(t, bouncer.Start(), "without a server behind it")
+	require.NoError(t, bouncer.Start(), "PgBouncer must start while the PostgreSQL server is down")
 	require.NoError(t, pg.Start())
 	db.SetMaxIdleConns(0)
 	require.Equal(t, 1, count(t, db))
 }
 
-// Tests kill, stop and freeze MariaDB. Its rows must be there afterwards.
+// A test may kill, stop and freeze MariaDB. Afterwards, the server must still have its rows.
 func TestMariaDBRestarts(t *testing.T) {
 	t.Parallel()
 	m := started(t, mariaDB)
@@ -211,7 +212,7 @@ func TestMariaDBRestarts(t *testing.T) {
 	testServer(t, m.Server, open(t, "mysql", m.DSN("app", "clientFoundRows=true")))
 }
 
-// A setting that a test gives MariaDB must be in effect.
+// A setting of a MariaDB server must be in effect.
 func TestMariaDBAppliesSettings(t *testing.T) {
 	t.Parallel()
 	m := started(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB("sql_mode=''") })
@@ -220,7 +221,8 @@ func TestMariaDBAppliesSettings(t *testing.T) {
 	require.Empty(t, mode)
 }
 
-// Tests kill, stop and freeze Redis. A value that it has acknowledged must be there afterwards.
+// A test may kill, stop and freeze Redis. Afterwards, the server must still have the values that it
+// has acknowledged.
 func TestRedisRestarts(t *testing.T) {
 	t.Parallel()
 	s := started(t, func() (*servers.RedisServer, error) { return servers.Redis() })
@@ -243,8 +245,8 @@ func TestRedisRestarts(t *testing.T) {
 	require.NoError(t, client.Get(t.Context(), "n").Err())
 }
 
-// Tests kill one node and then two. The rows must be on each node afterwards, and a node without a
-// majority must not respond.
+// A test may kill one node and then two. A node without a majority must not serve queries. After
+// all nodes have restarted, each node must have the rows.
 func TestGaleraNodesRestart(t *testing.T) {
 	t.Parallel()
 	c := started(t, servers.Galera)
@@ -252,7 +254,7 @@ func TestGaleraNodesRestart(t *testing.T) {
 	var dbs [3]*sql.DB
 	for i, node := range c.Nodes {
 		dbs[i] = open(t, "mysql", node.DSN("app", "wsrep_sync_wait=1"))
-		dbs[i].SetMaxIdleConns(0) // there shall be no dead ones
+		dbs[i].SetMaxIdleConns(0) // the pool must not keep connections to a killed process
 	}
 	mustExec(t, dbs[0], "CREATE TABLE t (n int PRIMARY KEY)")
 	mustExec(t, dbs[0], "INSERT INTO t VALUES (1)")
@@ -269,13 +271,13 @@ func TestGaleraNodesRestart(t *testing.T) {
 	require.NoError(t, c.Nodes[0].Kill())
 	require.NoError(t, c.Nodes[1].Kill())
 	_, err := countWithin(dbs[2], 10*time.Second)
-	require.Error(t, err, "without a majority")
+	require.Error(t, err, "a node without a majority must serve no query")
 	require.NoError(t, c.Bootstrap(c.Nodes[2]))
 	mustExec(t, dbs[2], "INSERT INTO t VALUES (3)")
 	begin = time.Now()
 	require.NoError(t, c.Nodes[0].Start())
 	require.NoError(t, c.Nodes[1].Start())
-	t.Logf("both back after %v", time.Since(begin).Round(time.Millisecond))
+	t.Logf("both nodes were ready after %v", time.Since(begin).Round(time.Millisecond))
 	require.Equal(t, 3, count(t, dbs[0]))
 	require.Equal(t, 3, count(t, dbs[1]))
 }

@@ -10,27 +10,29 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// Hands use a page. What they use is named by a CSS selector.
-type hands interface {
-	press(selector string) action       // a link or a button
-	write(selector, text string) action // instead of what is in a field
-	choose(selector string) action      // a checkbox or a radio button
+// A device is an input device with which a person uses a page. A CSS selector names the element
+// that the person uses.
+type device interface {
+	press(selector string) action       // presses a link or a button
+	write(selector, text string) action // replaces the text of a field
+	choose(selector string) action      // selects a checkbox or a radio button
 }
 
-// A mouse needs what it points at to be there and not covered.
+// A mouse can use only an element that is visible and not covered by another element.
 type mouse struct{}
 
 func (mouse) press(selector string) action  { return chromedp.Click(chromedp.CSS(selector)) }
 func (mouse) choose(selector string) action { return chromedp.Click(chromedp.CSS(selector)) }
 
 func (mouse) write(selector, text string) action {
-	selectLine := chromedp.QueryAfter(chromedp.CSS(selector), func(ctx context.Context, t *chromedp.Target, nodes []*chromedp.Node) (chromedp.Void, error) {
+	tripleClick := func(ctx context.Context, t *chromedp.Target, nodes []*chromedp.Node) (chromedp.Void, error) {
 		return chromedp.MouseClickNode(nodes[0], chromedp.ClickCount(3))(ctx, t)
-	})
+	}
+	selectLine := chromedp.QueryAfter(chromedp.CSS(selector), tripleClick)
 	return chromedp.Steps(selectLine, chromedp.KeyEvent(text))
 }
 
-// A keyboard reaches what Tab and the arrows lead to.
+// A keyboard can use only an element that gets the focus by Tab or the arrow keys.
 type keyboard struct{}
 
 func (keyboard) press(selector string) action {
@@ -38,7 +40,7 @@ func (keyboard) press(selector string) action {
 }
 
 func (keyboard) write(selector, text string) action {
-	return chromedp.Steps(tabTo(selector), chromedp.KeyEvent(text)) // Tab selects what is in a field
+	return chromedp.Steps(tabTo(selector), chromedp.KeyEvent(text)) // Tab also selects the text of the field
 }
 
 func (keyboard) choose(selector string) action {
@@ -47,7 +49,7 @@ func (keyboard) choose(selector string) action {
 		switch {
 		case err != nil:
 			return err
-		case !at.Matches: // but another of the same group
+		case !at.Matches: // the focus is on another radio button of the same group
 			_, err = moveFocus(selector, kb.ArrowDown)(ctx, t)
 		case !at.Radio:
 			_, err = chromedp.KeyEvent(" ")(ctx, t)
@@ -63,12 +65,13 @@ func tabTo(selector string) action {
 	})
 }
 
-// A focus is where the keyboard is.
+// A focus describes the element that has the keyboard focus.
 type focus struct {
-	Element        string
-	Matches        bool // what is looked for
-	Group          bool // a radio button, of the group of what is looked for
-	Radio, Visible bool
+	Element string // beginning of its HTML
+	Matches bool   // whether the selector matches the element
+	Group   bool   // whether it is a radio button in the same group as the element of the selector
+	Radio   bool   // whether it is a radio button
+	Visible bool   // whether a person can see that it has the focus
 }
 
 const whereFocusIs = `(selector => {
@@ -84,8 +87,8 @@ const whereFocusIs = `(selector => {
 	};
 })(%s)`
 
-// moveFocus presses a key until the focus is where it shall be. Whoever sees the page
-// must see where it is, all the way (WCAG 2.4.7).
+// moveFocus presses a key until an element that matches the selector has the focus. After each key
+// press, the focus must be visible (WCAG 2.4.7).
 func moveFocus(selector, key string) chromedp.Action[focus] {
 	return func(ctx context.Context, t *chromedp.Target) (focus, error) {
 		for range 100 {
@@ -100,9 +103,9 @@ func moveFocus(selector, key string) chromedp.Action[focus] {
 				return at, err
 			}
 			if !at.Visible {
-				return at, errors.New("the focus can't be seen on " + at.Element)
+				return at, errors.New("the focus is not visible on " + at.Element)
 			}
 		}
-		return focus{}, errors.New("the keyboard doesn't reach " + selector)
+		return focus{}, errors.New("the keyboard does not reach " + selector)
 	}
 }
