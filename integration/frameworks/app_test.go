@@ -17,21 +17,21 @@ import (
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	// gin took os.Stderr before package leak captures it.
+	// gin has copied os.Stderr before package leak replaces it.
 	gin.DefaultWriter, gin.DefaultErrorWriter = &leak.Default, &leak.Default
 	leak.Main(m)
 }
 
-// User is the service's own type of users.
+// User is the service's own type of a user.
 type User struct{ Name string }
 
-// An app is a service of which only the framework is missing.
+// An app is a service without its router.
 type app struct {
 	kit     *tokenauthtest.Kit
 	auth    *tokenauth.Authenticator[*User]
-	lookups atomic.Int64 // of users
-	calls   atomic.Int64 // of handlers
-	streams bool         // whether an RPC service answers by streams
+	lookups atomic.Int64 // number of user lookups
+	calls   atomic.Int64 // number of handler calls
+	streams bool         // whether the RPC methods respond with streams
 }
 
 func newApp(t *testing.T) *app { return newAppWith(t, "orders:write") }
@@ -52,14 +52,14 @@ func (a *app) findUser(_ context.Context, id string) (*User, error) {
 	return &User{"Ada"}, nil
 }
 
-// greet is what all handlers do. It counts before it looks at a user, who is nil where a handler
-// runs that must not.
+// greet returns the response of all handlers. If a handler runs for a refused request, user is nil.
+// Therefore greet counts the call before it uses the user.
 func (a *app) greet(user *User, token tokenauth.Token) string {
 	a.calls.Add(1)
 	return user.Name + " by " + token.Name
 }
 
-// bearer returns the Authorization of a new token of Ada.
+// bearer issues a token of Ada, and returns the value of the header Authorization.
 func (a *app) bearer(t *testing.T, name string, scopes ...string) string {
 	t.Helper()
 	key, _, err := a.kit.Manager.Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: name, Scopes: scopes})
@@ -68,5 +68,5 @@ func (a *app) bearer(t *testing.T, name string, scopes ...string) string {
 	return "Bearer " + key.Reveal()
 }
 
-// crash is a handler with a bug.
+// crash is a handler that panics.
 func crash(http.ResponseWriter, *http.Request) { panic("crash") }

@@ -17,48 +17,48 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// An answer is what a client sees, in the words of HTTP.
-type answer struct {
+// A result is a response as an HTTP client would see it.
+type result struct {
 	status int
-	header http.Header // nil: the transport has no place for challenges
-	text   string      // the handler's, or the reason for the refusal
+	header http.Header // nil if the protocol cannot send challenges
+	text   string      // text of the handler, or the reason for the refusal
 }
 
-// An ask calls a service, which answers with a greeting. What needs the scope orders:write is
-// called if write is true.
-type ask func(t *testing.T, write bool, authorization ...string) answer
+// A caller sends a request to a service. If write is true, the request needs the scope orders:write.
+type caller func(t *testing.T, write bool, authorization ...string) result
 
-// check runs a service through all that a client can meet; start serves a.
-func check(t *testing.T, start func(t *testing.T, a *app) ask) {
+// check tests a service with valid and invalid credentials, and with a store that fails. The
+// function start starts the service.
+func check(t *testing.T, start func(t *testing.T, a *app) caller) {
 	for _, c := range []struct {
 		name          string
 		authorization func(t *testing.T, a *app) []string
 		write         bool
-		broken        bool // the store
+		broken        bool // whether the store fails
 		status        int
-		challenge     string // after the realm
+		challenge     string // parameters after the realm
 		text          string
 	}{
-		{name: "a good key is served, and the handler knows whose it is",
+		{name: "the handler of a request with a valid key gets the user and the token",
 			authorization: readOnly, status: 200, text: "Ada by laptop"},
-		{name: "a key with the scope is served, by one look-up of the user",
+		{name: "a request with the required scope causes one lookup of the user",
 			authorization: mayWrite, write: true, status: 200, text: "Ada by ci"},
-		{name: "no credentials are 401 without an error code", status: 401},
-		{name: "another scheme is no credentials", authorization: values("Basic QWRhOng="), status: 401},
-		{name: "an empty header is no credentials", authorization: values(""), status: 401},
+		{name: "a request without credentials gets 401 without an error code", status: 401},
+		{name: "another scheme does not count as credentials", authorization: values("Basic QWRhOng="), status: 401},
+		{name: "an empty header does not count as credentials", authorization: values(""), status: 401},
 		{name: "a key after another scheme is malformed", authorization: values("Basic QWRhOng=, Bearer test_wrong"),
 			status: 400, challenge: `, error="invalid_request"`},
-		{name: "a wrong key is 401", authorization: values("Bearer test_wrong"),
+		{name: "a wrong key gets 401", authorization: values("Bearer test_wrong"),
 			status: 401, challenge: `, error="invalid_token"`},
-		{name: "a wrong key is 401 where a scope is needed too", authorization: values("Bearer test_wrong"), write: true,
-			status: 401, challenge: `, error="invalid_token"`},
-		{name: "a token that lacks the scope is 403, and the client learns which",
+		{name: "a wrong key gets 401 even if the route requires a scope", authorization: values("Bearer test_wrong"),
+			write: true, status: 401, challenge: `, error="invalid_token"`},
+		{name: "a token without the required scope gets 403 with the name of the scope",
 			authorization: readOnly, write: true,
 			status: 403, challenge: `, error="insufficient_scope", scope="orders:write"`},
-		{name: "of two credentials none is taken",
+		{name: "two credentials are refused even if one is valid",
 			authorization: func(t *testing.T, a *app) []string { return append(readOnly(t, a), "Bearer test_wrong") },
 			status:        400, challenge: `, error="invalid_request"`},
-		{name: "a store that fails is 503, not a wrong key", authorization: readOnly, broken: true, status: 503},
+		{name: "if the store fails, a valid key gets 503", authorization: readOnly, broken: true, status: 503},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -76,11 +76,11 @@ func check(t *testing.T, start func(t *testing.T, a *app) ask) {
 			require.Equal(t, c.status, got.status, got.text)
 			if c.status == http.StatusOK {
 				require.Equal(t, c.text, got.text)
-				require.EqualValues(t, 1, a.lookups.Load(), "look-ups of the user")
+				require.EqualValues(t, 1, a.lookups.Load(), "number of user lookups")
 				return
 			}
-			require.Zero(t, a.calls.Load(), "the handler of a refused request ran")
-			require.NotContains(t, fmt.Sprint(got), "db.internal", "an internal error reached the client")
+			require.Zero(t, a.calls.Load(), "the handler must not run for a refused request")
+			require.NotContains(t, fmt.Sprint(got), "db.internal", "the client must not see an internal error")
 			checkChallenge(t, got, c.challenge)
 		})
 	}
@@ -93,29 +93,29 @@ func values(v ...string) func(*testing.T, *app) []string {
 	return func(*testing.T, *app) []string { return v }
 }
 
-func checkChallenge(t *testing.T, got answer, attributes string) {
+func checkChallenge(t *testing.T, got result, attributes string) {
 	t.Helper()
 	if got.status == http.StatusForbidden {
-		require.Contains(t, fmt.Sprint(got), "orders:write", "the client must learn what to ask for")
+		require.Contains(t, fmt.Sprint(got), "orders:write", "the client must learn which scope it needs")
 	}
 	if got.header == nil {
 		return
 	}
 	if got.status == http.StatusServiceUnavailable {
 		require.NotEmpty(t, got.header.Get("Retry-After"))
-		require.Empty(t, got.header.Values("WWW-Authenticate"), "a new key would not help")
+		require.Empty(t, got.header.Values("WWW-Authenticate"), "the client must not discard its key")
 		return
 	}
 	want := []string{`Bearer realm="api"` + attributes, `Token realm="api"` + attributes}
 	require.Equal(t, want, got.header.Values("WWW-Authenticate"))
 }
 
-// checkHTTP runs a router through check, with its refusals as of RFC 9457.
+// checkHTTP tests a router with check. Refusals must have a body of RFC 9457.
 func checkHTTP(t *testing.T, router func(*app) http.Handler) {
-	check(t, func(t *testing.T, a *app) ask {
+	check(t, func(t *testing.T, a *app) caller {
 		server := httptest.NewServer(router(a))
 		t.Cleanup(server.Close)
-		return func(t *testing.T, write bool, authorization ...string) answer {
+		return func(t *testing.T, write bool, authorization ...string) result {
 			if write {
 				return send(t, server, "POST", "/orders", authorization...)
 			}
@@ -124,7 +124,7 @@ func checkHTTP(t *testing.T, router func(*app) http.Handler) {
 	})
 }
 
-func send(t *testing.T, server *httptest.Server, method, path string, authorization ...string) answer {
+func send(t *testing.T, server *httptest.Server, method, path string, authorization ...string) result {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
 	require.NoError(t, err)
@@ -136,20 +136,20 @@ func send(t *testing.T, server *httptest.Server, method, path string, authorizat
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	got := answer{response.StatusCode, response.Header, string(body)}
+	got := result{response.StatusCode, response.Header, string(body)}
 	if strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") {
-		// All of the body: a handler that ran all the same would have added to it.
+		// Unmarshal fails if the body contains more, such as the response of a handler that ran.
 		var problem struct{ Status int }
 		require.NoError(t, json.Unmarshal(body, &problem), got.text)
 		require.Equal(t, got.status, problem.Status)
 		return got
 	}
-	require.Contains(t, []int{200, 404, 500}, got.status, "refused without a problem+json body: %+v", got)
+	require.Contains(t, []int{200, 404, 500}, got.status, "a refusal must have a problem+json body: %+v", got)
 	return got
 }
 
-// checkRecovery says that a bug in a handler is answered by the framework, as if there were no
-// authentication, and only to those who have a key.
+// checkRecovery requires that the recovery middleware of a framework catches the panic of a
+// handler. A request without a key must not reach the handler.
 func checkRecovery(t *testing.T, router func(*app) http.Handler) {
 	t.Run("a panic in the handler reaches the recovery", func(t *testing.T) {
 		t.Parallel()
@@ -161,15 +161,15 @@ func checkRecovery(t *testing.T, router func(*app) http.Handler) {
 	})
 }
 
-// A service that requires a scope that does not exist must serve nobody, and must report a fault of
-// its own.
+// If a method requires a scope that does not exist, the service must refuse every request and
+// report an internal error.
 func TestRPCWithUnknownScopeReturnsInternalError(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(*testing.T, *app) ask{
-		"Connect by middleware": func(t *testing.T, a *app) ask {
+	for name, start := range map[string]func(*testing.T, *app) caller{
+		"Connect by middleware": func(t *testing.T, a *app) caller {
 			return connectClient(t, must.Get(connectMux(a)), false, connect.WithGRPC())
 		},
-		"Connect by interceptor": func(t *testing.T, a *app) ask {
+		"Connect by interceptor": func(t *testing.T, a *app) caller {
 			return connectClient(t, connectIntercepted(a), false, connect.WithGRPC())
 		},
 		"gRPC": grpcClient,
@@ -180,14 +180,14 @@ func TestRPCWithUnknownScopeReturnsInternalError(t *testing.T) {
 			call := start(t, a)
 			authorization := a.bearer(t, "laptop")
 			require.Equal(t, http.StatusInternalServerError, call(t, true, authorization).status)
-			require.Zero(t, a.calls.Load(), "the handler ran")
+			require.Zero(t, a.calls.Load(), "the handler must not run")
 			require.Equal(t, http.StatusOK, call(t, false, authorization).status)
 		})
 	}
 }
 
-// A router whose middleware runs before routing must not reveal which paths exist to a client
-// without a key. The test shows which routers do so.
+// A router whose middleware runs before routing hides from a client without a key which paths
+// exist. docs/frameworks.md states the status of an unknown path for each router.
 func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

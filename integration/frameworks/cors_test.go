@@ -56,7 +56,7 @@ func crossOrigin(t *testing.T) http.Handler {
 	return handler
 }
 
-// fromOrigin serves a request as a browser sends it for a page of the given origin.
+// fromOrigin serves a request that a browser sends for a page of the given origin.
 func fromOrigin(h http.Handler, origin, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "https://api.example.com"+path, strings.NewReader(body))
 	r.Header.Set("Origin", origin)
@@ -72,8 +72,8 @@ func fromOrigin(h http.Handler, origin, method, path, body string, headers ...st
 	return w
 }
 
-// A browser asks by a preflight request, which has no key, whether a page of another origin may
-// send a request. If the service refuses the preflight request, the browser app cannot log in.
+// Before a page of another origin may send a request, the browser sends a preflight request without
+// a key. If the service refuses the preflight request, the browser app cannot log in.
 func TestCORSAllowsPreflightOfOwnOriginOnly(t *testing.T) {
 	t.Parallel()
 	h := crossOrigin(t)
@@ -92,9 +92,8 @@ func TestCORSAllowsPreflightOfOwnOriginOnly(t *testing.T) {
 	}
 }
 
-// A browser app on another origin logs in, manages tokens by its key, and reads the headers that
-// tell it what to do after an error. The service must not refuse the requests because of their
-// origin.
+// A browser app on another origin logs in and manages tokens with its key. The service must not
+// refuse its requests because of their origin. The app must be able to read the error headers.
 func TestBrowserAppOfOtherOriginUsesKey(t *testing.T) {
 	t.Parallel()
 	h := crossOrigin(t)
@@ -121,7 +120,7 @@ func TestBrowserAppOfOtherOriginUsesKey(t *testing.T) {
 
 	w = fromOrigin(h, ownOrigin, "GET", "/me", "", "Authorization", "Bearer wrong")
 	require.Equal(t, http.StatusUnauthorized, w.Code)
-	require.Equal(t, ownOrigin, w.Header().Get("Access-Control-Allow-Origin"), "the app could not read the status")
+	require.Equal(t, ownOrigin, w.Header().Get("Access-Control-Allow-Origin"), "without this header, the app cannot read the status")
 	require.NotEmpty(t, w.Header().Get("WWW-Authenticate"))
 }
 

@@ -38,8 +38,9 @@ func TestEchoAuthenticates(t *testing.T) {
 	checkRecovery(t, echoRouter)
 }
 
-// A logger before authentication must see the status of a refusal. Middleware after authentication
-// must not run then, and the error of a handler must still reach echo.
+// Logging middleware that runs before authentication must see the status of a refused request.
+// Middleware after authentication must not run for such a request. The error of a handler must
+// still reach echo.
 func TestEchoLoggerSeesRefusal(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -48,7 +49,7 @@ func TestEchoLoggerSeesRefusal(t *testing.T) {
 	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			err := next(c)
-			c.Error(err) // as echo's own loggers do, for the status
+			c.Error(err) // sets the status, as the loggers of echo do
 			logged.Store(int64(c.Response().Status))
 			return err
 		}
@@ -66,7 +67,7 @@ func TestEchoLoggerSeesRefusal(t *testing.T) {
 
 	require.Equal(t, 401, send(t, server, "GET", "/missing").status)
 	require.EqualValues(t, 401, logged.Load())
-	require.Zero(t, after.Load(), "middleware after a refusal ran")
+	require.Zero(t, after.Load(), "middleware must not run after a refusal")
 
 	require.Equal(t, 404, send(t, server, "GET", "/missing", a.bearer(t, "laptop")).status)
 	require.EqualValues(t, 404, logged.Load())

@@ -33,15 +33,15 @@ func TestGorillaAuthenticates(t *testing.T) {
 // before its middleware runs. This must stay true.
 func TestGorillaPreflightSkipsMiddleware(t *testing.T) {
 	t.Parallel()
-	asked := false
+	ran := false
 	r := mux.NewRouter()
 	r.HandleFunc("/me", crash).Methods("GET")
 	r.Use(func(next http.Handler) http.Handler {
-		asked = true
+		ran = true
 		return next
 	})
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "OPTIONS", "/me", nil))
 	require.Equal(t, 405, w.Code)
-	require.False(t, asked, "the middleware runs now: say so in the docs")
+	require.False(t, ran, "the middleware now runs: change the docs")
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// httpHello is the handler of all routers that take net/http's.
+// httpHello returns the handler for all routers that accept an http.HandlerFunc.
 func httpHello(a *app) http.HandlerFunc {
 	auth, greet := a.auth, a.greet
 	// docs: net/http's handler
