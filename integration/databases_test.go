@@ -185,7 +185,7 @@ func TestForeignKeysOfPages(t *testing.T) {
 			insert("sessions", token)
 			require.NoError(t, m.Revoke(t.Context(), "7", token.ID))
 			n, err = m.Prune(t.Context(), time.Now().Add(time.Hour))
-			requireNoAnswer(t, err, "Prune of a token with a row in sessions")
+			requireUnavailable(t, err, "Prune of a token with a row in sessions")
 			require.Zero(t, n)
 
 			_, err = db.Exec("DELETE FROM sessions")
@@ -265,7 +265,7 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 		began := time.Now()
 		err = store.Create(t.Context(), newRecord("anna", "laptop"))
 		took := time.Since(began)
-		requireNoAnswer(t, err, "a file that is locked")
+		requireUnavailable(t, err, "a file that is locked")
 		t.Logf("_busy_timeout=%d: %.1f s", cmp.Or(longer, busy), took.Seconds())
 		if longer == 0 {
 			require.Less(t, took, 4*time.Second)

@@ -26,16 +26,18 @@ import (
 
 const storeTimeout = 2 * time.Second // the default of SQLOptions.Timeout
 
-// In a short run, other tests and the race detector share the machine.
+// These limits are longer in a short run, because other tests and the race detector then use the
+// same machine.
 var (
-	// recovery is how long a service may take to recover once its database is there again.
+	// recovery is the longest time in which a service must recover after its database is available
+	// again.
 	recovery = shortOrLong(15*time.Second, 5*time.Second)
-	// slack is what a busy machine may add to a deadline.
+	// slack is the longest time by which a call on a busy machine may miss a deadline.
 	slack = shortOrLong(10*time.Second, 3*time.Second)
 )
 
-// A calmStore delays the next change of a client whose change failed. Otherwise the clients would
-// only produce failures while a server is down.
+// A calmStore is a Store that waits after each failed change. Otherwise clients would fail
+// thousands of times while a server is down.
 type calmStore struct {
 	*tokenauthtest.Store
 	failures atomic.Int64
@@ -58,8 +60,8 @@ func newCalmStore(inner tokenauth.Store) *calmStore {
 	return s
 }
 
-// stockUp issues n tokens. While a server is down no token is issued, and the changes of the load
-// need tokens that they can revoke.
+// stockUp issues n tokens. The load needs tokens to revoke while a server is down, because it
+// cannot issue tokens then.
 func (l *underLoad) stockUp(t *testing.T, n int) {
 	t.Helper()
 	const clients = 16
@@ -83,7 +85,7 @@ func (l *underLoad) recovers(t *testing.T, store *calmStore, since time.Time) ti
 	last := l.begin.Add(time.Duration(l.lastRefusal.Load()))
 	failures, requests, changes := int64(-1), l.requests.Load(), done()
 	defer func() {
-		if t.Failed() { // Await has ended the test
+		if t.Failed() { // Await has failed the test
 			t.Logf("%d requests, %d of them 503; %d changes, %d of them failed, the last with: %v",
 				l.requests.Load(), l.refused.Load(), l.changes.Load(), l.failed.Load(), l.lastFailure.Load())
 		}
@@ -104,20 +106,24 @@ func (l *underLoad) recovers(t *testing.T, store *calmStore, since time.Time) ti
 // A failover is the result of a load during a failover.
 type failover struct {
 	result
-	promoted, back time.Duration // since the kill: the replica was promoted; the last failure
+	promoted time.Duration // time from the kill to the end of the promotion
+	back     time.Duration // time from the kill to the last failure
 }
 
 func (f failover) String() string {
-	return fmt.Sprintf("%d requests, %d of them 503; %d changes, %d of them failed; promoted %.1f s after the kill, last 503 %.1f s after it; lost %d, undone %d",
+	const format = "%d requests, %d of them 503; %d changes, %d of them failed; " +
+		"promoted %.1f s after the kill, last 503 %.1f s after the kill; lost %d, undone %d"
+	return fmt.Sprintf(format,
 		f.requests, f.refused, f.changes, f.failed, f.promoted.Seconds(), f.back.Seconds(), f.lost, f.undone)
 }
 
-// failOver kills the primary under load with SIGKILL, and promotes the replica. It calls beforeKill
-// under load, before the kill.
+// failOver kills the primary with SIGKILL while it is under load, and promotes the replica. It
+// calls beforeKill under load, directly before the kill.
 func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill func()) failover {
 	t.Helper()
-	// The driver itself finds the server that takes writes.
-	dsn := fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write", primary.Addr(), replica.Addr())
+	// With two hosts and target_session_attrs, the driver finds the server that accepts writes.
+	const format = "postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write"
+	dsn := fmt.Sprintf(format, primary.Addr(), replica.Addr())
 	opts := newTable()
 	opts.Timeout = 0 // the default
 	db := open(t, "pgx", dsn)
@@ -130,20 +136,21 @@ func failOver(t *testing.T, primary, replica *servers.PostgresServer, beforeKill
 	var f failover
 	killed := time.Now()
 	require.NoError(t, primary.Kill())
-	// Before it takes writes: else the first ones wait for a standby that it doesn't have.
+	// Change these settings before the promotion. Otherwise the first writes would wait for a standby
+	// that the new primary does not have.
 	require.NoError(t, replica.Set("synchronous_standby_names", ""))
 	require.NoError(t, replica.Set("synchronous_commit", "on"))
 	require.NoError(t, replica.Promote())
 	f.promoted = time.Since(killed)
 	f.back = l.recovers(t, store, killed)
 	f.result = l.finish(t, opts.Table, db)
-	require.Positive(t, f.refused, "requests while nobody took writes")
-	require.Less(t, f.back-f.promoted, recovery, "the service recovers by itself")
-	require.Less(t, f.slowest, storeTimeout+slack, "nobody waits for a primary that is gone")
+	require.Positive(t, f.refused, "requests must get 503 before the promotion")
+	require.Less(t, f.back-f.promoted, recovery, "the service must recover by itself")
+	require.Less(t, f.slowest, storeTimeout+slack, "no request may wait for the killed primary")
 	return f
 }
 
-// cutOff ends the connection of a replica to its primary. It returns when the primary has noticed.
+// cutOff ends the replication connection. It returns when the primary has noticed this.
 func cutOff(t *testing.T, primary *sql.DB, replica *servers.PostgresServer) {
 	t.Helper()
 	require.NoError(t, replica.Set("primary_conninfo", ""))
@@ -154,8 +161,8 @@ func cutOff(t *testing.T, primary *sql.DB, replica *servers.PostgresServer) {
 	})
 }
 
-// With a synchronous standby, every acknowledged change must survive the loss of the primary. A
-// lost token locks its client out, and a lost revoke lets an attacker in again.
+// With a synchronous standby, every acknowledged change must survive the loss of the primary. If a
+// token is lost, its client is locked out. If a revocation is lost, an attacker gets in again.
 // Case F11.
 func TestFailoverSynchronousLosesNothing(t *testing.T) {
 	primary := closing(t, func() (*servers.PostgresServer, error) {
@@ -167,11 +174,12 @@ func TestFailoverSynchronousLosesNothing(t *testing.T) {
 	f.requireSound(t)
 }
 
-// An asynchronous standby may lack the last commits. The warning in the docs must be true:
-// acknowledged changes are lost, and nothing worse happens.
+// An asynchronous standby may lack the last commits. The docs warn that a failover then loses
+// acknowledged changes. The test requires this loss and no other wrong response.
 //
-// A standby on the same machine lags by a millisecond, and would lose nothing. Therefore the test
-// cuts the standby off, as a broken network does, and kills the primary 300 ms later.
+// A standby on the same machine lags by a millisecond, and would most likely lose nothing.
+// Therefore the test ends the replication connection, as a broken network does, and kills the
+// primary 300 ms later.
 //
 // Case F11.
 func TestFailoverAsynchronousLosesLastChanges(t *testing.T) {
@@ -186,10 +194,10 @@ func TestFailoverAsynchronousLosesLastChanges(t *testing.T) {
 	for _, what := range slices.Sorted(maps.Keys(f.wrong)) {
 		kind := ""
 		for _, allowed := range []string{
-			"a key that should be answered 200 was answered 401", // it is lost
-			"a key that should be answered 401 was answered 200", // its end is lost
-			"revoke: 404", "rotate: 404", // of a token that is lost
-			"rotate: 409", // the token was read with a rotation that is lost
+			"a key that should get 200 got 401", // the key is lost
+			"a key that should get 401 got 200", // the revocation or rotation is lost
+			"revoke: 404", "rotate: 404",        // the token is lost
+			"rotate: 409", // the caller read the token after a rotation that is lost
 		} {
 			if strings.HasPrefix(what, allowed) {
 				kind = allowed
@@ -199,13 +207,13 @@ func TestFailoverAsynchronousLosesLastChanges(t *testing.T) {
 		kinds[kind] += f.wrong[what]
 	}
 	t.Log("failover, asynchronous, standby cut off for 300 ms:", f)
-	t.Log("failover, asynchronous, answers that break a promise:", kinds)
-	require.Positive(t, f.lost, "issued tokens that are lost")
-	require.Positive(t, f.undone, "ends of keys that came undone")
+	t.Log("failover, asynchronous, wrong responses:", kinds)
+	require.Positive(t, f.lost, "the failover must lose tokens or keys")
+	require.Positive(t, f.undone, "the failover must make ended keys work again")
 }
 
-// A client repeats a revoke that timed out after the commit. If the repeated call succeeds, the
-// revoke must survive the loss of the primary. Otherwise the revoked key works again after a
+// A client repeats a Revoke that timed out after the commit. If the repeated call succeeds, the
+// revocation must survive the loss of the primary. Otherwise the revoked key works again after a
 // failover.
 // Case F11.
 func TestRepeatedRevokeSurvivesPrimary(t *testing.T) {
@@ -231,21 +239,21 @@ func TestRepeatedRevokeSurvivesPrimary(t *testing.T) {
 				return err == nil
 			})
 			cutOff(t, open(t, "pgx", primary.DSN("postgres")), replica)
-			requireNoAnswer(t, repeat(onPrimary, r), name)
+			requireUnavailable(t, repeat(onPrimary, r), name)
 			again := repeat(onPrimary, r)
 			require.NoError(t, primary.Kill())
 			require.NoError(t, replica.Promote())
 			got, err := on.Find(t.Context(), r.Digest)
 			require.NoError(t, err)
 			if again == nil {
-				require.NotZero(t, got.Token.RevokedAt, "an answered revoke is undone")
+				require.NotZero(t, got.Token.RevokedAt, "an acknowledged revocation must survive")
 			}
 		})
 	}
 }
 
-// A change must not succeed while the synchronous standby is away, whichever driver waits for it.
-// Otherwise a revoke that succeeded is undone with the loss of the primary.
+// A change must not succeed while the synchronous standby is down. This must hold for each driver.
+// Otherwise the loss of the primary undoes a revocation that has succeeded.
 // Case F11.
 func TestRevokeWaitsForSynchronousStandby(t *testing.T) {
 	primary := closing(t, startPostgres)
@@ -259,10 +267,10 @@ func TestRevokeWaitsForSynchronousStandby(t *testing.T) {
 		store, err := tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, opts)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = store.Close() })
-		t.Cleanup(func() { standby("") }) // or what cleans up waits for ever
+		t.Cleanup(func() { standby("") }) // otherwise other cleanup functions would wait for the standby
 		standby("nobody")
 		requireUnknown(t, store.Create(t.Context(), newRecord("anna", "phone")))
-		for range 2 { // changes the row, and finds it changed
+		for range 2 { // the second call finds the changed row
 			requireUnknown(t, store.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
 		}
 		standby("")

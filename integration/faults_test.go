@@ -25,13 +25,13 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// In these tests a server or a pooler stops or hangs. Each request must get 503 in time, and the
-// service must recover by itself.
+// In these tests a server or a pooler stops or hangs. Each request must get 503 before its
+// deadline, and the service must recover by itself.
 
 func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres() }
 
-// startQuickPostgres is for tests that stop the server but do not kill it. Its commits do not wait
-// for the disk, because a slow disk would look like an outage.
+// startQuickPostgres starts a server whose commits do not wait for the disk, because a slow disk
+// would look like an outage. It is for tests that stop the server but do not kill it.
 func startQuickPostgres() (*servers.PostgresServer, error) { return servers.Postgres("fsync=off") }
 
 // statusOf sends a request with a key to a service on a store, and returns its status.
@@ -54,9 +54,8 @@ func issued(t *testing.T, store tokenauth.Store, name string) (string, tokenauth
 	return revealed(key), token
 }
 
-// requireNoAnswer requires an error that a service answers with 503, because the store did not
-// respond.
-func requireNoAnswer(t *testing.T, err error, what string) {
+// requireUnavailable requires an error after which a service responds 503.
+func requireUnavailable(t *testing.T, err error, what string) {
 	t.Helper()
 	require.Error(t, err, what)
 	require.Equal(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s: %v", what, err)
@@ -84,21 +83,23 @@ func (o outage) test(t *testing.T) {
 	elapse(t, time.Second)
 	refused, failed := l.refused.Load(), store.failures.Load()
 	require.NoError(t, o.begin())
-	t.Cleanup(func() { _ = o.end() }) // for what cleans up, if the test fails here
+	t.Cleanup(func() { _ = o.end() }) // other cleanup functions need the server, even if the test fails here
 	elapse(t, o.length)
-	require.Greater(t, l.refused.Load(), refused, "requests during the outage")
-	require.Greater(t, store.failures.Load(), failed, "changes during the outage")
+	require.Greater(t, l.refused.Load(), refused, "requests must get 503 during the outage")
+	require.Greater(t, store.failures.Load(), failed, "changes must fail during the outage")
 	require.NoError(t, o.end())
 	back := l.recovers(t, store, time.Now())
 	r := l.finish(t, opts.Table, db)
 	r.requireSound(t)
-	t.Logf("%s for %v: %d requests, %d of them 503, slowest %.1f s; %d changes, %d of them failed; last 503 %.1f s after its end",
+	const format = "%s for %v: %d requests, %d of them 503, slowest %.1f s; %d changes, %d of them failed; " +
+		"last 503 %.1f s after the outage"
+	t.Logf(format,
 		o.name, o.length, r.requests, r.refused, r.slowest.Seconds(), r.changes, r.failed, back.Seconds())
-	require.Less(t, back, recovery, "the service recovers by itself")
-	require.Less(t, r.slowest, storeTimeout+slack, "an answer comes soon after the store's timeout at the latest")
+	require.Less(t, back, recovery, "the service must recover by itself")
+	require.Less(t, r.slowest, storeTimeout+slack, "a response must come soon after the timeout of the store")
 }
 
-// While a database restarts, clients must get 503 and nothing else. The service must recover by
+// While a database restarts, requests must get 503 and no other error. The service must recover by
 // itself.
 // Case F2.
 func TestPostgresStoppedReturns503(t *testing.T) {
@@ -107,8 +108,8 @@ func TestPostgresStoppedReturns503(t *testing.T) {
 	outage{"PostgreSQL stopped", "pgx", pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
 }
 
-// A server that hangs keeps its connections open. No client may wait for it longer than the
-// timeout.
+// A server that hangs keeps its connections open. No client may wait longer than the timeout of the
+// store.
 // Case F3.
 func TestPostgresFrozenReturns503InTime(t *testing.T) {
 	leak.NothingLeft(t)
@@ -122,7 +123,8 @@ func throughPgBouncer(t *testing.T) (*servers.PostgresServer, *servers.PgBouncer
 	return pg, closing(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
 }
 
-// The restart of a pooler must cost clients no more than the restart of a database.
+// While a pooler restarts, requests must get 503 and no other error, as with a database that
+// restarts.
 // Case F2.
 func TestPgBouncerStoppedReturns503(t *testing.T) {
 	leak.NothingLeft(t)
@@ -131,8 +133,8 @@ func TestPgBouncerStoppedReturns503(t *testing.T) {
 		bouncer.Stop, bouncer.Start, 2 * time.Second}.test(t)
 }
 
-// A pooler accepts calls while its server is down, and lets them wait. The timeout of the store
-// must end them. Otherwise every request hangs.
+// While its server is down, a pooler accepts queries and lets them wait. The timeout of the store
+// must end these queries. Otherwise every request hangs.
 // Case F2.
 func TestPgBouncerWithoutServerReturns503(t *testing.T) {
 	leak.NothingLeft(t)
@@ -141,7 +143,7 @@ func TestPgBouncerWithoutServerReturns503(t *testing.T) {
 		pg.Stop, pg.Start, 3 * time.Second}.test(t)
 }
 
-// A failover or a firewall kills idle connections. Each may cost one request a 503, and no valid
+// A failover or a firewall kills idle connections. Each dead connection may cause one 503. No valid
 // key may get 401.
 // Case F7.
 func TestPoolReplacesDeadConnections(t *testing.T) {
@@ -152,7 +154,7 @@ func TestPoolReplacesDeadConnections(t *testing.T) {
 			store := newStore(t, db, e.dialect, nil)
 			r := newRecord("anna", "laptop")
 			require.NoError(t, store.Create(t.Context(), r))
-			for range 2 { // so that they were used a moment ago
+			for range 2 { // opens all connections of the pool and uses each of them once more
 				var held [conns]*sql.Conn
 				for i := range held {
 					conn, err := db.Conn(t.Context())
@@ -167,11 +169,11 @@ func TestPoolReplacesDeadConnections(t *testing.T) {
 			failed := 0
 			for range 2 * conns {
 				if _, err := store.Find(t.Context(), r.Digest); err != nil {
-					requireNoAnswer(t, err, "find")
+					requireUnavailable(t, err, "find")
 					failed++
 				}
 			}
-			t.Logf("killed idle connections, %s: %d of %d cost an error", e.name, failed, conns)
+			t.Logf("killed idle connections, %s: %d of %d caused an error", e.name, failed, conns)
 			require.LessOrEqual(t, failed, conns)
 			_, err := store.Find(t.Context(), r.Digest)
 			require.NoError(t, err)
@@ -192,7 +194,7 @@ func blackHole(t *testing.T) string {
 				return
 			}
 			accepted.Go(func() {
-				_, _ = io.Copy(io.Discard, conn) // until the client gives up
+				_, _ = io.Copy(io.Discard, conn) // returns when the client closes the connection
 				_ = conn.Close()
 			})
 		}
@@ -231,7 +233,7 @@ func TestSilentServerReturns503InTime(t *testing.T) {
 		_, err = store.Find(t.Context(), tokenauth.DigestOf(key))
 		took := time.Since(began)
 		require.ErrorIs(t, err, context.DeadlineExceeded, name)
-		requireNoAnswer(t, err, name)
+		requireUnavailable(t, err, name)
 		require.Less(t, took, timeout+slack, name)
 		t.Logf("black hole, %s, timeout %v: %v", name, timeout, took.Round(time.Millisecond))
 		began = time.Now()
@@ -240,8 +242,8 @@ func TestSilentServerReturns503InTime(t *testing.T) {
 	}
 }
 
-// A deadlineDialer sets a deadline for each read of lib/pq, which itself ignores the deadline of a
-// call while the server does not respond.
+// A deadlineDialer opens connections that set a deadline for each read. lib/pq itself ignores the
+// deadline of a call while the server does not respond.
 type deadlineDialer struct{ net.Dialer }
 
 // DialTimeout implements pq.Dialer.
@@ -274,19 +276,19 @@ func sqlState(err error) string {
 	return ""
 }
 
-// A client that disconnects while the database is slow must not be counted as a wrong key. Its
-// query is canceled, unless other requests wait for the same result. The next client gets its own
-// result.
+// If a client disconnects while the database is slow, the service must not record a wrong key. Its
+// query must be canceled, unless other requests wait for the same result. The next client must get
+// its own result.
 // Case F4.
 func TestCanceledRequestIsNoWrongKey(t *testing.T) {
 	for _, e := range engines(t) {
 		for _, cached := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, cache %t", e.name, cached), func(t *testing.T) { e.goAway(t, cached) })
+			t.Run(fmt.Sprintf("%s, cache %t", e.name, cached), func(t *testing.T) { e.disconnect(t, cached) })
 		}
 	}
 }
 
-func (e engine) goAway(t *testing.T, cached bool) {
+func (e engine) disconnect(t *testing.T, cached bool) {
 	db, other := open(t, e.driver, e.dsn), open(t, e.driver, e.dsn)
 	other.SetMaxOpenConns(1)
 	opts := newTable()
@@ -299,11 +301,11 @@ func (e engine) goAway(t *testing.T, cached bool) {
 	var events atomic.Int64
 	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{OnEvent: func(context.Context, tokenauth.Event) { events.Add(1) }}))
 	service := must.Get(tokenauth.NewAuthenticator(m, anyUser, nil)).Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	ask := func(ctx context.Context) int {
-		r, answer := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil), httptest.NewRecorder()
+	call := func(ctx context.Context) int {
+		r, w := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil), httptest.NewRecorder()
 		r.Header.Set("Authorization", "Bearer "+key)
-		service.ServeHTTP(answer, r)
-		return answer.Code
+		service.ServeHTTP(w, r)
+		return w.Code
 	}
 	exec := func(statement string) {
 		_, err := other.ExecContext(t.Context(), statement)
@@ -315,18 +317,18 @@ func (e engine) goAway(t *testing.T, cached bool) {
 	}
 
 	exec(lock)
-	impatient, goAway := context.WithCancel(t.Context())
+	ctx, disconnect := context.WithCancel(t.Context())
 	code := make(chan int, 1)
-	go func() { code <- ask(impatient) }()
-	fixture.Await(t, "it waits for the database", func() bool { return db.Stats().InUse == 1 })
-	goAway()
-	require.Equal(t, http.StatusServiceUnavailable, <-code, "while the table is locked, so at once")
+	go func() { code <- call(ctx) }()
+	fixture.Await(t, "the call waits for the database", func() bool { return db.Stats().InUse == 1 })
+	disconnect()
+	require.Equal(t, http.StatusServiceUnavailable, <-code, "the call must return although the table is locked")
 	require.Zero(t, events.Load())
 	if !cached {
-		fixture.Await(t, "the query is cancelled", func() bool { return db.Stats().InUse == 0 })
+		fixture.Await(t, "the query is canceled", func() bool { return db.Stats().InUse == 0 })
 	}
 	exec(unlock)
-	require.Equal(t, http.StatusOK, ask(t.Context()))
+	require.Equal(t, http.StatusOK, call(t.Context()))
 	require.Zero(t, events.Load())
 }
 
@@ -342,8 +344,8 @@ func (c *tally) add(what string) {
 	c.counts[what]++
 }
 
-// The docs name the mode that pgx needs behind PgBouncer. A service without that setting must get
-// errors, and never a wrong result.
+// The docs name the mode that pgx needs behind PgBouncer. Without this mode, a service may get
+// errors but never a wrong result.
 // Case S27.
 func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
 	_, bouncer := throughPgBouncer(t)
@@ -352,8 +354,8 @@ func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
 	bad, err := tokenauth.NewSQLStore(open(t, "pgx", bouncer.DSN("postgres")), tokenauth.PostgreSQL, opts)
 	require.NoError(t, err)
 	states, wrong := &tally{counts: map[string]int{}}, &tally{counts: map[string]int{}}
-	// answered reports whether a call was answered, and counts it.
-	answered := func(what string, err error) bool {
+	// succeeded counts the result of a call, and reports whether the call succeeded.
+	succeeded := func(what string, err error) bool {
 		switch {
 		case err == nil:
 			states.add("none")
@@ -372,19 +374,20 @@ func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
 				if err := good.Create(t.Context(), r); err != nil {
 					wrong.add(err.Error())
 				}
-				if got, err := bad.Find(t.Context(), r.Digest); answered("find", err) && got.Token.ID != r.Token.ID {
+				if got, err := bad.Find(t.Context(), r.Digest); succeeded("find", err) && got.Token.ID != r.Token.ID {
 					wrong.add("find: another token")
 				}
-				if _, err := bad.Find(t.Context(), tokenauth.DigestOf("unknown")); !errors.Is(err, tokenauth.ErrNotFound) && answered("find", err) {
+				_, err := bad.Find(t.Context(), tokenauth.DigestOf("unknown"))
+				if !errors.Is(err, tokenauth.ErrNotFound) && succeeded("find", err) {
 					wrong.add("find: an unknown key")
 				}
-				if answered("revoke", bad.Revoke(t.Context(), "anna", r.Token.ID, time.Now())) {
+				if succeeded("revoke", bad.Revoke(t.Context(), "anna", r.Token.ID, time.Now())) {
 					if got, err := good.Find(t.Context(), r.Digest); err != nil || got.Token.RevokedAt.IsZero() {
 						wrong.add(fmt.Sprint("revoke: not done, ", err))
 					}
 				}
 				r = newRecord("bea", r.Token.Name)
-				if answered("create", bad.Create(t.Context(), r)) {
+				if succeeded("create", bad.Create(t.Context(), r)) {
 					if _, err := good.Find(t.Context(), r.Digest); err != nil {
 						wrong.add(fmt.Sprint("create: not done, ", err))
 					}
@@ -395,5 +398,5 @@ func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
 	clients.Wait()
 	t.Log("PgBouncer, pgx in its default mode, SQLSTATEs:", states.counts)
 	require.Empty(t, wrong.counts)
-	require.Positive(t, states.counts["42P05"]+states.counts["26000"], "prepared statements that are another connection's")
+	require.Positive(t, states.counts["42P05"]+states.counts["26000"], "some calls must fail because a prepared statement belongs to another connection")
 }

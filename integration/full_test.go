@@ -17,15 +17,15 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// On a full disk only writes may fail. Lookups must go on, no request may wait for its last-used
-// time, and writes must work again once there is room.
+// If the disk is full, only writes may fail. Lookups must succeed, and no request may wait until
+// its last-used time is written. Writes must succeed again when the disk has free space.
 // Case F9.
 func TestPostgresDiskFullKeepsLookups(t *testing.T) {
 	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
 	err := pg.CreateTablespace("small", 1<<20)
 	if errors.Is(err, syscall.EPERM) {
-		t.Skip(err) // a disk of its own takes the right to mount, in CI too
+		t.Skip(err) // skipped also in CI, because only some machines allow a mount
 	}
 	require.NoError(t, err)
 	db := open(t, "pgx", pg.DSN("postgres", "default_tablespace=small"))
@@ -35,7 +35,7 @@ func TestPostgresDiskFullKeepsLookups(t *testing.T) {
 	fillDisk(t, db, store)
 
 	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, Now: func() time.Time { return time.Now().Add(time.Hour) }}))
-	last := key // that is known to be good
+	last := key // the last key that the service returned for the token
 	for what, change := range map[string]func() error{
 		"issue": func() error {
 			_, _, err := m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: rand.Text()})
@@ -54,17 +54,17 @@ func TestPostgresDiskFullKeepsLookups(t *testing.T) {
 		},
 	} {
 		var err error
-		for tries := 0; err == nil && tries < 1000; tries++ { // a page may have room still
+		for tries := 0; err == nil && tries < 1000; tries++ { // a page of the table may still have free space
 			err = change()
 		}
 		if err == nil && what != "issue" {
-			continue // of rows that it replaces the server can take the room, time and again
+			continue // the server can reuse the space of previous versions of the row
 		}
-		requireNoAnswer(t, err, what)
+		requireUnavailable(t, err, what)
 		requireDiskFull(t, err)
 		require.Equal(t, http.StatusOK, statusOf(store, last), what)
 	}
-	// A revoke is done, or whoever asked for it is told that it is not.
+	// Either the Revoke succeeds, or it returns an error and the key still works.
 	switch err := m.Revoke(t.Context(), "anna", other.ID); {
 	case err == nil:
 		require.Equal(t, http.StatusUnauthorized, statusOf(store, otherKey))
@@ -75,12 +75,12 @@ func TestPostgresDiskFullKeepsLookups(t *testing.T) {
 	_, err = m.Authenticate(t.Context(), last)
 	require.NoError(t, err)
 	if err := m.Flush(t.Context()); err != nil {
-		requireNoAnswer(t, err, "last use")
+		requireUnavailable(t, err, "flush")
 	}
 
 	_, err = db.ExecContext(t.Context(), "DROP TABLE filler")
 	require.NoError(t, err)
-	require.NoError(t, m.Flush(t.Context()), "the last use, where it was kept")
+	require.NoError(t, m.Flush(t.Context()), "the Manager must write the last-used time that it has kept")
 	_, _, err = m.Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: "tablet"})
 	require.NoError(t, err)
 	require.NoError(t, m.Revoke(t.Context(), "anna", token.ID))
@@ -95,7 +95,7 @@ func fillDisk(t *testing.T, db *sql.DB, store tokenauth.Store) {
 		_, err = db.ExecContext(t.Context(), "INSERT INTO filler SELECT repeat(md5(random()::text), 60)")
 	}
 	requireDiskFull(t, err)
-	for err = nil; err == nil; { // there is room left in the pages that it has
+	for err = nil; err == nil; { // the existing pages of the table still have free space
 		err = store.Create(t.Context(), newRecord("anna", rand.Text()))
 	}
 	requireDiskFull(t, err)

@@ -18,8 +18,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
 
-// A Galera cluster takes writes on every node. These tests check what clients see after the loss of
-// a node or of the majority, and while a node has not yet applied the writes of another.
+// A Galera cluster accepts writes on every node. These tests check what clients see after the loss
+// of a node or of the majority, and while a node has not yet applied the writes of another node.
 
 // galeraNodes holds stores on the same table, each on a different node.
 type galeraNodes struct {
@@ -94,22 +94,22 @@ func allRows(t *testing.T, db *sql.DB, table string) (all []string) {
 
 // A prober issues one token after another, and records the time of each success.
 type prober struct {
-	stop     func()
-	mu       sync.Mutex
-	answered []time.Time
+	stop      func()
+	mu        sync.Mutex
+	successes []time.Time
 }
 
 func startProber(t *testing.T, m *tokenauth.Manager) *prober {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	p := &prober{answered: []time.Time{time.Now()}}
+	p := &prober{successes: []time.Time{time.Now()}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for i := 0; ctx.Err() == nil; i++ {
 			if _, _, err := m.Issue(ctx, tokenauth.Spec{UserID: "prober", Name: fmt.Sprint("token ", i)}); err == nil {
 				p.mu.Lock()
-				p.answered = append(p.answered, time.Now())
+				p.successes = append(p.successes, time.Now())
 				p.mu.Unlock()
 			}
 		}
@@ -119,30 +119,30 @@ func startProber(t *testing.T, m *tokenauth.Manager) *prober {
 	return p
 }
 
-// last returns when the last token was issued.
+// last returns the time at which the last token was issued.
 func (p *prober) last() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.answered[len(p.answered)-1]
+	return p.successes[len(p.successes)-1]
 }
 
-// longestGap returns the longest time between two successes, of which the second came after the
-// given time. A gap without a second success ends now.
+// longestGap returns the longest time between two successes, if the second success came after the
+// given time. The time since the last success also counts as a gap.
 func (p *prober) longestGap(after time.Time) (longest time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := 1; i < len(p.answered); i++ {
-		if p.answered[i].After(after) {
-			longest = max(longest, p.answered[i].Sub(p.answered[i-1]))
+	for i := 1; i < len(p.successes); i++ {
+		if p.successes[i].After(after) {
+			longest = max(longest, p.successes[i].Sub(p.successes[i-1]))
 		}
 	}
-	return max(longest, time.Since(p.answered[len(p.answered)-1]))
+	return max(longest, time.Since(p.successes[len(p.successes)-1]))
 }
 
-// await calls done until it returns nil. It returns the time from since to that call.
+// await calls done repeatedly until done returns nil. It returns the time from since to this call.
 func await(t *testing.T, since time.Time, what string, done func(context.Context) error) time.Duration {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // other work may share the machine
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // long enough for a busy machine
 	defer cancel()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -159,23 +159,23 @@ func await(t *testing.T, since time.Time, what string, done func(context.Context
 	}
 }
 
-// answers200 returns a function that sends a valid key to the service on node i, and returns an
+// responds200 returns a function that sends a valid key to the service on node i, and returns an
 // error unless the status is 200.
-func (l *underLoad) answers200(i int) func(context.Context) error {
+func (l *underLoad) responds200(i int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		status, err := l.send(ctx, l.servers[i].URL, l.steady[0].key)
 		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("answered %d", status)
+			err = fmt.Errorf("status %d", status)
 			if status != http.StatusServiceUnavailable {
-				l.violation(fmt.Sprintf("a good key was answered %d", status))
+				l.violation(fmt.Sprintf("a valid key got %d", status))
 			}
 		}
 		return err
 	}
 }
 
-// A service writes to all nodes while one of them is killed and comes back. It must lose no
-// acknowledged change, and refuse no valid key.
+// A service writes to all nodes while one of them is killed and starts again. The service must lose
+// no acknowledged change and refuse no valid key.
 func TestGaleraNodeKilledLosesNothing(t *testing.T) {
 	c := started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
@@ -187,16 +187,16 @@ func TestGaleraNodeKilledLosesNothing(t *testing.T) {
 	killed := time.Now()
 	require.NoError(t, c.Nodes[2].Kill())
 	elapse(t, 5*time.Second)
-	require.Greater(t, l.refused.Load(), refused, "requests of node 3's own clients")
-	require.Greater(t, l.failed.Load(), failed, "changes of node 3's own clients")
+	require.Greater(t, l.refused.Load(), refused, "requests to the service on node 3 must get 503")
+	require.Greater(t, l.failed.Load(), failed, "changes on node 3 must fail")
 	now := time.Now()
-	fixture.Await(t, "the others take writes", func() bool { return p.last().After(now) })
+	fixture.Await(t, "the other nodes accept writes", func() bool { return p.last().After(now) })
 	stalled := p.longestGap(killed)
 	started := time.Now()
 	require.NoError(t, c.Nodes[2].Start())
 	synced := time.Now()
-	back := await(t, started, "node 3 answers again", l.answers200(2))
-	require.Less(t, time.Since(synced), recovery, "node 3's own clients recover by themselves")
+	back := await(t, started, "node 3 serves requests again", l.responds200(2))
+	require.Less(t, time.Since(synced), recovery, "the service on node 3 must recover by itself")
 	elapse(t, 2*time.Second)
 	p.stop()
 	r := l.finish(t, n.table, n.dbs...)
@@ -204,11 +204,11 @@ func TestGaleraNodeKilledLosesNothing(t *testing.T) {
 	n.requireSameRows(t)
 	t.Logf("GALERA KILLED: requests=%d 503=%d changes=%d failed=%d write_gap_s=%.1f node3_back_s=%.1f",
 		r.requests, r.refused, r.changes, r.failed, stalled.Seconds(), back.Seconds())
-	require.Less(t, stalled, time.Second+recovery, "the others shut it out after a second, and go on")
+	require.Less(t, stalled, time.Second+recovery, "the other nodes must exclude node 3 after a second and continue")
 }
 
-// A node without a majority must respond 503, also to valid keys, and recover once the majority is
-// back. Otherwise it accepts revoked keys or refuses valid ones.
+// If a node has no majority, the service on this node must respond 503 to all keys. It must recover
+// when the majority is back. Otherwise the service accepts revoked keys or refuses valid ones.
 func TestGaleraWithoutQuorumReturns503(t *testing.T) {
 	c := started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
@@ -220,13 +220,13 @@ func TestGaleraWithoutQuorumReturns503(t *testing.T) {
 	require.NoError(t, c.Nodes[1].Kill())
 	require.NoError(t, c.Nodes[2].Kill())
 	digest := tokenauth.DigestOf(l.steady[0].key)
-	noticed := await(t, lost, "the survivor says that it has no majority", func(ctx context.Context) error {
+	noticed := await(t, lost, "node 1 reports that it has no majority", func(ctx context.Context) error {
 		_, err := n.stores[0].Find(ctx, digest)
-		// With wsrep_sync_wait it is 1205 in one case of five or so: a wait that failed.
+		// With wsrep_sync_wait, the error is 1205 in about one of five cases, because the wait failed.
 		if number := errorNumber(err); number == "1047" || number == "1205" {
 			return nil
 		}
-		return fmt.Errorf("answered %w", err)
+		return fmt.Errorf("find: %w", err)
 	})
 	for range 10 {
 		status, err := l.send(t.Context(), l.servers[0].URL, l.steady[0].key)
@@ -239,8 +239,8 @@ func TestGaleraWithoutQuorumReturns503(t *testing.T) {
 
 	bootstrapped := time.Now()
 	require.NoError(t, c.Bootstrap(c.Nodes[0]))
-	found := await(t, bootstrapped, "the survivor answers", l.answers200(0))
-	written := await(t, bootstrapped, "the survivor takes writes", func(context.Context) error {
+	found := await(t, bootstrapped, "node 1 serves requests", l.responds200(0))
+	written := await(t, bootstrapped, "node 1 accepts writes", func(context.Context) error {
 		if !p.last().After(bootstrapped) {
 			return errors.New("not yet")
 		}
@@ -252,15 +252,17 @@ func TestGaleraWithoutQuorumReturns503(t *testing.T) {
 		require.NoError(t, node.Forget())
 		require.NoError(t, node.Start())
 	}
-	back := max(await(t, started, "node 2 answers again", l.answers200(1)),
-		await(t, started, "node 3 answers again", l.answers200(2)))
+	back := max(await(t, started, "node 2 serves requests again", l.responds200(1)),
+		await(t, started, "node 3 serves requests again", l.responds200(2)))
 	elapse(t, 2*time.Second)
 	p.stop()
 	r := l.finish(t, n.table, n.dbs...)
 	r.requireSound(t)
 	n.requireSameRows(t)
-	t.Logf("GALERA QUORUM: requests=%d 503=%d changes=%d failed=%d noticed_s=%.1f write_gap_s=%.1f bootstrap_to_read_s=%.2f bootstrap_to_write_s=%.2f nodes_back_s=%.1f",
-		r.requests, r.refused, r.changes, r.failed, noticed.Seconds(), outage.Seconds(), found.Seconds(), written.Seconds(), back.Seconds())
+	const format = "GALERA QUORUM: requests=%d 503=%d changes=%d failed=%d noticed_s=%.1f write_gap_s=%.1f " +
+		"bootstrap_to_read_s=%.2f bootstrap_to_write_s=%.2f nodes_back_s=%.1f"
+	t.Logf(format, r.requests, r.refused, r.changes, r.failed,
+		noticed.Seconds(), outage.Seconds(), found.Seconds(), written.Seconds(), back.Seconds())
 }
 
 // errorNumber returns the number of an error of MariaDB.
@@ -272,23 +274,25 @@ func errorNumber(err error) string {
 	return ""
 }
 
-// A node may not know yet what another node has committed. The setting that the docs name must
+// A node may not have applied the last commits of another node. The setting that the docs name must
 // prevent stale reads in every case. Otherwise a revoked key still works on another node.
 func TestGaleraSyncWaitPreventsStaleReads(t *testing.T) {
 	c := started(t, galera)
 	const rounds = 200
 	for _, s := range []struct {
-		wait          string
-		fresh, writes bool // whether reads, and what a write looks for, are never stale
+		wait   string
+		fresh  bool // whether reads are never stale
+		writes bool // whether writes always find the rows that another node has committed
 	}{{"0", false, false}, {"1", true, false}, {"7", true, true}} {
 		t.Run("wsrep_sync_wait="+s.wait, func(t *testing.T) {
-			t.Parallel() // with the others of these
+			t.Parallel() // in parallel with the other settings
 			n := onNodes(t, c, time.Minute, "wsrep_sync_wait="+s.wait)
 			missing, live := measure(t, n.stores[0], n.stores[1], rounds)
 			update, revoke := writeElsewhere(t, n.stores[0], n.stores[1], shortOrLong(rounds/2, rounds))
 			survived := revokeAllElsewhere(t, n.stores[0], n.stores[1], rounds)
-			t.Logf("GALERA STALE wsrep_sync_wait=%s: fresh token missing: %v; revoked token live: %v; update not found: %v; revoke not found: %v; RevokeAll missed a fresh token: %d of %d",
-				s.wait, missing, live, update, revoke, survived, rounds)
+			const format = "GALERA STALE wsrep_sync_wait=%s: fresh token missing: %v; revoked token live: %v; " +
+				"update not found: %v; revoke not found: %v; RevokeAll missed a fresh token: %d of %d"
+			t.Logf(format, s.wait, missing, live, update, revoke, survived, rounds)
 			if s.fresh {
 				require.Zero(t, missing.stale())
 				require.Zero(t, live.stale())
@@ -302,8 +306,8 @@ func TestGaleraSyncWaitPreventsStaleReads(t *testing.T) {
 	}
 }
 
-// writeElsewhere creates tokens on one node and immediately changes them on another. It returns for
-// how long that node returned ErrNotFound.
+// writeElsewhere creates tokens on the node here and immediately changes them on the node there. It
+// returns the times for which there returned ErrNotFound.
 func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (update, revoke delays) {
 	t.Helper()
 	name := "renamed"
@@ -317,7 +321,7 @@ func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (upda
 			}
 			require.NoError(t, err)
 			require.NoError(t, there.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
-			// Its name is free on that node; wait until it is on the other too.
+			// The name is now free on the node there. Wait until it is free on the node here too.
 			fixture.Await(t, "the name is free", func() bool {
 				list, err := here.List(t.Context(), tokenauth.Query{UserID: "anna"})
 				require.NoError(t, err)
@@ -337,8 +341,8 @@ func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (upda
 	return update, revoke
 }
 
-// revokeAllElsewhere creates a token on one node and immediately calls RevokeAll on another. It
-// returns the number of tokens that RevokeAll did not find, which stay valid.
+// revokeAllElsewhere creates tokens on the node here and immediately calls RevokeAll on the node
+// there. It returns the number of tokens that RevokeAll did not find. These tokens stay live.
 func revokeAllElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (survived int) {
 	t.Helper()
 	for i := range rounds {

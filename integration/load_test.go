@@ -24,11 +24,11 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// An underLoad is a service under load. Its clients send requests with keys, and issue, rotate,
-// rename, revoke and list tokens, without a pause. It checks every response while it runs:
+// An underLoad is a service under load. Its clients continuously send requests with keys, and
+// issue, rotate, rename, revoke and list tokens. The underLoad checks every response while it runs:
 //
 //   - A valid key gets 200 or 503. A key is valid if Issue or Rotate returned it before the
-//     request, and if no client has begun to end it.
+//     request, and if no client has begun to revoke or to replace it.
 //   - An ended key gets 401 or 503. A key is ended if its Revoke, or its Rotate without grace,
 //     returned before the request.
 //   - A change succeeds, or returns an error that a service answers with 503. This includes Touch
@@ -44,11 +44,11 @@ type underLoad struct {
 	workers  sync.WaitGroup
 
 	mu     sync.Mutex
-	steady []liveToken          // nobody changes them
-	live   map[string]liveToken // by ID: as the answers say
-	ended  []string             // keys that must not be accepted any more
-	issued map[string]bool      // IDs of tokens that must be there, dead or alive
-	wrong  map[string]int       // answers that break a rule, and how often
+	steady []liveToken          // tokens that no client changes
+	live   map[string]liveToken // tokens that are live according to the responses, by ID
+	ended  []string             // keys that the service must refuse
+	issued map[string]bool      // IDs of tokens that the table must contain, even if they are revoked
+	wrong  map[string]int       // number of each response that breaks a rule
 
 	requests, refused, changes, failed, seq atomic.Int64
 	lastRefusal                             atomic.Int64 // in nanoseconds since begin
@@ -105,7 +105,8 @@ func startLoad(t *testing.T, readers, writers int, stores ...tokenauth.Store) *u
 	return l
 }
 
-// read sends one request, with an ended key in one of four cases, and with a valid key otherwise.
+// read sends one request. The request has an ended key in one of four cases, and otherwise a valid
+// key.
 func (l *underLoad) read(ctx context.Context, url string) {
 	l.mu.Lock()
 	token, isSteady := l.steady[rand.N(len(l.steady))], true
@@ -127,8 +128,8 @@ func (l *underLoad) read(ctx context.Context, url string) {
 		}
 		return
 	}
-	if want == http.StatusOK && status == http.StatusUnauthorized && !isSteady && !l.isGood(token) {
-		return // it was ended meanwhile
+	if want == http.StatusOK && status == http.StatusUnauthorized && !isSteady && !l.isValid(token) {
+		return // a client has ended the key meanwhile
 	}
 	switch status {
 	case want:
@@ -136,7 +137,7 @@ func (l *underLoad) read(ctx context.Context, url string) {
 		l.refused.Add(1)
 		l.lastRefusal.Store(int64(time.Since(l.begin)))
 	default:
-		l.violation(fmt.Sprintf("a key that should be answered %d was answered %d", want, status))
+		l.violation(fmt.Sprintf("a key that should get %d got %d", want, status))
 	}
 }
 
@@ -162,7 +163,7 @@ func (l *underLoad) send(ctx context.Context, url, key string) (status int, err 
 	return response.StatusCode, response.Body.Close()
 }
 
-func (l *underLoad) isGood(token liveToken) bool {
+func (l *underLoad) isValid(token liveToken) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.live[token.id] == token
@@ -185,8 +186,8 @@ func (l *underLoad) write(ctx context.Context, m *tokenauth.Manager, store token
 		l.judge(ctx, "touch", store.Touch(ctx, l.uses(16)...))
 		return
 	case dice == 11:
-		// Not what a revoke ended that is still on its way, and is repeated by the driver on a new
-		// connection: it would find no such token.
+		// Prune only tokens that were revoked three seconds ago. After a lost connection, the driver may
+		// repeat a Revoke, which would not find a pruned token.
 		_, err := store.Prune(ctx, time.Now().Add(-3*time.Second), time.Time{}, 100)
 		l.judge(ctx, "prune", err)
 		return
@@ -198,7 +199,7 @@ func (l *underLoad) write(ctx context.Context, m *tokenauth.Manager, store token
 	switch {
 	case dice < 7:
 		l.mu.Lock()
-		delete(l.issued, token.id) // may be pruned from now on
+		delete(l.issued, token.id) // Prune may delete the token from now on
 		l.mu.Unlock()
 		if l.judge(ctx, "revoke", m.Revoke(ctx, token.userID, token.id)) {
 			l.end(token.key)
@@ -211,11 +212,11 @@ func (l *underLoad) write(ctx context.Context, m *tokenauth.Manager, store token
 			l.put(token)
 		}
 	case dice < 9:
-		// Its key stays good, whatever comes of it.
+		// The key stays valid, even if the rename fails.
 		l.put(token)
 		name := fmt.Sprint("renamed ", l.seq.Add(1))
 		_, err := m.Update(ctx, token.userID, token.id, tokenauth.Patch{Name: &name})
-		l.judge(ctx, "rename", ignore(err, tokenauth.ErrNotFound)) // another may revoke it first
+		l.judge(ctx, "rename", ignore(err, tokenauth.ErrNotFound)) // another client may revoke the token first
 	default:
 		l.put(token)
 		_, err := m.List(ctx, tokenauth.Query{UserID: token.userID})
@@ -241,8 +242,8 @@ func (l *underLoad) issue(ctx context.Context, m *tokenauth.Manager) {
 	spec := tokenauth.Spec{UserID: fmt.Sprint("user ", n%users), Name: fmt.Sprint("client ", n)}
 	key, token, err := m.Issue(ctx, spec)
 	if !l.judge(ctx, "issue", err) {
-		// A client that got no answer asks again. That its name is taken says that the first call came
-		// through.
+		// A client repeats a call that failed. If the name is then taken, the first call has issued the
+		// token.
 		key, token, err = m.Issue(ctx, spec)
 		if errors.Is(err, tokenauth.ErrNameTaken) || !l.judge(ctx, "issue", err) {
 			return
@@ -261,7 +262,8 @@ func ignore(err, target error) error {
 	return err
 }
 
-// judge counts a change and reports whether it succeeded.
+// judge counts a change and reports whether it succeeded. An error that a service does not answer
+// with 503 is a violation.
 func (l *underLoad) judge(ctx context.Context, what string, err error) bool {
 	if ctx.Err() != nil {
 		return err == nil
@@ -279,7 +281,7 @@ func (l *underLoad) judge(ctx context.Context, what string, err error) bool {
 	return false
 }
 
-// take removes a token from the live ones and returns it.
+// take removes a token from l.live and returns it.
 func (l *underLoad) take() (liveToken, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -302,25 +304,27 @@ func (l *underLoad) end(key string) {
 	l.ended = append(l.ended, key)
 }
 
-// A result holds what a load has counted.
+// A result holds the counts of a load.
 type result struct {
 	requests, refused, changes, failed int64
 	seconds                            float64
 	lastRefusal                        time.Time
 	slowest                            time.Duration
-	wrong                              map[string]int // what broke a rule, and how often
-	// Answered issues that are lost, and answered ends of keys that came undone.
-	lost, undone int
+	wrong                              map[string]int // number of each response that broke a rule
+	lost                               int            // number of acknowledged tokens and keys that no longer exist
+	undone                             int            // number of ended keys that the service accepts
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("%d requests (%.0f/s), %d of them 503, slowest %v; %d changes (%.0f/s), %d of them 503; lost %d, undone %d",
+	const format = "%d requests (%.0f/s), %d of them 503, slowest %v; " +
+		"%d changes (%.0f/s), %d of them 503; lost %d, undone %d"
+	return fmt.Sprintf(format,
 		r.requests, float64(r.requests)/r.seconds, r.refused, r.slowest.Round(time.Millisecond),
 		r.changes, float64(r.changes)/r.seconds, r.failed, r.lost, r.undone)
 }
 
-// finish stops the load, and compares the table with the responses through one handle for each
-// store. All stores must respond again.
+// finish stops the load, and compares the table with the responses. It reads the table through each
+// of the handles, one per store. All servers must be available again.
 func (l *underLoad) finish(t *testing.T, table string, dbs ...*sql.DB) result {
 	t.Helper()
 	l.cancel()
@@ -363,6 +367,6 @@ func (l *underLoad) finish(t *testing.T, table string, dbs ...*sql.DB) result {
 func (r result) requireSound(t *testing.T) {
 	t.Helper()
 	require.Empty(t, r.wrong)
-	require.Zero(t, r.lost, "answered issues that are lost")
-	require.Zero(t, r.undone, "answered ends of keys that came undone")
+	require.Zero(t, r.lost, "acknowledged tokens and keys must not be lost")
+	require.Zero(t, r.undone, "ended keys must not work again")
 }

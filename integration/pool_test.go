@@ -17,11 +17,11 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
 
-// In these tests a connection is missing: all are in use, the server has no more, or it refuses the
-// login.
+// In these tests a service gets no connection. The pool has no free connection, the server accepts
+// no more connections, or the server refuses the login.
 
-// A transaction holds the only connection of the pool. Every call must then end at its deadline
-// instead of a deadlock, and no call may need a second connection.
+// If a transaction holds the only connection of the pool, every call must end at its deadline. No
+// call may need a second connection, because two such calls could wait for each other forever.
 // Case F5.
 func TestExhaustedPoolReturns503InTime(t *testing.T) {
 	for _, e := range engines(t) {
@@ -38,20 +38,21 @@ func TestExhaustedPoolReturns503InTime(t *testing.T) {
 			require.NoError(t, err)
 			for _, call := range calls(false) {
 				err := call.do(t.Context(), store)
-				requireNoAnswer(t, err, call.name)
+				requireUnavailable(t, err, call.name)
 				require.ErrorIs(t, err, context.DeadlineExceeded, call.name)
 			}
 			require.Equal(t, http.StatusServiceUnavailable, statusOf(store, key))
-			answered := func(s tokenauth.Store, where string) {
+			requireAvailable := func(s tokenauth.Store, where string) {
 				for _, call := range calls(false) {
-					if err := call.do(t.Context(), s); err != nil { // as "no such token"
-						require.NotEqual(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err), "%s, %s: %v", call.name, where, err)
+					if err := call.do(t.Context(), s); err != nil { // an error such as ErrNotFound
+						require.NotEqual(t, http.StatusServiceUnavailable, tokenauth.StatusCode(err),
+							"%s, %s: %v", call.name, where, err)
 					}
 				}
 			}
-			answered(patient.With(tx), "inside")
+			requireAvailable(patient.With(tx), "in the transaction")
 			require.NoError(t, tx.Rollback())
-			answered(patient, "after it")
+			requireAvailable(patient, "after the transaction")
 			require.Equal(t, http.StatusOK, statusOf(patient, key))
 		})
 	}
@@ -62,23 +63,23 @@ type login struct {
 	driver   string
 	dialect  tokenauth.Dialect
 	dsn      func(password string) string
-	admin    string   // the DSN of who may do all
-	prepare  []string // statements, in which TABLE is the table
-	password string   // a statement that sets the password PASSWORD
+	admin    string   // DSN of the administrator
+	prepare  []string // statements that create the user; TABLE stands for the name of the table
+	password string   // statement that sets the password; PASSWORD stands for the password
 }
 
-// newPostgresLogin starts a server that requires a password of all users but its owner, and that
-// allows ten connections.
+// newPostgresLogin starts a server that allows ten connections. All users except the administrator
+// need a password.
 func newPostgresLogin(t *testing.T) login {
 	t.Helper()
 	dir := t.TempDir()
-	for _, folder := range []string{filepath.Dir(dir), dir} { // the server's user is not root
+	for _, folder := range []string{filepath.Dir(dir), dir} { // the user of the server must be able to read the folder
 		require.NoError(t, os.Chmod(folder, 0o755))
 	}
 	hba := filepath.Join(dir, "pg_hba.conf")
 	const lines = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 	require.NoError(t, os.WriteFile(hba, []byte(lines), 0o644))
-	require.NoError(t, os.Chmod(hba, 0o644)) // whatever the umask
+	require.NoError(t, os.Chmod(hba, 0o644)) // WriteFile may have set a stricter mode because of the umask
 	pg := closing(t, func() (*servers.PostgresServer, error) {
 		return servers.Postgres("fsync=off", "hba_file='"+hba+"'", "max_connections=10")
 	})
@@ -103,9 +104,9 @@ func newMariaDBLogin(t *testing.T) login {
 	}
 }
 
-// A wrong password must be reported at start. If the password changes while the service runs,
-// clients must get 503 and learn no detail. If the server has no free connection, clients must get
-// 503 too.
+// CheckSchema must report a wrong password when the service starts. If the password changes while
+// the service runs, clients must get 503 without details. If the server accepts no more
+// connections, clients must get 503 too.
 // Cases F5, F14.
 func TestWrongPasswordReturns503(t *testing.T) {
 	for name, newLogin := range map[string]func(*testing.T) login{"PostgreSQL": newPostgresLogin, "MariaDB": newMariaDBLogin} {
@@ -133,7 +134,7 @@ func TestWrongPasswordReturns503(t *testing.T) {
 			}
 			_, wrong := on("rather-secret")
 			err := wrong.CheckSchema(t.Context())
-			requireNoAnswer(t, err, "check")
+			requireUnavailable(t, err, "check")
 			require.NotContains(t, err.Error(), "rather-secret")
 			t.Logf("wrong password, %s: %v", name, err)
 			require.Equal(t, http.StatusServiceUnavailable, statusOf(wrong, key))
@@ -142,10 +143,10 @@ func TestWrongPasswordReturns503(t *testing.T) {
 			require.NoError(t, store.CheckSchema(t.Context()))
 			require.Equal(t, http.StatusOK, statusOf(store, key))
 			setPassword("changed")
-			db.SetMaxIdleConns(-1) // what was open is closed
+			db.SetMaxIdleConns(-1) // closes the open connections
 			require.Equal(t, http.StatusServiceUnavailable, statusOf(store, key))
 			setPassword("right")
-			require.Equal(t, http.StatusOK, statusOf(store, key), "and it goes on by itself")
+			require.Equal(t, http.StatusOK, statusOf(store, key), "the service must recover by itself")
 			if l.dialect == tokenauth.PostgreSQL {
 				testServerFull(t, l, opts, key)
 			}
@@ -170,12 +171,12 @@ func testServerFull(t *testing.T, l login, opts *tokenauth.SQLOptions, key strin
 	}
 	require.Equal(t, "53300", sqlState(err))
 	_, err = store.Find(t.Context(), tokenauth.DigestOf(key))
-	requireNoAnswer(t, err, "find")
+	requireUnavailable(t, err, "find")
 	require.Equal(t, "53300", sqlState(err))
 	require.Equal(t, http.StatusServiceUnavailable, statusOf(store, key))
 	for _, conn := range held {
 		require.NoError(t, conn.Close())
 	}
 	require.NoError(t, others.Close())
-	fixture.Await(t, "there is room again", func() bool { return statusOf(store, key) == http.StatusOK })
+	fixture.Await(t, "the server accepts connections again", func() bool { return statusOf(store, key) == http.StatusOK })
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // In these tests the response to a change is lost. The store must report that the outcome is
-// unknown, and a repeated change must be made once.
+// unknown. If a client repeats the change, the store must make the change only once.
 
 // An engine is a database that tests reach through one driver, with the statements that find and
 // kill its connections.
@@ -30,10 +30,10 @@ type engine struct {
 	name, driver string
 	dialect      tokenauth.Dialect
 	addr, dsn    string
-	connections  string // a query: all other connections to the test's database
-	blocked      string // and of those the ones whose statement waits for a lock
-	kill         string // a statement: a connection
-	lock         string // locks a row of a table
+	connections  string // query that returns all other connections to the database
+	blocked      string // query that returns the connections whose statement waits for a lock
+	kill         string // statement that kills a connection
+	lock         string // query that locks a row of a table
 }
 
 // engines creates a database on each of the shared servers, and returns one engine for each driver.
@@ -61,8 +61,9 @@ func engines(t *testing.T) []engine {
 func newRecord(userID, name string) tokenauth.Record {
 	secret := rand.Text()
 	leak.Default.Secret(secret)
+	now := time.Now().UTC().Truncate(time.Microsecond)
 	return tokenauth.Record{
-		Token:  tokenauth.Token{ID: rand.Text(), UserID: userID, Name: name, Generation: 1, CreatedAt: time.Now().UTC().Truncate(time.Microsecond)},
+		Token:  tokenauth.Token{ID: rand.Text(), UserID: userID, Name: name, Generation: 1, CreatedAt: now},
 		Digest: tokenauth.DigestOf(secret),
 	}
 }
@@ -70,7 +71,7 @@ func newRecord(userID, name string) tokenauth.Record {
 // requireUnknown requires an error that reports an unknown outcome.
 func requireUnknown(t *testing.T, err error) {
 	t.Helper()
-	requireNoAnswer(t, err, "change")
+	requireUnavailable(t, err, "change")
 	require.ErrorContains(t, err, "outcome unknown")
 }
 
@@ -80,9 +81,9 @@ type cutter struct {
 	server   string
 
 	mu       sync.Mutex
-	executed func() bool // whether the next answer is the one to lose; nil: none is
-	down     bool        // no connection comes about
-	goesDown bool        // with the lost answer
+	executed func() bool // reports whether to lose the next response; nil to lose none
+	down     bool        // whether the cutter accepts no connection
+	goesDown bool        // whether to set down when a response is lost
 	conns    []net.Conn
 }
 
@@ -125,15 +126,15 @@ func (c *cutter) serve(running *sync.WaitGroup) {
 			_ = server.Close()
 		})
 		running.Go(func() {
-			c.answer(client, server)
+			c.respond(client, server)
 			_ = client.Close()
 			_ = server.Close()
 		})
 	}
 }
 
-// answer forwards the responses of the server until one must be lost.
-func (c *cutter) answer(client, server net.Conn) {
+// respond forwards the responses of the server until one of them must be lost.
+func (c *cutter) respond(client, server net.Conn) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := server.Read(buffer)
@@ -168,8 +169,9 @@ func (c *cutter) cut() {
 	c.conns = nil
 }
 
-// lose drops the first response that arrives when executed returns true, which means that the
-// database has made the change. If goesDown is true, the cutter then accepts no other connection.
+// lose makes the cutter lose the first response that arrives when executed returns true, which
+// means that the database has made the change. If goesDown is true, the cutter then accepts no
+// other connection.
 func (c *cutter) lose(goesDown bool, executed func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,14 +183,14 @@ func (c *cutter) requireLost(t *testing.T) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	require.Nil(t, c.executed, "no answer was lost")
+	require.Nil(t, c.executed, "a response must have been lost")
 	c.down = false
 }
 
 // A lostChange is a change whose response is lost.
 type lostChange struct {
 	name   string
-	before bool // whether the record is there before
+	before bool // whether the record must exist before the change
 	do     func(ctx context.Context, s *tokenauth.SQLStore, r tokenauth.Record) error
 	done   func(r tokenauth.Record) bool
 }
@@ -233,12 +235,12 @@ func (c lostChange) test(t *testing.T, p *cutter, direct, through *tokenauth.SQL
 	p.requireLost(t)
 	if goesDown || err != nil {
 		requireUnknown(t, err)
-	} // else the table was asked
-	t.Logf("lost answer, goes down: %v: %v", goesDown, err)
+	} // without an error, the store has read the table again
+	t.Logf("lost response, goes down: %v: %v", goesDown, err)
 	once := rows()
 	require.Len(t, once, 1)
-	require.NoError(t, c.do(ctx, through, r), "a client that repeats it gets what it asked for")
-	require.Equal(t, once, rows(), "and it is done once")
+	require.NoError(t, c.do(ctx, through, r), "the repeated change must succeed")
+	require.Equal(t, once, rows(), "the repeated change must change nothing")
 }
 
 // testLostIssue loses the response to Issue, and then repeats Issue with a new key.
@@ -260,12 +262,13 @@ func testLostIssue(t *testing.T, p *cutter, direct, through *tokenauth.SQLStore,
 		require.NoError(t, err)
 	}
 	_, _, err = m.Issue(t.Context(), spec)
-	require.ErrorIs(t, err, tokenauth.ErrNameTaken, "it was done the first time")
-	require.Len(t, rows(), 1, "and not a second time")
+	require.ErrorIs(t, err, tokenauth.ErrNameTaken, "the first call must have issued the token")
+	require.Len(t, rows(), 1, "the second call must issue no token")
 }
 
-// A connection breaks after the commit and before the response. The store must report the outcome
-// as unknown, or find the change. A repeated call must not create a second token.
+// A connection breaks after the commit and before the response. The store must either report that
+// the outcome is unknown, or find that the change was made. A repeated call must not create a
+// second token.
 // Case F8.
 func TestLostResponseCreatesNoSecondToken(t *testing.T) {
 	for _, e := range engines(t) {
@@ -273,20 +276,25 @@ func TestLostResponseCreatesNoSecondToken(t *testing.T) {
 			p := startCutter(t, e.addr)
 			opts := newTable()
 			direct := newStore(t, open(t, e.driver, e.dsn), e.dialect, opts)
-			through, err := tokenauth.NewSQLStore(open(t, e.driver, strings.Replace(e.dsn, e.addr, p.listener.Addr().String(), 1)), e.dialect, opts)
+			dsn := strings.Replace(e.dsn, e.addr, p.listener.Addr().String(), 1)
+			through, err := tokenauth.NewSQLStore(open(t, e.driver, dsn), e.dialect, opts)
 			require.NoError(t, err)
 			for _, goesDown := range []bool{false, true} {
 				for _, c := range lostChanges {
-					t.Run(fmt.Sprintf("%s, down %v", c.name, goesDown), func(t *testing.T) { c.test(t, p, direct, through, goesDown) })
+					t.Run(fmt.Sprintf("%s, down %v", c.name, goesDown), func(t *testing.T) {
+						c.test(t, p, direct, through, goesDown)
+					})
 				}
-				t.Run(fmt.Sprintf("issue, down %v", goesDown), func(t *testing.T) { testLostIssue(t, p, direct, through, goesDown) })
+				t.Run(fmt.Sprintf("issue, down %v", goesDown), func(t *testing.T) {
+					testLostIssue(t, p, direct, through, goesDown)
+				})
 			}
 		})
 	}
 }
 
-// killed waits until the query returns n connections, and kills them. It returns when they are
-// gone.
+// killed waits until the query returns n connections, and kills these connections. It returns when
+// they no longer exist.
 func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
 	t.Helper()
 	numbers := func(query string) (all []int64) {
@@ -309,13 +317,13 @@ func (e engine) killed(t *testing.T, db *sql.DB, query string, n int) {
 		_, err := db.ExecContext(t.Context(), fmt.Sprintf(e.kill, id))
 		require.NoError(t, err)
 	}
-	fixture.Await(t, "they are gone", func() bool {
+	fixture.Await(t, "the killed connections no longer exist", func() bool {
 		return !slices.ContainsFunc(numbers(e.connections), func(id int64) bool { return slices.Contains(ids, id) })
 	})
 }
 
-// The server kills a connection whose statement waits for a lock. No change may be half done, and
-// the client must be able to repeat the change.
+// The server kills a connection whose statement waits for a lock. No change may be made in part,
+// and the client must be able to repeat the change.
 // Case F7.
 func TestConnectionLossLeavesChangeWhole(t *testing.T) {
 	for _, e := range engines(t) {
@@ -326,7 +334,7 @@ func TestConnectionLossLeavesChangeWhole(t *testing.T) {
 			first, second := newRecord("anna", "laptop"), newRecord("anna", "phone")
 			rotation := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf(rand.Text()), Hint: "abcd", GraceUntil: time.Now()}
 			require.NoError(t, store.Create(t.Context(), first))
-			require.NoError(t, store.Create(t.Context(), newRecord("anna", "warm up"))) // an idle connection
+			require.NoError(t, store.Create(t.Context(), newRecord("anna", "warm up"))) // leaves an idle connection in the pool
 			kill := func(what string, lock func(*sql.Tx) error, change func() error) {
 				tx, err := other.BeginTx(t.Context(), nil)
 				require.NoError(t, err)
@@ -337,14 +345,14 @@ func TestConnectionLossLeavesChangeWhole(t *testing.T) {
 				require.NoError(t, tx.Rollback())
 				err = <-result
 				t.Logf("killed mid query, %s, %s: %v", e.name, what, err)
-				if err != nil || e.driver != "postgres" { // for which database/sql repeats it
+				if err != nil || e.driver != "postgres" { // with lib/pq, database/sql may repeat the statement
 					requireUnknown(t, err)
 				}
-				require.NoError(t, change(), "it can be repeated")
-				require.NoError(t, change(), "and again")
+				require.NoError(t, change(), "the client must be able to repeat the change")
+				require.NoError(t, change(), "the client must be able to repeat the change twice")
 			}
 			kill("create", func(tx *sql.Tx) error {
-				return store.With(tx).Create(t.Context(), newRecord("anna", "phone")) // holds the name
+				return store.With(tx).Create(t.Context(), newRecord("anna", "phone")) // locks the name
 			}, func() error { return store.Create(t.Context(), second) })
 			kill("rotate", func(tx *sql.Tx) error {
 				_, err := tx.ExecContext(t.Context(), fmt.Sprintf(e.lock, opts.Table, first.Token.ID))
@@ -356,7 +364,7 @@ func TestConnectionLossLeavesChangeWhole(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, all, 3)
 			require.Equal(t, first.Token.ID, all[0].Token.ID)
-			require.Equal(t, 2, all[0].Token.Generation, "it is rotated once")
+			require.Equal(t, 2, all[0].Token.Generation, "the store must rotate the token once")
 			require.Equal(t, second.Token.ID, all[1].Token.ID)
 		})
 	}

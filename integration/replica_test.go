@@ -17,8 +17,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
 
-// In these tests a service uses a server that takes no writes, and that applies the changes of the
-// primary with a delay.
+// In these tests a service uses a read-only replica, which applies the changes of the primary with
+// a delay.
 
 // onReplica returns two stores on the same table, one on the primary and one on its replica.
 func onReplica(t *testing.T, primary, replica *servers.PostgresServer, timeout time.Duration) (onPrimary, on *tokenauth.SQLStore) {
@@ -38,10 +38,10 @@ type delays []time.Duration
 // add calls shown until the replica shows the last write, and records the delay.
 func (d *delays) add(t *testing.T, shown func() bool) {
 	t.Helper()
-	answered, stale := time.Now(), time.Duration(0)
+	begin, stale := time.Now(), time.Duration(0)
 	for !shown() {
-		stale = time.Since(answered)
-		require.Less(t, stale, time.Minute, "the replica never shows it")
+		stale = time.Since(begin)
+		require.Less(t, stale, time.Minute, "the replica must show the write")
 	}
 	*d = append(*d, stale)
 }
@@ -57,7 +57,9 @@ func (d delays) String() string {
 		float64(all[len(all)/2].Microseconds())/1000, float64(all[len(all)-1].Microseconds())/1000)
 }
 
-// measure writes to the primary, and immediately reads from the replica.
+// measure creates and revokes tokens on the primary, and immediately reads them from the replica.
+// It returns the times for which the replica did not find a new token, and for which it showed a
+// revoked token as live.
 func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missing, live delays) {
 	t.Helper()
 	for range rounds {
@@ -83,8 +85,8 @@ func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missin
 	return missing, live
 }
 
-// A replica accepts revoked keys, and refuses new keys, until it has replayed the change. The
-// setting that the docs name must prevent both in every case.
+// Until a replica has replayed a change, a service on the replica accepts revoked keys and refuses
+// new keys. The setting that the docs name must prevent both in every case.
 // Case C13.
 func TestStaleReadsEndWithRemoteApply(t *testing.T) {
 	primary := closing(t, startPostgres)
@@ -98,7 +100,7 @@ func TestStaleReadsEndWithRemoteApply(t *testing.T) {
 		require.NoError(t, primary.Set("synchronous_commit", s.commit))
 		onPrimary, on := onReplica(t, primary, replica, 0)
 		missing, live := measure(t, onPrimary, on, shortOrLong(200, 2000))
-		t.Logf("stale reads, %s: a new token is missing in %s; a revoked one is accepted in %s", s.name, missing, live)
+		t.Logf("stale reads, %s: a new token is missing in %s; a revoked token is accepted in %s", s.name, missing, live)
 		if s.commit == "remote_apply" {
 			require.Zero(t, missing.stale())
 			require.Zero(t, live.stale())
@@ -106,8 +108,9 @@ func TestStaleReadsEndWithRemoteApply(t *testing.T) {
 	}
 }
 
-// A lagging replica accepts a revoked key for an unlimited time, so the docs require the handle of
-// the primary. With remote_apply, a revoke must not succeed before the replica has replayed it.
+// A service on a lagging replica accepts a revoked key for an unlimited time. Therefore the docs
+// require a handle of the primary. With remote_apply, a Revoke must not succeed before the replica
+// has replayed it.
 // Case C13.
 func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	primary := closing(t, startPostgres)
@@ -122,18 +125,19 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	fixture.Await(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
 
 	do("SELECT pg_wal_replay_pause()")
-	fixture.Await(t, "it lags", func() bool {
+	fixture.Await(t, "the replica has paused its replay", func() bool {
 		var state string
 		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT pg_get_wal_replay_pause_state()").Scan(&state))
 		return state == "paused"
 	})
 	fresh := requireStale(t, onPrimary, on, key, token)
 	do("SELECT pg_wal_replay_resume()")
-	fixture.Await(t, "it has caught up", func() bool {
+	fixture.Await(t, "the replica has caught up", func() bool {
 		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
 	})
 
-	t.Cleanup(func() { _ = primary.Set("synchronous_standby_names", "") }) // else what cleans up may wait for ever
+	// Without this setting, other cleanup functions could wait for the replica forever.
+	t.Cleanup(func() { _ = primary.Set("synchronous_standby_names", "") })
 	require.NoError(t, primary.Set("synchronous_standby_names", "*"))
 	require.NoError(t, primary.Set("synchronous_commit", "remote_apply"))
 	_, token = issued(t, onPrimary, "tablet")
@@ -143,9 +147,9 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
 }
 
-// If no standby is connected, no change may succeed, not even one that takes a transaction.
-// Otherwise a failover could lose it. When its context ends, lib/pq reports such a commit as
-// successful.
+// If no standby is connected, no change may succeed, even if the change needs a transaction.
+// Otherwise a failover could lose an acknowledged change. lib/pq reports a commit as successful if
+// its context ends while the commit waits for the standby.
 // Case C13.
 func TestChangeWithoutStandbyIsUnknown(t *testing.T) {
 	primary := closing(t, startPostgres)
@@ -183,23 +187,23 @@ func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token
 		"revoke all":     func() error { _, err := store.RevokeAll(ctx, "anna", now, 1000); return err },
 		"touch":          func() error { return store.Touch(ctx, tokenauth.Use{ID: token.ID, At: now}) },
 		"prune":          func() error { _, err := store.Prune(ctx, now, time.Time{}, 10); return err },
-		// What it could say of these it may know no longer, or not yet.
+		// A read-only server may lag, so it must not report ErrNameTaken or ErrNotFound.
 		"create a name that is taken": func() error { return store.Create(ctx, newRecord("anna", token.Name)) },
 		"revoke an unknown token":     func() error { return store.Revoke(ctx, "anna", "unknown", now) },
 	} {
 		err := change()
-		requireNoAnswer(t, err, what)
+		requireUnavailable(t, err, what)
 		require.True(t, isReadOnly(err), "%s: %v", what, err)
 		require.NotContains(t, err.Error(), "outcome unknown", what)
 	}
-	require.Equal(t, http.StatusOK, statusOf(store, key), "look-ups go on")
+	require.Equal(t, http.StatusOK, statusOf(store, key), "lookups must succeed")
 	after, err := store.List(ctx, tokenauth.Query{AllUsers: true, IncludeRevoked: true})
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 }
 
-// After a failover a service may reach a server that takes no writes. Writes must return 503, not
-// "not found" or a conflict, and valid keys must still work.
+// After a failover, a service may be connected to a read-only server. Then writes must cause 503,
+// and neither "not found" nor a conflict. Valid keys must still work.
 // Case F6.
 func TestPostgresReadOnlyKeepsLookups(t *testing.T) {
 	primary := closing(t, startPostgres)
@@ -213,7 +217,8 @@ func TestPostgresReadOnlyKeepsLookups(t *testing.T) {
 	require.NoError(t, primary.Set("default_transaction_read_only", "on"))
 	requireRefusesWrites(t, onPrimary, key, token, isReadOnly)
 	require.NoError(t, primary.Set("default_transaction_read_only", "off"))
-	require.NoError(t, onPrimary.Revoke(t.Context(), "anna", token.ID, time.Now()), "and it goes on in the same pool")
+	err := onPrimary.Revoke(t.Context(), "anna", token.ID, time.Now())
+	require.NoError(t, err, "writes must succeed again with the same pool")
 }
 
 func isMariaDBReadOnly(err error) bool {
@@ -221,8 +226,8 @@ func isMariaDBReadOnly(err error) bool {
 	return errors.As(err, &e) && e.Number == 1290
 }
 
-// MariaDB with read_only, which does not apply to administrators, must return 503 for writes, and
-// valid keys must still work.
+// With the setting read_only of MariaDB, writes must cause 503, and valid keys must still work. The
+// setting does not apply to administrators, so the test creates another user.
 // Case F6.
 func TestMariaDBReadOnlyKeepsLookups(t *testing.T) {
 	m := closing(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB() })
@@ -244,11 +249,12 @@ func TestMariaDBReadOnlyKeepsLookups(t *testing.T) {
 	requireRefusesWrites(t, store, key, token, isMariaDBReadOnly)
 	_, err = admin.ExecContext(t.Context(), "SET GLOBAL read_only = OFF")
 	require.NoError(t, err)
-	require.NoError(t, store.Revoke(t.Context(), "anna", token.ID, time.Now()), "and it goes on in the same pool")
+	err = store.Revoke(t.Context(), "anna", token.ID, time.Now())
+	require.NoError(t, err, "writes must succeed again with the same pool")
 }
 
-// mariaDBReplica starts a primary and an asynchronous replica, with the database t and the user
-// app, to whom read_only applies.
+// mariaDBReplica starts a primary and an asynchronous replica. Both have the database t and the
+// user app, who is no administrator, so that read_only applies.
 func mariaDBReplica(t *testing.T) (primary, replica *servers.MariaDBServer, admin *sql.DB) {
 	t.Helper()
 	primary = closing(t, func() (*servers.MariaDBServer, error) { return servers.MariaDB("server_id=1", "log_bin=log") })
@@ -260,15 +266,16 @@ func mariaDBReplica(t *testing.T) (primary, replica *servers.MariaDBServer, admi
 		}
 	}
 	admin = open(t, "mysql", replica.DSN(""))
-	do(admin, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %d, MASTER_USER = 'root', MASTER_USE_GTID = slave_pos",
-		primary.Port()), "START SLAVE")
+	const follow = "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %d, MASTER_USER = 'root', " +
+		"MASTER_USE_GTID = slave_pos"
+	do(admin, fmt.Sprintf(follow, primary.Port()), "START SLAVE")
 	require.NoError(t, primary.CreateDatabase("t"))
 	do(open(t, "mysql", primary.DSN("")), "CREATE USER app@'%', app@localhost", "GRANT ALL ON t.* TO app@'%', app@localhost")
 	return primary, replica, admin
 }
 
-// A MariaDB replica takes no writes, and accepts revoked keys until it has applied the change. The
-// test measures the delay for the docs.
+// A service on a MariaDB replica cannot write. It accepts revoked keys until the replica has
+// applied the change. The test measures the delay for the docs.
 // Cases C13, F6.
 func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	primary, replica, admin := mariaDBReplica(t)
@@ -288,10 +295,12 @@ func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	fixture.Await(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
 	requireRefusesWrites(t, on, key, token, isMariaDBReadOnly)
 	rejecting := storeOn(appAt(replica, "?rejectReadOnly=true"))
-	requireNoAnswer(t, rejecting.Revoke(t.Context(), token.UserID, token.ID, time.Now()), "on connections that are given up")
+	err := rejecting.Revoke(t.Context(), token.UserID, token.ID, time.Now())
+	requireUnavailable(t, err, "with rejectReadOnly, the driver closes the connection")
 
 	missing, live := measure(t, onPrimary, on, shortOrLong(200, 2000))
-	t.Logf("stale reads, MariaDB, asynchronous: a new token is missing in %s; a revoked one is accepted in %s", missing, live)
+	const format = "stale reads, MariaDB, asynchronous: a new token is missing in %s; a revoked token is accepted in %s"
+	t.Logf(format, missing, live)
 
 	thread := func(do string) {
 		_, err := admin.ExecContext(t.Context(), do+" SLAVE SQL_THREAD")
@@ -301,22 +310,23 @@ func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	fresh := requireStale(t, onPrimary, on, key, token)
 	thread("START")
 	began := time.Now()
-	fixture.Await(t, "it has caught up", func() bool {
+	fixture.Await(t, "the replica has caught up", func() bool {
 		return statusOf(on, key) == http.StatusUnauthorized && statusOf(on, fresh) == http.StatusOK
 	})
 	t.Logf("MariaDB replica: caught up after %v", time.Since(began).Round(time.Millisecond))
 }
 
-// requireStale revokes a token and issues another while the replica is stopped. It requires that
-// the replica accepts the revoked key and refuses the new one, and returns the new one.
+// requireStale revokes a token and issues another token while the replica applies no changes. It
+// requires that a service on the replica accepts the revoked key and refuses the new key. It
+// returns the new key.
 func requireStale(t *testing.T, onPrimary, on *tokenauth.SQLStore, key string, token tokenauth.Token) (fresh string) {
 	t.Helper()
 	fresh, _ = issued(t, onPrimary, "phone")
 	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
 	for range 100 {
-		require.Equal(t, http.StatusOK, statusOf(on, key), "it accepts a revoked key")
-		require.Equal(t, http.StatusUnauthorized, statusOf(on, fresh), "it refuses a good one")
-		require.Equal(t, http.StatusUnauthorized, statusOf(onPrimary, key), "the writer knows")
+		require.Equal(t, http.StatusOK, statusOf(on, key), "the replica must accept a revoked key")
+		require.Equal(t, http.StatusUnauthorized, statusOf(on, fresh), "the replica must refuse the new key")
+		require.Equal(t, http.StatusUnauthorized, statusOf(onPrimary, key), "the primary must refuse a revoked key")
 		require.Equal(t, http.StatusOK, statusOf(onPrimary, fresh))
 	}
 	return fresh

@@ -147,7 +147,7 @@ func (c conflict) inTransaction(t *testing.T, w *watchedDB, store *tokenauth.SQL
 		require.NoError(t, tx.Commit())
 	}
 	err = <-done
-	requireNoAnswer(t, err, c.name)
+	requireUnavailable(t, err, c.name)
 	require.Equal(t, c.code, codeOf(err))
 	require.NoError(t, own.Rollback())
 	if c.patient {

@@ -105,7 +105,7 @@ func TestTransactionCommitsTokenWithOwnRows(t *testing.T) {
 				require.Equal(t, want, liveNames(t, s.store))
 				require.Equal(t, orders, s.countOrders(t))
 				_, err = in.Find(t.Context(), tokenauth.DigestOf(revealed(key)))
-				requireNoAnswer(t, err, "the transaction is over")
+				requireUnavailable(t, err, "the transaction is over")
 			})
 		}
 	}
@@ -209,7 +209,7 @@ func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 					return
 				}
 				t.Log(err)
-				requireNoAnswer(t, err, c.name)
+				requireUnavailable(t, err, c.name)
 				require.NoError(t, tx.Rollback())
 				_, in = s.begin(t)
 				require.ErrorIs(t, c.call(in), c.want, "in a new one")
@@ -265,7 +265,7 @@ func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 				require.NoError(t, other.Commit())
 				err := <-done
 				if rename && !renames {
-					requireNoAnswer(t, err, what)
+					requireUnavailable(t, err, what)
 					require.Equal(t, "23505", sqlState(err))
 					require.Error(t, tx.Commit())
 					return
@@ -364,7 +364,7 @@ func loseTo(t *testing.T, n galeraNodes, call func(context.Context, tokenauth.St
 	require.False(t, found.Token.RevokedAt.IsZero())
 
 	if err := call(ctx, in, r); err != nil {
-		requireNoAnswer(t, err, "the first statement after it")
+		requireUnavailable(t, err, "the first statement after it")
 		require.Equal(t, "1213", errorNumber(err))
 		require.NoError(t, loser.Rollback())
 		where = "call"
