@@ -20,8 +20,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// This file has the code that docs/databases.md and the pages in docs/databases show, and runs the
-// SQL statements of these pages.
+// This file contains the code that docs/databases.md and the pages in docs/databases show. It also
+// runs the SQL statements of these pages.
 
 func openModernc(path string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", "file:"+path+
@@ -73,7 +73,7 @@ func quickStart(ctx context.Context, db *sql.DB) (*tokenauth.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := store.CreateSchema(ctx); err != nil { // creates the table, or adds what it lacks
+	if err := store.CreateSchema(ctx); err != nil { // creates the table, or adds missing columns and indexes
 		return nil, err
 	}
 	return tokenauth.New(store, "acme", nil)
@@ -84,7 +84,7 @@ type documentedEngine struct {
 	name    string
 	page    string
 	dialect tokenauth.Dialect
-	open    func(dsn string) (*sql.DB, error) // the code of the page
+	open    func(dsn string) (*sql.DB, error) // code that the page shows
 }
 
 var documentedEngines = []documentedEngine{
@@ -110,8 +110,9 @@ func (e documentedEngine) newDatabase(t *testing.T) (*sql.DB, *tokenauth.SQLStor
 	return db, store
 }
 
-// A user who follows the quick start must get a service that accepts the keys that it issues.
-func TestQuickStartOfPage(t *testing.T) {
+// The quick start of docs/databases.md must create the table, and must return a Manager that
+// accepts the keys that it issues.
+func TestQuickStartIssuesWorkingKeys(t *testing.T) {
 	t.Parallel()
 	db, _ := documentedEngines[2].newDatabase(t) // PostgreSQL
 	for range 2 {                                // the second time, the table exists
@@ -141,10 +142,10 @@ func pageSQL(t *testing.T, page, begin string) string {
 	return ""
 }
 
-// An operator who copies the foreign keys of a page must get a table that works: the tokens of a
-// deleted user go with the user, and Prune deletes tokens that rows of the service reference. The
-// page says that Prune fails if the foreign key has no ON DELETE.
-func TestForeignKeysOfPages(t *testing.T) {
+// The foreign keys that the pages show must work. The database must delete the tokens of a deleted
+// user. Prune must delete tokens that rows of the service reference. The page says that Prune fails
+// if the foreign key has no ON DELETE.
+func TestForeignKeysOfPagesWork(t *testing.T) {
 	t.Parallel()
 	for _, e := range documentedEngines {
 		t.Run(e.name, func(t *testing.T) {
@@ -197,8 +198,8 @@ func TestForeignKeysOfPages(t *testing.T) {
 	}
 }
 
-// An operator who runs the DELETE of the page must remove ended imported tokens, which Prune keeps,
-// and no others.
+// The DELETE statement of the page must delete expired and revoked imported tokens, which Prune
+// keeps, and no other tokens.
 func TestPageDeletesEndedImports(t *testing.T) {
 	t.Parallel()
 	for _, e := range documentedEngines {
@@ -206,7 +207,7 @@ func TestPageDeletesEndedImports(t *testing.T) {
 			t.Parallel()
 			db, store := e.newDatabase(t)
 			require.NoError(t, store.CreateSchema(t.Context()))
-			end := time.UnixMicro(1772366400000000) // of the page
+			end := time.UnixMicro(1772366400000000) // the time in the statement of the page
 			for name, change := range map[string]func(*tokenauth.Token){
 				"live import":    func(token *tokenauth.Token) { token.ExpiresAt = end },
 				"expired import": func(token *tokenauth.Token) { token.ExpiresAt = end.Add(-time.Microsecond) },
@@ -242,10 +243,11 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 	db, err := openMattn(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	const timeout, attempts = 2 * time.Second, 5 // the defaults of the store
+	const timeout, attempts = 2 * time.Second, 5 // defaults of the store
 	var busy int
 	require.NoError(t, db.QueryRow("PRAGMA busy_timeout").Scan(&busy))
-	require.LessOrEqual(t, time.Duration(busy)*time.Millisecond*attempts, timeout, "the attempts together may wait longer than the timeout")
+	require.LessOrEqual(t, time.Duration(busy)*time.Millisecond*attempts, timeout,
+		"all attempts together must not wait longer than the timeout")
 	store, err := tokenauth.NewSQLStore(db, tokenauth.SQLite, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
@@ -265,7 +267,7 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 		began := time.Now()
 		err = store.Create(t.Context(), newRecord("anna", "laptop"))
 		took := time.Since(began)
-		requireUnavailable(t, err, "a file that is locked")
+		requireUnavailable(t, err, "create in a locked file")
 		t.Logf("_busy_timeout=%d: %.1f s", cmp.Or(longer, busy), took.Seconds())
 		if longer == 0 {
 			require.Less(t, took, 4*time.Second)
@@ -273,8 +275,8 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 	}
 }
 
-// The column user_id may be a UUID. Every call of a Manager must work with it, whichever driver
-// converts the ID.
+// The column user_id may have the type UUID. Every call of a Manager must work with this type and
+// with each driver.
 func TestUserIDMayBeUUID(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "PgBouncer, lib-pq", "MariaDB"} {

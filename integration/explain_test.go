@@ -17,7 +17,7 @@ import (
 
 // An explainer reads the plan of each statement from the database before it runs the statement.
 type explainer struct {
-	tokenauth.DB // one connection
+	tokenauth.DB // a single connection
 	t            *testing.T
 	explain      func(ctx context.Context, db tokenauth.DB, query string, args []any) ([]string, error)
 	plans        []string
@@ -40,20 +40,21 @@ func (e *explainer) QueryContext(ctx context.Context, query string, args ...any)
 	return e.DB.QueryContext(ctx, query, args...)
 }
 
-// An aloneExplainer is taken for a database's handle, on which a lookup is prepared.
-type aloneExplainer struct{ *explainer }
+// A preparingExplainer has the methods of a *sql.DB, so that the store prepares the statement of
+// Find on it.
+type preparingExplainer struct{ *explainer }
 
-func (e aloneExplainer) BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error) {
+func (e preparingExplainer) BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error) {
 	panic("not called")
 }
 
-func (e aloneExplainer) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+func (e preparingExplainer) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
 	d := tokenauth.DigestOf("7")
-	e.note(ctx, query, []any{d[:], d[:]}) // Find is the one that is prepared
+	e.note(ctx, query, []any{d[:], d[:]}) // the store prepares only the statement of Find
 	return e.DB.PrepareContext(ctx, query)
 }
 
-// lines returns the rows of a query, each as one text.
+// lines returns each row of a query as one text.
 func lines(ctx context.Context, db tokenauth.DB, query string, args ...any) (all []string, err error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -85,8 +86,8 @@ func explain(ctx context.Context, db tokenauth.DB, query string, args []any) ([]
 	return lines(ctx, db, "EXPLAIN "+query, args...)
 }
 
-// explainGeneric returns PostgreSQL's generic plan, which PostgreSQL may choose after a few
-// executions of a prepared statement.
+// explainGeneric returns the generic plan of a statement. PostgreSQL may choose this plan after a
+// few executions of a prepared statement.
 func explainGeneric(ctx context.Context, db tokenauth.DB, query string, args []any) ([]string, error) {
 	var values []string
 	for _, arg := range args {
@@ -119,7 +120,7 @@ func scansOnPostgres(table string, plan []string) []string {
 }
 
 // scansOnMariaDB returns the lines of a plan that scan a table or an index, or that merge the
-// results of two indexes. A scan of the index in the order of the list is no such line, because it
+// results of two indexes. It omits a scan of the index in the order of the list, because this scan
 // ends at the limit.
 func scansOnMariaDB(table string, plan []string) []string {
 	return slices.DeleteFunc(slices.Clone(plan), func(line string) bool {
@@ -131,18 +132,18 @@ func scansOnMariaDB(table string, plan []string) []string {
 	})
 }
 
-// Each statement must use an index. A scan is fast with ten tokens, and stops a service that has a
-// million.
+// Each statement must use an index. A table scan is fast with ten tokens, but too slow for a
+// service with a million tokens.
 func TestNoStatementScansTheTable(t *testing.T) {
 	t.Parallel()
 	postgresProbes := []string{"_digest_key on", "Index Cond: (digest = ", "_retired_digest_key on", "Index Cond: (retired_digest = "}
-	// It probes unique keys while it plans, and here finds no retired one.
+	// MariaDB reads unique keys while it plans the statement. Here it finds no retired digest.
 	mariaDBProbes := []string{" | const | digest | digest | ", "Impossible WHERE noticed after reading const tables"}
 	for _, c := range []struct {
 		name, setup string
 		explain     func(context.Context, tokenauth.DB, string, []any) ([]string, error)
 		scans       func(table string, plan []string) []string
-		probes      []string // in Find's plan
+		probes      []string // texts that the plan of Find must contain
 	}{
 		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres, postgresProbes},
 		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres, postgresProbes},
@@ -164,7 +165,7 @@ func TestNoStatementScansTheTable(t *testing.T) {
 				e := &explainer{DB: conn, t: t, explain: c.explain}
 				store := plain.With(e)
 				if !transaction {
-					store = plain.With(aloneExplainer{e})
+					store = plain.With(preparingExplainer{e})
 				}
 				for _, call := range calls(transaction) {
 					e.plans = nil
@@ -207,8 +208,8 @@ type storeCall struct {
 	do   func(context.Context, tokenauth.Store) error
 }
 
-// calls returns a successful call of each method, on rows that populate has inserted. If again is
-// true, it returns calls on other rows, because the changes of the first ones are done already.
+// calls returns a successful call of each method, for rows that populate has inserted. If again is
+// true, the calls concern other rows, because the first calls have already changed the first rows.
 func calls(again bool) []storeCall {
 	n, now := 7, time.Now()
 	if again {
@@ -251,7 +252,7 @@ func calls(again bool) []storeCall {
 	}, changes(n, now)...)
 }
 
-// rowOf returns the user and the ID of row i of populate.
+// rowOf returns the user ID and the token ID of row i of populate.
 func rowOf(i int) (user, id string) { return fmt.Sprint(i / 10), fmt.Sprintf("T%025d", i) }
 
 // changes returns calls that change row n of populate, and a few other rows.

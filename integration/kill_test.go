@@ -34,20 +34,20 @@ func TestChildChangesTokens(t *testing.T) {
 	require.NoError(t, kill.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
 }
 
-// A service instance is killed in the middle of a change. Each token must then be completely old or
-// completely new, and every acknowledged change must hold.
+// If an instance of a service is killed during a change, the change must have been made completely
+// or not at all. Every acknowledged change must survive.
 // Case F10.
 func TestKilledChangeIsWholeOrAbsent(t *testing.T) {
 	tried := 0
 	for _, e := range engines(t) {
-		if e.name != "pgx" && e.name != "MariaDB" { // the others would test the same servers
+		if e.name != "pgx" && e.name != "MariaDB" { // other drivers would test the same servers again
 			continue
 		}
 		tried++
 		for _, kind := range kill.Kinds() {
 			t.Run(e.name+", "+kind, func(t *testing.T) {
 				db := open(t, e.driver, e.dsn)
-				db.SetMaxOpenConns(1) // all others are the child's
+				db.SetMaxOpenConns(1) // all other connections belong to the child process
 				opts := newTable()
 				store := newStore(t, db, e.dialect, opts)
 				kills, steps := shortOrLong(5, 200), 0
@@ -56,7 +56,7 @@ func TestKilledChangeIsWholeOrAbsent(t *testing.T) {
 					acked := kill.Kill(t, "TestChildChangesTokens", killedDriver+"="+e.driver, killedDSN+"="+e.dsn,
 						killedDialect+"="+string(e.dialect), killedTable+"="+opts.Table, killedKind+"="+kind, killedUser+"="+user)
 					steps += acked
-					fixture.Await(t, "the server has done with the child's last statement", func() bool {
+					fixture.Await(t, "the server has ended the connections of the child process", func() bool {
 						var left int
 						err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM ("+e.connections+") others").Scan(&left)
 						require.NoError(t, err)
@@ -64,9 +64,9 @@ func TestKilledChangeIsWholeOrAbsent(t *testing.T) {
 					})
 					kill.Require(t, store, kind, user, acked)
 				}
-				t.Logf("%s, %s: killed %d times, after %d steps in all", e.name, kind, kills, steps)
+				t.Logf("%s, %s: killed %d times, after a total of %d steps", e.name, kind, kills, steps)
 			})
 		}
 	}
-	require.Equal(t, 2, tried, "engines")
+	require.Equal(t, 2, tried, "number of engines")
 }

@@ -39,7 +39,8 @@ func (m andStopServers) Run() int {
 	return code
 }
 
-// revealed returns a key, and registers it: package leak searches all output for it.
+// revealed returns a key, and registers the key with package leak, which searches all output for
+// it.
 func revealed(k tokenauth.Key) string {
 	leak.Default.Secret(k.Reveal())
 	return k.Reveal()
@@ -59,13 +60,15 @@ func shortOrLong[T any](short, inLong T) T {
 // Tests share these servers. A test that breaks a server starts its own.
 var (
 	postgres = sync.OnceValues(func() (*servers.PostgresServer, error) {
-		// Crash safety costs an fsync a commit, which proves nothing here. Each processor more is a test
-		// more that has a pool.
+		// These tests do not crash the server, so commits need not wait for the disk. The number of
+		// parallel tests, and thus of connection pools, is the number of processors.
 		return servers.Postgres("fsync=off", "max_connections=1000")
 	})
-	// A primary with a synchronous standby that shows at once what is answered.
+	// twoHosts returns a DSN with a primary and a synchronous standby. With remote_apply, the standby
+	// shows a change when the change has succeeded.
 	twoHosts = sync.OnceValues(func() (string, error) {
-		primary, err := servers.Postgres("fsync=off", "max_connections=100", "synchronous_standby_names='*'", "synchronous_commit=remote_apply")
+		primary, err := servers.Postgres("fsync=off", "max_connections=100",
+			"synchronous_standby_names='*'", "synchronous_commit=remote_apply")
 		if err != nil {
 			return "", err
 		}
@@ -73,7 +76,8 @@ var (
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write", standby.Addr(), primary.Addr()), nil
+		const format = "postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write"
+		return fmt.Sprintf(format, standby.Addr(), primary.Addr()), nil
 	})
 	pgBouncer = sync.OnceValues(func() (*servers.PgBouncerServer, error) {
 		pg, err := postgres()
@@ -98,8 +102,8 @@ var (
 	})
 )
 
-// started returns the server that start returns. If the server is not installed, the test is
-// skipped, but in CI it fails.
+// started returns the server that start returns. If the server is not installed, started skips the
+// test. In CI, it fails the test instead.
 func started[S any](t testing.TB, start func() (S, error)) S {
 	t.Helper()
 	s, err := start()
@@ -110,7 +114,7 @@ func started[S any](t testing.TB, start func() (S, error)) S {
 	return s
 }
 
-// closing is like started, and closes the server at the end of the test.
+// closing is like started, but also closes the server at the end of the test.
 func closing[S interface{ Close() error }](t testing.TB, start func() (S, error)) S {
 	t.Helper()
 	s := started(t, start)
@@ -133,7 +137,7 @@ var tables atomic.Int64
 
 // newTable returns options with the name of a new table.
 func newTable() *tokenauth.SQLOptions {
-	// A loaded machine must not look like a broken store.
+	// With the long timeout, a busy machine does not fail the test.
 	return &tokenauth.SQLOptions{Table: fmt.Sprint("t", tables.Add(1)), Timeout: time.Minute}
 }
 

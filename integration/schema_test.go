@@ -19,8 +19,9 @@ var schemaSetups = []string{
 	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "MariaDB", "MariaDB, interpolateParams",
 }
 
-// CheckSchema must name each part that is missing, so that a forgotten migration shows when the
-// service starts. CreateSchema must add what can be added to an existing table.
+// CheckSchema must name each missing part of the table, so that an operator notices a forgotten
+// migration when the service starts. CreateSchema must add the parts that can be added to an
+// existing table.
 // Case S24.
 func TestCheckSchemaFindsMissingMigration(t *testing.T) {
 	t.Parallel()
@@ -68,7 +69,7 @@ func TestCreateSchemaUpgradesOldTable(t *testing.T) {
 			dsn := s.dsn(t)
 			db := open(t, s.driver, dsn)
 			tokens := newTable().Table
-			user := tokens + "_user" // an index on the table tokens has the name of one on the table user
+			user := tokens + "_user" // the older version gave this name to an index of the table tokens
 			fixture.ExecAll(t, db, fixture.OldSchema(t, s.dialect, user)+fixture.OldSchema(t, s.dialect, tokens))
 			before := indexesOf(t, db, s.dialect, tokens)
 			for _, table := range []string{tokens, user} {
@@ -82,7 +83,7 @@ func TestCreateSchemaUpgradesOldTable(t *testing.T) {
 				useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
 				require.NoError(t, store.Close())
 			}
-			if s.dialect != tokenauth.MySQL { // where the names of indexes belong to their tables
+			if s.dialect != tokenauth.MySQL { // on MySQL, two tables may have indexes of the same name
 				require.Equal(t, 8, before, "the older version skipped an index")
 			}
 			fixture.ExecAll(t, db, "DROP TABLE "+tokens+"; DROP TABLE "+user)
@@ -93,8 +94,8 @@ func TestCreateSchemaUpgradesOldTable(t *testing.T) {
 	}
 }
 
-// A service may choose any name for the table, also a reserved word, and on a server a name with a
-// schema. All statements must use that table.
+// A service may choose any name for the table, even a reserved word. On a server, the name may have
+// a schema. All statements must use this table.
 func TestTableNameMayBeReserved(t *testing.T) {
 	t.Parallel()
 	for _, d := range dialects {
@@ -120,10 +121,10 @@ func TestTableNameMayBeReserved(t *testing.T) {
 	}
 }
 
-// A version that did not quote the name created the table tokens for the name Tokens. The name must
-// still mean that table. Without a schema in the name, the table is in the first schema of
-// search_path that has it.
-func TestTableNameOnPostgreSQL(t *testing.T) {
+// An older version did not quote the name, so PostgreSQL created the table mytokens for the name
+// MyTokens. The name must still refer to this table. A name without a schema must refer to the
+// table in the first schema of search_path that has the table.
+func TestTableNameFindsUnquotedTableOnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	_, dsn := newDatabase(t, tokenauth.PostgreSQL)
 	db := open(t, "pgx", dsn)
@@ -133,7 +134,7 @@ func TestTableNameOnPostgreSQL(t *testing.T) {
 	require.NoError(t, store.CreateSchema(t.Context()))
 	useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")
 
-	// The database user is postgres.
+	// By default, search_path begins with the schema that has the name of the database user, postgres.
 	fixture.ExecAll(t, db, "CREATE SCHEMA postgres; CREATE TABLE postgres.mytokens (id text)")
 	require.ErrorContains(t, store.CheckSchema(t.Context()), "table mytokens lacks column user_id")
 	qualified := must.Get(tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "public.MyTokens"}))
@@ -142,9 +143,11 @@ func TestTableNameOnPostgreSQL(t *testing.T) {
 	require.NoError(t, public.CheckSchema(t.Context()))
 }
 
-// CheckSchema must report an index that PostgreSQL could not complete or that has no order, a
-// unique key that is deferrable, because ON CONFLICT does not support it, and one for which NULLs
-// are equal, because a user could then have only one revoked token.
+// CheckSchema must report keys and indexes that the store cannot use:
+//
+//   - an index that PostgreSQL could not complete, or that has no order;
+//   - a deferrable unique key, because ON CONFLICT does not support such keys;
+//   - a unique key that treats NULLs as equal, because a user could then have only one revoked token.
 func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
 	t.Parallel()
 	_, dsn := newDatabase(t, tokenauth.PostgreSQL)
@@ -161,16 +164,17 @@ func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
 		CREATE INDEX ON tokens USING hash (revoked_at) WHERE revoked_at IS NOT NULL`)
 	require.ErrorContains(t, store.CheckSchema(t.Context()), "lacks unique key (user_id, live_name), unique key (user_id, slot), "+
 		"index (created_at, id), index (revoked_at) WHERE revoked_at IS NOT NULL (0001")
-	require.ErrorContains(t, store.CreateSchema(t.Context()), "lacks index (created_at, id)", "the invalid index has the name")
+	require.ErrorContains(t, store.CreateSchema(t.Context()), "lacks index (created_at, id)", "the invalid index still has the name")
 	fixture.ExecAll(t, db, `DROP INDEX "tokens.created"`)
 	require.NoError(t, store.CreateSchema(t.Context()))
 	require.NoError(t, store.CheckSchema(t.Context()))
 }
 
-// The settings of the session must not change what the catalogue shows.
-func TestCheckSchemaInAnySession(t *testing.T) {
+// CreateSchema and CheckSchema must succeed in every session. Some settings change how a database
+// describes its tables.
+func TestCheckSchemaSucceedsInUnusualSessions(t *testing.T) {
 	t.Parallel()
-	for _, s := range bent {
+	for _, s := range unusualSessions {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			newStore(t, s.open(t)[0], s.dialect, nil)
@@ -178,8 +182,8 @@ func TestCheckSchemaInAnySession(t *testing.T) {
 	}
 }
 
-// A team may build the indexes of a large table beforehand, without blocking writes. Neither
-// CreateSchema nor a migration tool may build them again.
+// An operator may build the indexes of a large table before the upgrade, without blocking writes.
+// Neither CreateSchema nor a migration tool may build these indexes again.
 func TestIndexMayBeBuiltBeforehand(t *testing.T) {
 	t.Parallel()
 	for name, upgrade := range map[string]func(*sql.DB, *tokenauth.SQLStore) error{
@@ -200,8 +204,8 @@ func TestIndexMayBeBuiltBeforehand(t *testing.T) {
 	}
 }
 
-// The new columns must not rewrite the table, because that takes minutes for a large table, and
-// requests wait meanwhile.
+// The statements that add columns must not rewrite the table. To rewrite a large table takes
+// minutes, during which requests wait.
 func TestColumnsAreAddedInstantly(t *testing.T) {
 	t.Parallel()
 	for _, d := range []tokenauth.Dialect{tokenauth.PostgreSQL, tokenauth.MySQL} {
@@ -209,7 +213,7 @@ func TestColumnsAreAddedInstantly(t *testing.T) {
 		db := open(t, driver, dsn)
 		fixture.ExecAll(t, db, fixture.OldSchema(t, d, "tokenauth_tokens"))
 		store := must.Get(tokenauth.NewSQLStore(db, d, nil))
-		file := func() (n int) { // PostgreSQL gives a table that it rewrites a new file
+		file := func() (n int) { // when PostgreSQL rewrites a table, the table gets a new file
 			if d == tokenauth.PostgreSQL {
 				require.NoError(t, db.QueryRow("SELECT relfilenode FROM pg_class WHERE relname = 'tokenauth_tokens'").Scan(&n))
 			}
@@ -222,7 +226,7 @@ func TestColumnsAreAddedInstantly(t *testing.T) {
 			}
 			columns++
 			if d == tokenauth.MySQL {
-				statement += ", ALGORITHM=INSTANT" // fails if the statement needs more than that
+				statement += ", ALGORITHM=INSTANT" // fails if the statement must rewrite the table
 			}
 			fixture.ExecAll(t, db, statement)
 		}
@@ -232,9 +236,9 @@ func TestColumnsAreAddedInstantly(t *testing.T) {
 	}
 }
 
-// A transaction that uses the table, such as a backup, blocks a statement that adds a column or an
-// index, and this statement blocks requests. CreateSchema must give up early enough that no request
-// times out.
+// A statement that adds a column or an index waits for transactions that use the table, such as a
+// backup. While the statement waits, it blocks requests. CreateSchema must cancel the statement
+// before a request times out.
 func TestCreateSchemaDoesNotBlockRequests(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL, lib-pq", "MariaDB"} {
@@ -266,7 +270,7 @@ func TestCreateSchemaDoesNotBlockRequests(t *testing.T) {
 }
 
 // requireUnblocked requires that requests succeed while CreateSchema waits for a transaction, and
-// that CreateSchema gives up.
+// that CreateSchema then returns an error.
 func requireUnblocked(t *testing.T, db *sql.DB, store *tokenauth.SQLStore, table, lack string) {
 	t.Helper()
 	r := newRecord("anna", "laptop")
@@ -291,7 +295,7 @@ func requireUnblocked(t *testing.T, db *sql.DB, store *tokenauth.SQLStore, table
 	}
 	requireUnavailable(t, err, "CreateSchema")
 	require.ErrorContains(t, err, "lacks "+lack)
-	for range 3 { // the server must have ended the statement
+	for range 3 { // the server must no longer execute the statement
 		request()
 	}
 	require.NoError(t, transaction.Rollback())

@@ -37,15 +37,16 @@ func (w *watchedDB) ExecContext(ctx context.Context, query string, args ...any) 
 
 func codeOf(err error) string { return sqlState(err) + errorNumber(err) }
 
-// A conflict makes the database roll back a statement of the store in favor of a rival transaction.
+// A conflict makes the database roll back a statement of the store, because another transaction
+// conflicts with it. This other transaction is called the rival.
 type conflict struct {
 	name    string
 	setup   setup
-	code    string   // that the statement ends with
-	held    string   // what the rival does before: an UPDATE of the fillers, a, or b
-	wants   string   // what it does once the statement waits: the same, or nothing
-	patient bool     // it holds its lock until the statement was given up
-	rival   []string // its own settings
+	code    string   // error code of the statement
+	held    string   // rows that the rival updates before the call: fillers, a or b
+	wants   string   // rows that the rival updates when the statement waits; may be empty
+	patient bool     // whether the rival commits only after the statement has failed
+	rival   []string // statements that change settings of the rival
 	call    func(ctx context.Context, s tokenauth.Store, a, b tokenauth.Record) error
 }
 
@@ -67,8 +68,9 @@ func revokeFirst(ctx context.Context, s tokenauth.Store, a, _ tokenauth.Record) 
 }
 
 func conflicts() []conflict {
-	serializable, deadlock := postgresWith("pgx", "default_transaction_isolation=serializable"), postgresWith("pgx", "deadlock_timeout=2s")
-	later := []string{"SET LOCAL deadlock_timeout = '1min'"} // so that it isn't the rival who gives up
+	serializable := postgresWith("pgx", "default_transaction_isolation=serializable")
+	deadlock := postgresWith("pgx", "deadlock_timeout=2s")
+	later := []string{"SET LOCAL deadlock_timeout = '1min'"} // makes PostgreSQL roll back the call and not the rival
 	pq := postgresWith("postgres", "default_transaction_isolation=serializable")
 	impatient, interpolated := mariaDBWith("innodb_lock_wait_timeout=1"), mariaDBWith("interpolateParams=true")
 	return []conflict{
@@ -85,8 +87,9 @@ func conflicts() []conflict {
 	}
 }
 
-// The database rolls a statement back because of a deadlock or a conflict. The store must retry it,
-// so that the caller sees no error. In the caller's own transaction, the caller must get the error.
+// If the database rolls back a statement because of a deadlock or a conflict, the store must retry
+// the statement, so that the caller sees no error. In the caller's own transaction, the store must
+// return the error.
 // Case S29.
 func TestRolledBackStatementIsRetried(t *testing.T) {
 	t.Parallel()
@@ -112,7 +115,7 @@ func TestRolledBackStatementIsRetried(t *testing.T) {
 	}
 }
 
-// rivals returns the setup of the rival, which lacks the settings of the call.
+// rivals returns the setup of the rival, which has the default settings.
 func (c conflict) rivals() setup {
 	if c.setup.dialect == tokenauth.MySQL {
 		return mariaDBWith()
@@ -127,11 +130,11 @@ func (c conflict) alone(t *testing.T, w *watchedDB, store *tokenauth.SQLStore, r
 	go func() { done <- c.call(context.Background(), store.With(w), a, b) }()
 	c.provoke(t, tx, w.DB, table)
 	if c.patient {
-		fixture.Await(t, "the call gives up", func() bool { return len(w.errs) > 0 })
+		fixture.Await(t, "the statement fails", func() bool { return len(w.errs) > 0 })
 	}
 	require.NoError(t, tx.Commit())
-	require.NoError(t, <-done, "once it was repeated")
-	require.NotEmpty(t, w.errs, "the statement was never given up")
+	require.NoError(t, <-done, "the retried statement must succeed")
+	require.NotEmpty(t, w.errs, "the database must have rolled back the statement")
 	require.Equal(t, c.code, codeOf(<-w.errs))
 }
 
@@ -153,10 +156,10 @@ func (c conflict) inTransaction(t *testing.T, w *watchedDB, store *tokenauth.SQL
 	if c.patient {
 		require.NoError(t, tx.Commit())
 	}
-	require.NoError(t, c.call(t.Context(), store, a, b), "in a new one")
+	require.NoError(t, c.call(t.Context(), store, a, b), "the call must succeed after the transactions")
 }
 
-// begin begins the rival's transaction and takes its locks.
+// begin creates the rows, begins the transaction of the rival and updates the rows in c.held.
 func (c conflict) begin(t *testing.T, store tokenauth.Store, rival *sql.DB, table string) (a, b tokenauth.Record, tx *sql.Tx) {
 	t.Helper()
 	a, b = newRecord("anna", "first"), newRecord("anna", "second")
@@ -180,7 +183,8 @@ func (c conflict) begin(t *testing.T, store tokenauth.Store, rival *sql.DB, tabl
 	return a, b, tx
 }
 
-// update changes rows by their IDs, because MariaDB would otherwise lock more rows.
+// update changes one row per statement, selected by its ID, because MariaDB would otherwise lock
+// more rows.
 func (c conflict) update(t *testing.T, tx *sql.Tx, table, rows string) {
 	t.Helper()
 	var ids []string
@@ -199,7 +203,7 @@ func (c conflict) update(t *testing.T, tx *sql.Tx, table, rows string) {
 	}
 }
 
-// provoke waits until the call waits for the rival, and then makes the rival want the other row.
+// provoke waits until the call waits for the rival. Then the rival updates the rows in c.wants.
 func (c conflict) provoke(t *testing.T, tx *sql.Tx, db *sql.DB, table string) {
 	t.Helper()
 	if c.patient {
@@ -210,7 +214,8 @@ func (c conflict) provoke(t *testing.T, tx *sql.Tx, db *sql.DB, table string) {
 			return waitsOnMariaDB(t, db, table)
 		}
 		var n int
-		require.NoError(t, db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1", table).Scan(&n))
+		const query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1"
+		require.NoError(t, db.QueryRow(query, table).Scan(&n))
 		return n > 0
 	})
 	c.update(t, tx, table, c.wants)
@@ -224,8 +229,8 @@ func waitsOnMariaDB(t *testing.T, db *sql.DB, table string) bool {
 	return regexp.MustCompile("of table `t`.`" + table + "` .* waiting").MatchString(status)
 }
 
-// A service calls Prune while it serves requests. Lookups must go on, and only expired or revoked
-// tokens may be deleted.
+// A service calls Prune while it serves requests. Lookups must succeed, and Prune must delete only
+// expired and revoked tokens.
 // Case S23.
 func TestPruneDoesNotBlockLookups(t *testing.T) {
 	t.Parallel()
@@ -274,7 +279,7 @@ func TestPruneDoesNotBlockLookups(t *testing.T) {
 			var pruners sync.WaitGroup
 			for i := range pruned {
 				pruners.Go(func() {
-					// SQLite's writers don't take turns: one may wait in vain, and is called again.
+					// SQLite does not queue writers, so a writer may time out. Call Prune again then.
 					for range 20 {
 						var n int
 						n, pruneErrs[i] = m.Prune(context.Background(), time.Now())
@@ -300,8 +305,8 @@ func TestPruneDoesNotBlockLookups(t *testing.T) {
 	}
 }
 
-// SQLite has one writer at a time. Concurrent writers must wait for each other, and no request may
-// fail because of them.
+// SQLite allows one writer at a time. Concurrent writers must wait for each other, and no request
+// may fail because of other writers.
 // Case S26.
 func TestSQLiteWritersWaitForEachOther(t *testing.T) {
 	t.Parallel()
@@ -338,8 +343,8 @@ func TestSQLiteWritersWaitForEachOther(t *testing.T) {
 }
 
 // RevokeAll must lock tokens in the order of their IDs, as Touch does. Otherwise the two calls
-// deadlock, and PostgreSQL detects that only after a second. Beside a service that writes last-used
-// times of the user's tokens, RevokeAll would then reach its timeout and revoke nothing.
+// deadlock, and PostgreSQL detects a deadlock only after a second. If a service then writes
+// last-used times of the user's tokens, RevokeAll reaches its timeout and revokes nothing.
 func TestRevokeAllLocksInOrderOfTouch(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "PostgreSQL, pgx")
@@ -358,7 +363,7 @@ func TestRevokeAllLocksInOrderOfTouch(t *testing.T) {
 		revoked <- n
 	}()
 	fixture.Await(t, "RevokeAll waits", func() bool { return waits(t, s) })
-	require.NoError(t, lock(last), "RevokeAll has locked the last token before the first")
+	require.NoError(t, lock(last), "RevokeAll must not lock the last token before the first")
 	require.NoError(t, tx.Rollback())
 	require.Equal(t, 2, <-revoked)
 }

@@ -16,14 +16,14 @@ import (
 )
 
 // looseTable creates the table without its checks, without NOT NULL, and with digests of any
-// length, like a table that was created by hand or copied from another database.
+// length. A table may be like this if it was created by hand or copied from another database.
 func looseTable(t *testing.T, db *sql.DB, d tokenauth.Dialect) (*tokenauth.SQLStore, string) {
 	t.Helper()
 	opts := newTable()
 	store, err := tokenauth.NewSQLStore(db, d, opts)
 	require.NoError(t, err)
 	schema := fixture.SchemaText(t, store)
-	for _, edit := range []struct{ pattern, replacement string }{ // in this order
+	for _, edit := range []struct{ pattern, replacement string }{ // applied in this order
 		{`,\n *CHECK \(.*\)`, ""},
 		{` CHECK \(octet_length\(.*?\) = 32\)`, ""},
 		{`NOT NULL(,| *\n)`, "$1"},
@@ -41,14 +41,15 @@ func looseTable(t *testing.T, db *sql.DB, d tokenauth.Dialect) (*tokenauth.SQLSt
 	return store, opts.Table
 }
 
-// Changes of a row after which its key must not be accepted.
+// Assignments that corrupt a row, so that the Manager must refuse its key. An entry that begins
+// with "!" first changes the type of a column.
 var (
 	spoiltNumbers = []string{
 		"expires_at = 9223372036854775807", "expires_at = -9223372036854775808",
 		"expires_at = 253402300800000000",                      // the year 10000
-		"expires_at = -62135596800000000",                      // what Go takes for no time
+		"expires_at = -62135596800000000",                      // the zero time of Go
 		"expires_at = 0", "expires_at = -1", "expires_at = 12", // long ago
-		"expires_at = expires_at / 1000000", // seconds, as another system writes them
+		"expires_at = expires_at / 1000000", // seconds instead of microseconds
 		"revoked_at = 0", "revoked_at = -62135596800000000", "revoked_at = 9223372036854775807", "revoked_at = -1",
 		"created_at = 9223372036854775807", "last_used_at = 9223372036854775807",
 		"user_id = NULL", "name = NULL", "scopes = NULL", "hint = NULL", "generation = NULL", "origin = NULL", "digest = NULL",
@@ -89,7 +90,7 @@ var (
 // Case S13.
 func TestCorruptRowIsNotAccepted(t *testing.T) {
 	t.Parallel()
-	lax := "sql_mode=%27%27" // or MariaDB takes no zero date
+	lax := "sql_mode=%27%27" // otherwise MariaDB accepts no zero date
 	for _, s := range []setup{
 		setupNamed(t, "PostgreSQL, pgx"), setupNamed(t, "PostgreSQL, lib-pq"), postgresWith("postgres", "binary_parameters=yes"),
 		mariaDBWith(lax), mariaDBWith(lax, "parseTime=true", "loc=Local"), mariaDBWith(lax, "interpolateParams=true", "parseTime=true"),
@@ -134,7 +135,7 @@ func requireNotAccepted(t *testing.T, store tokenauth.Store, m *tokenauth.Manage
 	require.Error(t, err, what)
 }
 
-// A previous key must not work again because the end of its grace is missing or corrupt.
+// If the end of its grace is missing or corrupt, a previous key must be refused.
 // Case S13.
 func TestRetiredKeyWithoutEndIsNotAccepted(t *testing.T) {
 	t.Parallel()

@@ -19,15 +19,18 @@ import (
 // In these tests the settings of a session or of a server differ from the defaults.
 
 func mariaDBWith(parameters ...string) setup {
-	return setup{name: strings.Join(append([]string{"MariaDB"}, parameters...), ", "), driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB(parameters...)}
+	name := strings.Join(append([]string{"MariaDB"}, parameters...), ", ")
+	return setup{name: name, driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB(parameters...)}
 }
 
 func postgresWith(driver string, parameters ...string) setup {
-	return setup{name: strings.Join(append([]string{"PostgreSQL", driver}, parameters...), ", "), driver: driver, dialect: tokenauth.PostgreSQL, dsn: onPostgres(parameters...)}
+	name := strings.Join(append([]string{"PostgreSQL", driver}, parameters...), ", ")
+	return setup{name: name, driver: driver, dialect: tokenauth.PostgreSQL, dsn: onPostgres(parameters...)}
 }
 
-// bent are sessions with settings that other parts of a service may need.
-var bent = []setup{
+// unusualSessions are setups whose session settings could change the results of statements. Other
+// code of a service may need these settings.
+var unusualSessions = []setup{
 	mariaDBWith("sql_mode=%27%27"),
 	mariaDBWith("sql_mode=%27NO_BACKSLASH_ESCAPES%27", "interpolateParams=true"),
 	mariaDBWith("sql_mode=%27ANSI,PIPES_AS_CONCAT,IGNORE_SPACE,PAD_CHAR_TO_FULL_LENGTH%27", "interpolateParams=true"),
@@ -55,19 +58,19 @@ var texts = []string{
 	strings.Repeat("🙂", 63),
 }
 
-// Names and user IDs must come back exactly as given, whatever the settings of the session are. No
-// quote may end a text, no collation may equate two texts, and no limit may cut a text.
+// The store must return names and user IDs exactly as it got them, in every session. No quote may
+// end a text, no collation may equate two texts, and no limit may truncate a text.
 // Cases S14, S22.
 func TestTextsRoundTripInEverySession(t *testing.T) {
 	t.Parallel()
-	for _, s := range append(bent, setups...) {
+	for _, s := range append(unusualSessions, setups...) {
 		if s.nodes != nil || !s.load && !long() {
 			continue
 		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			store := s.newStore(t, s.open(t))
-			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1})) // on a slow machine a last use would come in between
+			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1})) // a last-used time would change the compared records
 			for i, text := range texts {
 				spec := tokenauth.Spec{UserID: text, Name: "n"}
 				spec.Scopes = []string{"it's:" + strings.Repeat("%_;--/*$1?{table}", 7), fmt.Sprint("scope:", i)}
@@ -119,8 +122,8 @@ func longest() tokenauth.Spec {
 	return spec
 }
 
-// requireTooLong requires that longer texts are refused before they reach the database, which could
-// cut them.
+// requireTooLong requires that the Manager refuses longer texts, because a database could truncate
+// them.
 func requireTooLong(t *testing.T, m *tokenauth.Manager) {
 	t.Helper()
 	for what, change := range map[string]func(*tokenauth.Spec){
@@ -141,8 +144,8 @@ func requireTooLong(t *testing.T, m *tokenauth.Manager) {
 	require.Len(t, list, 1)
 }
 
-// With interpolateParams the driver writes texts into the statement, which is unsafe in some
-// character sets. The driver must refuse those sets.
+// With interpolateParams, the driver writes texts into the statement. This is unsafe in some
+// character sets, so the driver must refuse these character sets.
 // Case S22.
 func TestUnsafeCollationIsRefused(t *testing.T) {
 	t.Parallel()
@@ -153,8 +156,8 @@ func TestUnsafeCollationIsRefused(t *testing.T) {
 	}
 }
 
-// All instances of a service must read the same instant, whatever their time zones are, also at a
-// change of the clocks and on a leap day.
+// Instances of a service in different time zones must read the same instant. This must also hold
+// when the clocks change and on a leap day.
 // Cases S15, S16.
 func TestInstantsAreEqualInEveryTimeZone(t *testing.T) {
 	t.Parallel()
@@ -195,17 +198,17 @@ func instants(t *testing.T) []time.Time {
 	t.Helper()
 	newYork, err := time.LoadLocation("America/New_York")
 	require.NoError(t, err)
-	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // changes by half an hour
+	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // daylight saving time shifts by half an hour
 	require.NoError(t, err)
 	firstOneThirty := time.Date(2026, 11, 1, 1, 30, 0, 0, newYork)
 	return []time.Time{
 		firstOneThirty,
-		firstOneThirty.Add(time.Hour),                            // half past one again
-		time.Date(2026, 3, 8, 2, 30, 0, 0, newYork),              // is skipped that night
-		time.Date(2026, 4, 5, 1, 45, 0, 0, lordHowe),             // is there twice
+		firstOneThirty.Add(time.Hour),                            // the same local time an hour later
+		time.Date(2026, 3, 8, 2, 30, 0, 0, newYork),              // a local time that does not exist
+		time.Date(2026, 4, 5, 1, 45, 0, 0, lordHowe),             // a local time that occurs twice
 		time.Date(2028, 2, 29, 23, 59, 59, 999_999_000, newYork), // a leap day
 		time.Date(2028, 2, 29, 23, 59, 60, 0, time.UTC),          // the day after
-		time.Date(2038, 1, 19, 3, 14, 8, 1000, time.UTC),         // a second too late for TIMESTAMP
+		time.Date(2038, 1, 19, 3, 14, 8, 1000, time.UTC),         // one second after the end of TIMESTAMP
 		time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
 		time.Date(1969, 12, 31, 23, 59, 59, 999_999_000, time.UTC),
 	}
@@ -224,7 +227,8 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 	require.NoError(t, writer.Rotate(t.Context(), "u", id, rotation, at.Add(-time.Hour)))
 	require.NoError(t, writer.Touch(t.Context(), tokenauth.Use{ID: id, At: at}))
 	for i, reader := range readers {
-		require.ErrorIs(t, reader.RevokeExpired(t.Context(), "u", id, at.Add(-time.Microsecond), time.Time{}), tokenauth.ErrConflict, "%v", at)
+		err := reader.RevokeExpired(t.Context(), "u", id, at.Add(-time.Microsecond), time.Time{})
+		require.ErrorIs(t, err, tokenauth.ErrConflict, "%v", at)
 		got, err := reader.Find(t.Context(), r.Digest)
 		require.NoError(t, err)
 		want := at.UTC()
@@ -239,8 +243,8 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 	require.Equal(t, at.UTC(), got.Token.RevokedAt)
 }
 
-// All instances of a service create the schema when they start, and they start at the same time.
-// None may fail.
+// All instances of a service call CreateSchema when they start. If the instances start at the same
+// time, no call may fail.
 // Case S24.
 func TestCreateSchemaIsSafeConcurrently(t *testing.T) {
 	t.Parallel()
@@ -265,7 +269,8 @@ func TestCreateSchemaIsSafeConcurrently(t *testing.T) {
 					all.Go(func() {
 						<-begin
 						ctx := context.Background()
-						errs[i] = errors.Join(store.CreateSchema(ctx), store.CheckSchema(ctx), store.CreateSchema(ctx), store.CheckSchema(ctx))
+						errs[i] = errors.Join(store.CreateSchema(ctx), store.CheckSchema(ctx),
+							store.CreateSchema(ctx), store.CheckSchema(ctx))
 					})
 				}
 				close(begin)
@@ -277,12 +282,12 @@ func TestCreateSchemaIsSafeConcurrently(t *testing.T) {
 	}
 }
 
-// Engines and settings count an update that changes no value differently. The results of the store
-// must not depend on that count.
+// Engines differ in whether the number of affected rows includes rows that an UPDATE leaves
+// unchanged. The results of the store must not depend on this.
 // Case S28.
 func TestAffectedRowsDoNotChangeResults(t *testing.T) {
 	t.Parallel()
-	want := answersTo(t, tokenauth.NewMemoryStore())
+	want := resultsOf(t, tokenauth.NewMemoryStore())
 	require.Contains(t, want[2].call, "update to the same: <nil>")
 	for _, s := range []setup{
 		mariaDBWith(), mariaDBWith("clientFoundRows=true"), mariaDBWith("interpolateParams=true"),
@@ -290,19 +295,19 @@ func TestAffectedRowsDoNotChangeResults(t *testing.T) {
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, want, answersTo(t, s.newStore(t, s.open(t))))
+			require.Equal(t, want, resultsOf(t, s.newStore(t, s.open(t))))
 		})
 	}
 }
 
-// An answer is the result of a call, and the content of the store after it.
-type answer struct {
+// A callResult is the result of a call, and the content of the store after the call.
+type callResult struct {
 	call  string
 	after []tokenauth.Record
 }
 
-// answersTo returns the results of changes that mostly change nothing.
-func answersTo(t *testing.T, s tokenauth.Store) (answers []answer) {
+// resultsOf calls methods of a store that mostly change nothing, and returns the results.
+func resultsOf(t *testing.T, s tokenauth.Store) (results []callResult) {
 	t.Helper()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	ctx, name, scopes, later := t.Context(), "same", []string{"a"}, at.Add(time.Hour)
@@ -316,29 +321,29 @@ func answersTo(t *testing.T, s tokenauth.Store) (answers []answer) {
 			require.NoError(t, err, what)
 		}
 		all := everything(t, s)
-		answers = append(answers, answer{fmt.Sprintf("%s: %v", what, err), all})
+		results = append(results, callResult{fmt.Sprintf("%s: %v", what, err), all})
 	}
 	note("create", s.Create(ctx, r))
 	note("create again", s.Create(ctx, r))
 	note("update to the same", s.Update(ctx, "u", "id", patch, at))
 	note("update nothing", s.Update(ctx, "u", "id", tokenauth.Patch{}, at))
-	note("update an unknown one", s.Update(ctx, "u", "id2", patch, at))
+	note("update an unknown token", s.Update(ctx, "u", "id2", patch, at))
 	note("touch at the same time", s.Touch(ctx, tokenauth.Use{ID: "id", At: at}))
 	note("touch at an older time", s.Touch(ctx, tokenauth.Use{ID: "id", At: at.Add(-time.Hour)}))
 	note("rotate", s.Rotate(ctx, "u", "id", rotation, at))
 	note("rotate again", s.Rotate(ctx, "u", "id", rotation, at))
 	rotation.Digest = tokenauth.DigestOf("another")
-	note("rotate what is rotated", s.Rotate(ctx, "u", "id", rotation, at))
+	note("rotate an outdated generation", s.Rotate(ctx, "u", "id", rotation, at))
 	note("revoke expired", s.RevokeExpired(ctx, "u", "id", at, time.Time{}))
 	for _, what := range []string{"revoke", "revoke again"} {
 		note(what, s.Revoke(ctx, "u", "id", at))
 	}
-	note("revoke another's", s.Revoke(ctx, "v", "id", at))
+	note("revoke a token of another user", s.Revoke(ctx, "v", "id", at))
 	note("revoke expired again", s.RevokeExpired(ctx, "u", "id", later, time.Time{}))
 	n, err := s.RevokeAll(ctx, "u", later, 1000)
-	note(fmt.Sprint("revoke all, that is ", n), err)
-	note("update what is revoked", s.Update(ctx, "u", "id", patch, at))
+	note(fmt.Sprint("revoke all, number of tokens: ", n), err)
+	note("update a revoked token", s.Update(ctx, "u", "id", patch, at))
 	n, err = s.Prune(ctx, at, time.Time{}, 10)
-	note(fmt.Sprint("prune, that is ", n), err)
-	return answers
+	note(fmt.Sprint("prune, number of tokens: ", n), err)
+	return results
 }

@@ -16,13 +16,14 @@ type setup struct {
 	driver  string
 	dialect tokenauth.Dialect
 	dsn     func(t testing.TB) string
-	nodes   func(t testing.TB) []string // in place of dsn: all are written to
-	load    bool                        // whether it is put under load
-	inLong  bool                        // whether it is left to a long run
-	dirty   bool                        // whether reads see changes that are not committed
+	nodes   func(t testing.TB) []string // DSNs of several nodes, which all accept writes; replaces dsn
+	load    bool                        // whether load tests use the setup
+	inLong  bool                        // whether only long runs use the setup
+	dirty   bool                        // whether reads see uncommitted changes
 }
 
-// open returns a handle for each node of the setup, and a single handle if there are no nodes.
+// open returns a handle for each node of the setup. If the setup has no nodes, open returns one
+// handle.
 func (s setup) open(t testing.TB) []*sql.DB {
 	t.Helper()
 	if s.nodes == nil {
@@ -47,7 +48,7 @@ func onMariaDB(parameters ...string) func(testing.TB) string {
 	return func(t testing.TB) string { return started(t, mariaDB).DSN("t", parameters...) }
 }
 
-// onGalera returns the DSNs of the three nodes.
+// onGalera returns a function that returns the DSNs of the three nodes.
 func onGalera(parameters ...string) func(testing.TB) []string {
 	return func(t testing.TB) []string {
 		var all []string
@@ -107,7 +108,7 @@ func (s setup) newStore(t testing.TB, dbs []*sql.DB) tokenauth.Store {
 	return s.newStoreOn(t, dbs, newTable())
 }
 
-// newStoreOn is like newStore, with the given options.
+// newStoreOn is like newStore, but uses the given options.
 func (s setup) newStoreOn(t testing.TB, dbs []*sql.DB, opts *tokenauth.SQLOptions) tokenauth.Store {
 	t.Helper()
 	all := new(inTurn)

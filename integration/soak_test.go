@@ -22,8 +22,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// Every engine must work under more contention than a service will have. No call may return an
-// error other than 503, and no token may be lost or created twice.
+// Every engine must work under more contention than services have. A request may fail only with
+// 503, and no token may be lost or created twice.
 func TestLoadKeepsTokensConsistent(t *testing.T) {
 	for _, s := range setups {
 		if !s.load {
@@ -76,20 +76,20 @@ func requireOnce(t *testing.T, m *tokenauth.Manager, db *sql.DB, table string) (
 		}
 		return maps.Equal(rows, listed)
 	}
-	// What a client gave up at the end, the server may still do.
-	fixture.Await(t, "the table holds what the lists show, and nothing else", agree)
+	// A server may still execute calls whose clients have stopped.
+	fixture.Await(t, "the table contains the tokens of the lists and no others", agree)
 	for id, n := range rows {
 		require.Equal(t, 1, n, "rows of %s", id)
 	}
-	for name, n := range names { // no client uses a name twice, but to repeat a call
-		require.Equal(t, 1, n, "tokens of %s, live or not", name)
+	for name, n := range names { // a client uses a name again only to repeat a call
+		require.Equal(t, 1, n, "live and revoked tokens with the name %s", name)
 	}
-	require.Len(t, digests, len(rows), "each has a key of its own")
+	require.Len(t, digests, len(rows), "each token must have a different key")
 	return rows
 }
 
-// A service that runs for days must not need more and more memory, and must never refuse a valid
-// key.
+// The memory of a service that runs for days must not grow without limit. The service must never
+// refuse a valid key.
 // Case Q1.
 func TestLoadSustainedServesEveryValidKey(t *testing.T) {
 	for _, name := range []string{"PostgreSQL, pgx", "MariaDB"} {
@@ -102,7 +102,7 @@ func TestLoadSustainedServesEveryValidKey(t *testing.T) {
 	}
 }
 
-// createMany creates n tokens, ten of each user, and returns their keys.
+// createMany creates n tokens, ten per user, and returns their keys.
 func createMany(t testing.TB, store tokenauth.Store, n int) (keys []string) {
 	t.Helper()
 	for batch := range slices.Chunk(make([]tokenauth.Record, n), 500) {
@@ -120,8 +120,8 @@ func createMany(t testing.TB, store tokenauth.Store, n int) (keys []string) {
 	return keys
 }
 
-// Fifty times as many clients arrive while the cache is cold. A request may fail only if it waited
-// for the database until its timeout.
+// The number of clients suddenly grows by a factor of fifty while the cache is cold. A request may
+// fail only if it waited for the database until the timeout.
 // Case Q2.
 func TestLoadSpikeRefusesNoValidKey(t *testing.T) {
 	for _, name := range []string{"PostgreSQL, pgx", "MariaDB"} {

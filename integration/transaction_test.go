@@ -16,13 +16,13 @@ import (
 
 // In these tests the store runs inside a transaction of the service.
 
-// transactional are the names of the setups in which services begin transactions.
+// transactional lists the setups on which the transaction tests run.
 var transactional = []string{
 	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PostgreSQL serializable, pgx", "PgBouncer, pgx",
 	"MariaDB", "MariaDB, interpolateParams", "MariaDB, read committed", "MariaDB, serializable", "MariaDB, snapshot isolation",
 }
 
-// A shop is a store beside a table of the service.
+// A shop is a service with a store and a table of orders in the same database.
 type shop struct {
 	setup
 	db     *sql.DB
@@ -50,11 +50,12 @@ func (s shop) begin(t *testing.T) (*sql.Tx, *tokenauth.SQLStore) {
 	return tx, s.store.With(tx)
 }
 
-// order inserts a row into the table of the service.
+// order inserts a row into the table of orders. The insert fails if an earlier error of the store
+// has aborted the transaction.
 func (s shop) order(t *testing.T, tx *sql.Tx, id int) {
 	t.Helper()
 	_, err := tx.Exec(fmt.Sprintf("INSERT INTO %s VALUES (%d)", s.orders, id))
-	require.NoError(t, err, "the transaction goes on")
+	require.NoError(t, err, "the transaction must continue")
 }
 
 func (s shop) countOrders(t *testing.T) (n int) {
@@ -74,7 +75,7 @@ func liveNames(t *testing.T, s tokenauth.Store) (names []string) {
 	return names
 }
 
-// A transaction must commit the token and the service's own row together, or neither.
+// A transaction must commit a token and a row of the service together. A rollback must remove both.
 func TestTransactionCommitsTokenWithOwnRows(t *testing.T) {
 	t.Parallel()
 	for _, name := range transactional {
@@ -91,9 +92,9 @@ func TestTransactionCommitsTokenWithOwnRows(t *testing.T) {
 				require.NoError(t, m.WithStore(in, nil).Revoke(t.Context(), "anna", token.ID))
 				s.order(t, tx, 1)
 				_, err = m.WithStore(in, nil).Authenticate(t.Context(), revealed(key))
-				require.NoError(t, err, "inside")
+				require.NoError(t, err, "in the transaction")
 				_, err = m.WithStore(in, nil).Authenticate(t.Context(), revealed(before))
-				require.ErrorIs(t, err, tokenauth.ErrRevoked, "inside")
+				require.ErrorIs(t, err, tokenauth.ErrRevoked, "in the transaction")
 
 				want, orders := []string{"before"}, 0
 				if commit {
@@ -105,15 +106,15 @@ func TestTransactionCommitsTokenWithOwnRows(t *testing.T) {
 				require.Equal(t, want, liveNames(t, s.store))
 				require.Equal(t, orders, s.countOrders(t))
 				_, err = in.Find(t.Context(), tokenauth.DigestOf(revealed(key)))
-				requireUnavailable(t, err, "the transaction is over")
+				requireUnavailable(t, err, "the transaction has ended")
 			})
 		}
 	}
 }
 
-// inTheWay returns two tokens of anna, and tokens that conflict with the first of them, by what
-// they have in common with it.
-func inTheWay() (rival, mine tokenauth.Record, others map[string]tokenauth.Record) {
+// conflictingRecords returns two records of anna, and other records that conflict with the first of
+// them. The key of the map says what they have in common with the first record.
+func conflictingRecords() (rival, mine tokenauth.Record, others map[string]tokenauth.Record) {
 	rival, mine = newRecord("anna", "taken"), newRecord("anna", "mine")
 	rival.Slot, mine.Slot = 1, 2
 	others = map[string]tokenauth.Record{}
@@ -129,14 +130,16 @@ func inTheWay() (rival, mine tokenauth.Record, others map[string]tokenauth.Recor
 
 // refusals returns calls that conflict with an existing token, and the error that each must return.
 func refusals(ctx context.Context) (rival, mine tokenauth.Record, calls []refusal) {
-	rival, mine, others := inTheWay()
+	rival, mine, others := conflictingRecords()
 	third, taken := newRecord("anna", "third"), rival.Token.Name
 	rotation := tokenauth.Rotation{Replaces: 1, Digest: rival.Digest, Hint: "new1", GraceUntil: time.Now()}
 	return rival, mine, []refusal{
 		{"name", tokenauth.ErrNameTaken, func(s tokenauth.Store) error { return s.Create(ctx, others["name"]) }},
 		{"digest", tokenauth.ErrKeyTaken, func(s tokenauth.Store) error { return s.Create(ctx, others["digest"]) }},
 		{"slot", tokenauth.ErrSlotTaken, func(s tokenauth.Store) error { return s.Create(ctx, others["slot"]) }},
-		{"one of several", tokenauth.ErrNameTaken, func(s tokenauth.Store) error { return s.Create(ctx, third, others["name"]) }},
+		{"one of several", tokenauth.ErrNameTaken, func(s tokenauth.Store) error {
+			return s.Create(ctx, third, others["name"])
+		}},
 		{"rename", tokenauth.ErrNameTaken, func(s tokenauth.Store) error {
 			return s.Update(ctx, "anna", mine.Token.ID, tokenauth.Patch{Name: &taken}, time.Now())
 		}},
@@ -152,7 +155,8 @@ type refusal struct {
 	call func(tokenauth.Store) error
 }
 
-// A name that is taken must be reported, and the service must be able to continue its transaction.
+// After the store has reported a conflict, such as a taken name, the service must be able to
+// continue its transaction.
 func TestTransactionContinuesAfterConflict(t *testing.T) {
 	t.Parallel()
 	for _, name := range transactional {
@@ -168,7 +172,8 @@ func TestTransactionContinuesAfterConflict(t *testing.T) {
 				s.order(t, tx, i)
 			}
 			require.ErrorIs(t, in.Revoke(t.Context(), "anna", "unknown", time.Now()), tokenauth.ErrNotFound)
-			require.ErrorIs(t, in.RevokeExpired(t.Context(), "anna", mine.Token.ID, time.Now(), time.Time{}), tokenauth.ErrConflict)
+			err := in.RevokeExpired(t.Context(), "anna", mine.Token.ID, time.Now(), time.Time{})
+			require.ErrorIs(t, err, tokenauth.ErrConflict)
 			require.NoError(t, in.Create(t.Context(), newRecord("anna", "good")))
 			require.NoError(t, tx.Commit())
 			require.Equal(t, len(calls), s.countOrders(t))
@@ -177,11 +182,12 @@ func TestTransactionContinuesAfterConflict(t *testing.T) {
 	}
 }
 
-// The conflicting token was committed after the snapshot of the transaction, which does not show
-// it. The store must report the conflict, or report that the transaction is lost.
+// A conflicting token may be committed after the transaction has taken its snapshot, which does not
+// show the token. The store must report the conflict, or an error that means that the service must
+// repeat the transaction.
 func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 	t.Parallel()
-	for name, told := range map[string]bool{
+	for name, reported := range map[string]bool{
 		"PostgreSQL, pgx": true, "PostgreSQL, lib-pq": true, "PostgreSQL repeatable read, pgx": false, "PostgreSQL serializable, pgx": false,
 		"MariaDB": true, "MariaDB, interpolateParams": true, "MariaDB, read committed": true,
 		"MariaDB, snapshot isolation": false,
@@ -199,7 +205,7 @@ func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 				require.NoError(t, s.store.Create(t.Context(), rival))
 
 				err := c.call(in)
-				if told {
+				if reported {
 					require.ErrorIs(t, err, c.want)
 					s.order(t, tx, 1)
 					require.NoError(t, in.Create(t.Context(), newRecord("anna", "good")))
@@ -212,14 +218,14 @@ func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 				requireUnavailable(t, err, c.name)
 				require.NoError(t, tx.Rollback())
 				_, in = s.begin(t)
-				require.ErrorIs(t, c.call(in), c.want, "in a new one")
+				require.ErrorIs(t, c.call(in), c.want, "in a new transaction")
 			})
 		}
 	}
 }
 
-// The limit of tokens per user must hold in a transaction whose snapshot does not show the last
-// token. The caller must get a conflict, not an outage.
+// The snapshot of a transaction may not show the last token that the user may have. Issue must
+// still keep the limit of tokens per user, and must return an error with status 409 and not 503.
 func TestTransactionKeepsLimit(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"PostgreSQL, pgx", "MariaDB", "MariaDB, read committed"} {
@@ -241,8 +247,8 @@ func TestTransactionKeepsLimit(t *testing.T) {
 	}
 }
 
-// A transaction waits for a conflicting transaction that is not committed yet. On PostgreSQL a
-// rename then loses the transaction, and the error must tell the service so.
+// A transaction waits for a conflicting transaction that is not committed yet. On PostgreSQL, a
+// rename then aborts the waiting transaction, and the store must return the error of the driver.
 func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 	t.Parallel()
 	for name, renames := range map[string]bool{"PostgreSQL, pgx": false, "PostgreSQL, lib-pq": false, "MariaDB": true} {
@@ -279,24 +285,25 @@ func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 	}
 }
 
-// waits reports whether a statement on the shop's table waits for a lock.
+// waits reports whether a statement on the table of tokens waits for a lock.
 func waits(t *testing.T, s shop) bool {
 	t.Helper()
 	table := s.orders[len("orders"):]
 	var n int
 	if s.dialect == tokenauth.PostgreSQL {
-		require.NoError(t, s.db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\""+table+"\"%'").Scan(&n))
+		const query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1"
+		require.NoError(t, s.db.QueryRow(query, `%"`+table+`"%`).Scan(&n))
 		return n > 0
 	}
 	return waitsOnMariaDB(t, s.db, table)
 }
 
-// Two transactions on different nodes change one token. The one that loses must get an error.
-// Otherwise a revoke succeeds that never happened.
-func TestGaleraTransactionLearnsOfConflict(t *testing.T) {
+// If two transactions on different nodes change one token, Galera rolls one of them back. The store
+// or the commit must return an error. Otherwise a Revoke that was rolled back seems to succeed.
+func TestGaleraTransactionReportsConflict(t *testing.T) {
 	n := onNodes(t, started(t, galera), time.Minute, "wsrep_sync_wait=7")
 	digest := tokenauth.DigestOf("new")
-	name, at, told := "renamed", time.Now(), map[string]int{}
+	name, at, reported := "renamed", time.Now(), map[string]int{}
 	for what, call := range map[string]func(context.Context, tokenauth.Store, tokenauth.Record) error{
 		"commit": func(context.Context, tokenauth.Store, tokenauth.Record) error { return nil },
 		"create": func(ctx context.Context, s tokenauth.Store, _ tokenauth.Record) error {
@@ -337,15 +344,16 @@ func TestGaleraTransactionLearnsOfConflict(t *testing.T) {
 	} {
 		for range shortOrLong(3, 30) {
 			where := loseTo(t, n, call)
-			told[what+": "+where]++
+			reported[what+": "+where]++
 		}
 	}
-	t.Log("GALERA LOSER TOLD AT:", told)
+	t.Log("GALERA CONFLICT REPORTED BY:", reported)
 	n.requireSameRows(t)
 }
 
-// loseTo makes a transaction on one node lose to a transaction on another, then makes a call in it
-// and commits it. It returns whether the call or the commit failed.
+// loseTo makes Galera roll back a transaction on one node because of a transaction on another node.
+// Then it makes a call in the first transaction and commits it. It returns "call" or "commit",
+// depending on which of them failed.
 func loseTo(t *testing.T, n galeraNodes, call func(context.Context, tokenauth.Store, tokenauth.Record) error) (where string) {
 	t.Helper()
 	ctx := t.Context()
@@ -359,12 +367,12 @@ func loseTo(t *testing.T, n galeraNodes, call func(context.Context, tokenauth.St
 	require.NoError(t, in.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: r.Token.CreatedAt.Add(time.Hour)}))
 	require.NoError(t, n.stores[0].(*tokenauth.SQLStore).With(winner).Revoke(ctx, "anna", r.Token.ID, r.Token.CreatedAt))
 	require.NoError(t, winner.Commit())
-	found, err := n.stores[1].Find(ctx, r.Digest) // waits until the node has it, so that the other has lost
+	found, err := n.stores[1].Find(ctx, r.Digest) // waits until the node has applied the revocation, which rolls the other transaction back
 	require.NoError(t, err)
 	require.False(t, found.Token.RevokedAt.IsZero())
 
 	if err := call(ctx, in, r); err != nil {
-		requireUnavailable(t, err, "the first statement after it")
+		requireUnavailable(t, err, "first statement after the rollback")
 		require.Equal(t, "1213", errorNumber(err))
 		require.NoError(t, loser.Rollback())
 		where = "call"

@@ -25,7 +25,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// An upgrade is a table of the older library, and the way in which it gets the newest schema.
+// An upgrade is a table of the older library, and the tool that upgrades the table to the newest
+// schema.
 type upgrade struct {
 	dump   dump
 	table  string
@@ -54,8 +55,8 @@ func upgrades() (all []upgrade) {
 }
 
 // A service upgrades its table while instances with the library of 2026-11-26 serve requests. No
-// user may be signed out, no revoked key may work again, and the instances must go on until they
-// are replaced.
+// valid key may be refused, and no revoked key may work again. The old instances must continue to
+// work until they are replaced.
 func TestUpgradeFromOlderLibrary(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program, and takes seconds")
@@ -92,7 +93,7 @@ func testUpgrade(t *testing.T, program string, u upgrade) {
 	m := fixture.NewLegacyManager(store, fixture.DRF)
 	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
 	requireReadsOlderTokens(t, m, before, keys)
-	// On SQLite, CreateSchema of the older library fails on the table sess, also before the upgrade.
+	// On SQLite, CreateSchema of the older library fails for the table sess, even before the upgrade.
 	second := startOlder(t, program, u.driver, u.dsn, u.table, fmt.Sprint("-create=", u.table != "sess"), "-timeout=1m")
 	for range shortOrLong(2, 50) {
 		crossLibraries(t, m, second, "load-7")
@@ -108,7 +109,7 @@ func testUpgrade(t *testing.T, program string, u upgrade) {
 	}
 }
 
-// store returns a store of the present library, with a connection pool of its own.
+// store returns a store of the current library, with its own connection pool.
 func (u upgrade) store(t *testing.T) *tokenauth.SQLStore {
 	t.Helper()
 	store, err := tokenauth.NewSQLStore(open(t, u.driver, u.dsn), u.dump.dialect, &tokenauth.SQLOptions{Table: u.table, Timeout: time.Minute})
@@ -172,8 +173,8 @@ func upgradeByGolangMigrate(t *testing.T, u upgrade) {
 	require.NoError(t, errTo)
 }
 
-// requireReadsOlderTokens requires that the present library reads the tokens that the older library
-// read before the upgrade, and that it accepts the same keys.
+// requireReadsOlderTokens requires that the current library reads the same tokens as the older
+// library before the upgrade, and that it accepts the same keys.
 func requireReadsOlderTokens(t *testing.T, m *tokenauth.Manager, before []tokenauth.Token, keys []presented) {
 	t.Helper()
 	now := must.Get(m.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true}))
@@ -181,7 +182,7 @@ func requireReadsOlderTokens(t *testing.T, m *tokenauth.Manager, before []tokena
 	for _, token := range before {
 		old[token.ID] = true
 	}
-	now = slices.DeleteFunc(now, func(token tokenauth.Token) bool { return !old[token.ID] }) // tokens of the load
+	now = slices.DeleteFunc(now, func(token tokenauth.Token) bool { return !old[token.ID] }) // removes the tokens of the load
 	requireSameTokens(t, before, now)
 	for _, p := range keys {
 		token, err := m.Authenticate(t.Context(), p.key)
@@ -207,8 +208,8 @@ func requireSameTokens(t *testing.T, want, got []tokenauth.Token) {
 	require.Equal(t, want, got)
 }
 
-// crossLibraries changes a token by turns with both libraries. Each library must at once accept and
-// refuse the same keys as the other one.
+// crossLibraries changes tokens alternately with both libraries. After each change, both libraries
+// must immediately accept and refuse the same keys.
 func crossLibraries(t *testing.T, m *tokenauth.Manager, o *older, user string) {
 	t.Helper()
 	ctx := t.Context()

@@ -26,7 +26,7 @@ type withUser struct {
 	uses    int
 }
 
-// handles call a function with each kind of handle that With accepts.
+// handles maps each kind of handle that With accepts to a function that uses such handles.
 var handles = map[string]func(w *withUser, uses int){
 	"db": func(w *withUser, uses int) {
 		for range uses {
@@ -57,7 +57,7 @@ var handles = map[string]func(w *withUser, uses int){
 	},
 }
 
-// use uses one store on a handle. Most uses authenticate a request.
+// use calls methods of a store on a handle. Most calls authenticate a request.
 func (w *withUser) use(handle tokenauth.DB) {
 	ctx, store := w.Context(), w.store.With(handle)
 	w.uses++
@@ -69,7 +69,7 @@ func (w *withUser) use(handle tokenauth.DB) {
 	m := w.manager.WithStore(store, nil)
 	_, err := m.Authenticate(ctx, w.key)
 	require.NoError(w, err)
-	if handle == tokenauth.DB(w.db) { // otherwise the store waits for the connection of the handle
+	if handle == tokenauth.DB(w.db) { // otherwise the store would wait for the connection that the handle holds
 		_, err = w.store.Find(ctx, tokenauth.DigestOf(w.key))
 		require.NoError(w, err)
 	}
@@ -79,7 +79,7 @@ func (w *withUser) use(handle tokenauth.DB) {
 	require.NoError(w, m.Close(ctx))
 }
 
-// change makes changes of which some return a sentinel error.
+// change makes changes. Some of them return a sentinel error.
 func (w *withUser) change(m *tokenauth.Manager, store *tokenauth.SQLStore) {
 	ctx := w.Context()
 	spec := tokenauth.Spec{UserID: "bob", Name: "laptop"}
@@ -99,17 +99,17 @@ func (w *withUser) change(m *tokenauth.Manager, store *tokenauth.SQLStore) {
 	require.ErrorIs(w, err, tokenauth.ErrNotFound)
 }
 
-// held is what a pool and its server hold.
+// held counts the resources that a pool and its server hold.
 type held struct {
-	statements, sessions int // on the server, which other pools may use
+	statements, sessions int // number on the server, including those of other pools
 	pool                 pool
 }
 
-// pool holds numbers of connections.
+// pool holds the numbers of connections of a pool.
 type pool struct{ open, inUse int }
 
-// held counts prepared statements and sessions. The pool has one connection, on which PostgreSQL
-// counts its statements.
+// held counts prepared statements and sessions. PostgreSQL counts the statements of one connection,
+// which is the only connection of the pool.
 func (w *withUser) held() (h held) {
 	count := func(query string) (n int) {
 		require.NoError(w, w.db.QueryRowContext(w.Context(), query).Scan(&n))
@@ -128,19 +128,19 @@ func (w *withUser) held() (h held) {
 	return h
 }
 
-// heap returns the number of bytes that are in use after garbage collections.
+// heap returns the size of the heap in bytes after garbage collections.
 func heap() int {
 	runtime.GC()
-	runtime.GC() // sync.Pool keeps its items until the second one
+	runtime.GC() // a sync.Pool drops its items only at the second garbage collection
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
 
-// A service may call With for each request and for each transaction. If a use left a prepared
+// A service may call With for each request and for each transaction. If a call left a prepared
 // statement, a connection or a goroutine behind, the database server would refuse connections after
-// some hours. This test must not run in parallel with others, because they have statements and
-// goroutines of their own.
+// some hours. This test must not run in parallel with other tests, because it counts all statements
+// and goroutines.
 func TestWithLeaksNothing(t *testing.T) {
 	for _, name := range []string{
 		"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "MariaDB", "MariaDB, interpolateParams",
@@ -158,8 +158,8 @@ func TestWithLeaksNothing(t *testing.T) {
 				run(w, uses)
 				require.Empty(t, stock.Left())
 				after, grown := w.held(), heap()-bytes
-				require.LessOrEqual(t, after.statements, before.statements, "prepared statements on the server")
-				require.LessOrEqual(t, after.sessions, before.sessions, "sessions on the server")
+				require.LessOrEqual(t, after.statements, before.statements, "number of prepared statements on the server")
+				require.LessOrEqual(t, after.sessions, before.sessions, "number of sessions on the server")
 				require.Equal(t, pool{open: 1}, after.pool)
 				require.Less(t, grown, 1<<20+50*uses, "growth of the heap in bytes")
 				t.Logf("%d uses: %+v, heap %+d bytes", uses, before, grown)
@@ -180,9 +180,9 @@ func newWithUser(t *testing.T, s setup) *withUser {
 	return &withUser{T: t, db: db, store: store, manager: m, key: revealed(key), dialect: s.dialect}
 }
 
-// PostgreSQL and pgx keep the text of each statement per connection. The number of idle tokens
-// differs from one Prune to the next. If each number had a text of its own, the server would use
-// much memory.
+// PostgreSQL and pgx keep the text of each prepared statement per connection. Prune deletes a
+// different number of idle tokens each time. If each number had its own statement, the server would
+// use much memory.
 func TestPruneOfIdleTokensHasFewTexts(t *testing.T) {
 	t.Parallel()
 	s := setupNamed(t, "PostgreSQL, pgx")
