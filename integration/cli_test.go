@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The commands of cmd/tokenauth must do the same on a server as on SQLite, also when they import.
-// This test runs the scripts of cmd/tokenauth on each server.
+// The commands of cmd/tokenauth must give the same results on a server as on SQLite. This test runs
+// the test scripts of cmd/tokenauth on each server.
 func TestCommandsRunOnServers(t *testing.T) {
 	t.Parallel()
 	for name, dsn := range map[string]func(t testing.TB) string{

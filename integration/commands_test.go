@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An operator who moves to this library types the commands of docs/moving-from-*.md. The commands
-// must run as printed, and print what the page shows.
+// An operator who moves to this library copies the commands of docs/moving-from-*.md. The commands
+// must work without changes.
 func TestMovingGuidesRunAsPrinted(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
@@ -45,7 +45,7 @@ func TestMovingGuidesRunAsPrinted(t *testing.T) {
 			require.Regexp(t, `(?m)^Imported +`+c.imported+`$`, do(0))
 			var stored string
 			require.NoError(t, db.QueryRowContext(t.Context(), count).Scan(&stored))
-			require.Equal(t, "0", stored, "a dry run")
+			require.Equal(t, "0", stored, "a dry run must import nothing")
 			require.Regexp(t, `(?m)^Imported +`+c.imported+`$`, do(1))
 			require.NoError(t, db.QueryRowContext(t.Context(), count).Scan(&stored))
 			require.Equal(t, c.imported, stored)
@@ -58,7 +58,7 @@ func TestMovingGuidesRunAsPrinted(t *testing.T) {
 func output(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Env = env // nil: this process's
+	cmd.Env = env // nil means the environment of this process
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

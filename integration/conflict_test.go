@@ -13,8 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 )
 
-// If a change inside a transaction loses a conflict with another transaction, the service must be
-// able to tell by the driver's error that it can repeat the transaction.
+// If a change in a transaction conflicts with another transaction, the error must wrap the error of
+// the driver. Then the service can find out that it must repeat the transaction.
 func TestConflictInTransactionContainsDriverError(t *testing.T) {
 	t.Parallel()
 	name, at := "taken", fixture.Start.Add(time.Minute)
@@ -54,7 +54,7 @@ func TestConflictInTransactionContainsDriverError(t *testing.T) {
 				var state interface{ SQLState() string }
 				var mysqlError *mysql.MySQLError
 				if !errors.As(err, &state) && !errors.As(err, &mysqlError) {
-					require.ErrorIs(t, err, tokenauth.ErrNameTaken, what) // also tells the service what to do
+					require.ErrorIs(t, err, tokenauth.ErrNameTaken, what) // the service can then choose another name
 				}
 			}
 		})

@@ -17,7 +17,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for round := range shortOrLong(1, 5) {
-		t.Run(fmt.Sprint("round ", round+1), func(t *testing.T) { // which ends before the next
+		t.Run(fmt.Sprint("round ", round+1), func(t *testing.T) { // ends before the next round begins
 			for _, s := range setups {
 				if s.inLong && !long() {
 					continue
@@ -30,11 +30,12 @@ func TestConformance(t *testing.T) {
 						area := strings.Split(t.Name(), "/")[3]
 						switch {
 						case area == "Large_batches" && !long() && (!s.load || s.driver == "sqlite"):
-							t.Skip("set-ups that differ in a setting run the large batches in long runs, and modernc in the root module")
+							t.Skip("only long runs test large batches on setups that differ in a setting; " +
+								"the root module tests modernc")
 						case area == "Concurrent_indices" && s.dirty:
-							t.Skip("InnoDB changes the indexes of a row one after another, and dirty reads see that")
+							t.Skip("InnoDB changes the indexes of a row one after another, which dirty reads see")
 						case area == "Context", area == "Ending_context":
-							return s.newStore(t, dbs) // a server may still execute a call whose context ended
+							return s.newStore(t, dbs) // the server may still execute a call whose context has ended
 						}
 						// Creating a table takes longer than most tests.
 						_, err := dbs[0].ExecContext(t.Context(), "DELETE FROM "+opts.Table)
@@ -47,11 +48,11 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestConformanceDSN runs the suite on a database of your own:
+// TestConformanceDSN runs the suite on any database:
 //
 //	TOKENAUTH_TEST_DSN='postgres://me@host/scratch' go test . -run TestConformanceDSN
 //
-// It creates and drops tables named t1, t2 and so on.
+// The test creates and drops tables named t1, t2 and so on.
 func TestConformanceDSN(t *testing.T) {
 	dsn := os.Getenv("TOKENAUTH_TEST_DSN")
 	if dsn == "" {

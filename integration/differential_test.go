@@ -71,7 +71,7 @@ func TestRandomCallsMatchMemoryStore(t *testing.T) {
 	}
 }
 
-// Odd values in a call, such as invalid UTF-8 or a name that is too long, must not make other
+// A call with unusual values, such as invalid UTF-8 or a name that is too long, must not make other
 // tokens unavailable. Otherwise one bad import locks out all users.
 func TestOddValuesKeepOtherTokensAvailable(t *testing.T) {
 	t.Parallel()

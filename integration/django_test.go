@@ -23,7 +23,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// Debian's Python sees Debian's packages; another may stand before it in PATH.
+// The test runs the Python of Debian, because only this Python finds the packages of Debian. PATH
+// may contain another Python.
 const (
 	python = "/usr/bin/python3"
 	drf    = "/usr/lib/python3/dist-packages/rest_framework/__init__.py"
@@ -33,10 +34,11 @@ const (
 type djangoToken struct {
 	key, userID, name string
 	created           time.Time
-	letIn             string // the user whom Django REST Framework lets in with the key; empty: nobody
+	accepted          string // ID of the user for whom Django REST Framework accepts the key; empty if it refuses the key
 }
 
-// django runs the script that creates users, and tokens of the given model, in a database.
+// django runs a script that creates users and tokens of the given model in a database. It returns
+// the tokens.
 func django(t *testing.T, model string, database []string) (tokens []djangoToken) {
 	t.Helper()
 	if _, err := os.Stat(drf); errors.Is(err, os.ErrNotExist) && os.Getenv("CI") == "" {
@@ -58,7 +60,7 @@ func django(t *testing.T, model string, database []string) (tokens []djangoToken
 	return tokens
 }
 
-// forDjango returns the arguments of the script for the database of a DSN.
+// forDjango returns the arguments that make the script use the database of a DSN.
 func forDjango(t *testing.T, d tokenauth.Dialect, dsn string) []string {
 	t.Helper()
 	if d == tokenauth.SQLite {
@@ -70,7 +72,8 @@ func forDjango(t *testing.T, d tokenauth.Dialect, dsn string) []string {
 	return []string{"postgresql", u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/")}
 }
 
-// djangoUsers finds users in Django's table, as a service does that replaces the Django service.
+// djangoUsers finds users in the table of Django, as a service that replaces the Django service
+// does.
 type djangoUsers struct {
 	db      *sql.DB
 	dialect tokenauth.Dialect
@@ -98,9 +101,9 @@ var djangoModels = map[string]*tokenimport.DRFOptions{
 	"many":      {Table: "tokens_token", ID: "id", Name: "name"},
 }
 
-// Django creates the tokens and reports which user each key lets in. A Go server on the same
-// database must accept the same keys for the same users. Otherwise the move locks users out, or
-// lets others in.
+// Django creates the tokens, and reports the user for whom it accepts each key. A Go server on the
+// same database must accept the same keys for the same users. Otherwise users are locked out after
+// the move, or a key belongs to the wrong user.
 // Case K10.
 func TestDjangoImportAcceptsSameKeys(t *testing.T) {
 	t.Parallel()
@@ -109,43 +112,43 @@ func TestDjangoImportAcceptsSameKeys(t *testing.T) {
 			t.Run(string(d)+"/"+model, func(t *testing.T) {
 				t.Parallel()
 				driver, dsn := newDatabase(t, d)
-				made := django(t, model, forDjango(t, d, dsn))
+				tokens := django(t, model, forDjango(t, d, dsn))
 				db := open(t, driver, dsn)
 				m := must.Get(tokenauth.New(newStore(t, db, d, nil), "acme", &tokenauth.Options{
 					Legacy: []tokenauth.LegacyFormat{tokenimport.DRFFormat()}, TouchEvery: -1,
 				}))
-				letIn := 0
-				for _, token := range made {
-					if token.letIn != "" {
-						letIn++
+				accepted := 0
+				for _, token := range tokens {
+					if token.accepted != "" {
+						accepted++
 					}
 				}
-				require.Greater(t, letIn, len(made)/2)
-				require.Less(t, letIn, len(made))
+				require.Greater(t, accepted, len(tokens)/2)
+				require.Less(t, accepted, len(tokens))
 				source := tokenimport.DRF(db, d, opts)
 				report, err := tokenimport.Run(t.Context(), m, source, nil)
 				require.NoError(t, err)
-				require.Equal(t, tokenimport.Report{Read: len(made), Imported: letIn, Refused: len(made) - letIn}, report)
+				require.Equal(t, tokenimport.Report{Read: len(tokens), Imported: accepted, Refused: len(tokens) - accepted}, report)
 				report, err = tokenimport.Run(t.Context(), m, source, nil)
 				require.NoError(t, err)
-				require.Equal(t, tokenimport.Report{Read: len(made), Existing: letIn, Refused: len(made) - letIn}, report)
+				require.Equal(t, tokenimport.Report{Read: len(tokens), Existing: accepted, Refused: len(tokens) - accepted}, report)
 
-				server := httptest.NewServer(tellToken(must.Get(tokenauth.NewAuthenticator(m, djangoUsers{db, d}.byID, nil))))
+				server := httptest.NewServer(showToken(must.Get(tokenauth.NewAuthenticator(m, djangoUsers{db, d}.byID, nil))))
 				defer server.Close()
-				for _, token := range made {
+				for _, token := range tokens {
 					status, body := sendKey(t, server, token.key)
-					if token.letIn == "" {
+					if token.accepted == "" {
 						require.Equal(t, http.StatusUnauthorized, status)
 						continue
 					}
 					require.Equal(t, http.StatusOK, status)
-					require.Equal(t, strings.Join([]string{token.letIn, token.shownName(), token.created.Format(time.RFC3339Nano)}, "\n"), body)
+					require.Equal(t, strings.Join([]string{token.accepted, token.shownName(), token.created.Format(time.RFC3339Nano)}, "\n"), body)
 				}
 
-				// Who is switched off in Django is out here at once.
+				// When a user is disabled in Django, the Go server must refuse the keys immediately.
 				_, err = db.ExecContext(t.Context(), "UPDATE auth_user SET is_active = NOT is_active")
 				require.NoError(t, err)
-				for _, token := range made {
+				for _, token := range tokens {
 					status, _ := sendKey(t, server, token.key)
 					require.Equal(t, http.StatusUnauthorized, status)
 				}
@@ -154,7 +157,7 @@ func TestDjangoImportAcceptsSameKeys(t *testing.T) {
 	}
 }
 
-// shownName is the token's name after the import.
+// shownName returns the name of the token after the import.
 func (t djangoToken) shownName() string {
 	if t.name == "" {
 		return "drf"
@@ -162,9 +165,9 @@ func (t djangoToken) shownName() string {
 	return t.name
 }
 
-// tellToken returns a handler that writes the user, and the name and the creation time of the
+// showToken returns a handler that writes the user ID, and the name and the creation time of the
 // token.
-func tellToken(auth *tokenauth.Authenticator[string]) http.Handler {
+func showToken(auth *tokenauth.Authenticator[string]) http.Handler {
 	return auth.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, _ := auth.User(r.Context())
 		token, _ := auth.Token(r.Context())

@@ -8,7 +8,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/history"
 )
 
-// The results of concurrent calls must agree with some sequential order on database servers too.
+// On database servers too, the results of concurrent calls must agree with some sequential order.
 // For each setup, the test runs 40 histories, or ten minutes if TOKENAUTH_LONG is set.
 func TestRandomHistoriesAreSequential(t *testing.T) {
 	t.Parallel()

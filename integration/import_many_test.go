@@ -26,10 +26,10 @@ const (
 
 var importEngines = map[string]tokenauth.Dialect{"SQLite": tokenauth.SQLite, "PostgreSQL": tokenauth.PostgreSQL}
 
-// An importSetup is the place of a source and of the tables to import into.
+// An importSetup says where the databases of an import are.
 type importSetup struct {
 	dialect tokenauth.Dialect
-	place   string // a folder of SQLite files, or the DSN of a PostgreSQL database
+	place   string // folder of the SQLite files, or DSN of the PostgreSQL database
 }
 
 // newImportSetup returns a setup whose source has the given number of rows.
@@ -47,7 +47,7 @@ func newImportSetup(t testing.TB, d tokenauth.Dialect, rows int) importSetup {
 	return s
 }
 
-// open opens the database with the given name. On PostgreSQL all names share one database.
+// open opens the database with the given name. On PostgreSQL, all names refer to the same database.
 func (s importSetup) open(t testing.TB, name string) *sql.DB {
 	t.Helper()
 	if s.dialect == tokenauth.SQLite {
@@ -56,7 +56,8 @@ func (s importSetup) open(t testing.TB, name string) *sql.DB {
 	return open(t, "pgx", s.place)
 }
 
-// target returns the table with the given name. The table survives the process.
+// target creates the table with the given name if it is missing, and returns it. The table survives
+// the process.
 func (s importSetup) target(t testing.TB, name string) importTarget {
 	t.Helper()
 	opts := newTable()
@@ -74,7 +75,7 @@ func (s importSetup) environment() []string {
 	return []string{importDialect + "=" + string(s.dialect), importPlace + "=" + s.place}
 }
 
-// TestChildImports is the process that TestImportManyTokens measures and that
+// TestChildImports runs in the process that TestImportManyTokens measures, and in the process that
 // TestKilledImportResumes kills.
 func TestChildImports(t *testing.T) {
 	s := importSetup{tokenauth.Dialect(os.Getenv(importDialect)), os.Getenv(importPlace)}
@@ -88,13 +89,13 @@ func TestChildImports(t *testing.T) {
 	figures, err := measureImport(t.Context(), source, s.dialect, target, s.target(t, "bare"))
 	require.NoError(t, err)
 	require.Equal(t, importRows(), figures.rows)
-	t.Logf("%s: %v; %d MiB at most", s.dialect, figures, peakMemory())
+	t.Logf("%s: %v; peak memory %d MiB", s.dialect, figures, peakMemory())
 	if long() {
-		require.Less(t, peakMemory(), 100, "MiB")
+		require.Less(t, peakMemory(), 100, "peak memory in MiB")
 	}
 }
 
-// A service with a million tokens must be able to move to a small machine. The import must need
+// An operator must be able to import a million tokens on a small machine. The import must need
 // little memory, and little more time than the database needs to write the rows.
 func TestImportManyTokens(t *testing.T) {
 	for name, d := range importEngines {
@@ -110,8 +111,9 @@ func TestImportManyTokens(t *testing.T) {
 	}
 }
 
-// An import that is killed and repeated must neither lose a token nor create one twice. Otherwise a
-// client is locked out, or its revoked key has a second row that still works.
+// An import that is killed and repeated must neither lose a token nor create a token twice.
+// Otherwise a client is locked out, or its key still works after the operator has revoked one of
+// the two tokens.
 // Case K11.
 func TestKilledImportResumes(t *testing.T) {
 	for name, d := range importEngines {
@@ -126,11 +128,12 @@ func TestKilledImportResumes(t *testing.T) {
 			kill.KillAfter(t, max(1, rows/importPage/4), "TestChildImports", child...)
 			source, store := s.open(t, "django"), s.target(t, "target").store
 			before := everything(t, store)
-			require.NotEmpty(t, before, "the child process imported nothing")
+			require.NotEmpty(t, before, "the child process must have imported tokens")
 			report, err := tokenimport.Run(t.Context(), must.Get(tokenauth.New(store, "acme", nil)), tokenimport.DRF(source, d, nil), nil)
 			require.NoError(t, err)
 			require.Equal(t, tokenimport.Report{Read: rows, Imported: rows - report.Existing, Existing: report.Existing}, report)
-			// A server may finish the last statement of the killed process after before was read.
+			// A server may execute the last statement of the killed process after the test has read the
+			// records in before.
 			late := report.Existing - len(before)
 			require.True(t, late == 0 || late == importPage && name != "SQLite", late)
 			requireWhole(t, source, d, store)

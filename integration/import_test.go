@@ -13,8 +13,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// Drivers return times and keys as different Go types. The import must read the same time from
-// each, and must read every page.
+// Drivers return times and keys as different Go types. The import must read the same times and keys
+// with each driver, and must read every page.
 func TestImportReadsEveryDriversTypes(t *testing.T) {
 	const created, rows = "2026-03-01 12:00:00.123456", 700
 	all := append(engines(t),

@@ -15,7 +15,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// largeRows is the number of rows in TestLargeTable.
+// largeRows returns the number of rows of TestLargeTable.
 func largeRows(t *testing.T) int {
 	if text := os.Getenv("TOKENAUTH_ROWS"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -25,8 +25,8 @@ func largeRows(t *testing.T) int {
 	return shortOrLong(20_000, 10_000_000)
 }
 
-// scansOnSQLite returns the lines of a plan that scan a table, or that sort rows of an unlimited
-// number. A scan of an index in the order of a list ends at the limit.
+// scansOnSQLite returns the lines of a plan that scan a table, or that sort an unlimited number of
+// rows. It omits a scan of an index in the order of a list, because this scan ends at the limit.
 func scansOnSQLite(table string, plan []string) (scans []string) {
 	few := strings.Contains(strings.Join(plan, "\n"), "(user_id=? AND slot>? AND slot<?)")
 	for _, line := range plan {
@@ -43,8 +43,8 @@ func explainOnSQLite(ctx context.Context, db tokenauth.DB, query string, args []
 	return lines(ctx, db, "EXPLAIN QUERY PLAN "+query, args...)
 }
 
-// The time of a call must not depend on the size of the table, nor on the number of the user's
-// tokens. Otherwise a service slows down over the years, or because of a single user.
+// The duration of a call must depend neither on the size of the table nor on the number of tokens
+// of the user. Otherwise a service becomes slow over the years, or because of a single user.
 func TestLargeTable(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -58,7 +58,7 @@ func TestLargeTable(t *testing.T) {
 		{"SQLite, mattn", explainOnSQLite, scansOnSQLite},
 		{"PostgreSQL, pgx", explain, scansOnPostgres},
 	} {
-		t.Run(c.setup, func(t *testing.T) { // one at a time, because of the memory and the disk
+		t.Run(c.setup, func(t *testing.T) { // one after the other, to limit the use of memory and disk
 			s, opts, rows := setupNamed(t, c.setup), newTable(), largeRows(t)
 			db := s.open(t)[0]
 			store := newStore(t, db, s.dialect, opts)
@@ -67,7 +67,7 @@ func TestLargeTable(t *testing.T) {
 			t.Logf("%d rows in %.0f s", rows, time.Since(begin).Seconds())
 			age(t, db, s.dialect, opts.Table)
 			crowd := rows / 50
-			for _, statement := range []string{ // the user "crowd" gets a history and live tokens
+			for _, statement := range []string{ // the user "crowd" gets many revoked and many live tokens
 				"UPDATE %s SET user_id = 'crowd' WHERE id >= 'T%025d' AND id < 'T%025d'",
 				"UPDATE %s SET revoked_at = created_at, live_name = NULL WHERE id >= 'T%025d' AND id < 'T%025d' AND name LIKE '%%5'",
 			} {
@@ -100,7 +100,7 @@ func TestLargeTable(t *testing.T) {
 	}
 }
 
-// crowdCalls returns calls for the user who has many tokens.
+// crowdCalls returns calls of List for the user "crowd", who has many tokens.
 func crowdCalls() (all []storeCall) {
 	for name, q := range map[string]tokenauth.Query{
 		"crowd: List of a page":         {UserID: "crowd", Limit: 50},
@@ -108,13 +108,16 @@ func crowdCalls() (all []storeCall) {
 		"crowd: List by name":           {UserID: "crowd", Name: "none"},
 		"crowd: List of slots":          {UserID: "crowd", MinSlot: 1, MaxSlot: 256},
 	} {
-		all = append(all, storeCall{name, func(ctx context.Context, s tokenauth.Store) error { _, err := s.List(ctx, q); return err }})
+		all = append(all, storeCall{name, func(ctx context.Context, s tokenauth.Store) error {
+			_, err := s.List(ctx, q)
+			return err
+		}})
 	}
 	return all
 }
 
-// requireCrowdIsFast requires that the Manager issues, prunes and revokes tokens of the user who
-// has many tokens, and that no statement takes longer than a second.
+// requireCrowdIsFast requires that a Manager issues, revokes and prunes tokens of the user "crowd",
+// and that no call of RevokeAll takes longer than a second.
 func requireCrowdIsFast(t *testing.T, store tokenauth.Store, crowd int) {
 	slow := &slowestStore{Store: store}
 	m := must.Get(tokenauth.New(slow, "acme", nil))
@@ -138,7 +141,7 @@ func requireCrowdIsFast(t *testing.T, store tokenauth.Store, crowd int) {
 	t.Logf("Prune of %d tokens %.1f s", n, time.Since(begin).Seconds())
 }
 
-// A slowestStore measures the slowest call of RevokeAll.
+// A slowestStore records the duration of the slowest call of RevokeAll.
 type slowestStore struct {
 	tokenauth.Store
 	slowest time.Duration

@@ -98,7 +98,7 @@ func indexesOf(t *testing.T, db *sql.DB, d tokenauth.Dialect, table string) (n i
 	return n
 }
 
-// useAll calls each method that a service calls.
+// useAll calls each method of the Manager that a service calls.
 func useAll(t *testing.T, m *tokenauth.Manager, userID string) {
 	t.Helper()
 	ctx := t.Context()
@@ -169,7 +169,7 @@ func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, strin
 	require.NoError(t, err)
 	userTable, number := "users"+opts.Table, "BIGINT"
 	if s.dialect == tokenauth.SQLite {
-		number = "INTEGER" // as a STRICT table calls it
+		number = "INTEGER" // the name of the type in a STRICT table
 	}
 	before, after, ok := strings.Cut(fixture.SchemaText(t, store), "    user_id ")
 	_, after, ok2 := strings.Cut(after, ",\n")
@@ -212,7 +212,7 @@ func TestUserIDMayReferenceUserTable(t *testing.T) {
 				require.NoError(t, err)
 				keys[id] = revealed(key)
 			}
-			// A database that compares numbers as floating point takes these two for one.
+			// If a database compared the numbers as floating point, the two large IDs would be equal.
 			list, err := m.List(t.Context(), tokenauth.Query{UserID: "9007199254740993"})
 			require.NoError(t, err)
 			require.Len(t, list, 1)

@@ -21,8 +21,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenimport"
 )
 
-// movingTables are the tables of knox and Sanctum, as Django and Laravel create them on each
-// engine. The rows come from the fixtures, which have the tables of SQLite.
+// movingTables contains statements that create the tables of knox and Sanctum, as Django and
+// Laravel do on each engine. The fixtures contain the rows and the tables of SQLite.
 var movingTables = map[tokenauth.Dialect][]string{
 	tokenauth.PostgreSQL: {
 		`CREATE TABLE auth_user (id integer NOT NULL PRIMARY KEY, username varchar(150) NOT NULL UNIQUE, is_active boolean NOT NULL)`,
@@ -116,8 +116,9 @@ func copyRows(t *testing.T, from, to *sql.DB, d tokenauth.Dialect, table string)
 	require.NoError(t, rows.Err())
 }
 
-// The tables of knox and Sanctum must mean the same on each engine, with each driver. Exactly the
-// keys that the old system accepts must work, and each token must expire at the same time.
+// The import must give the same result on each engine and with each driver. Exactly the keys that
+// the old system accepts must work, and each token must expire at the same time as in the old
+// system.
 // Case K10.
 func TestKnoxAndSanctumImportAcceptsSameKeys(t *testing.T) {
 	t.Parallel()
@@ -148,7 +149,7 @@ func TestKnoxAndSanctumImportAcceptsSameKeys(t *testing.T) {
 				report, err := tokenimport.Run(t.Context(), m, source, nil)
 				require.NoError(t, err)
 
-				server := httptest.NewServer(tellToken(must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))))
+				server := httptest.NewServer(showToken(must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))))
 				defer server.Close()
 				accepted := 0
 				for _, line := range lines {
@@ -198,7 +199,7 @@ func TestMovingGuidesWorkOnPostgreSQL(t *testing.T) {
 	for origin, prepare := range map[string]func(t *testing.T, dsn string, db *sql.DB) (accepted int){
 		"drf": func(t *testing.T, dsn string, _ *sql.DB) (accepted int) {
 			for _, token := range django(t, "many", forDjango(t, tokenauth.PostgreSQL, dsn)) {
-				if token.letIn != "" {
+				if token.accepted != "" {
 					accepted++
 				}
 			}
@@ -206,7 +207,7 @@ func TestMovingGuidesWorkOnPostgreSQL(t *testing.T) {
 		},
 		"knox": func(t *testing.T, _ string, db *sql.DB) int {
 			copyFixture(t, "knox/knox5", db, tokenauth.PostgreSQL)
-			// What has just expired must not come back to life.
+			// A token that has just expired must not work again after the import.
 			execute(t, db, "UPDATE knox_authtoken SET expiry = now() - interval '1 minute' WHERE token_key = '0acc2f7ec7785da'")
 			return 27
 		},
@@ -230,30 +231,30 @@ func TestMovingGuidesWorkOnPostgreSQL(t *testing.T) {
 type movingPage struct {
 	origin string
 	db     *sql.DB
-	bin    string // has the program
+	bin    string // folder of the program tokenauth
 	dsn    string
 }
 
-// walk runs the commands and statements of the page in its order.
+// walk runs the commands and statements in the order of the page.
 func (p *movingPage) walk(t *testing.T, accepted int) {
 	sh, sql := p.blocks(t, "sh"), p.blocks(t, "sql")
 	require.Equal(t, 1, strings.Count(sh[0], "sqlite:app.db"))
 	sh[0] = strings.Replace(sh[0], "sqlite:app.db", "'"+p.dsn+"'", 1)
 	imported := `(?m)^Imported +` + strconv.Itoa(accepted) + `$`
 	require.Regexp(t, imported, p.run(t, sh[0]))
-	require.Zero(t, p.count(t, "true"), "a dry run")
+	require.Zero(t, p.count(t, "true"), "a dry run must import nothing")
 	require.Regexp(t, imported, p.run(t, sh[1]))
 	require.Equal(t, accepted, p.count(t, "true"))
-	execute(t, p.db, sql[0]) // the rehearsal is taken back
+	execute(t, p.db, sql[0]) // deletes the tokens of the rehearsal
 	require.Zero(t, p.count(t, "true"))
 
 	if p.origin == "knox" {
-		execute(t, p.db, strings.Replace(sql[1], "2028-01-01", "2345-01-01", 1)) // a year that the test won't see
+		execute(t, p.db, strings.Replace(sql[1], "2028-01-01", "2345-01-01", 1)) // the date must be in the future
 	}
 	require.Regexp(t, imported, p.run(t, sh[1]))
 	require.True(t, strings.HasPrefix(p.run(t, sh[2]), fmt.Sprint(accepted, " tokens; last used: ")))
 
-	// One is rotated, and the others are given an end.
+	// One token is rotated, and all others get an expiry time.
 	store := newStore(t, p.db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "tokenauth_tokens", Timeout: time.Minute})
 	m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{TouchEvery: -1}))
 	tokens, err := m.List(t.Context(), tokenauth.Query{AllUsers: true, Limit: 1})
@@ -273,7 +274,7 @@ func (p *movingPage) walk(t *testing.T, accepted int) {
 	require.Equal(t, 1, p.count(t, "true"))
 	token, err := m.Authenticate(t.Context(), revealed(key))
 	require.NoError(t, err)
-	require.Empty(t, token.Origin, "Prune would keep it")
+	require.Empty(t, token.Origin, "Prune must be able to delete the token")
 }
 
 func (p *movingPage) blocks(t *testing.T, language string) (blocks []string) {

@@ -19,8 +19,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
-// These tests do what docs/databases.md tells operators to do: grant rights, back up and restore,
-// and change the engine.
+// These tests run the procedures that docs/databases.md describes to operators: grant rights, back
+// up and restore, and change the engine.
 
 // A database user with the rights that docs/databases.md grants must be able to call every method
 // of the store.
@@ -28,7 +28,7 @@ func TestGrantedRightsSuffice(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, owner string
-		dsn         func(t testing.TB) string // of the user app
+		dsn         func(t testing.TB) string // DSN of the user app
 		grants      []string
 	}{
 		{"PostgreSQL", "PostgreSQL, pgx",
@@ -62,11 +62,11 @@ func TestGrantedRightsSuffice(t *testing.T) {
 			t.Cleanup(func() { require.NoError(t, store.Close()) })
 			require.NoError(t, store.CheckSchema(t.Context()))
 			_, err = app.Exec("DROP TABLE " + opts.Table)
-			require.Error(t, err, "the user may do more than the docs say")
+			require.Error(t, err, "the user must not have more rights than the docs grant")
 			storetest.Run(t, func(t *testing.T) tokenauth.Store {
 				switch area := strings.Split(t.Name(), "/")[2]; area {
 				case "Large_batches", "Ending_context":
-					t.Skip("needs no other rights than the rest of the suite")
+					t.Skip("needs the same rights as the rest of the suite")
 				}
 				_, err := owner.Exec("DELETE FROM " + opts.Table)
 				require.NoError(t, err)
@@ -76,8 +76,8 @@ func TestGrantedRightsSuffice(t *testing.T) {
 	}
 }
 
-// move copies all records from one store to another. It may run again, because Create leaves
-// existing records as they are.
+// move copies all records from one store to another. A caller may repeat it, because Create skips
+// existing records.
 func move(ctx context.Context, from, to tokenauth.Store) error {
 	// docs: move
 	q := tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 500}
@@ -148,8 +148,8 @@ func TestMoveBetweenEnginesKeepsTokens(t *testing.T) {
 	}
 }
 
-// A backup that is restored over a damaged table must contain the same tokens, and their keys must
-// work. A changed digest or name would be noticed only after the restore.
+// After a backup was restored over a damaged table, the table must contain the same tokens, and
+// their keys must work. An operator would notice a changed digest or name only after the restore.
 func TestRestoredBackupKeepsTokens(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -162,7 +162,7 @@ func TestRestoredBackupKeepsTokens(t *testing.T) {
 			require.NoError(t, err)
 			return func() *sql.DB {
 				live := filepath.Join(t.TempDir(), "live.db")
-				for _, suffix := range []string{"", "-wal"} { // as a crash leaves them
+				for _, suffix := range []string{"", "-wal"} { // the files that a crash leaves
 					require.NoError(t, os.WriteFile(live+suffix, must.Get(os.ReadFile(fileOf(t, db)+suffix)), 0o600))
 				}
 				require.NoError(t, os.Remove(live+"-wal"))
@@ -218,7 +218,7 @@ func fileOf(t *testing.T, db *sql.DB) (path string) {
 	return path
 }
 
-// runTool runs a program of the database and returns its output.
+// runTool runs a program that belongs to the database, and returns its output.
 func runTool(t *testing.T, input []byte, name string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)

@@ -25,11 +25,11 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// BenchmarkIdleConns measures the CPU time that a service and its database need per request, if the
-// pool keeps 2 idle connections and if it keeps 16. The service reads the user of each request with
-// a query of its own from the same pool. A child process sends the requests, from 8 concurrent
-// clients with the keys of 75,000 tokens. The metric opened is the number of connections that the
-// pool opens per request.
+// BenchmarkIdleConns measures the CPU time that a service and its database need per request. It
+// compares a pool that keeps 2 idle connections with a pool that keeps 16. For each request, the
+// service also reads the user through the same pool. A child process sends the requests. It has 8
+// concurrent clients and the keys of 75,000 tokens. The metric opened/request is the number of
+// connections that the pool opens per request.
 //
 // The clients use HTTP because a client that only calls Find never leaves its connection idle.
 func BenchmarkIdleConns(b *testing.B) {
@@ -70,7 +70,7 @@ func benchmarkIdleConns(b *testing.B, s setup, idle int) {
 		_ = child.Wait()
 	}()
 
-	<-batches // after which all clients are connected
+	<-batches // after the first batch, all clients are connected
 	cpu, closed, before := cpuTime(b, s.dialect), db.Stats().MaxIdleClosed, served.Load()
 	for b.Loop() {
 		<-batches
@@ -104,8 +104,8 @@ func usersOf(b *testing.B, db *sql.DB, d tokenauth.Dialect, tokens string) func(
 
 const requestsAddr = "TOKENAUTH_TEST_REQUESTS_ADDR"
 
-// TestChildSendsRequests is the process that sends the requests of BenchmarkIdleConns, until it is
-// killed.
+// TestChildSendsRequests runs in the process that sends the requests of BenchmarkIdleConns until
+// the process is killed.
 func TestChildSendsRequests(t *testing.T) {
 	addr := os.Getenv(requestsAddr)
 	if addr == "" {
@@ -121,8 +121,8 @@ func TestChildSendsRequests(t *testing.T) {
 	clients.Wait()
 }
 
-// sendRequests sends requests over one connection until the server closes it. It needs less CPU
-// time than http.Client.
+// sendRequests sends requests over one connection until the server closes the connection. It needs
+// less CPU time than http.Client.
 func sendRequests(addr string, keys []string) {
 	conn := must.Get(net.Dial("tcp", addr))
 	defer func() { _ = conn.Close() }()

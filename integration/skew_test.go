@@ -15,16 +15,17 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
-// PostgreSQL chooses an index by its estimate of the tokens per user. The statement in the docs
-// must make it choose the unique key of names for a user with far more tokens than the others.
-func TestUserWithManyTokens(t *testing.T) {
+// PostgreSQL chooses an index by its estimate of the tokens per user. For a user with far more
+// tokens than other users, the statement in the docs must make PostgreSQL choose the unique key of
+// names.
+func TestStatisticsMakeRenamesOfManyTokensFast(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("fills a large table")
 	}
 	s := setupNamed(t, "PostgreSQL, pgx")
 	db := s.open(t)[0]
-	db.SetMaxOpenConns(1) // all statements have cached plans
+	db.SetMaxOpenConns(1) // all statements use the plans that this connection has cached
 	opts := newTable()
 	store := newStore(t, db, s.dialect, opts)
 	exec := func(statement string) {
@@ -40,7 +41,7 @@ func TestUserWithManyTokens(t *testing.T) {
 	require.NoError(t, store.Create(t.Context(), r))
 	rename := func() time.Duration {
 		var took []time.Duration
-		for i := range 25 { // the first have plans of their own
+		for i := range 25 { // PostgreSQL plans the first executions anew
 			name, began := fmt.Sprint("name ", i), time.Now()
 			require.NoError(t, store.Update(t.Context(), "bot", r.Token.ID, tokenauth.Patch{Name: &name}, r.Token.CreatedAt))
 			took = append(took, time.Since(began))
@@ -58,7 +59,7 @@ func TestUserWithManyTokens(t *testing.T) {
 }
 
 // If most tokens belong to one user, or most tokens are revoked, a database may expect that a scan
-// of the table soon finds a row. It must not scan: the rows may be at the end of the table.
+// of the table soon finds a row. It must not scan the table, because the rows may be at its end.
 func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -84,7 +85,7 @@ func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 				_, err := db.Exec("UPDATE " + opts.Table + " SET " + fmt.Sprintf(change, 5000))
 				require.NoError(t, err)
 			}
-			age(t, db, s.dialect, opts.Table) // and new statistics
+			age(t, db, s.dialect, opts.Table) // also updates the statistics
 			conn := must.Get(db.Conn(t.Context()))
 			e := &explainer{DB: conn, t: t, explain: c.explain}
 			explained := store.With(preparingExplainer{e})
@@ -110,8 +111,8 @@ func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 	}
 }
 
-// If the statistics of SQLite say that a user has one token, SQLite must nevertheless not read all
-// tokens of a user who has many to find those in a few slots, or those with a few IDs.
+// The statistics of SQLite may say that a user has one token, although one user has many. To find
+// the tokens with a few slots or IDs, SQLite must still not read all tokens of this user.
 func TestStatisticsOfSQLiteDoNotMislead(t *testing.T) {
 	t.Parallel()
 	s := setupNamed(t, "SQLite, mattn")

@@ -8,8 +8,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/storm"
 )
 
-// When a user revokes all tokens, a leaked key may be creating tokens in that moment, and these
-// create further tokens. On a server, the transactions of both overlap. No token may survive.
+// While a user revokes all tokens, a thief with a leaked key may create tokens, and may use these
+// to create further tokens. On a server, the transactions overlap. No token may survive.
 // Case A5.
 func TestRandomMintsEndWithRevokeAll(t *testing.T) {
 	t.Parallel()

@@ -12,11 +12,11 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A dump is a database that the older program has created, as SQL. The tables of the dump with the
-// service's own tables are sess and tokens.
+// A dump is a file of SQL statements that create a database of the older program. A dump with the
+// service's own tables has two tables of tokens, sess and tokens.
 type dump struct {
 	dialect tokenauth.Dialect
-	own     bool // the database also contains tables of the service
+	own     bool // whether the database also contains tables of the service
 }
 
 func (d dump) file() string {
@@ -44,8 +44,8 @@ func (d dump) load(t *testing.T) (driver, dsn string) {
 	return driver, dsn
 }
 
-// This test writes the dumps anew. It runs only if it is asked to, because the dumps must stay as
-// the older library has made them.
+// This test writes the dumps. It runs only on request, because the dumps must stay as the older
+// library has created them.
 func TestWriteOlderDatabases(t *testing.T) {
 	if os.Getenv("TOKENAUTH_WRITE_DUMPS") == "" {
 		t.Skip("runs only if TOKENAUTH_WRITE_DUMPS is set")
@@ -80,7 +80,7 @@ func dumpOf(t *testing.T, d tokenauth.Dialect, dsn string) string {
 		text := output(t, nil, programs[len(programs)-1], "--no-owner", "--rows-per-insert=100", dsn)
 		var statements strings.Builder
 		for line := range strings.Lines(text) {
-			if !strings.HasPrefix(line, `\`) { // a command of psql
+			if !strings.HasPrefix(line, `\`) { // omits commands of psql
 				statements.WriteString(line)
 			}
 		}

@@ -27,7 +27,7 @@ type upgradeLoad struct {
 	ctx    context.Context
 	older  *older
 	keys   []presented
-	rounds [upgradeReaders + upgradeChangers]atomic.Int64 // of each goroutine, without those that met a 503
+	rounds [upgradeReaders + upgradeChangers]atomic.Int64 // complete rounds of each goroutine; a 503 makes a round incomplete
 
 	mu       sync.Mutex
 	statuses map[string]int // number of responses by kind of request and status
@@ -46,7 +46,7 @@ func startUpgradeLoad(t *testing.T, o *older, keys []presented) (l *upgradeLoad,
 			round = func() bool { return l.change(fmt.Sprint("load-", i)) }
 		}
 		wg.Go(func() {
-			// With pauses, because SQLite does not let writers take turns.
+			// Pause between rounds, because SQLite does not queue writers.
 			for pause := time.NewTicker(5 * time.Millisecond); ; {
 				select {
 				case <-ended:
@@ -105,8 +105,8 @@ func (l *upgradeLoad) read() (served bool) {
 	return l.present(l.keys[rand.IntN(len(l.keys))]) && l.present(presented{key: olderKey(time.UnixMicro(rand.Int64N(10)), 1)})
 }
 
-// present presents a key. The service may be unavailable for a moment, but it must not refuse a
-// good key, nor accept another one.
+// present presents a key. The service may respond 503, but it must neither refuse a good key nor
+// accept another key.
 func (l *upgradeLoad) present(p presented) (served bool) {
 	status, id, err := l.older.me(l.ctx, p.key)
 	request, right := "bad", status == http.StatusUnauthorized
@@ -119,8 +119,8 @@ func (l *upgradeLoad) present(p presented) (served bool) {
 	return l.record(request+" key", status, err, right)
 }
 
-// record counts a response. If the response is neither right nor 503, record reports it as a
-// failure of the test. The result is whether the response is right.
+// record counts a response. If the response is neither right nor 503, record adds it to l.wrong. It
+// returns right.
 func (l *upgradeLoad) record(request string, status int, err error, right bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,8 +132,8 @@ func (l *upgradeLoad) record(request string, status int, err error, right bool) 
 	return right
 }
 
-// change goes through the life of a token: two rotations, a new name and a revocation. It gives up
-// after a response with status 503, because the state of the token is unknown then.
+// change issues a token, rotates it twice, renames it and revokes it. It returns false after a
+// response with status 503, because the state of the token is then unknown.
 func (l *upgradeLoad) change(user string) (complete bool) {
 	name := fmt.Sprint("token ", rand.Int64())
 	first, ok := l.post("/issue", url.Values{"user": {user}, "name": {name}})

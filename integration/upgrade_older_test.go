@@ -184,7 +184,7 @@ func (o *older) list(t *testing.T) []tokenauth.Token {
 // A presented is a key, and the expected result of a request with this key.
 type presented struct {
 	key      string
-	id       string // of the token
+	id       string // ID of the token
 	good     bool
 	previous bool // a rotation has replaced the key
 }
@@ -234,5 +234,5 @@ func registered(key string) string {
 	return key
 }
 
-// byID sorts tokens, because the time of creation is equal for some.
+// byID compares tokens by ID, because some tokens have the same time of creation.
 func byID(a, b tokenauth.Token) int { return cmp.Compare(a.ID, b.ID) }

@@ -37,7 +37,7 @@ func check(q tokenauth.Query) error {
 	return nil
 }
 
-// selected returns the records that q selects. It uses the smallest index for the query.
+// selected returns the records that q selects. It reads the smallest index that contains them.
 func selected(tx *bbolt.Tx, q tokenauth.Query) (found []tokenauth.Record, err error) {
 	visit := func(r *tokenauth.Record) bool {
 		if selects(q, r) {
@@ -80,8 +80,8 @@ func selects(q tokenauth.Query, r *tokenauth.Record) bool {
 		(q.After == (tokenauth.Cursor{}) || bytes.Compare(position(r.Token.Cursor()), position(q.After)) > 0)
 }
 
-// candidates returns the records of the IDs, of the range of slots or of the name of q, in the
-// order of List.
+// candidates returns the records that have the IDs, the name or the slots of q, in the order of
+// List.
 func candidates(tx *bbolt.Tx, q tokenauth.Query) (found []*tokenauth.Record, err error) {
 	var ids [][]byte
 	switch {
@@ -110,12 +110,12 @@ func candidates(tx *bbolt.Tx, q tokenauth.Query) (found []*tokenauth.Record, err
 	slices.SortFunc(found, func(a, b *tokenauth.Record) int {
 		return bytes.Compare(position(a.Token.Cursor()), position(b.Token.Cursor()))
 	})
-	// The IDs of a query may contain an ID twice.
+	// A query may contain the same ID twice.
 	return slices.CompactFunc(found, func(a, b *tokenauth.Record) bool { return a.Token.ID == b.Token.ID }), nil
 }
 
-// Prune implements [tokenauth.Store]. It looks for records before it deletes them in small
-// transactions, because all other changes wait for a transaction.
+// Prune implements [tokenauth.Store]. It first finds the records, and then deletes them in small
+// transactions, because all other changes wait while a transaction writes.
 func (s *Store) Prune(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
 	p := pruning{micros(before), micros(unusedSince)}
 	var dead [][]byte
@@ -170,14 +170,14 @@ func (p pruning) isIdle(r *tokenauth.Record) bool {
 	return r.Token.Origin == "" && r.Token.RevokedAt.IsZero() && isIdle(r, p.unusedSince)
 }
 
-// find returns the IDs of at most limit records.
+// find returns the IDs of at most limit records that Prune must delete.
 func (p pruning) find(tx *bbolt.Tx, limit int) (dead [][]byte, err error) {
 	if limit <= 0 {
 		return nil, nil
 	}
 	err = walk(tx, ended, nil, nil, func(r *tokenauth.Record) bool {
 		if !p.hasEnded(r) {
-			return false // the index is sorted by the end
+			return false // the index is sorted by the time of expiry or revocation
 		}
 		dead = append(dead, []byte(r.Token.ID))
 		return len(dead) < limit
@@ -186,7 +186,7 @@ func (p pruning) find(tx *bbolt.Tx, limit int) (dead [][]byte, err error) {
 		return dead, err
 	}
 	err = walk(tx, live, nil, nil, func(r *tokenauth.Record) bool {
-		if p.isIdle(r) && !p.hasEnded(r) { // otherwise it is in dead already
+		if p.isIdle(r) && !p.hasEnded(r) { // otherwise dead already contains the ID
 			dead = append(dead, []byte(r.Token.ID))
 		}
 		return len(dead) < limit && !r.Token.CreatedAt.After(p.unusedSince)

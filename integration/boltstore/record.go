@@ -14,7 +14,7 @@ import (
 // token IDs.
 var (
 	records  = []byte("records")
-	digests  = []byte("digests")   // digest, current or retired
+	digests  = []byte("digests")   // current or retired digest
 	names    = []byte("names")     // user, name; only of live tokens
 	slots    = []byte("slots")     // user, slot; only of live tokens that have a slot
 	all      = []byte("all")       // CreatedAt, ID
@@ -29,7 +29,7 @@ var (
 // An entry is a key of an index.
 type entry struct {
 	index, key []byte
-	taken      error // the error if another record has the key; nil if the key contains the ID
+	taken      error // error if another record has the key; nil if the key contains the token ID
 }
 
 // entries returns all index entries of a record.
@@ -60,7 +60,7 @@ func entries(r *tokenauth.Record) []entry {
 	return list
 }
 
-// put stores r in place of the record old, and moves the index entries. If r is new, old is nil.
+// put replaces the record old by r, and moves the index entries. If r is a new record, old is nil.
 func put(tx *bbolt.Tx, old, r *tokenauth.Record) error {
 	if old != nil {
 		if err := removeEntries(tx, old); err != nil {
@@ -99,8 +99,8 @@ func remove(tx *bbolt.Tx, r *tokenauth.Record) error {
 	return tx.Bucket(records).Delete([]byte(r.Token.ID))
 }
 
-// endOf returns when the token expires or was revoked, whichever is first. A zero time means never,
-// and stands also for imported tokens, which are never pruned.
+// endOf returns the time at which the token expires or was revoked, whichever is earlier. A zero
+// time means never. Prune keeps imported tokens, so endOf also returns the zero time for them.
 func endOf(r *tokenauth.Record) time.Time {
 	if r.Token.Origin != "" {
 		return time.Time{}
@@ -114,21 +114,21 @@ func endOf(r *tokenauth.Record) time.Time {
 
 // docs: keys
 
-// userKey returns a key that begins with a user ID. Because of the length before the ID, no key of
-// the user "a" is a key of the user "ab".
+// userKey returns a key that begins with the length of a user ID and the user ID. Because of the
+// length, no key of the user "ab" begins like a key of the user "a".
 func userKey(userID string, rest ...byte) []byte {
 	key := binary.AppendUvarint(nil, uint64(len(userID)))
 	return append(append(key, userID...), rest...)
 }
 
-// instant returns 8 bytes whose order is the order of times, before 1970 too.
+// instant returns 8 bytes. Their order is the order of the times, also for times before 1970.
 func instant(t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixMicro())^1<<63)
 }
 
 // docs: end
 
-// position returns the end of a key in an index whose order is that of List.
+// position returns the last part of a key in the indices that have the order of List.
 func position(c tokenauth.Cursor) []byte { return append(instant(c.CreatedAt), c.ID...) }
 
 func slotKey(userID string, slot int) []byte {

@@ -1,5 +1,5 @@
-// Package boltstore is an example of a [tokenauth.Store] on an embedded key-value library, bbolt.
-// Stores on other key-value databases with transactions look alike.
+// Package boltstore is an example of a [tokenauth.Store] on an embedded key-value library, bbolt. A
+// Store on another key-value database with transactions has a similar form.
 package boltstore
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Store is a [tokenauth.Store] in one file.
+// A Store is a [tokenauth.Store] that keeps its records in one file.
 type Store struct{ db *bbolt.DB }
 
 // Open opens the file at path. If it does not exist, Open creates it. The caller closes the store.
@@ -43,7 +43,7 @@ func (s *Store) update(ctx context.Context, change func(tx *bbolt.Tx) error) err
 		return err
 	}
 	return s.db.Update(func(tx *bbolt.Tx) error {
-		if err := ctx.Err(); err != nil { // the transaction has waited for another one
+		if err := ctx.Err(); err != nil { // Update may have waited for another transaction
 			return err
 		}
 		return change(tx)
@@ -79,7 +79,7 @@ func create(tx *bbolt.Tx, r *tokenauth.Record) error {
 	case err != nil:
 		return err
 	case old.Token.UserID == r.Token.UserID && old.Digest == r.Digest:
-		return nil // a repeated call
+		return nil // a repeated call changes nothing
 	}
 	return tokenauth.ErrKeyTaken
 }
@@ -183,7 +183,7 @@ func (s *Store) Rotate(ctx context.Context, userID, id string, rot tokenauth.Rot
 	return s.changeLive(ctx, userID, id, at, func(tx *bbolt.Tx, r *tokenauth.Record) error {
 		switch {
 		case r.Digest == rot.Digest:
-			return nil // a repeated call
+			return nil // a repeated call changes nothing
 		case r.Token.Generation != rot.Replaces:
 			return tokenauth.ErrConflict
 		case tx.Bucket(digests).Get(rot.Digest[:]) != nil: // also the retired digest of this token
@@ -253,8 +253,8 @@ func (s *Store) Touch(ctx context.Context, uses ...tokenauth.Use) error {
 	})
 }
 
-// walk calls visit with the records of an index whose keys begin with prefix, from the key first
-// on, until visit returns false.
+// walk calls visit with the records of an index until visit returns false. The keys of the index
+// must begin with prefix. walk begins at the key that consists of prefix and first.
 func walk(tx *bbolt.Tx, index, prefix, first []byte, visit func(r *tokenauth.Record) bool) error {
 	c := tx.Bucket(index).Cursor()
 	for key, id := c.Seek(append(slices.Clone(prefix), first...)); key != nil && bytes.HasPrefix(key, prefix); key, id = c.Next() {

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
-// The example must keep the contract of Store, because readers copy it.
+// The example must keep the contract of Store, because readers copy its code.
 
 // docs: test
 
@@ -32,8 +32,8 @@ func TestStore(t *testing.T) {
 
 // docs: end
 
-// Prune deletes 1,000 tokens in each transaction. Tokens beyond the first transaction must be
-// deleted too.
+// Prune deletes 1,000 tokens in each transaction. It must also delete the tokens after the first
+// 1,000.
 func TestPruneDeletesManyTokens(t *testing.T) {
 	store, err := Open(filepath.Join(t.TempDir(), "tokens.db"), &bbolt.Options{NoSync: true})
 	require.NoError(t, err)

@@ -24,7 +24,8 @@ type result struct {
 	text   string      // text of the handler, or the reason for the refusal
 }
 
-// A caller sends a request to a service. If write is true, the request needs the scope orders:write.
+// A caller sends a request to a service. If write is true, the request needs the scope
+// orders:write.
 type caller func(t *testing.T, write bool, authorization ...string) result
 
 // check tests a service with valid and invalid credentials, and with a store that fails. The

@@ -37,7 +37,7 @@ func issue(t *testing.T, m *tokenauth.Manager, userID string, n int) (keys []str
 
 var ids atomic.Int64
 
-// recordsOf returns n live records of a user, which no key fits.
+// recordsOf returns n live records of a user. The test knows no keys of these records.
 func recordsOf(userID string, n int) []tokenauth.Record {
 	records := make([]tokenauth.Record, n)
 	for i := range records {
@@ -50,7 +50,7 @@ func recordsOf(userID string, n int) []tokenauth.Record {
 	return records
 }
 
-// If a revoked key works again after a crash of the server, a thief can go on using it.
+// If a revoked key works again after a crash of the server, a thief can continue to use the key.
 func TestKilledServerKeepsRevocations(t *testing.T) {
 	t.Parallel()
 	server := startOwn(t)
@@ -65,7 +65,7 @@ func TestKilledServerKeepsRevocations(t *testing.T) {
 	require.Equal(t, []bool{false, false, false, true}, fixture.Accepts(m, keys...))
 }
 
-// The server is killed between two of many revocations. Each acknowledged one must hold.
+// If the server is killed during many revocations, each acknowledged revocation must survive.
 func TestKilledServerKeepsAcknowledgedRevocations(t *testing.T) {
 	t.Parallel()
 	server := startOwn(t)
@@ -97,7 +97,7 @@ func TestKilledServerKeepsAcknowledgedRevocations(t *testing.T) {
 }
 
 // While the server is down, requests must get 503 and not 401, because clients discard a key after
-// 401. The service must recover by itself.
+// a 401. The service must recover by itself.
 func TestStoppedServerReturns503(t *testing.T) {
 	t.Parallel()
 	server := startOwn(t)
@@ -111,8 +111,8 @@ func TestStoppedServerReturns503(t *testing.T) {
 	require.Equal(t, http.StatusOK, fixture.Get(service, request).Code)
 }
 
-// A server that hangs must not hang the service. A call must end with its context, or at the
-// timeout of the store, and must then give its connection back.
+// A server that hangs must not make the service hang. A call must end with its context or at the
+// timeout of the store. The call must then return its connection to the pool.
 func TestFrozenServerReturns503InTime(t *testing.T) {
 	t.Parallel()
 	server := startOwn(t)
@@ -211,7 +211,7 @@ func TestSnapshotsLoseRevocations(t *testing.T) {
 func TestEvictionHidesTokensFromRevokeAll(t *testing.T) {
 	t.Parallel()
 	server := startOwn(t, "appendonly no", "maxmemory-policy allkeys-random")
-	for range 20 { // a round in which Redis evicts the index of digests finds no token at all
+	for range 20 { // several rounds, because no token is found after Redis has evicted the index of digests
 		if missed := missedAfterEviction(t, server); missed > 0 {
 			t.Logf("of 1000 tokens, %d were still live after RevokeAll had succeeded", missed)
 			return

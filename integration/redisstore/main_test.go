@@ -29,7 +29,7 @@ func (m andStopServers) Run() int {
 	return code
 }
 
-// shared is the server of the tests that do not stop it.
+// shared starts the server of the tests that do not stop the server.
 var shared = sync.OnceValues(func() (*servers.RedisServer, error) { return servers.Redis() })
 
 func started(t *testing.T, start func() (*servers.RedisServer, error)) *servers.RedisServer {
@@ -52,8 +52,8 @@ func startOwn(t *testing.T, settings ...string) *servers.RedisServer {
 
 var names atomic.Int64
 
-// newStore returns an empty store on a server. A long timeout keeps a busy machine from failing the
-// tests.
+// newStore returns an empty store on a server. Its timeout is long, so that the tests do not fail
+// on a busy machine.
 func newStore(t *testing.T, s *servers.RedisServer) *Store {
 	t.Helper()
 	client := redis.NewClient(ClientOptions(s.Addr()))

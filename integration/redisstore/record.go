@@ -38,19 +38,19 @@ func parse(reply any) (r tokenauth.Record, err error) {
 	number := func(field string) int {
 		n, numberErr := strconv.Atoi(fields[field])
 		if numberErr != nil {
-			err = fmt.Errorf("redisstore: field %s is no number", field)
+			err = fmt.Errorf("redisstore: field %s is not a number", field)
 		}
 		return n
 	}
 	instant := func(field string) time.Time {
 		t, timeErr := parseTime(fields[field])
 		if timeErr != nil {
-			err = fmt.Errorf("redisstore: field %s is no time", field)
+			err = fmt.Errorf("redisstore: field %s is not a time", field)
 		}
 		return t
 	}
 	if len(fields["digest"]) != len(r.Digest) {
-		return r, fmt.Errorf("redisstore: a record without a digest")
+		return r, fmt.Errorf("redisstore: record has no digest of 32 bytes")
 	}
 	copy(r.Digest[:], fields["digest"])
 	if fields["retired"] != "" {
@@ -97,7 +97,7 @@ func parseTime(s string) (time.Time, error) {
 // position returns the text by which lists of records are sorted.
 func position(r *tokenauth.Record) string { return digits(r.Token.CreatedAt) + r.Token.ID }
 
-// flag returns a truth value as the script expects it.
+// flag returns 1 if b is true, and 0 otherwise, because the script has no Boolean arguments.
 func flag(b bool) int {
 	if b {
 		return 1

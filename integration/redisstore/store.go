@@ -1,5 +1,5 @@
 // Package redisstore is an example of a [tokenauth.Store] on a network server, Redis 7. It shows
-// what such a store needs. It is not a product.
+// what such a store needs, and is not meant for production.
 package redisstore
 
 import (
@@ -29,9 +29,9 @@ var script = redis.NewScript(source)
 func ClientOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr:                  addr,
-		ContextTimeoutEnabled: true, // otherwise a call takes ReadTimeout, whatever its context says
+		ContextTimeoutEnabled: true, // otherwise a call ignores the deadline of its context
 		MaxRetries:            -1,   // a retry of RevokeAll would hide the number of the first attempt
-		DialerRetries:         1,    // a request that fails at once gets 503, and the client retries
+		DialerRetries:         1,    // do not retry: the request gets 503, and its client retries
 	}
 }
 
@@ -68,8 +68,9 @@ func (s *Store) CheckServer(ctx context.Context) error {
 	return nil
 }
 
-// call runs a command of the script. It returns as soon as the context is done: the client notices
-// the deadline of a context, but not its cancellation. The Manager sets no deadline, so call does.
+// call runs a command of the script. It returns as soon as the context is done. The client itself
+// notices only the deadline of a context, and not its cancellation. call sets a deadline, because
+// the Manager sets none.
 func (s *Store) call(ctx context.Context, command string, args ...any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func (s *Store) call(ctx context.Context, command string, args ...any) (any, err
 		return nil, fmt.Errorf("redisstore: %s: %w", command, ctx.Err())
 	case r := <-result:
 		reply, err := r.Result()
-		if errors.Is(err, os.ErrDeadlineExceeded) { // of the connection, which has the context's deadline
+		if errors.Is(err, os.ErrDeadlineExceeded) { // the connection has the deadline of the context
 			err = context.DeadlineExceeded
 		}
 		if err != nil {
@@ -262,8 +263,8 @@ func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limi
 	return int(n), nil
 }
 
-// batch is the number of tokens that one run of the script touches or deletes. Redis answers no
-// other client meanwhile.
+// batch is the number of tokens that one run of the script touches or deletes. Redis serves no
+// other client while the script runs.
 const batch = 1000
 
 // Touch implements [tokenauth.Store].

@@ -1,4 +1,5 @@
--- All queries and changes of the store. Redis runs a script as one atomic operation.
+-- This script contains all queries and changes of the store. Redis runs a script as one atomic
+-- operation.
 --
 -- KEYS[1] is the prefix of all keys. ARGV[1] is the name of a command, and its arguments follow. A
 -- change returns 'OK' or the name of an error. Every time is a string of TIME digits, because a
@@ -17,7 +18,7 @@ local function key(kind, rest) return prefix .. kind .. ':' .. (rest or '') end
 -- id_in returns the ID in a position, which is a time and an ID.
 local function id_in(position) return string.sub(position, TIME + 1) end
 
--- load returns a record as a table, or nil if there is none.
+-- load returns the record with an ID as a table, or nil if there is no such record.
 local function load(id)
   local flat = call('HGETALL', key('token', id))
   if #flat == 0 then return nil end
@@ -51,17 +52,17 @@ local function is_expired(r, at) return r.expires ~= '' and r.expires <= at end
 
 local function is_idle(r, since) return since ~= '' and r.created <= since and r.used <= since end
 
--- ended returns when a record expired or was revoked, whichever was first. Imported records are
--- never pruned, so ended returns '' for them.
+-- ended returns the time at which a record expires or was revoked, whichever is earlier. Prune keeps
+-- imported records, so ended returns '' for them.
 local function ended(r)
   if r.origin ~= '' then return '' end
   if r.expires == '' or r.revoked ~= '' and r.revoked < r.expires then return r.revoked end
   return r.expires
 end
 
--- entries returns all index entries of a record, as lists of key, member and score. An entry
--- without a score is a field of a hash, and its value is the ID. The members of an index of
--- positions all have the score 0, because Redis then sorts them byte by byte.
+-- entries returns all index entries of a record, as lists of key, member and score. An entry without
+-- a score is a field of a hash, and its value is the ID. In an index of positions, all members have
+-- the score 0, because Redis sorts members with the same score byte by byte.
 local function entries(r)
   local position = r.created .. r.id
   local list = {
@@ -85,9 +86,9 @@ local function remove_entries(r)
   end
 end
 
--- save stores the record r in place of old, and moves the index entries. For a new record, old is
--- nil. A server without free memory refuses a script whose first change needs memory. Therefore
--- save first removes entries, so that tokens can be revoked on such a server.
+-- save replaces the record old by r, and moves the index entries. For a new record, old is nil. A
+-- server without free memory refuses a script whose first change needs memory. Therefore save first
+-- removes entries, so that tokens can be revoked on such a server.
 local function save(old, r)
   if old then remove_entries(old) end
   for _, e in ipairs(entries(r)) do
@@ -118,7 +119,7 @@ local function slot_taken(r)
   return r.slot ~= '0' and call('ZCOUNT', key('user-slots', r.user), r.slot, r.slot) > 0
 end
 
--- conflict returns the error that forbids to add a record, or nil.
+-- conflict returns the error because of which a record cannot be added, or nil.
 local function conflict(r)
   if digest_taken(r.digest) then return 'ErrKeyTaken' end
   if r.retired ~= '' and digest_taken(r.retired) then return 'ErrKeyTaken' end
@@ -154,8 +155,8 @@ function commands.find()
   return id and call('HGETALL', key('token', id)) or {}
 end
 
--- walk calls visit with the ID of each entry of an index of positions, from the position after the
--- given one to the bound last. If visit returns true, walk returns the current position.
+-- walk calls visit with the ID of each entry of an index of positions. It begins after the position
+-- after, and ends at the bound last. If visit returns true, walk returns the current position.
 local function walk(index, after, last, visit)
   local first = after == '' and '-' or '(' .. after
   repeat
@@ -174,8 +175,8 @@ local function selects(q, r)
     and (q.max_slot == 0 or slot >= q.min_slot and slot <= q.max_slot)
 end
 
--- visit_selected calls visit with the IDs of tokens among which are all that a query selects. It
--- uses the smallest index for the query.
+-- visit_selected calls visit with the IDs of all tokens that a query selects, and maybe with other
+-- IDs. It uses the smallest index for the query.
 local function visit_selected(q, visit)
   if q.by_id then
     for i = 10, #ARGV do visit(ARGV[i]) end
@@ -277,7 +278,7 @@ end
 
 -- prune BEFORE UNUSED-SINCE LIMIT AFTER deletes at most LIMIT records that have ended, and idle
 -- tokens after the position AFTER. It returns the number of deleted records, and the position at
--- which the next call must continue. The position is false if prune has deleted all.
+-- which the next call must continue. The position is false if no records are left.
 function commands.prune()
   local since, limit, after = ARGV[3], tonumber(ARGV[4]), ARGV[5]
   local positions = call('ZRANGE', key('ended'), '-', '(' .. ARGV[2], 'BYLEX', 'LIMIT', 0, limit)

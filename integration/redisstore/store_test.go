@@ -28,7 +28,8 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// In a cluster, a script fails if it touches keys of several nodes.
+// In a cluster, a script fails if its keys are on several nodes. All keys of the store must
+// therefore have the same hash slot.
 func TestAllKeysHaveOneHashSlot(t *testing.T) {
 	t.Parallel()
 	store := newStore(t, startOwn(t, "cluster-enabled yes"))
@@ -46,7 +47,7 @@ func TestAllKeysHaveOneHashSlot(t *testing.T) {
 	require.Greater(t, inSlot, int64(10))
 }
 
-// An import of many tokens must name the token that it could not add.
+// If Create cannot add one of many tokens, the error must give the position of this token.
 func TestCreateNamesConflictingRecord(t *testing.T) {
 	t.Parallel()
 	store := newStore(t, started(t, shared))
@@ -59,8 +60,8 @@ func TestCreateNamesConflictingRecord(t *testing.T) {
 	require.Equal(t, 3, conflict.Index)
 }
 
-// Redis answers no other client during a script, so Prune runs it for 1,000 tokens at a time.
-// Tokens beyond the first run must be deleted too.
+// Redis serves no other client while a script runs. Therefore Prune runs the script for 1,000
+// tokens at a time. It must also delete the tokens after the first 1,000.
 func TestPruneDeletesManyTokens(t *testing.T) {
 	t.Parallel()
 	store := newStore(t, started(t, shared))

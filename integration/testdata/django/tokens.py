@@ -1,12 +1,12 @@
-"""Lets Django and Django REST Framework make users and tokens, and asks them about each key.
+"""Creates users and tokens with Django REST Framework (DRF), and authenticates each key.
 
     tokens.py MODEL sqlite3 FILE
     tokens.py MODEL postgresql HOST PORT DATABASE
 
-MODEL is authtoken, DRF's own, or many, the one with a name that a service puts in its
-place. A tab-separated line for each token goes to standard output: the key, the user's ID,
-the token's name, when it was made in microseconds since 1970, and the ID of the user whom DRF
-lets in with the key, or nothing.
+MODEL is "authtoken", the model of DRF, or "many", a model of a service that has named tokens. The
+script prints a tab-separated line for each token: the key, the ID of the user, the name of the
+token, the creation time in microseconds since 1970, and the ID of the user for whom DRF accepts
+the key. If DRF refuses the key, the last field is empty.
 """
 
 import sys
@@ -21,7 +21,7 @@ if engine == "postgresql":
 settings.configure(
     DATABASES={"default": database},
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
-    # Without its app in this list, DRF's model is abstract, and another can take its place.
+    # Without the app authtoken, the model of DRF is abstract, and another model can extend it.
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "rest_framework"]
     + ["rest_framework.authtoken"] * (model == "authtoken"),
     SECRET_KEY="not used",
@@ -59,7 +59,7 @@ class Authentication(TokenAuthentication):
     model = Token
 
 
-def lets_in(key):
+def authenticated_user(key):
     try:
         user, _ = Authentication().authenticate_credentials(key)
         return user.pk
@@ -74,5 +74,6 @@ with transaction.atomic():
             Token.objects.create(user=user, **({"name": name} if name else {}))
 
 for token in Token.objects.all():
-    made = round(token.created.timestamp() * 1e6)
-    print(token.key, token.user_id, getattr(token, "name", ""), made, lets_in(token.key), sep="\t")
+    created = round(token.created.timestamp() * 1e6)
+    name = getattr(token, "name", "")
+    print(token.key, token.user_id, name, created, authenticated_user(token.key), sep="\t")
