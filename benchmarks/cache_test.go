@@ -114,11 +114,11 @@ func writeUnrelated(b *testing.B, s tokenauth.Store) (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-// BenchmarkCacheDuringWrites measures the hits of a cache while other users' tokens change 1,000
-// times per second, beside the hits without these writes.
+// BenchmarkCacheDuringWrites compares the hits of a cache while tokens of other users change 1,000
+// times per second with the hits without these writes.
 func BenchmarkCacheDuringWrites(b *testing.B) {
-	// Clients use 500 keys at random, with 5 ms per query of the store. Each key is cached for a
-	// second. The metric counts the requests that cost no query.
+	// Clients use 500 keys at random. A query of the store takes 5 ms, and the cache keeps each key
+	// for a second. The metric is the share of requests that cause no query.
 	run(b, "share of hits", func(b *testing.B) {
 		p := chains.NewPopulation(500, 10)
 		share := func(writes bool) float64 {
@@ -177,8 +177,8 @@ func BenchmarkCacheDuringWrites(b *testing.B) {
 	})
 }
 
-// BenchmarkCacheWrite compares what a cache with a million entries adds to a write to what a cache
-// with 10,000 entries adds. The writes do not concern the cached tokens.
+// BenchmarkCacheWrite compares the time that a cache with a million entries adds to a write with
+// the time that a cache with 10,000 entries adds. The writes do not concern the cached tokens.
 func BenchmarkCacheWrite(b *testing.B) {
 	filled := func(n int) func() tokenauth.Store {
 		return sync.OnceValue(func() tokenauth.Store {
@@ -221,16 +221,16 @@ func BenchmarkCacheWrite(b *testing.B) {
 }
 
 // BenchmarkLastUseAtPace authenticates 10,000 distinct tokens per second for 60 seconds. A write of
-// last-used times takes 5 ms, and one takes 300 ms. The metric dropped counts the tokens whose use
-// was not written, and lag/touch-every is the longest time from a use to its write, divided by
-// TouchEvery.
+// last-used times takes 5 ms, except for one write that takes 300 ms. The metric dropped is the
+// number of tokens whose last-used time was not written. The metric lag/touch-every is the longest
+// time from a use to its write, divided by TouchEvery.
 func BenchmarkLastUseAtPace(b *testing.B) {
 	run(b, "10,000 tokens per second", func(b *testing.B) {
 		if testing.Short() {
 			b.Skip("takes a minute")
 		}
 		const perSecond, seconds = 10_000, 60
-		const touchEvery = time.Minute // the default
+		const touchEvery = time.Minute // default of Options.TouchEvery
 		p := chains.NewPopulation(perSecond*seconds, 10)
 		begin := time.Now()
 		var mu sync.Mutex

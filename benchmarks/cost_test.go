@@ -20,13 +20,13 @@ import (
 // servedDatabases are the databases on which the benchmarks of this file run.
 var servedDatabases = []string{databases.Modernc, databases.PostgreSQL, databases.MariaDB}
 
-// A crowd is the number of tokens of one user.
+// A crowd holds the numbers of live and of revoked tokens of one user.
 type crowd struct{ live, revoked int }
 
 func (c crowd) String() string { return fmt.Sprintf("%d live, %d revoked", c.live, c.revoked) }
 
-// crowds are the users whose costs are compared with the costs of a user with 50 live tokens. The
-// budgets apply to the last one.
+// crowds lists the users whose costs are compared with the costs of a user with 50 live tokens. The
+// budgets apply to the last user of the list.
 var crowds = []crowd{
 	{0, 0}, {1_000, 0}, {10_000, 0}, {100_000, 0}, {0, 1_000}, {0, 10_000}, {0, 100_000}, {10_000, 100_000},
 }
@@ -53,7 +53,7 @@ func openUserTable(b *testing.B, database string) *userTable {
 	return userTables[database]
 }
 
-// fill gives a user tokens, once.
+// fill creates the tokens of a user once per process.
 func (t *userTable) fill(b *testing.B, userID string, c crowd, slots bool) {
 	b.Helper()
 	if t.filled[userID] {
@@ -127,8 +127,8 @@ func BenchmarkPage(b *testing.B) {
 	})
 }
 
-// BenchmarkIssueAtLimit calls Issue 20 times at once for a user who may have 10,000 tokens and has
-// 9,900. It counts the calls that fail.
+// BenchmarkIssueAtLimit makes 20 concurrent calls of Issue for a user who may have 10,000 tokens
+// and has 9,900. It counts the calls that fail.
 func BenchmarkIssueAtLimit(b *testing.B) {
 	for _, name := range servedDatabases {
 		run(b, name, func(b *testing.B) {
@@ -137,7 +137,8 @@ func BenchmarkIssueAtLimit(b *testing.B) {
 			}
 			t := openUserTable(b, name)
 			t.fill(b, "full", crowd{live: 9_900}, true)
-			store := must.Get(tokenauth.NewSQLStore(t.db, t.database.Dialect, &tokenauth.SQLOptions{Table: t.name})) // with the default timeout
+			options := &tokenauth.SQLOptions{Table: t.name} // with the default timeout
+			store := must.Get(tokenauth.NewSQLStore(t.db, t.database.Dialect, options))
 			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: 10_000, TouchEvery: -1}))
 			var failed, slowest atomic.Int64
 			for b.Loop() {
@@ -169,7 +170,7 @@ func BenchmarkIssueAtLimit(b *testing.B) {
 	}
 }
 
-// A slowestStore measures the slowest call of RevokeAll.
+// A slowestStore records the duration of the slowest call of RevokeAll.
 type slowestStore struct {
 	tokenauth.Store
 	slowest time.Duration

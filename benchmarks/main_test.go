@@ -1,11 +1,11 @@
-// Package benchmarks contains the benchmarks of this library beside the baseline and beside other
-// libraries. The program in the folder report runs them and compares the results with the budgets:
+// Package benchmarks compares this library with a baseline and with other libraries. The program in
+// the folder report runs the benchmarks and compares the results with the budgets.
 //
-//	go test -run '^$' -bench .                # all benchmarks
+//	go test -run '^$' -bench .                # runs all benchmarks
 //	go test -run '^$' -bench . -short         # leaves out large tables and long runs
-//	go test -run '^$' -bench 'Find/SQLite' .  # one of them
+//	go test -run '^$' -bench 'Find/SQLite' .  # runs some benchmarks
 //
-// Benchmarks that need a program that is not installed, such as a database server, are skipped.
+// A benchmark is skipped if it needs a program that is not installed, such as a database server.
 package benchmarks
 
 import (
@@ -83,8 +83,8 @@ func cpuTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// compare compares the CPU times of limit and subject on one processor, and reports what the
-// subject allocates per call. A round takes 20 ms, so that each round contains its own garbage
+// compare compares the CPU times of limit and subject on one processor, and reports the allocations
+// of the subject per call. A round takes 20 ms, so that each round contains its own garbage
 // collections.
 func compare(b *testing.B, limitCall, subject func()) {
 	b.Helper()

@@ -24,9 +24,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
-// BenchmarkRequest compares the time of a request that has a valid key to the time of the baseline,
-// for this library and for others. All requests carry the same key, and its last use is always
-// pending.
+// BenchmarkRequest compares the time of a request with a valid key with the time of the baseline,
+// for this library and for other libraries. All requests have the same key, whose last-used time
+// always waits to be written.
 func BenchmarkRequest(b *testing.B) {
 	p := chains.NewPopulation(1, 1)
 	now := time.Now()
@@ -50,8 +50,8 @@ func BenchmarkRequest(b *testing.B) {
 }
 
 // benchmarkStore measures requests on a database with 1,000 tokens, and counts the statements. The
-// function cached puts a cache in front of the store. Each key is used ten times for the count, so
-// a cache reads the database for one request in ten.
+// function cached adds a cache to the store. For the count, each key is used ten times, so a cache
+// reads the database for one request in ten.
 func benchmarkStore(b *testing.B, name, database string, cached func(tokenauth.Store) tokenauth.Store) {
 	run(b, name, func(b *testing.B) {
 		t := openTable(b, database, 1000)
@@ -67,7 +67,7 @@ func benchmarkStore(b *testing.B, name, database string, cached func(tokenauth.S
 	})
 }
 
-// BenchmarkBesideEcho compares this library to the middleware KeyAuth of echo, instead of the
+// BenchmarkBesideEcho compares this library with the middleware KeyAuth of echo, instead of the
 // baseline.
 func BenchmarkBesideEcho(b *testing.B) {
 	p := chains.NewPopulation(1, 1)
@@ -75,9 +75,10 @@ func BenchmarkBesideEcho(b *testing.B) {
 	run(b, c.Name, func(b *testing.B) { compare(b, requester(b, p.EchoKeyAuth()), requester(b, c)) })
 }
 
-// BenchmarkLastUse compares requests whose last use is pending to requests whose last use is not
-// recorded. Some of 100 or 400 tokens share a slot of the pending uses. The maximum is 400, because
-// 500 pending uses are written at once.
+// BenchmarkLastUse compares requests whose last-used time waits to be written with requests whose
+// last-used time is not recorded. The Manager keeps waiting times in a hash table, in which some of
+// 100 or 400 tokens share a slot. More than 400 tokens are not possible, because the Manager writes
+// 500 waiting times immediately.
 func BenchmarkLastUse(b *testing.B) {
 	for _, n := range []int{1, 100, 400} {
 		run(b, fmt.Sprintf("%d tokens in turn", n), func(b *testing.B) {
@@ -91,8 +92,8 @@ func BenchmarkLastUse(b *testing.B) {
 // unreachable is a Store whose methods panic.
 type unreachable struct{ tokenauth.Store }
 
-// BenchmarkReject compares the decision to reject a request, without a call of the store, to the
-// time of a request that the baseline accepts.
+// BenchmarkReject compares the time to reject a request, without a call of the store, with the time
+// of a request that the baseline accepts.
 func BenchmarkReject(b *testing.B) {
 	p := chains.NewPopulation(1, 1)
 	good := p.Keys[0]
@@ -123,7 +124,7 @@ func BenchmarkReject(b *testing.B) {
 	}
 }
 
-// BenchmarkList compares a page of 100 tokens from package tokenapi to its baseline, which calls
+// BenchmarkList compares a page of 100 tokens from package tokenapi with its baseline, which calls
 // Manager.List and json.Marshal.
 func BenchmarkList(b *testing.B) {
 	run(b, "100 tokens", func(b *testing.B) {
@@ -135,7 +136,7 @@ func BenchmarkList(b *testing.B) {
 		compare(b, func() {
 			tokens, err := auth.Manager().List(ctx, tokenauth.Query{UserID: user, Limit: 100})
 			if err != nil || len(tokens) != 100 {
-				panic("List returned no full page")
+				panic("List must return a full page")
 			}
 			if _, err := json.Marshal(tokens); err != nil {
 				panic(err)
@@ -151,7 +152,7 @@ func BenchmarkList(b *testing.B) {
 }
 
 // BenchmarkParallel measures a speedup: the requests per second of 256 goroutines on all
-// processors, divided by the requests per second of one goroutine. All requests carry the same key.
+// processors, divided by the requests per second of one goroutine. All requests have the same key.
 func BenchmarkParallel(b *testing.B) {
 	run(b, "256 goroutines", func(b *testing.B) {
 		if runtime.NumCPU() < 2 {
@@ -166,7 +167,8 @@ func BenchmarkParallel(b *testing.B) {
 	})
 }
 
-// throughput returns the requests per second of some goroutines, in the best of five measurements.
+// throughput returns the requests per second that concurrent goroutines reach, in the best of five
+// measurements.
 func throughput(goroutines int, c *chains.Chain) float64 {
 	best := 0.0
 	for range 5 {

@@ -20,11 +20,11 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// BenchmarkTokens compares the time of a request that has a valid key to the time of the baseline
+// BenchmarkTokens compares the time of a request with a valid key with the time of the baseline
 // with the same number of tokens. The keys are used in a scattered order. Each run of the benchmark
 // creates new tokens, because the place of the data in memory slows down one side in some runs.
-// Last uses are not recorded: a service would write the last use of each token once per minute, but
-// this benchmark would write all of them within a second.
+// Last-used times are not recorded. A service would write the last-used time of each token once per
+// minute, but this benchmark would write all of them within a second.
 // Case Q8.
 func BenchmarkTokens(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, 1_000_000} {
@@ -92,8 +92,8 @@ func BenchmarkGrid(b *testing.B) {
 	}
 }
 
-// BenchmarkPrune measures the time of lookups of live tokens in random order, first alone and then
-// while Prune deletes as many expired tokens.
+// BenchmarkPrune measures the time of lookups of live tokens in random order, first without Prune
+// and then while Prune deletes the same number of expired tokens.
 func BenchmarkPrune(b *testing.B) {
 	for _, name := range append([]string{"memory store"}, databases.Names...) {
 		run(b, name, func(b *testing.B) {
@@ -128,7 +128,7 @@ func BenchmarkPrune(b *testing.B) {
 	}
 }
 
-// reportPercentiles looks up tokens until done is closed.
+// reportPercentiles looks up tokens until done is closed, and reports percentiles of the times.
 func reportPercentiles(b *testing.B, when string, s tokenauth.Store, live []tokenauth.Record, done <-chan struct{}) {
 	var took []time.Duration
 	for {

@@ -27,8 +27,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// BenchmarkServer measures whole servers: processes of their own that serve HTTP over TCP. The
-// metric ns is the CPU time that the server process uses per request, and the baseline is a server
+// BenchmarkServer measures whole servers, which are separate processes that serve HTTP over TCP.
+// The metric ns is the CPU time that the server process uses per request. The baseline is a server
 // without authentication. A client with eight connections sends the requests, with 5,000 of 75,000
 // keys in turn. The CPU time of a database server does not count.
 func BenchmarkServer(b *testing.B) {
@@ -79,8 +79,8 @@ const (
 // A greeting is the first line that a server process prints.
 type greeting struct {
 	Address     string
-	Header, Bad string   // see chains.Chain
-	Good        []string // likewise
+	Header, Bad string   // as in chains.Chain
+	Good        []string // as in chains.Chain
 }
 
 // serve runs a server in this process until standard input is closed.
@@ -197,7 +197,7 @@ func startServer(b *testing.B, s setup) *server {
 	started.cmd.Env = append(os.Environ(), setupVariable+"="+s.name, tokensVariable+"="+strconv.Itoa(tokens))
 	if s.database != "" {
 		d := *startDatabase(b, s.database)
-		if d.Dialect == tokenauth.SQLite { // a file of its own
+		if d.Dialect == tokenauth.SQLite { // each server has its own file
 			d = *must.Get(databases.Start(s.database, must.Get(os.MkdirTemp(dir, ""))))
 		}
 		started.cmd.Env = append(started.cmd.Env, databaseVariable+"="+string(must.Get(json.Marshal(d))))
@@ -221,7 +221,7 @@ func startServer(b *testing.B, s setup) *server {
 		require.NoError(b, err)
 		require.True(b, status == want || value == "", "%s: status %d, want %d", s.name, status, want)
 	}
-	for begin := time.Now(); time.Since(begin) < warmUp; { // until last uses are written and caches are full
+	for begin := time.Now(); time.Since(begin) < warmUp; { // until last-used times are written and caches are full
 		started.cpuPerRequest()
 	}
 	return started
@@ -230,7 +230,7 @@ func startServer(b *testing.B, s setup) *server {
 // django returns the command that runs the Django service. The file testdata/drf.py is the service.
 func django(b *testing.B) *exec.Cmd {
 	b.Helper()
-	const python = "/usr/bin/python3" // has the Debian package python3-djangorestframework
+	const python = "/usr/bin/python3" // finds the Debian package python3-djangorestframework
 	if err := exec.Command(python, "-c", "import rest_framework").Run(); err != nil {
 		skip(b, "Django REST Framework is not installed")
 	}
@@ -282,7 +282,7 @@ func (s *server) cpu() float64 {
 	return must.Get(strconv.ParseFloat(string(body), 64))
 }
 
-// A client is one connection that stays open.
+// A client sends requests over one connection, which stays open.
 type client struct {
 	io.Writer
 	responses *bufio.Reader

@@ -99,10 +99,10 @@ func (t *table) counting(b *testing.B) (*tokenauth.SQLStore, *atomic.Int64) {
 	return t.open(b, db), &statements
 }
 
-// BenchmarkFind compares the time of SQLStore.Find to the time of a prepared SELECT of the same
-// columns by one digest, with a context that can be canceled. Two other statements are compared
-// with the same SELECT: a SELECT by both digests, which Find needs, and this SELECT with a
-// deadline.
+// BenchmarkFind compares the time of SQLStore.Find with the time of a prepared SELECT of the same
+// columns by one digest, with a context that can be canceled. It also compares two other statements
+// with this SELECT: a SELECT by the current and the retired digest, as Find needs it, and the same
+// statement with a deadline.
 func BenchmarkFind(b *testing.B) {
 	for _, name := range databases.Names {
 		for _, rows := range []int{1_000, 100_000, 1_000_000} {
@@ -151,13 +151,13 @@ func benchmarkFind(b *testing.B, t *table, what string) {
 	}[what]))
 }
 
-// BenchmarkTouch counts the statements that write the last uses of 1,000 tokens.
+// BenchmarkTouch counts the statements that write the last-used times of 1,000 tokens.
 func BenchmarkTouch(b *testing.B) {
 	for _, name := range databases.Names {
 		run(b, name, func(b *testing.B) {
 			t := newTable(b, name, "touch", chains.NewPopulation(1000, 10))
 			store, statements := t.counting(b)
-			now := time.Now() // advanced in each iteration, so that all last uses are written again
+			now := time.Now() // advances in each iteration, so that all last-used times are written again
 			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{Now: func() time.Time { return now }}))
 			var writes []int64
 			for b.Loop() {

@@ -109,7 +109,7 @@ func (p *Population) Fill(ctx context.Context, s tokenauth.Store) error {
 	return nil
 }
 
-// Memory returns a memory store of the tokens.
+// Memory returns a memory store that contains the tokens.
 func (p *Population) Memory() *tokenauth.MemoryStore {
 	s := tokenauth.NewMemoryStore()
 	if err := p.Fill(context.Background(), s); err != nil {
@@ -126,7 +126,7 @@ func (p *Population) tokens() map[tokenauth.Digest]*tokenauth.Token {
 	return m
 }
 
-// Limit returns the baseline. See package internal/testing/limit.
+// Limit returns the handler of the baseline, which package internal/testing/limit defines.
 func (p *Population) Limit() *Chain { return p.chain("limit", limit.Handler(p.tokens())) }
 
 // Bare returns a handler without authentication.

@@ -10,8 +10,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storecache"
 )
 
-// A chain that rejects good requests or accepts bad ones would be measured on the wrong code path.
-func TestChains(t *testing.T) {
+// If a chain rejects good requests or accepts bad ones, its benchmark measures the wrong code path.
+func TestChainsAcceptGoodAndRejectBadRequests(t *testing.T) {
 	t.Parallel()
 	p := chains.NewPopulation(100, 10)
 	all := p.Peers()

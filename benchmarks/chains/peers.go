@@ -39,7 +39,7 @@ func (p *Population) Peers() []*Chain {
 
 type userKey struct{}
 
-// serve finds the user, puts it into the context, and calls a handler that reads it.
+// serve finds the user, adds the user to the context, and calls a handler that reads the user.
 func serve(w http.ResponseWriter, r *http.Request, userID string) {
 	u, err := findUser(r.Context(), userID)
 	if err != nil {
@@ -85,7 +85,7 @@ func (p *Population) EchoKeyAuth() *Chain {
 	return p.chain("echo KeyAuth, a map of digests", e)
 }
 
-// K8sCache returns the token cache of Kubernetes in front of a map of digests.
+// K8sCache returns a handler with the token cache of Kubernetes. The cache reads a map of digests.
 func (p *Population) K8sCache() *Chain {
 	tokens := p.tokens()
 	find := authenticator.TokenFunc(func(_ context.Context, key string) (*authenticator.Response, bool, error) {
@@ -98,13 +98,13 @@ func (p *Population) K8sCache() *Chain {
 	auth := bearertoken.New(cache.New(find, false, keepFor, 0))
 	return p.chain("Kubernetes token cache, a map of digests", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		value := r.Header["Authorization"] // AuthenticateRequest deletes the header
-		answer, ok, err := auth.AuthenticateRequest(r)
+		response, ok, err := auth.AuthenticateRequest(r)
 		r.Header["Authorization"] = value
 		if !ok || err != nil {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		serve(w, r, answer.User.GetName())
+		serve(w, r, response.User.GetName())
 	}))
 }
 
@@ -163,8 +163,8 @@ func newSCS() *Chain {
 	}
 }
 
-// Otter is a Store with the cache otter in front of another Store, instead of storecache. Writes do
-// not invalidate the entries of the cache.
+// Otter is a Store that caches the records of another Store with otter instead of storecache.
+// Writes do not invalidate the entries of the cache.
 type Otter struct {
 	tokenauth.Store
 	cache  *otter.Cache[tokenauth.Digest, *tokenauth.Record]

@@ -23,12 +23,12 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	}
 	able, ok := inner.(capable)
 	if !ok {
-		return nil, errors.Join(errors.New("the driver's connection lacks a method"), inner.Close())
+		return nil, errors.Join(errors.New("the connection of the driver lacks a method"), inner.Close())
 	}
 	return &conn{able, c.n}, nil
 }
 
-// capable contains the interfaces that the connections of all drivers used here implement.
+// capable contains the interfaces that the connections of all drivers of this package implement.
 type capable interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -70,8 +70,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	return rows, err
 }
 
-// count adds one to n, unless the driver returned driver.ErrSkip. In that case database/sql
-// prepares the statement, and executing the prepared statement counts.
+// count adds one to n, unless err is driver.ErrSkip. After ErrSkip, database/sql prepares the
+// statement and executes it. This execution counts.
 func (c *conn) count(err error) {
 	if err != driver.ErrSkip {
 		c.n.Add(1)
@@ -85,7 +85,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	}
 	able, ok := inner.(capableStmt)
 	if !ok {
-		return nil, errors.Join(errors.New("the driver's statement lacks a method"), inner.Close())
+		return nil, errors.Join(errors.New("the statement of the driver lacks a method"), inner.Close())
 	}
 	return &stmt{able, c.n}, nil
 }

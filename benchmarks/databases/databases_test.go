@@ -21,8 +21,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// The report would print too few statements per request if OpenCounting missed a way to execute a
-// statement. Connections must go back to the pool, because opening them would distort the times.
+// If OpenCounting missed a way to execute a statement, the report would print too few statements
+// per request. Connections must return to the pool, because new connections would distort the
+// times.
 func TestOpenCountingCountsAllStatements(t *testing.T) {
 	t.Parallel()
 	for _, name := range databases.Names {

@@ -10,17 +10,17 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// A budget is a bound of one metric of a benchmark.
+// A budget is a bound for one metric of a benchmark.
 type budget struct {
 	name, unit string
 	bound      bound
-	explained  bound  // a wider bound; a value between the two is explained by reason
+	explained  bound  // wider bound, which applies because of reason
 	reason     string // empty if there is no wider bound
 	measured   benchmath.Summary
-	verdict    string
+	outcome    string
 }
 
-// A bound is the least or the greatest value that is allowed.
+// A bound is the lowest or the highest value that a budget allows.
 type bound struct {
 	value   float64
 	atLeast bool
@@ -79,7 +79,7 @@ func parseBound(text string) (bound, error) {
 	return bound{value, operator == "≥"}, nil
 }
 
-// allows judges the number that the tables show.
+// allows reports whether the bound allows the value, rounded as the tables show it.
 func (b bound) allows(value float64) bool {
 	scale := math.Pow10(decimals(value))
 	shown := math.Round(value*scale) / scale
@@ -90,7 +90,7 @@ func (b bound) String() string {
 	return map[bool]string{true: "≥ ", false: "≤ "}[b.atLeast] + number(b.value)
 }
 
-// judge gives each budget its verdict. It returns an error if a benchmark does not report the
+// judge sets the outcome of each budget. It returns an error if a benchmark does not report the
 // metric of its budget.
 func judge(budgets []*budget, r *results) error {
 	for _, b := range budgets {
@@ -100,24 +100,25 @@ func judge(budgets []*budget, r *results) error {
 		case !measured && r.values[b.name] != nil:
 			return fmt.Errorf("budgets.txt: %s reports no metric %s", b.name, b.unit)
 		case !measured:
-			b.verdict = notMeasured
+			b.outcome = notMeasured
 		case b.bound.allows(b.measured.Center):
-			b.verdict = met
+			b.outcome = met
 		case b.reason != "" && b.explained.allows(b.measured.Center):
-			b.verdict = explained
+			b.outcome = explained
 		default:
-			b.verdict = missed
+			b.outcome = missed
 		}
 	}
 	return nil
 }
 
-// tally returns how many budgets are met and how many are measured, and false if one is missed or
-// not measured. A quick run leaves out budgets, and its ratios are too noisy to judge.
+// tally returns the numbers of budgets that are met and that are measured. It returns false if a
+// budget is missed or not measured. A quick run measures fewer budgets, and its ratios are too
+// noisy to judge, so tally ignores these cases in a quick run.
 func tally(budgets []*budget, quick bool) (good, all int, ok bool) {
 	ok = true
 	for _, b := range budgets {
-		switch b.verdict {
+		switch b.outcome {
 		case met:
 			good++
 		case missed:

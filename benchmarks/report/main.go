@@ -1,14 +1,14 @@
 // Command report runs the benchmarks of the parent folder, compares the results with the budgets in
 // budgets.txt, and prints tables:
 //
-//	go run ./report              # all benchmarks
+//	go run ./report              # runs all benchmarks
 //	go run ./report -quick       # leaves out large tables and long runs
-//	go run ./report -in FILE     # reads the output of go test -bench from a file instead
+//	go run ./report -in FILE     # reads the output of go test -bench from a file, and runs nothing
 //	go run ./report -write       # also updates docs/performance.md and docs/performance.svg
 //
-// The last line says how many budgets are met. The exit status is 1 if a budget is missed and
-// budgets.txt does not explain it, or if a budget is not measured. In a quick run, missed ratios
-// and budgets that are not measured do not change the exit status.
+// The last line of the output is the number of budgets that are met. The exit status is 1 if a
+// budget is missed without an explanation in budgets.txt, or if a budget is not measured. In a
+// quick run, missed ratios and budgets that are not measured do not change the exit status.
 package main
 
 import (
@@ -44,7 +44,7 @@ func main() {
 	}
 }
 
-// report returns true if no budget is missed without an explanation.
+// report prints the tables to out. It returns false if the exit status must be 1.
 func report(out io.Writer, quick bool, in string, write bool, docs string) (bool, error) {
 	budgets, err := parseBudgets(budgetsText)
 	if err != nil {
@@ -79,8 +79,8 @@ func report(out io.Writer, quick bool, in string, write bool, docs string) (bool
 	return ok, err
 }
 
-// runBenchmarks returns the output of go test, and copies it to standard error. Some benchmarks run
-// once, because a run takes long. They run first, in a process without the garbage of the others.
+// runBenchmarks returns the output of go test, and copies it to standard error. Benchmarks that
+// take long run only once. They run first, in a process without the garbage of other benchmarks.
 func runBenchmarks(quick bool) ([]byte, error) {
 	runs := [][]string{
 		{"-bench", "Memory|Prune|Grid|IssueAtLimit|RevokeAll", "-benchtime", "1x"},

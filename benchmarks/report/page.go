@@ -18,8 +18,8 @@ import (
 
 // The report writes the part of docs/performance.md between these lines.
 const (
-	beginMarker = "<!-- What follows is written by benchmarks/report. -->"
-	endMarker   = "<!-- What was written by benchmarks/report ends here. -->"
+	beginMarker = "<!-- benchmarks/report writes the text from here on. -->"
+	endMarker   = "<!-- The text of benchmarks/report ends here. -->"
 )
 
 // writePage replaces the part of docs/performance.md that the report writes.
@@ -46,12 +46,12 @@ func howMeasured(r *results, at time.Time) string {
 // A section is a table of the results of one benchmark.
 type section struct {
 	heading, benchmark string
-	first              string // heading of the first column, which has the names of the rows
+	first              string // heading of the first column, which contains the names of the rows
 	columns            []column
 }
 
-// A column shows one metric. If sub is not empty, the last part of the name of the benchmark
-// selects the column, and the rest of the name the row.
+// A column shows one metric. If sub is not empty, the column shows only benchmarks whose last part
+// of the name is sub. The rest of the name is then the name of the row.
 type column struct{ heading, sub, unit string }
 
 var sections = []section{
@@ -60,7 +60,8 @@ var sections = []section{
 		{"B/op", "", "B/op"}, {"allocs/op", "", "allocs/op"}, {"statements/op", "", "statements/op"},
 	}},
 	{"Whole servers", "Server", "server", []column{
-		{"CPU time per request, ns", "", "ns"}, {"without authentication, ns", "", "limit-ns"}, {"ratio", "", "x-limit"},
+		{"CPU time per request, ns", "", "ns"}, {"without authentication, ns", "", "limit-ns"},
+		{"ratio", "", "x-limit"},
 	}},
 	{"Lookups in a database", "Find", "table", []column{
 		{"bare SELECT, ns", "Find", "limit-ns"}, {"`Find`, ns", "Find", "ns"},
@@ -71,10 +72,10 @@ var sections = []section{
 		{"median alone, ns", "", "p50-alone-ns"}, {"median during `Prune`, ns", "", "p50-beside-ns"},
 		{"99th percentile alone, ns", "", "p99-alone-ns"}, {"99th percentile during `Prune`, ns", "", "p99-beside-ns"},
 	}},
-	{"`Issue` and `Revoke` by the user's tokens", "Issue", "database and tokens of the user", []column{
+	{"`Issue` and `Revoke` by the number of the user's tokens", "Issue", "database and tokens of the user", []column{
 		{"ns", "", "ns"}, {"user with 50 live tokens, ns", "", "limit-ns"}, {"ratio", "", "x-limit"},
 	}},
-	{"A page of 50 live tokens by the user's tokens", "Page", "database and tokens of the user", []column{
+	{"A page of 50 live tokens by the number of the user's tokens", "Page", "database and tokens of the user", []column{
 		{"ns", "", "ns"}, {"user with 50 live tokens, ns", "", "limit-ns"}, {"ratio", "", "x-limit"},
 	}},
 	{"`RevokeAll`", "RevokeAll", "database and number of tokens", []column{
@@ -88,14 +89,14 @@ var sections = []section{
 // render returns all tables in Markdown.
 func render(budgets []*budget, r *results) string {
 	good, all, _ := tally(budgets, false)
-	t := row("benchmark", "metric", "budget", "measured", "±", "verdict") + "| --- | --- | --: | --: | --: | --- |\n"
+	t := row("benchmark", "metric", "budget", "measured", "±", "outcome") + "| --- | --- | --: | --: | --: | --- |\n"
 	for _, b := range budgets {
-		measured, spread, remark := "–", "–", b.verdict
-		if b.verdict != notMeasured {
+		measured, spread, remark := "–", "–", b.outcome
+		if b.outcome != notMeasured {
 			measured = number(b.measured.Center)
 			spread = b.measured.PctRangeString() // ∞ if there are fewer than six results
 		}
-		switch b.verdict {
+		switch b.outcome {
 		case missed:
 			remark = "**missed**"
 		case explained:
@@ -110,7 +111,7 @@ func render(budgets []*budget, r *results) string {
 	return text
 }
 
-// render returns an empty string if the benchmark was not run.
+// render returns the table in Markdown, or an empty string if the benchmark was not run.
 func (s section) render(r *results) string {
 	var rows []string
 	cells := map[[2]string]string{} // by row and heading of the column
@@ -153,7 +154,7 @@ func (s section) render(r *results) string {
 // row returns a row of a table in Markdown.
 func row(cells ...string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
 
-// decimals returns how many decimals the tables show.
+// decimals returns the number of decimals with which the tables show f.
 func decimals(f float64) int {
 	if f >= 100 {
 		return 0

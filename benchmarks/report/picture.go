@@ -21,8 +21,9 @@ type bar struct {
 	Length              float64
 }
 
-// writePicture draws the time of a request with each chain but the bare handler. The scale is
-// logarithmic, because the times differ by a factor of more than a hundred.
+// writePicture draws the time of a request with each chain except the handler without
+// authentication. The scale is logarithmic, because the times differ by a factor of more than a
+// hundred.
 func writePicture(docs string, r *results) error {
 	var bars []bar
 	slowest := 0.0
@@ -51,8 +52,8 @@ func writePicture(docs string, r *results) error {
 		scale = append(scale, bar{Label: duration(ns), Length: length(ns)})
 	}
 	var b bytes.Buffer
-	err := template.Must(template.New("").Parse(pictureText)).Execute(&b, map[string]any{"Bars": bars, "Scale": scale, "Height": 64 + 24*len(bars)})
-	if err != nil {
+	data := map[string]any{"Bars": bars, "Scale": scale, "Height": 64 + 24*len(bars)}
+	if err := template.Must(template.New("").Parse(pictureText)).Execute(&b, data); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(docs, "performance.svg"), b.Bytes(), 0o644)

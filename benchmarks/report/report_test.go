@@ -54,7 +54,7 @@ func TestParseReadsBenchmarkOutput(t *testing.T) {
 	}
 }
 
-// A wrong verdict would hide a slow version, or reject a good one.
+// A wrong outcome would hide a slow version of the library, or reject a fast one.
 func TestJudgeComparesWithBothBounds(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
@@ -71,8 +71,8 @@ func TestJudgeComparesWithBothBounds(t *testing.T) {
 		budgets, err := parseBudgets("Request/tokenauth, memory store | x-limit | " + line + "\nnot run | ns | ≤ 1\n")
 		require.NoError(t, err)
 		require.NoError(t, judge(budgets, parsed(t, output)))
-		require.Equal(t, want, budgets[0].verdict, line)
-		require.Equal(t, notMeasured, budgets[1].verdict)
+		require.Equal(t, want, budgets[0].outcome, line)
+		require.Equal(t, notMeasured, budgets[1].outcome)
 		good, all, ok := tally(budgets[:1], false)
 		require.Equal(t, []any{want == met, 1, want != missed}, []any{good == 1, all, ok})
 		_, _, ok = tally(budgets, false)
@@ -91,7 +91,10 @@ func TestJudgeComparesWithBothBounds(t *testing.T) {
 // If a line of budgets.txt were ignored, nobody would notice a missed budget.
 func TestParseBudgetsRefusesBadLines(t *testing.T) {
 	t.Parallel()
-	for _, wrong := range []string{"a | ns", "a | ns | 1.5", "a | ns | < 1", "a | ns | ≤ x", "a | ns | ≤ 1 | ≤ 2", "a | ns | ≤ 1 | 2 | why", "a | ns | ≤ 1 | ≤ 2 |", "a | ns | ≤ 1\na | ns | ≤ 2"} {
+	for _, wrong := range []string{
+		"a | ns", "a | ns | 1.5", "a | ns | < 1", "a | ns | ≤ x", "a | ns | ≤ 1 | ≤ 2",
+		"a | ns | ≤ 1 | 2 | why", "a | ns | ≤ 1 | ≤ 2 |", "a | ns | ≤ 1\na | ns | ≤ 2",
+	} {
 		_, err := parseBudgets(wrong)
 		require.Error(t, err, wrong)
 	}
@@ -119,7 +122,7 @@ func TestBudgetsNameExistingBenchmarks(t *testing.T) {
 	}
 }
 
-// The report must keep the text that people wrote, and change documents only if it is asked to.
+// The report must change documents only with -write, and must then keep the text that people wrote.
 func TestReportWritesOnlyOnRequest(t *testing.T) {
 	t.Parallel()
 	docs := t.TempDir()
