@@ -77,8 +77,8 @@ func BenchmarkBesideEcho(b *testing.B) {
 
 // BenchmarkLastUse compares requests whose last-used time waits to be written with requests whose
 // last-used time is not recorded. The Manager keeps waiting times in a hash table, in which some of
-// 100 or 400 tokens share a slot. More than 400 tokens are not possible, because the Manager writes
-// 500 waiting times immediately.
+// 100 or 400 tokens share a bucket. The benchmark has at most 400 tokens, because the Manager
+// writes 500 waiting times immediately.
 func BenchmarkLastUse(b *testing.B) {
 	for _, n := range []int{1, 100, 400} {
 		run(b, fmt.Sprintf("%d tokens in turn", n), func(b *testing.B) {

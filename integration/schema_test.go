@@ -147,7 +147,8 @@ func TestTableNameFindsUnquotedTableOnPostgreSQL(t *testing.T) {
 //
 //   - an index that PostgreSQL could not complete, or that has no order;
 //   - a deferrable unique key, because ON CONFLICT does not support such keys;
-//   - a unique key that treats NULLs as equal, because a user could then have only one revoked token.
+//   - a unique key that treats NULLs as equal, because a user could then have only one revoked
+//     token.
 func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
 	t.Parallel()
 	_, dsn := newDatabase(t, tokenauth.PostgreSQL)
