@@ -92,8 +92,8 @@ func eachCrowd(b *testing.B, f func(b *testing.B, t *userTable, userID string)) 
 	}
 }
 
-// BenchmarkIssue compares the time in which a token is issued and revoked for a user with the time
-// for a user with 50 live tokens.
+// BenchmarkIssue issues and revokes a token. It compares the time for a user of each crowd with the
+// time for a user with 50 live tokens.
 func BenchmarkIssue(b *testing.B) {
 	eachCrowd(b, func(b *testing.B, t *userTable, userID string) {
 		m := must.Get(tokenauth.New(t.store, "acme", &tokenauth.Options{TouchEvery: -1}))
@@ -112,8 +112,8 @@ func BenchmarkIssue(b *testing.B) {
 	})
 }
 
-// BenchmarkPage compares the time of a page of 50 live tokens of a user with the time for a user
-// with 50 live tokens.
+// BenchmarkPage lists a page of 50 live tokens. It compares the time for a user of each crowd with
+// the time for a user with 50 live tokens.
 func BenchmarkPage(b *testing.B) {
 	eachCrowd(b, func(b *testing.B, t *userTable, userID string) {
 		page := func(userID string) func() {

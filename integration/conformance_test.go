@@ -37,7 +37,7 @@ func TestConformance(t *testing.T) {
 						case area == "Context", area == "Ending_context":
 							return s.newStore(t, dbs) // the server may still execute a call whose context has ended
 						}
-						// Creating a table takes longer than most tests.
+						// Reuse the table, because creating a table takes longer than most tests.
 						_, err := dbs[0].ExecContext(t.Context(), "DELETE FROM "+opts.Table)
 						require.NoError(t, err)
 						return store

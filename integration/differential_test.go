@@ -54,9 +54,9 @@ func (s setup) target(t *testing.T) differential.Target {
 	}
 }
 
-// Each call must return the same from each database as from MemoryStore, which is the reference for
-// the contract of Store, and must leave the same records. Otherwise a service behaves differently
-// after it changes its database. In a long run, the setups together take ten minutes.
+// MemoryStore is the reference for the contract of Store. With each database, each call must return
+// the same result and leave the same records. Otherwise a service behaves differently after it
+// changes its database. In a long run, the setups together take ten minutes.
 func TestRandomCallsMatchMemoryStore(t *testing.T) {
 	t.Parallel()
 	share := 10 * time.Minute * time.Duration(runtime.GOMAXPROCS(0)) / time.Duration(len(setups))

@@ -46,7 +46,7 @@ func statusOf(store tokenauth.Store, key string) int {
 
 func anyUser(_ context.Context, id string) (string, error) { return id, nil }
 
-// issued issues a token and returns its key.
+// issued issues a token, and returns the key and the token.
 func issued(t *testing.T, store tokenauth.Store, name string) (string, tokenauth.Token) {
 	t.Helper()
 	key, token, err := must.Get(tokenauth.New(store, "acme", nil)).Issue(t.Context(), tokenauth.Spec{UserID: "anna", Name: name})

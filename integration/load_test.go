@@ -31,8 +31,8 @@ import (
 //     request, and if no client has begun to revoke or to replace it.
 //   - An ended key gets 401 or 503. A key is ended if its Revoke, or its Rotate without grace,
 //     returned before the request.
-//   - A change succeeds, or returns an error that a service answers with 503. This includes Touch
-//     and Prune.
+//   - A change succeeds, or returns an error after which a service responds 503. This includes
+//     Touch and Prune.
 type underLoad struct {
 	name     string
 	begin    time.Time
@@ -262,8 +262,8 @@ func ignore(err, target error) error {
 	return err
 }
 
-// judge counts a change and reports whether it succeeded. An error that a service does not answer
-// with 503 is a violation.
+// judge counts a change and reports whether it succeeded. An error after which a service does not
+// respond 503 is a violation.
 func (l *underLoad) judge(ctx context.Context, what string, err error) bool {
 	if ctx.Err() != nil {
 		return err == nil

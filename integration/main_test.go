@@ -60,8 +60,8 @@ func shortOrLong[T any](short, inLong T) T {
 // Tests share these servers. A test that breaks a server starts its own.
 var (
 	postgres = sync.OnceValues(func() (*servers.PostgresServer, error) {
-		// These tests do not crash the server, so commits need not wait for the disk. The number of
-		// parallel tests, and thus of connection pools, is the number of processors.
+		// These tests do not crash the server, so commits need not wait for the disk. Each parallel test
+		// has its own connection pool, so the limit of connections is high.
 		return servers.Postgres("fsync=off", "max_connections=1000")
 	})
 	// twoHosts returns a DSN with a primary and a synchronous standby. With remote_apply, the standby

@@ -42,9 +42,9 @@ func newestMigration(t *testing.T, store *tokenauth.SQLStore) int {
 	return len(names)
 }
 
-// A migration tool must be able to run the files of the schema as they are: in an empty database,
-// in a database of an older version of the library, and after CreateSchema. Otherwise services with
-// such a tool must maintain a copy of their own.
+// A migration tool must be able to run the files of the schema without changes. This must work in
+// an empty database, in a database of an older version of the library, and after CreateSchema.
+// Otherwise services with such a tool must maintain their own copy of the files.
 func TestMigrationToolsRunFiles(t *testing.T) {
 	t.Parallel()
 	for _, d := range dialects {
@@ -135,8 +135,8 @@ func useAll(t *testing.T, m *tokenauth.Manager, userID string) {
 	require.Equal(t, 2, n)
 }
 
-// A service may name the table like an alias or a subquery inside a statement. Every statement must
-// still refer to the right one.
+// The name of the table may equal an alias, or the name of a subquery, in the statements of the
+// store. These statements must still refer to the table.
 func TestTableNameMayEqualAlias(t *testing.T) {
 	t.Parallel()
 	for _, d := range dialects {

@@ -41,7 +41,7 @@ func TestStatisticsMakeRenamesOfManyTokensFast(t *testing.T) {
 	require.NoError(t, store.Create(t.Context(), r))
 	rename := func() time.Duration {
 		var took []time.Duration
-		for i := range 25 { // PostgreSQL plans the first executions anew
+		for i := range 25 { // PostgreSQL caches a generic plan only after the first executions
 			name, began := fmt.Sprint("name ", i), time.Now()
 			require.NoError(t, store.Update(t.Context(), "bot", r.Token.ID, tokenauth.Patch{Name: &name}, r.Token.CreatedAt))
 			took = append(took, time.Since(began))

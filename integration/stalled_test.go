@@ -12,8 +12,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
-// If a server hangs, each call must end with its context. Otherwise calls for which no request
-// waits any more hold all connections. lib/pq fails this test: see docs/databases/postgresql.md.
+// If a server hangs, each call must end with its context. Otherwise calls hold connections although
+// no request waits for them any more. lib/pq fails this test: see docs/databases/postgresql.md.
 // Case F3.
 func TestFrozenServerDelaysNoEndedCall(t *testing.T) {
 	leak.NothingLeft(t)

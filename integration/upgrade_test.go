@@ -35,7 +35,7 @@ type upgrade struct {
 	dsn    string
 }
 
-// upgradeTools are the ways to upgrade a table.
+// upgradeTools maps the name of each tool to a function that upgrades a table with the tool.
 var upgradeTools = map[string]func(t *testing.T, u upgrade){
 	"CreateSchema":   upgradeByCreateSchema,
 	"goose":          upgradeByGoose,
@@ -118,7 +118,8 @@ func (u upgrade) store(t *testing.T) *tokenauth.SQLStore {
 	return store
 }
 
-// Several instances of a service may call CreateSchema when they start.
+// upgradeByCreateSchema calls CreateSchema concurrently, because several instances of a service may
+// call it when they start.
 func upgradeByCreateSchema(t *testing.T, u upgrade) {
 	stores := []*tokenauth.SQLStore{u.store(t), u.store(t)}
 	errs := make([]error, len(stores))
@@ -130,7 +131,8 @@ func upgradeByCreateSchema(t *testing.T, u upgrade) {
 	require.NoError(t, errs[1])
 }
 
-// The table exists, so the version table must say that the first file has been run.
+// upgradeByGoose runs goose. The table of tokens already exists, so the test first records in the
+// version table that goose has run the first file.
 func upgradeByGoose(t *testing.T, u upgrade) {
 	db := open(t, u.driver, u.dsn)
 	dialect := map[tokenauth.Dialect]goose.Dialect{
@@ -149,7 +151,8 @@ func upgradeByGoose(t *testing.T, u upgrade) {
 	require.NotEmpty(t, results)
 }
 
-// The table exists, so the version table must say that the first file has been run.
+// upgradeByGolangMigrate runs golang-migrate. The table of tokens already exists, so the test first
+// records in the version table that golang-migrate has run the first file.
 func upgradeByGolangMigrate(t *testing.T, u upgrade) {
 	from, err := iofs.New(u.store(t).Migrations(), ".")
 	require.NoError(t, err)

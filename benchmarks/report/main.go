@@ -51,7 +51,7 @@ func report(out io.Writer, quick bool, in string, write bool, docs string) (bool
 		return false, err
 	}
 	if quick && write {
-		return false, errors.New("-quick measures too little for the documents")
+		return false, errors.New("-write needs all benchmarks, and -quick leaves some out")
 	}
 	at := time.Now()
 	var output []byte

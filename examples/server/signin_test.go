@@ -91,7 +91,7 @@ func TestSignInAndLoginShareThrottle(t *testing.T) {
 		})
 	}
 	guesses.Wait()
-	atAPI := 0 // failures of the API; five of them alone would cause a wait
+	atAPI := 0 // failed attempts at the API; five of them alone would cause a wait
 	for range 20 {
 		got := b.post(signInPath, guess)
 		if got.StatusCode != http.StatusTooManyRequests {

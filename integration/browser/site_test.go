@@ -126,7 +126,7 @@ func (s *site) newUser(t *testing.T, name string, staff bool) user {
 	return user{s, name, strconv.FormatInt(id, 10)}
 }
 
-// issue issues a token of the user, whose creation time is that long ago.
+// issue issues a token of the user. The duration ago is the time since the creation of the token.
 func (u user) issue(t *testing.T, ago time.Duration, spec tokenauth.Spec) tokenauth.Token {
 	t.Helper()
 	manager := u.manager(ago)

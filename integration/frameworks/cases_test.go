@@ -187,8 +187,9 @@ func TestRPCWithUnknownScopeReturnsInternalError(t *testing.T) {
 	}
 }
 
-// A router whose middleware runs before routing hides from a client without a key which paths
-// exist. docs/frameworks.md states the status of an unknown path for each router.
+// Some routers run the middleware before they match the route. With these routers, a client without
+// a key gets 401 for every path, and cannot find out which paths exist. docs/frameworks.md states
+// the status of an unknown path for each router.
 func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -21,7 +21,7 @@ func chiRouter(a *app) http.Handler {
 	return r
 }
 
-// A service with chi must serve valid keys, refuse all others, and recover from a panic.
+// A service with chi must serve valid keys, refuse all other requests, and recover from a panic.
 func TestChiAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, chiRouter)

@@ -159,8 +159,8 @@ var connectServers = map[string]func(*app) http.Handler{
 	"interceptor": connectIntercepted,
 }
 
-// A Connect service must serve valid keys and refuse all others, over each protocol and for each
-// kind of call.
+// A Connect service must serve valid keys and refuse all other requests, over each protocol and for
+// each kind of call.
 func TestConnectAuthenticates(t *testing.T) {
 	t.Parallel()
 	protocols := map[string]connect.ClientOption{

@@ -31,7 +31,7 @@ func echoRouter(a *app) http.Handler {
 	return e
 }
 
-// A service with echo must serve valid keys, refuse all others, and recover from a panic.
+// A service with echo must serve valid keys, refuse all other requests, and recover from a panic.
 func TestEchoAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, echoRouter)

@@ -47,7 +47,7 @@ func ginRouter(a *app) http.Handler {
 	return r
 }
 
-// A service with gin must serve valid keys, refuse all others, and recover from a panic.
+// A service with gin must serve valid keys, refuse all other requests, and recover from a panic.
 func TestGinAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, ginRouter)

@@ -23,7 +23,7 @@ func gorillaRouter(a *app) http.Handler {
 	return r
 }
 
-// A service with gorilla/mux must serve valid keys and refuse all others.
+// A service with gorilla/mux must serve valid keys and refuse all other requests.
 func TestGorillaAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, gorillaRouter)

@@ -120,7 +120,7 @@ func grpcHello(ctx context.Context, a *app) *wrapperspb.StringValue {
 	return wrapperspb.String(a.greet(user, token))
 }
 
-// A gRPC service must serve valid keys and refuse all others, for each kind of call.
+// A gRPC service must serve valid keys and refuse all other requests, for each kind of call.
 func TestGRPCAuthenticates(t *testing.T) {
 	t.Parallel()
 	for kind, streams := range kinds {

@@ -29,7 +29,7 @@ func netHTTP(a *app) http.Handler {
 	return mux
 }
 
-// A service with net/http alone must serve valid keys and refuse all others.
+// A service with net/http alone must serve valid keys and refuse all other requests.
 func TestNetHTTPAuthenticates(t *testing.T) {
 	t.Parallel()
 	checkHTTP(t, netHTTP)

@@ -78,7 +78,7 @@ var epoch = -time.Time{}.UnixMicro()
 // texts is the order of times.
 func digits(t time.Time) string { return fmt.Sprintf("%018d", t.UnixMicro()+epoch) }
 
-// text is like digits, but returns an empty text for a zero time or an earlier one.
+// text is like digits, but returns an empty text for the zero time and for earlier times.
 func text(t time.Time) string {
 	if !t.After(time.Time{}) {
 		return ""

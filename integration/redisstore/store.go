@@ -30,7 +30,7 @@ func ClientOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr:                  addr,
 		ContextTimeoutEnabled: true, // otherwise a call ignores the deadline of its context
-		MaxRetries:            -1,   // a retry of RevokeAll would hide the number of the first attempt
+		MaxRetries:            -1,   // a retry of RevokeAll would lose the number that the first attempt returned
 		DialerRetries:         1,    // do not retry: the request gets 503, and its client retries
 	}
 }
@@ -192,7 +192,7 @@ func selected(list []any, after string, limit int) ([]tokenauth.Record, error) {
 		}
 	}
 	slices.SortFunc(records, func(a, b tokenauth.Record) int { return strings.Compare(position(&a), position(&b)) })
-	// The IDs of a query may contain an ID twice.
+	// A query may contain the same ID twice.
 	records = slices.CompactFunc(records, func(a, b tokenauth.Record) bool { return a.Token.ID == b.Token.ID })
 	if limit > 0 {
 		records = records[:min(limit, len(records))]
@@ -207,7 +207,7 @@ func check(q tokenauth.Query) error {
 	case q.Limit < 0:
 		return errors.New("redisstore: the limit of List must not be negative")
 	case q.MinSlot < 0 || q.MaxSlot < q.MinSlot || q.MaxSlot > math.MaxInt32:
-		return errors.New("redisstore: List needs a range of slots")
+		return errors.New("redisstore: List needs MinSlot and MaxSlot to be a range of slots")
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ local function remove_entries(r)
   end
 end
 
--- save replaces the record old by r, and moves the index entries. For a new record, old is nil. A
+-- save replaces the record old with r, and moves the index entries. For a new record, old is nil. A
 -- server without free memory refuses a script whose first change needs memory. Therefore save first
 -- removes entries, so that tokens can be revoked on such a server.
 local function save(old, r)

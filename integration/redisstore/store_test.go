@@ -13,7 +13,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
 
-// The example must keep the contract of Store, because readers copy it.
+// The example must keep the contract of Store, because readers copy its code.
 func TestStore(t *testing.T) {
 	t.Parallel()
 	server := started(t, shared)

@@ -45,7 +45,8 @@ func requireDown(t *testing.T, addr string) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-// StopAll must stop every server and remove every folder. Otherwise test runs fill the machine.
+// StopAll must stop every server and remove every folder. Otherwise test runs fill the memory and
+// the disk of the machine.
 func TestStopAllLeavesNothing(t *testing.T) {
 	dir := tempDir(t)
 	pg := started(t, postgres)

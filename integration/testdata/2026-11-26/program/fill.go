@@ -36,9 +36,9 @@ type kind struct {
 	ttl      time.Duration
 	slotless bool
 	used     bool
-	graces   []time.Duration // of the rotations
+	graces   []time.Duration // grace of each rotation
 	revoked  bool
-	reissued bool // another token has the same name
+	reissued bool // whether another token has the same name
 }
 
 var kinds = []kind{
@@ -110,7 +110,7 @@ func fillTable(ctx context.Context, db *sql.DB, store *tokenauth.SQLStore) error
 	return nil
 }
 
-// make creates a token, and does with it what its kind says.
+// make creates a token of the given kind.
 func (f *filler) make(ctx context.Context, k kind, user, name string) error {
 	f.clock = f.clock.Add(time.Minute)
 	key, t, err := f.issue(ctx, k, user, name)

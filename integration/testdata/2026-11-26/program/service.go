@@ -27,7 +27,7 @@ type service struct{ tokens *tokenauth.Manager }
 // the test, and require none.
 func newHandler(store tokenauth.Store) http.Handler {
 	s := service{tokenauth.New(store, prefix, &tokenauth.Options{
-		TouchEvery: 200 * time.Millisecond, // so that the program also writes last-used times during an upgrade
+		TouchEvery: 200 * time.Millisecond, // short, so that the program writes last-used times during an upgrade
 		Legacy:     []tokenauth.LegacyFormat{drf},
 		OnEvent:    logFailure,
 	})}
