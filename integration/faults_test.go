@@ -280,7 +280,7 @@ func sqlState(err error) string {
 // query must be canceled, unless other requests wait for the same result. The next client must get
 // its own result.
 // Case F4.
-func TestCanceledRequestIsNoWrongKey(t *testing.T) {
+func TestCanceledRequestIsNotWrongKey(t *testing.T) {
 	for _, e := range engines(t) {
 		for _, cached := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, cache %t", e.name, cached), func(t *testing.T) { e.disconnect(t, cached) })

@@ -57,7 +57,7 @@ func upgrades() (all []upgrade) {
 // A service upgrades its table while instances with the library of 2026-11-26 serve requests. No
 // valid key may be refused, and no revoked key may work again. The old instances must continue to
 // work until they are replaced.
-func TestUpgradeFromOlderLibrary(t *testing.T) {
+func TestUpgradeKeepsOlderInstancesWorking(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program, and takes seconds")
 	}

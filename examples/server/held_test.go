@@ -194,7 +194,7 @@ func TestHeldSignInTimesOut(t *testing.T) {
 
 // The page must pass on two headers of tokenlogin. Retry-After tells the client how long to wait,
 // and Connection tells a slow client to open a new connection.
-func TestSignInPagePassesHeadersOn(t *testing.T) {
+func TestSignInPageForwardsHeaders(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t)
 	s.signIn = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

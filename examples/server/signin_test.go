@@ -230,7 +230,7 @@ func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 // password even for an unknown user. The limit in the test is far above the duration of a query,
 // and far below the duration of a hash.
 // Case L1.
-func TestUnknownUserIsHashedToo(t *testing.T) {
+func TestLoginHashesPasswordOfUnknownUser(t *testing.T) {
 	iterations = 200_000
 	t.Cleanup(func() { iterations = 1000 })
 	beside(t, databaseFile(t), func(s service) {

@@ -6,7 +6,7 @@
 -- number in Lua has only 53 bits. An empty time means never.
 
 local TIME = 18
-local PAGE = 200  -- index entries that walk reads at once
+local PAGE = 200  -- index entries that walk reads per call of Redis
 local STEP = 1000 -- live tokens that one call of prune visits
 
 local prefix = KEYS[1]
