@@ -94,8 +94,8 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 	return tokens, nil
 }
 
-// storeImported creates records. A foreign key does not tell which record violates it. Therefore, if
-// a user is unknown, storeImported creates the records one at a time up to that user's record.
+// storeImported creates records. A foreign key does not tell which record violates it. Therefore,
+// if a user is unknown, storeImported creates the records one at a time up to that user's record.
 func (m *Manager) storeImported(ctx context.Context, records []Record) error {
 	err := m.store.Create(ctx, records...)
 	m.changed(ctx, Event{Kind: EventImported, Count: len(records)}, err)

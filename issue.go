@@ -180,8 +180,8 @@ func (m *Manager) roomFor(ctx context.Context, r *Record, now time.Time) *room {
 
 const slotWindow = 256 // number of slots that takeSlot reads per query
 
-// takeSlot gives the token a free slot. If all slots are taken, takeSlot revokes expired tokens, and
-// reports that Issue must call it again. If too few tokens are expired, takeSlot returns
+// takeSlot gives the token a free slot. If all slots are taken, takeSlot revokes expired tokens,
+// and reports that Issue must call it again. If too few tokens are expired, takeSlot returns
 // ErrNameTaken or ErrTooManyTokens.
 func (o *room) takeSlot(ctx context.Context) (again bool, err error) {
 	limit := o.options.MaxPerUser

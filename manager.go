@@ -313,8 +313,8 @@ const (
 // to revoke, RevokeAll emits no event.
 //
 // When a user changes the password, first change the password and commit, then call RevokeAll
-// outside of a transaction. A login in progress has then stored its token before RevokeAll looks for
-// tokens, or it finds that the password has changed (see Stamp in package tokenlogin). In a
+// outside of a transaction. A login in progress has then stored its token before RevokeAll looks
+// for tokens, or it finds that the password has changed (see Stamp in package tokenlogin). In a
 // transaction, RevokeAll takes effect with the commit, and does not revoke tokens that other calls
 // issue before the commit. Therefore call it again after the commit.
 func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {

@@ -29,8 +29,8 @@ var (
 	ErrUserUnknown = errors.New("tokenauth: user unknown to the database")
 )
 
-// A RecordError says which of several records [Store.Create] could not add, and why. Match the reason
-// with [errors.Is].
+// A RecordError says which of several records [Store.Create] could not add, and why. Match the
+// reason with [errors.Is].
 type RecordError struct {
 	Index int // position of the record in the arguments, from 0
 	Err   error

@@ -72,7 +72,8 @@ const defaultTable = "tokenauth_tokens"
 
 // NewSQLStore returns a store on db. The caller closes db. NewSQLStore does not use the database.
 // [SQLStore.CreateSchema] creates the table, and [SQLStore.CheckSchema] checks it. If db does not
-// have the BeginTx method of *sql.DB, the store treats db as a transaction, as [SQLStore.With] does.
+// have the BeginTx method of *sql.DB, the store treats db as a transaction, as [SQLStore.With]
+// does.
 //
 // NewSQLStore copies opts, which may be nil. It returns an error for an unknown dialect or an
 // invalid option, and panics if db is nil.
@@ -174,11 +175,11 @@ func (s *SQLStore) schemaFolder() fs.FS {
 // number of times, also concurrently.
 //
 // Requests wait while CreateSchema waits for other transactions. Therefore CreateSchema waits for
-// them at most half of SQLOptions.Timeout, and then returns an error. The wait to add an index is not
-// limited if the store is in a transaction or on a single connection. SQLOptions.Timeout does not
-// limit anything else, but statement_timeout of PostgreSQL applies. Building an index of a large
-// table takes long, and changes of tokens wait for it on SQLite and PostgreSQL. On MySQL, a change of
-// the schema commits the caller's transaction.
+// them at most half of SQLOptions.Timeout, and then returns an error. The wait to add an index is
+// not limited if the store is in a transaction or on a single connection. SQLOptions.Timeout does
+// not limit anything else, but statement_timeout of PostgreSQL applies. Building an index of a
+// large table takes long, and changes of tokens wait for it on SQLite and PostgreSQL. On MySQL, a
+// change of the schema commits the caller's transaction.
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		err := s.addMissing(ctx)
@@ -225,8 +226,8 @@ func (s *SQLStore) addPart(ctx context.Context, part sqldb.Part) error {
 }
 
 // changeSchema executes a statement that changes the schema. Requests queue behind the statement
-// while it waits for the lock of the table, and must not time out. Therefore it waits for half of the
-// timeout of the store, unless the store is on a single connection or in a transaction.
+// while it waits for the lock of the table, and must not time out. Therefore it waits for half of
+// the timeout of the store, unless the store is on a single connection or in a transaction.
 func (s *SQLStore) changeSchema(ctx context.Context, statement string) (err error) {
 	var tx *sql.Tx
 	if s.engine.LimitWait != "" {

@@ -111,9 +111,9 @@ func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at, unu
 // revokeAllStatements are the statements that revoke at most a number of a user's live tokens. They
 // find the live tokens by the unique key on user_id and live_name, which has no revoked token, so
 // that the cost does not depend on the number of revoked tokens. All calls choose the tokens in the
-// same order, so that two calls seldom deadlock. PostgreSQL locks them in the order of Touch, because
-// a deadlock takes a second there. The parameters are the time, the user ID and the number; on MySQL,
-// the time is the last one.
+// same order, so that two calls seldom deadlock. PostgreSQL locks them in the order of Touch,
+// because a deadlock takes a second there. The parameters are the time, the user ID and the number;
+// on MySQL, the time is the last one.
 var revokeAllStatements = map[Dialect]string{
 	SQLite: setRevoked + ` WHERE id IN (SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
 		ORDER BY live_name LIMIT ?)`,

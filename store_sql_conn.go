@@ -80,9 +80,9 @@ type beginner interface {
 	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
 }
 
-// begin begins a transaction on a connection of its own. If the handle of the store is not a pool of
-// connections, begin returns nil: on a *sql.Conn, concurrent calls of the caller would become part of
-// the transaction.
+// begin begins a transaction on a connection of its own. If the handle of the store is not a pool
+// of connections, begin returns nil: on a *sql.Conn, concurrent calls of the caller would become
+// part of the transaction.
 func (s *SQLStore) begin(ctx context.Context) (*sql.Tx, error) {
 	if conn, ok := s.conn.(*dbConn); ok {
 		type pool interface {

@@ -60,8 +60,8 @@ func (s *SQLStore) List(ctx context.Context, q Query) ([]Record, error) {
 	return found, nil
 }
 
-// list is like List, for a query whose IDs fit in one statement. If q has IDs, list ignores UserID and
-// Limit.
+// list is like List, for a query whose IDs fit in one statement. If q has IDs, list ignores UserID
+// and Limit.
 func (s *SQLStore) list(ctx context.Context, q Query) ([]Record, error) {
 	query, args := s.listQuery(q)
 	if s.dialect == MySQL && q.Limit > 0 && q.UserID != "" && q.IDs == nil {
@@ -82,9 +82,9 @@ func sortRecords(records []Record) {
 // listQuery returns the query of list and its arguments.
 //
 // If the statistics of a database say that most users have one token, the database expects that
-// every user has few. It may then read all tokens of a user by an index on user_id, although another
-// index leads to a few rows. Therefore listQuery offers no such index if q selects few rows: not for
-// the order, not for revoked_at IS NULL, and, if q has IDs, not for user_id.
+// every user has few. It may then read all tokens of a user by an index on user_id, although
+// another index leads to a few rows. Therefore listQuery offers no such index if q selects few
+// rows: not for the order, not for revoked_at IS NULL, and, if q has IDs, not for user_id.
 func (s *SQLStore) listQuery(q Query) (query string, args []any) {
 	query = "SELECT {columns} FROM {table} WHERE 1 = 1"
 	byName := q.Name != "" && q.UserID != "" && !q.IncludeRevoked

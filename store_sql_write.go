@@ -246,8 +246,8 @@ func (s *SQLStore) Prune(ctx context.Context, before, unusedSince time.Time, lim
 	return total, nil
 }
 
-// letOthersWrite pauses, as [sqldb.Pause] does, after a large batch of n rows. SQLite does not queue
-// its writers, so without a pause the next batch would overtake those that wait.
+// letOthersWrite pauses, as [sqldb.Pause] does, after a large batch of n rows. SQLite does not
+// queue its writers, so without a pause the next batch would overtake those that wait.
 func (s *SQLStore) letOthersWrite(ctx context.Context, n, attempt int) {
 	if n >= pruneSize && s.dialect == SQLite && !s.conn.InTransaction() {
 		sqldb.Pause(ctx, attempt)

@@ -81,9 +81,8 @@ func TestChangeIsVisibleImmediately(t *testing.T) {
 }
 
 // A request during a change may fetch the previous record. After the change, the cache must not
-// serve that record. Otherwise a revoked key would work for up to MaxStale longer. The same holds if the
-// change returns an error, because it may have been committed.
-// Cases C2, E7, E8.
+// serve that record. Otherwise a revoked key would work for up to MaxStale longer. The same holds
+// if the change returns an error, because it may have been committed. Cases C2, E7, E8.
 func TestRecordFetchedDuringChangeIsEvicted(t *testing.T) {
 	t.Parallel()
 	for outcome, failure := range map[string]error{"done": nil, "unknown": errors.New("connection lost, outcome unknown")} {

@@ -11,8 +11,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-// A hundred requests with one key cost one query. A revocation takes effect immediately, because the
-// Manager makes it through the Cache.
+// A hundred requests with one key cost one query. A revocation takes effect immediately, because
+// the Manager makes it through the Cache.
 func ExampleNew() {
 	ctx := context.Background()
 	store := tokenauthtest.NewStore(tokenauth.NewMemoryStore()) // counts the queries

@@ -9,8 +9,8 @@ import (
 )
 
 // batchCases test stores that read or write in pages, and databases that limit the number of
-// parameters of a statement: SQLite to 32,766, PostgreSQL and MySQL to 65,535. They are skipped with
-// go test -short.
+// parameters of a statement: SQLite to 32,766, PostgreSQL and MySQL to 65,535. They are skipped
+// with go test -short.
 var batchCases = []testCase{
 	{"create, list, use, revoke and prune thousands of records, each in one call", batchThousands},
 	{"create none of thousands of records if the last one conflicts", batchAllOrNone},

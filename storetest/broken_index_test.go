@@ -53,8 +53,8 @@ func afterChange(method string, f func(s *indexedStore, old, r tokenauth.Record,
 	}
 }
 
-// free removes the index entries of a token's name and slot, even if another token has taken the name
-// or the slot since then.
+// free removes the index entries of a token's name and slot, even if another token has taken the
+// name or the slot since then.
 func (s *indexedStore) free(t tokenauth.Token, slot int) {
 	s.indices[byName].remove(part(t.UserID) + part(t.Name))
 	s.indices[bySlot].remove(part(t.UserID) + fmt.Sprint(slot))

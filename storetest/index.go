@@ -216,8 +216,8 @@ func indexed(event string, change func(t *tester, foo tokenauth.Record) []tokena
 }
 
 // createAgain creates live records with the IDs of deleted records, but with other values. An
-// outdated entry of an index now leads to a wrong record. The tokens early and late get each other's
-// name and slot. Each token gets the retired or the current digest of the token before.
+// outdated entry of an index now leads to a wrong record. The tokens early and late get each
+// other's name and slot. Each token gets the retired or the current digest of the token before.
 func (t *tester) createAgain(records []tokenauth.Record) (created []tokenauth.Record) {
 	t.Helper()
 	previous := digest("again")

@@ -1,6 +1,6 @@
 // Command snippets fails if a page shows Go code that no test compiles. Each block of Go code on a
-// page of the table below must stand in one of the Go files beside it. Each page with Go code must be
-// in the table. The command must run in the root folder.
+// page of the table below must stand in one of the Go files beside it. Each page with Go code must
+// be in the table. The command must run in the root folder.
 //
 // In a Go file, the comments "// docs: NAME" and "// docs: end" enclose code that a page shows. The
 // command also fails if the page does not show that code.

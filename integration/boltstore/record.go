@@ -60,7 +60,8 @@ func entries(r *tokenauth.Record) []entry {
 	return list
 }
 
-// put replaces the record old with r, and moves the index entries. If r is a new record, old is nil.
+// put replaces the record old with r, and moves the index entries. If r is a new record, old is
+// nil.
 func put(tx *bbolt.Tx, old, r *tokenauth.Record) error {
 	if old != nil {
 		if err := removeEntries(tx, old); err != nil {

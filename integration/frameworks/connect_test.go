@@ -32,7 +32,7 @@ var procedureNeeds = map[string]tokenauth.Need{OrdersCreateProcedure: {Scopes: [
 
 func needOf(r *http.Request) (tokenauth.Need, error) { return procedureNeeds[r.URL.Path], nil }
 
-// connectError returns the error for the client. It hides internal errors.
+// connectError returns the error that the client receives for err.
 func connectError(err error) *connect.Error {
 	status := tokenauth.StatusCode(err)
 	text := http.StatusText(status)
@@ -50,7 +50,7 @@ func connectMux(a *app) (http.Handler, error) {
 	errorWriter := connect.NewErrorWriter()
 	auth, err := tokenauth.NewAuthenticator(tokens, findUser, &tokenauth.AuthenticatorOptions{
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			_ = errorWriter.Write(w, r, connectError(err)) // fails if the client is gone
+			_ = errorWriter.Write(w, r, connectError(err)) // fails if the client has disconnected
 		},
 	})
 	if err != nil {
@@ -75,7 +75,7 @@ func (a connectAuth) identify(ctx context.Context, procedure string, h http.Head
 	user, token, err := a.auth.Authenticate(ctx, h, procedureNeeds[procedure])
 	if err != nil {
 		refusal := connectError(err)
-		a.auth.WriteError(headersTo{refusal}, &http.Request{}, err) // for WWW-Authenticate and Retry-After
+		a.auth.WriteError(headersTo{refusal}, &http.Request{}, err) // sets WWW-Authenticate and Retry-After
 		return nil, refusal
 	}
 	return a.auth.NewContext(ctx, user, token), nil
@@ -105,7 +105,7 @@ func (connectAuth) WrapStreamingClient(next connect.StreamingClientFunc) connect
 	return next
 }
 
-// headersTo stores the headers of a refusal as metadata of its error, and discards the body.
+// headersTo adds the headers of a response to the metadata of an error, and drops the body.
 type headersTo struct{ refusal *connect.Error }
 
 func (w headersTo) Header() http.Header       { return w.refusal.Meta() }
@@ -114,7 +114,7 @@ func (headersTo) WriteHeader(int)             {}
 
 // docs: end
 
-// Names as the generators of connect-go and grpc-go make them.
+// The names that the generators of connect-go and grpc-go would generate.
 const (
 	servicePath                  = "/orders.v1.Orders/"
 	OrdersMeProcedure            = servicePath + "Me"
@@ -122,9 +122,11 @@ const (
 	Orders_Create_FullMethodName = OrdersCreateProcedure
 )
 
-// connectService stands for what protoc-gen-connect-go makes: one handler of all the service's
-// procedures, which stream their answers if a.streams.
-func connectService(a *app, auth *tokenauth.Authenticator[*User], options ...connect.HandlerOption) (path string, service http.Handler) {
+// connectService stands for a function that protoc-gen-connect-go generates. It returns one handler
+// for all procedures. If a.streams is true, the procedures respond with streams.
+func connectService(
+	a *app, auth *tokenauth.Authenticator[*User], options ...connect.HandlerOption,
+) (path string, service http.Handler) {
 	hello := func(ctx context.Context) *wrapperspb.StringValue {
 		user, _ := auth.User(ctx)
 		token, _ := auth.Token(ctx)
@@ -173,7 +175,7 @@ func TestConnectAuthenticates(t *testing.T) {
 			for kind, streams := range kinds {
 				t.Run(by+"/"+protocol+"/"+kind, func(t *testing.T) {
 					t.Parallel()
-					check(t, func(t *testing.T, a *app) ask {
+					check(t, func(t *testing.T, a *app) caller {
 						a.streams = streams
 						call := connectClient(t, server(a), streams, option)
 						if by == "interceptor" && protocol == "grpc" {
@@ -187,13 +189,13 @@ func TestConnectAuthenticates(t *testing.T) {
 	}
 }
 
-// withoutChallenge is for an interceptor under the protocol of gRPC: it comes too late for headers,
-// and HTTP allows no WWW-Authenticate among trailers (RFC 9110 section 6.5.1), so that net/http
-// leaves it out.
-func withoutChallenge(call ask) ask {
-	return func(t *testing.T, write bool, authorization ...string) answer {
+// withoutChallenge returns a caller that expects no challenge. It is for an interceptor with the
+// gRPC protocol, which sends the metadata of errors as trailers. HTTP does not allow
+// WWW-Authenticate in trailers (RFC 9110 section 6.5.1), so net/http drops it.
+func withoutChallenge(call caller) caller {
+	return func(t *testing.T, write bool, authorization ...string) result {
 		got := call(t, write, authorization...)
-		require.Empty(t, got.header.Values("WWW-Authenticate"), "it is told now: say so in the docs")
+		require.Empty(t, got.header.Values("WWW-Authenticate"), "the client now gets a challenge: change the docs")
 		got.header = nil
 		return got
 	}
@@ -201,12 +203,12 @@ func withoutChallenge(call ask) ask {
 
 var kinds = map[string]bool{"unary": false, "stream": true}
 
-func connectClient(t *testing.T, h http.Handler, streams bool, option connect.ClientOption) ask {
+func connectClient(t *testing.T, h http.Handler, streams bool, option connect.ClientOption) caller {
 	server := httptest.NewUnstartedServer(h)
-	server.EnableHTTP2 = true // as the protocol of gRPC needs
+	server.EnableHTTP2 = true // the gRPC protocol requires HTTP/2
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	return func(t *testing.T, write bool, authorization ...string) answer {
+	return func(t *testing.T, write bool, authorization ...string) result {
 		method := OrdersMeProcedure
 		if write {
 			method = OrdersCreateProcedure
@@ -217,32 +219,32 @@ func connectClient(t *testing.T, h http.Handler, streams bool, option connect.Cl
 		if !streams {
 			response, err := client.CallUnary(t.Context(), request)
 			if err != nil {
-				return connectAnswer(t, err)
+				return connectResult(t, err)
 			}
-			return answer{200, response.Header(), response.Msg.Value}
+			return result{200, response.Header(), response.Msg.Value}
 		}
 		stream, err := client.CallServerStream(t.Context(), request)
 		require.NoError(t, err)
 		defer stream.Close()
 		if !stream.Receive() {
-			return connectAnswer(t, stream.Err())
+			return connectResult(t, stream.Err())
 		}
-		return answer{200, stream.ResponseHeader(), stream.Msg().Value}
+		return result{200, stream.ResponseHeader(), stream.Msg().Value}
 	}
 }
 
-// connectAnswer is the way back from a code to the status that it stands for.
-func connectAnswer(t *testing.T, err error) answer {
+// connectResult returns the result for an error. It maps the Connect code to the HTTP status.
+func connectResult(t *testing.T, err error) result {
 	t.Helper()
 	var refusal *connect.Error
 	require.ErrorAs(t, err, &refusal)
 	for status, code := range connectCodes {
 		if code == refusal.Code() {
-			return answer{status, refusal.Meta(), refusal.Message()}
+			return result{status, refusal.Meta(), refusal.Message()}
 		}
 	}
-	require.Fail(t, "a code of no status", "%v", err)
-	return answer{}
+	require.Fail(t, "no status has this code", "%v", err)
+	return result{}
 }
 
 // A client without Connect's library must get the same status and challenge as from any other HTTP
@@ -257,19 +259,19 @@ func TestConnectChallengesPlainHTTPClient(t *testing.T) {
 			require.Equal(t, "application/json", response.Header().Get("Content-Type"))
 			require.Equal(t, "no-store", response.Header().Get("Cache-Control"))
 			require.JSONEq(t, `{"code":"unauthenticated","message":"Unauthorized"}`, response.Body.String())
-			checkChallenge(t, answer{401, response.Header(), ""}, "")
+			checkChallenge(t, result{401, response.Header(), ""}, "")
 		})
 	}
 }
 
-// A client without a key must not make the service read and decode its message. The middleware
-// refuses the client before, and an interceptor refuses it after.
+// A client without a key must not make the service read and decode a message. The middleware
+// refuses the request before the service reads the message. An interceptor runs only afterwards.
 func TestConnectMiddlewareRefusesBeforeReading(t *testing.T) {
 	t.Parallel()
 	const malformed = "no message"
 	require.Equal(t, 401, post(t, must.Get(connectMux(newApp(t))), malformed).Code)
 	late := post(t, connectIntercepted(newApp(t)), malformed)
-	require.Equal(t, 400, late.Code, "the middleware's advantage is gone: say so in the docs")
+	require.Equal(t, 400, late.Code, "the interceptor now refuses before reading: change the docs")
 }
 
 func post(t *testing.T, h http.Handler, body string) *httptest.ResponseRecorder {

@@ -12,18 +12,18 @@ import (
 
 // docs: gin
 
-// use adapts auth.Require, auth.RequireScopes(…) or auth.Optional to gin.
+// use adapts auth.Require, auth.RequireScopes(…) or auth.Optional to gin middleware.
 func use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		refused := true
 		next := func(_ http.ResponseWriter, r *http.Request) {
 			refused = false
-			c.Request = r // with the user in its context
+			c.Request = r // its context contains the user
 			c.Next()
 		}
 		middleware(http.HandlerFunc(next)).ServeHTTP(c.Writer, c.Request)
 		if refused {
-			c.Abort() // otherwise gin calls the handler
+			c.Abort() // otherwise gin would call the handler
 		}
 	}
 }
@@ -54,8 +54,8 @@ func TestGinAuthenticates(t *testing.T) {
 	checkRecovery(t, ginRouter)
 }
 
-// A logger before authentication must see the status of a refusal, and middleware after
-// authentication must not run then.
+// Logging middleware that runs before authentication must see the status of a refused request.
+// Middleware after authentication must not run for such a request.
 func TestGinLoggerSeesRefusal(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
@@ -72,15 +72,16 @@ func TestGinLoggerSeesRefusal(t *testing.T) {
 
 	require.Equal(t, 401, send(t, server, "GET", "/me").status)
 	require.EqualValues(t, 401, logged.Load())
-	require.Zero(t, after.Load(), "middleware after a refusal ran")
+	require.Zero(t, after.Load(), "middleware must not run after a refusal")
 
 	require.Equal(t, 200, send(t, server, "GET", "/me", a.bearer(t, "laptop")).status)
 	require.EqualValues(t, 200, logged.Load())
-	require.EqualValues(t, 1, after.Load(), "middleware after authentication runs once")
+	require.EqualValues(t, 1, after.Load(), "middleware after authentication must run once")
 }
 
-// A handler of a public route that calls auth.User(c) finds no user, because gin's own context does
-// not include the request's. The setting that the docs name must make it find the user.
+// A handler of a public route that calls auth.User(c) finds no user, because the context of gin
+// does not include the context of the request. The setting that the docs name must make it find the
+// user.
 func TestGinUserNeedsContextFallback(t *testing.T) {
 	t.Parallel()
 	for _, fallback := range []bool{false, true} {

@@ -28,7 +28,7 @@ type grpcAuth struct {
 
 func (a grpcAuth) identify(ctx context.Context, method string) (context.Context, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
-	header := http.Header{"Authorization": md.Get("authorization")} // all values: Authenticate refuses two keys
+	header := http.Header{"Authorization": md.Get("authorization")} // all values, because two are refused
 	user, token, err := a.auth.Authenticate(ctx, header, methodNeeds[method])
 	switch tokenauth.StatusCode(err) {
 	case http.StatusOK:
@@ -80,8 +80,8 @@ func grpcServer(a *app) *grpc.Server {
 	return server
 }
 
-// ordersService stands for what protoc-gen-go-grpc makes. Its methods stream their answers if
-// streams is true.
+// ordersService stands for a service description that protoc-gen-go-grpc generates. If streams is
+// true, the methods respond with streams.
 func ordersService(streams bool) *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: "orders.v1.Orders", HandlerType: (*any)(nil)}
 	for _, name := range []string{"Me", "Create"} {
@@ -126,7 +126,7 @@ func TestGRPCAuthenticates(t *testing.T) {
 	for kind, streams := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			check(t, func(t *testing.T, a *app) ask {
+			check(t, func(t *testing.T, a *app) caller {
 				a.streams = streams
 				return grpcClient(t, a)
 			})
@@ -134,9 +134,9 @@ func TestGRPCAuthenticates(t *testing.T) {
 	}
 }
 
-func grpcClient(t *testing.T, a *app) ask {
+func grpcClient(t *testing.T, a *app) caller {
 	conn := grpcConn(t, a)
-	return func(t *testing.T, write bool, authorization ...string) answer {
+	return func(t *testing.T, write bool, authorization ...string) result {
 		method := OrdersMeProcedure
 		if write {
 			method = OrdersCreateProcedure
@@ -144,13 +144,13 @@ func grpcClient(t *testing.T, a *app) ask {
 		ctx := metadata.NewOutgoingContext(t.Context(), metadata.MD{"authorization": authorization})
 		var response wrapperspb.StringValue
 		if !a.streams {
-			return grpcAnswer(t, &response, conn.Invoke(ctx, method, &emptypb.Empty{}, &response))
+			return grpcResult(t, &response, conn.Invoke(ctx, method, &emptypb.Empty{}, &response))
 		}
 		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method)
 		require.NoError(t, err)
 		require.NoError(t, stream.SendMsg(&emptypb.Empty{}))
 		require.NoError(t, stream.CloseSend())
-		return grpcAnswer(t, &response, stream.RecvMsg(&response))
+		return grpcResult(t, &response, stream.RecvMsg(&response))
 	}
 }
 
@@ -180,12 +180,12 @@ var grpcStatuses = map[codes.Code]int{
 	codes.Unavailable:      http.StatusServiceUnavailable,
 }
 
-func grpcAnswer(t *testing.T, response *wrapperspb.StringValue, err error) answer {
+func grpcResult(t *testing.T, response *wrapperspb.StringValue, err error) result {
 	t.Helper()
 	code, known := grpcStatuses[status.Code(err)]
-	require.True(t, known, "a code of no status: %v", err)
+	require.True(t, known, "no status has this code: %v", err)
 	if err != nil {
-		return answer{status: code, text: status.Convert(err).Message()}
+		return result{status: code, text: status.Convert(err).Message()}
 	}
-	return answer{status: code, text: response.GetValue()}
+	return result{status: code, text: response.GetValue()}
 }

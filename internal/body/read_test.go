@@ -209,9 +209,9 @@ func TestReadKeepsContextAfterCopiedBody(t *testing.T) {
 	})
 }
 
-// Middleware such as http.MaxBytesHandler replaces the body of a request without a body. The deadline
-// must not be set then, because nobody would clear it, and it would end the context of a handler that
-// takes longer.
+// Middleware such as http.MaxBytesHandler replaces the body of a request without a body. The
+// deadline must not be set then, because nobody would clear it, and it would end the context of a
+// handler that takes longer.
 func TestLimitIgnoresReplacedEmptyBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

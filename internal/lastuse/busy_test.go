@@ -142,8 +142,8 @@ func TestQuietTrackerRarelyRetries(t *testing.T) {
 	})
 }
 
-// A token that is used once during a short outage must be written soon after the outage, although no
-// token is used any more. Otherwise another process could judge the token as idle.
+// A token that is used once during a short outage must be written soon after the outage, although
+// no token is used any more. Otherwise another process could judge the token as idle.
 func TestUseIsWrittenSoonAfterOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

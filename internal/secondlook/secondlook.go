@@ -20,8 +20,8 @@ const timeout = 5 * time.Second
 // or panics, Confirm revokes t. It does so even if ctx has ended, because the client may have
 // disconnected.
 //
-// The results are the error of look and the error of the revocation. If the revocation failed, t may
-// be live, and the Manager has emitted an event that names t.
+// The results are the error of look and the error of the revocation. If the revocation failed, t
+// may be live, and the Manager has emitted an event that names t.
 func Confirm(ctx context.Context, m *tokenauth.Manager, t tokenauth.Token, look func(context.Context) error) (refused, failed error) {
 	confirmed := false
 	defer func() { // also if look panics

@@ -58,8 +58,8 @@ func TestPanicOfLookRevokesToken(t *testing.T) {
 	require.Equal(t, []bool{false}, fixture.Accepts(m, key))
 }
 
-// If the revocation gets no response, the caller must learn that the token may be live, and an event
-// must name the token. The call must end even if the store hangs.
+// If the revocation gets no response, the caller must learn that the token may be live, and an
+// event must name the token. The call must end even if the store hangs.
 func TestFailedRevocationIsReported(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

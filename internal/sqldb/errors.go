@@ -60,8 +60,8 @@ func (e *Engine) IsUnsent(err error) bool {
 			strings.HasPrefix(err.Error(), "failed to connect to `")) // pgx
 }
 
-// An OwnError is an error of this library about the table or the arguments of a call. It has a code,
-// so that IsLost does not take it for a lost connection.
+// An OwnError is an error of this library about the table or the arguments of a call. It has a
+// code, so that IsLost does not take it for a lost connection.
 type OwnError string
 
 func (e OwnError) Error() string  { return string(e) }

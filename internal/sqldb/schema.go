@@ -67,8 +67,8 @@ var (
 	keys       = regexp.MustCompile(`(PRIMARY KEY|UNIQUE|INDEX)\b[^(\n]*\(([a-z_, ]+)\)( WHERE [^;]+)?`)
 )
 
-// Parts returns the parts of a table in the order in which the schema files add them. The first part
-// is the table itself.
+// Parts returns the parts of a table in the order in which the schema files add them. The first
+// part is the table itself.
 func (e *Engine) Parts(folder fs.FS, table string) (parts []Part) {
 	for _, f := range e.files(folder, table) {
 		for _, statement := range statements.FindAllString(f.text, -1) {

@@ -19,8 +19,8 @@ func TestLacksIsNoLostConnection(t *testing.T) {
 	}
 }
 
-// PostgreSQL cuts names after 63 bytes, and then two indexes could have the same name. No name of an
-// index may be the name of a table that a service can choose.
+// PostgreSQL cuts names after 63 bytes, and then two indexes could have the same name. No name of
+// an index may be the name of a table that a service can choose.
 func TestIndexNamesAreDistinct(t *testing.T) {
 	t.Parallel()
 	index := regexp.MustCompile(`^CREATE (?:UNIQUE )?INDEX (?:IF NOT EXISTS )?(\S+) ON`)

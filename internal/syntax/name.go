@@ -92,8 +92,8 @@ func CleanName(text string, limit int) string {
 	return name
 }
 
-// oneSpace trims text, and replaces each row of spaces of any kind by one ordinary space. Names that
-// differ only in spaces look alike.
+// oneSpace trims text, and replaces each row of spaces of any kind by one ordinary space. Names
+// that differ only in spaces look alike.
 func oneSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // withoutUnsafe returns text without the characters that a name must not contain.

@@ -15,8 +15,8 @@ import (
 )
 
 // A service may pass any number of records, IDs or uses in one call. Databases limit the number of
-// parameters of a statement, so the store must split such calls. Create must nevertheless create all
-// of the records or none.
+// parameters of a statement, so the store must split such calls. Create must nevertheless create
+// all of the records or none.
 func TestStoresSplitLargeCalls(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

@@ -119,8 +119,8 @@ func TestChangeWithFailedReadCausesEvent(t *testing.T) {
 	}
 }
 
-// A call whose client has disconnected before changes nothing. It must not fill the log with changes
-// that may have been made.
+// A call whose client has disconnected before changes nothing. It must not fill the log with
+// changes that may have been made.
 func TestEndedContextCausesNoEvent(t *testing.T) {
 	t.Parallel()
 	ended, cancel := context.WithCancel(ctx)

@@ -10,10 +10,10 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/history"
 )
 
-// Whatever calls run concurrently, through two Managers and behind a cache, their results must agree
-// with some sequential order. Therefore no token lives that a completed RevokeAll, narrowing or
-// rotation without grace has ended. An event must report each change, even if responses of the store
-// are lost. The test runs 200 histories, or ten minutes if TOKENAUTH_LONG is set.
+// Whatever calls run concurrently, through two Managers and behind a cache, their results must
+// agree with some sequential order. Therefore no token lives that a completed RevokeAll, narrowing
+// or rotation without grace has ended. An event must report each change, even if responses of the
+// store are lost. The test runs 200 histories, or ten minutes if TOKENAUTH_LONG is set.
 func TestRandomHistoriesAreSequential(t *testing.T) {
 	t.Parallel()
 	fixture.EachStore(t, func(t *testing.T, store tokenauth.Store) {

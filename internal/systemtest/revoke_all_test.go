@@ -50,8 +50,8 @@ func importTokens(t *testing.T, m *tokenauth.Manager, n int) {
 	}
 }
 
-// If a batch fails, the tokens of the earlier batches stay revoked, and the caller and the audit log
-// must learn their number.
+// If a batch fails, the tokens of the earlier batches stay revoked, and the caller and the audit
+// log must learn their number.
 func TestRevokeAllReportsRevokedTokensAfterError(t *testing.T) {
 	t.Parallel()
 	store := fixture.NewStore()

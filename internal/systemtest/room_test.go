@@ -124,8 +124,8 @@ func TestIssueReadsFewRecords(t *testing.T) {
 }
 
 // If a service has lowered MaxPerUser by a little, many tokens hold slots above the limit one after
-// another. Issue must nevertheless read each token once. Otherwise a single user could slow down the
-// service.
+// another. Issue must nevertheless read each token once. Otherwise a single user could slow down
+// the service.
 func TestIssueReadsTokensOnceAfterLimitIsLowered(t *testing.T) {
 	t.Parallel()
 	store := fixture.NewStore()

@@ -86,8 +86,8 @@ func TestTableNamesDoNotCollide(t *testing.T) {
 	}
 }
 
-// CheckSchema must name each part that is missing, also a unique key: without it, two live tokens of
-// a user can have the same name. CreateSchema must add what can be added to an existing table.
+// CheckSchema must name each part that is missing, also a unique key: without it, two live tokens
+// of a user can have the same name. CreateSchema must add what can be added to an existing table.
 //
 // Case S24.
 func TestCheckSchemaNamesMissingPart(t *testing.T) {
@@ -137,8 +137,9 @@ func indexNames(t *testing.T, db *sql.DB) (names string) {
 	return names
 }
 
-// A database that an older version created must get the columns and indexes of this version, without
-// a second index on the same columns. All instances of a service may upgrade it at the same time.
+// A database that an older version created must get the columns and indexes of this version,
+// without a second index on the same columns. All instances of a service may upgrade it at the same
+// time.
 func TestCreateSchemaUpgradesOldTable(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.db")

@@ -16,8 +16,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
-// A hookedConn is a connection that calls before, and after, each statement that contains a text. If
-// lost is true, it then loses the response of the statement.
+// A hookedConn is a connection that calls before, and after, each statement that contains a text.
+// If lost is true, it then loses the response of the statement.
 type hookedConn struct {
 	db            *sql.DB
 	text          string
@@ -52,8 +52,8 @@ func (c *hookedConn) Query(ctx context.Context, query string, args ...any) (toke
 
 func (c *hookedConn) InTransaction() bool { return false }
 
-// If the response of a statement is lost and another call changes the row afterwards, the store must
-// not return an error that denies the change, and an event must report the change.
+// If the response of a statement is lost and another call changes the row afterwards, the store
+// must not return an error that denies the change, and an event must report the change.
 func TestLostChangeIsReportedAfterLaterChange(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

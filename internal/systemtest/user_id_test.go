@@ -90,8 +90,8 @@ func TestReadyMadeUserIDChecksAllowOneSpelling(t *testing.T) {
 	}
 }
 
-// If user_id is a foreign key, a token for an unknown user is the caller's mistake and not a failure
-// of the database: the response must be 400 and not 503.
+// If user_id is a foreign key, a token for an unknown user is the caller's mistake and not a
+// failure of the database: the response must be 400 and not 503.
 func TestUnknownUserIsInvalidArgument(t *testing.T) {
 	t.Parallel()
 	db := sqlite.New(t)

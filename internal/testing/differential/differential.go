@@ -72,12 +72,12 @@ func (target Target) modes() []mode {
 const seedVariable = "TOKENAUTH_SEED"
 
 // Run runs rounds of random calls until the duration d has passed, and at least one round in each
-// mode: plain, through a cache, and in transactions of each isolation level. A round makes the given
-// number of calls on the empty store.
+// mode: plain, through a cache, and in transactions of each isolation level. A round makes the
+// given number of calls on the empty store.
 //
 // The calls of a round depend only on its seed. If the environment variable TOKENAUTH_SEED is set,
-// Run runs only the round with that seed. If a round finds a difference, Run fails the test with the
-// shortest sequence of calls that it finds for the difference.
+// Run runs only the round with that seed. If a round finds a difference, Run fails the test with
+// the shortest sequence of calls that it finds for the difference.
 func Run(t testing.TB, target Target, calls int, d time.Duration) {
 	t.Helper()
 	modes, end := target.modes(), time.Now().Add(d)

@@ -260,7 +260,8 @@ func TestCheckFindsStoreOutsideTransaction(t *testing.T) {
 	require.Contains(t, report, "tx.Rollback()")
 }
 
-// The calls of a round must depend on its seed alone. Otherwise a failure of CI cannot be reproduced.
+// The calls of a round must depend on its seed alone. Otherwise a failure of CI cannot be
+// reproduced.
 func TestSameSeedGeneratesSameCalls(t *testing.T) {
 	t.Parallel()
 	for _, m := range []mode{{}, {cached: true}, {transactional: true}} {

@@ -9,8 +9,8 @@ import (
 // mostPositions limits the memory and the time of a search. Few histories have more positions.
 const mostPositions = 300_000
 
-// explains reports whether the calls, in an order that agrees with the order in which they began and
-// ended, lead to their results and to the final state. If the search has too many positions,
+// explains reports whether the calls, in an order that agrees with the order in which they began
+// and ended, lead to their results and to the final state. If the search has too many positions,
 // explains returns true.
 func explains(all [][]*call, initial state, final map[string]string) bool {
 	seen, hashed := map[uint64]bool{}, maphash.MakeSeed()
@@ -67,7 +67,8 @@ func explains(all [][]*call, initial state, final map[string]string) bool {
 	return search(initial, [threads]int{}, [threads]progress{})
 }
 
-// describe returns a history for the report of an error. Keys are replaced by their last characters.
+// describe returns a history for the report of an error. Keys are replaced by their last
+// characters.
 func describe(all [][]*call, initial state, final map[string]string) string {
 	short := func(key string) string { return key[max(0, len(key)-4):] }
 	var b strings.Builder
