@@ -222,7 +222,7 @@ func TestUserLookupDecidesStatus(t *testing.T) {
 		"not found, unmapped": {nil, sql.ErrNoRows, 503},
 		"our own not found":   {nil, tokenauth.ErrNotFound, 503},
 		"our own no key":      {nil, tokenauth.ErrNoKey, 503},
-		"cancelled":           {nil, context.Canceled, 503},
+		"canceled":            {nil, context.Canceled, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

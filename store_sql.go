@@ -264,15 +264,15 @@ func (s *SQLStore) CheckSchema(ctx context.Context) error {
 		}
 		return err
 	})
-	if err == nil { // the database user may read the catalogue, but not the table
+	if err == nil { // the database user may read the catalog, but not the table
 		_, err = s.read(ctx, "check schema", "SELECT {columns}, live_name FROM {table} WHERE id = ''")
 	}
 	return err
 }
 
-// missingParts returns the parts of the schema that the catalogue of the database does not have.
+// missingParts returns the parts of the schema that the catalog of the database does not have.
 func (s *SQLStore) missingParts(ctx context.Context) ([]sqldb.Part, error) {
-	rows, err := s.conn.Query(ctx, s.engine.Catalogue(s.table))
+	rows, err := s.conn.Query(ctx, s.engine.Catalog(s.table))
 	if err != nil {
 		return nil, err
 	}

@@ -282,7 +282,7 @@ func TestMissingStampIs503(t *testing.T) {
 	require.Empty(t, s.Store.Calls(), "no token was issued")
 }
 
-// A client that sends its body slowly must not delay the judgement of its password: the endpoint
+// A client that sends its body slowly must not delay the judgment of its password: the endpoint
 // checks the password after it has read the body. Otherwise a thief could hold many logins open
 // until the user has changed the password.
 func TestPasswordIsCheckedAfterBodyIsRead(t *testing.T) {

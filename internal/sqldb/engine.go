@@ -29,20 +29,20 @@ type Engine struct {
 	// this limit. Both are empty if other statements do not queue behind a statement that waits.
 	LimitWait, RestoreWait string
 
-	quote     string // encloses the name of a table or an index
-	catalogue string // query of the method Catalogue, with placeholders for the name of the table
+	quote   string // encloses the name of a table or an index
+	catalog string // query of the method Catalog, with placeholders for the name of the table
 }
 
 // Engines holds the supported engines by the name of their dialect.
 var Engines = map[string]*Engine{
-	"sqlite": {Guards: true, Latest: "%s", quote: `"`, catalogue: sqliteCatalogue},
+	"sqlite": {Guards: true, Latest: "%s", quote: `"`, catalog: sqliteCatalog},
 	"postgresql": {
 		Remote: true, Numbered: true, Guards: true, Latest: "%s",
-		quote: `"`, catalogue: postgresqlCatalogue,
+		quote: `"`, catalog: postgresqlCatalog,
 		LimitWait: "SET LOCAL lock_timeout = %d", RestoreWait: "SET LOCAL lock_timeout = DEFAULT",
 	},
 	"mysql": {
-		Remote: true, Latest: "(%s LOCK IN SHARE MODE)", quote: "`", catalogue: mysqlCatalogue,
+		Remote: true, Latest: "(%s LOCK IN SHARE MODE)", quote: "`", catalog: mysqlCatalog,
 		LimitWait:   "SET @tokenauth_wait = @@SESSION.lock_wait_timeout, SESSION lock_wait_timeout = greatest(1, %d DIV 1000)",
 		RestoreWait: "SET SESSION lock_wait_timeout = @tokenauth_wait", // for the next user of the connection
 	},

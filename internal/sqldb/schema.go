@@ -109,7 +109,7 @@ func (e *Engine) partsOf(statement, table string) (parts []Part) {
 }
 
 // Missing returns the parts that a table lacks. found has the results of the query
-// [Engine.Catalogue]. If the table does not exist, Missing returns only the first part.
+// [Engine.Catalog]. If the table does not exist, Missing returns only the first part.
 func Missing(parts []Part, found []string) (missing []Part) {
 	if len(found) == 0 {
 		return parts[:1]
@@ -139,20 +139,20 @@ func Lacks(table string, missing ...Part) error {
 	return OwnError(text)
 }
 
-// Catalogue returns a query for the columns and the keys of a table. Each row has one text, which
+// Catalog returns a query for the columns and the keys of a table. Each row has one text, which
 // has the form of [Part.Name]. Names of indexes do not matter, so the text has the columns of an
 // index. If the table does not exist, the query returns no row.
-func (e *Engine) Catalogue(table string) string {
+func (e *Engine) Catalog(table string) string {
 	schema, name, qualified := strings.Cut(table, ".")
 	if !qualified {
 		schema, name = "", schema
 	}
-	return strings.NewReplacer("{table}", e.Quote(table), "{schema}", schema, "{name}", name).Replace(e.catalogue)
+	return strings.NewReplacer("{table}", e.Quote(table), "{schema}", schema, "{name}", name).Replace(e.catalog)
 }
 
 const (
-	// LEFT JOIN, because the catalogue has no statement for an index of a unique key.
-	sqliteCatalogue = `SELECT 'column ' || name FROM pragma_table_info('{name}')
+	// LEFT JOIN, because the catalog has no statement for an index of a unique key.
+	sqliteCatalog = `SELECT 'column ' || name FROM pragma_table_info('{name}')
 		UNION ALL SELECT iif(i."unique", 'unique key (', 'index (')
 			|| (SELECT group_concat(coalesce(name, '?'), ', ') FROM pragma_index_info(i.name)) || ')'
 			|| iif(i.partial, coalesce(substr(s.sql, instr(s.sql, ' WHERE ')), '?'), '')
@@ -161,7 +161,7 @@ const (
 	// An index that is not valid is still being built, or its construction failed. ON CONFLICT DO
 	// NOTHING does not support a deferrable key. With NULLS NOT DISTINCT, a user could have only one
 	// revoked token. Indexes of other kinds than B-trees have no order.
-	postgresqlCatalogue = `SELECT 'column ' || CAST(attname AS text) FROM pg_catalog.pg_attribute
+	postgresqlCatalog = `SELECT 'column ' || CAST(attname AS text) FROM pg_catalog.pg_attribute
 		WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped
 		UNION ALL SELECT CASE WHEN indisunique AND indimmediate
 				AND pg_get_indexdef(indexrelid) NOT LIKE '%NULLS NOT DISTINCT%' THEN 'unique key (' ELSE 'index (' END
@@ -171,7 +171,7 @@ const (
 		FROM pg_catalog.pg_index WHERE indrelid = to_regclass('{table}') AND indisvalid
 			AND pg_get_indexdef(indexrelid) NOT SIMILAR TO '% USING (hash|gin|gist|spgist|brin) %'`
 
-	mysqlCatalogue = `SELECT concat('column ', column_name) FROM information_schema.columns
+	mysqlCatalog = `SELECT concat('column ', column_name) FROM information_schema.columns
 		WHERE table_schema = coalesce(nullif('{schema}', ''), database()) AND table_name = '{name}'
 		UNION ALL SELECT concat(if(non_unique, 'index (', 'unique key ('),
 			group_concat(if(sub_part IS NULL, coalesce(column_name, '?'), '?') ORDER BY seq_in_index SEPARATOR ', '), ')')
