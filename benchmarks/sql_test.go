@@ -99,10 +99,10 @@ func (t *table) counting(b *testing.B) (*tokenauth.SQLStore, *atomic.Int64) {
 	return t.open(b, db), &statements
 }
 
-// BenchmarkFind compares the time of SQLStore.Find with the time of a prepared SELECT of the same
-// columns by one digest, with a context that can be canceled. It also compares two other statements
-// with this SELECT: a SELECT by the current and the retired digest, as Find needs it, and the same
-// statement with a deadline.
+// BenchmarkFind compares the time of SQLStore.Find with the time of its baseline. The baseline is a
+// prepared SELECT of the same columns by one digest, with a context that can be canceled.
+// BenchmarkFind also compares two other statements with the baseline: a SELECT by the current and
+// the retired digest, as in Find, and this SELECT with a deadline.
 func BenchmarkFind(b *testing.B) {
 	for _, name := range databases.Names {
 		for _, rows := range []int{1_000, 100_000, 1_000_000} {

@@ -13,9 +13,9 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/limit"
 )
 
-// BenchmarkFind compares Find with its baseline: a prepared SELECT of the same columns by one
-// digest, on the same connection, with a context that can be canceled. The budget is 1.15 times the
-// baseline, and 1.5 times on MariaDB.
+// BenchmarkFind compares Find with its baseline. The baseline is a prepared SELECT of the same
+// columns by one digest, on the same connection, with a context that can be canceled. The budget is
+// 1.15 times the baseline, and 1.5 times on MariaDB.
 func BenchmarkFind(b *testing.B) {
 	for _, name := range []string{
 		"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "MariaDB", "MariaDB, interpolateParams",

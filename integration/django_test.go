@@ -142,7 +142,8 @@ func TestDjangoImportAcceptsSameKeys(t *testing.T) {
 						continue
 					}
 					require.Equal(t, http.StatusOK, status)
-					require.Equal(t, strings.Join([]string{token.accepted, token.shownName(), token.created.Format(time.RFC3339Nano)}, "\n"), body)
+					want := []string{token.accepted, token.shownName(), token.created.Format(time.RFC3339Nano)}
+					require.Equal(t, strings.Join(want, "\n"), body)
 				}
 
 				// When a user is disabled in Django, the Go server must refuse the keys immediately.

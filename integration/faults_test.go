@@ -398,5 +398,6 @@ func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
 	clients.Wait()
 	t.Log("PgBouncer, pgx in its default mode, SQLSTATEs:", states.counts)
 	require.Empty(t, wrong.counts)
-	require.Positive(t, states.counts["42P05"]+states.counts["26000"], "some calls must fail because a prepared statement belongs to another connection")
+	require.Positive(t, states.counts["42P05"]+states.counts["26000"],
+		"some calls must fail because a prepared statement belongs to another connection")
 }

@@ -149,7 +149,8 @@ func TestKnoxAndSanctumImportAcceptsSameKeys(t *testing.T) {
 				report, err := tokenimport.Run(t.Context(), m, source, nil)
 				require.NoError(t, err)
 
-				server := httptest.NewServer(showToken(must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) { return id, nil }, nil))))
+				user := func(_ context.Context, id string) (string, error) { return id, nil }
+				server := httptest.NewServer(showToken(must.Get(tokenauth.NewAuthenticator(m, user, nil))))
 				defer server.Close()
 				accepted := 0
 				for _, line := range lines {

@@ -165,7 +165,8 @@ func TestCheckSchemaFindsUnusableKeys(t *testing.T) {
 		CREATE INDEX ON tokens USING hash (revoked_at) WHERE revoked_at IS NOT NULL`)
 	require.ErrorContains(t, store.CheckSchema(t.Context()), "lacks unique key (user_id, live_name), unique key (user_id, slot), "+
 		"index (created_at, id), index (revoked_at) WHERE revoked_at IS NOT NULL (0001")
-	require.ErrorContains(t, store.CreateSchema(t.Context()), "lacks index (created_at, id)", "the invalid index still has the name")
+	require.ErrorContains(t, store.CreateSchema(t.Context()), "lacks index (created_at, id)",
+		"the invalid index still has the name")
 	fixture.ExecAll(t, db, `DROP INDEX "tokens.created"`)
 	require.NoError(t, store.CreateSchema(t.Context()))
 	require.NoError(t, store.CheckSchema(t.Context()))

@@ -70,7 +70,8 @@ func TestTextsRoundTripInEverySession(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			store := s.newStore(t, s.open(t))
-			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1})) // a last-used time would change the compared records
+			// A last-used time would change the compared records.
+			m := must.Get(tokenauth.New(store, "acme", &tokenauth.Options{MaxPerUser: -1, TouchEvery: -1}))
 			for i, text := range texts {
 				spec := tokenauth.Spec{UserID: text, Name: "n"}
 				spec.Scopes = []string{"it's:" + strings.Repeat("%_;--/*$1?{table}", 7), fmt.Sprint("scope:", i)}

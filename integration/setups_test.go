@@ -94,7 +94,8 @@ var setups = []setup{
 
 	{name: "Galera, one node", driver: "mysql", dialect: tokenauth.MySQL,
 		dsn: func(t testing.TB) string { return onGalera("wsrep_sync_wait=7")(t)[0] }},
-	{name: "Galera, all nodes", load: true, driver: "mysql", dialect: tokenauth.MySQL, nodes: onGalera("wsrep_sync_wait=7")},
+	{name: "Galera, all nodes", load: true, driver: "mysql", dialect: tokenauth.MySQL,
+		nodes: onGalera("wsrep_sync_wait=7")},
 	{name: "Galera, all nodes, read committed", inLong: true, driver: "mysql", dialect: tokenauth.MySQL,
 		nodes: onGalera("wsrep_sync_wait=7", "tx_isolation=%27READ-COMMITTED%27")},
 	{name: "Galera, all nodes, interpolateParams", driver: "mysql", dialect: tokenauth.MySQL,

@@ -367,7 +367,8 @@ func loseTo(t *testing.T, n galeraNodes, call func(context.Context, tokenauth.St
 	require.NoError(t, in.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: r.Token.CreatedAt.Add(time.Hour)}))
 	require.NoError(t, n.stores[0].(*tokenauth.SQLStore).With(winner).Revoke(ctx, "anna", r.Token.ID, r.Token.CreatedAt))
 	require.NoError(t, winner.Commit())
-	found, err := n.stores[1].Find(ctx, r.Digest) // waits until the node has applied the revocation, which rolls the other transaction back
+	// Find waits until the node has applied the revocation, which rolls the other transaction back.
+	found, err := n.stores[1].Find(ctx, r.Digest)
 	require.NoError(t, err)
 	require.False(t, found.Token.RevokedAt.IsZero())
 

@@ -24,10 +24,12 @@ const (
 // An upgradeLoad sends requests to the older program until it is stopped. It records each response
 // that a client must not receive.
 type upgradeLoad struct {
-	ctx    context.Context
-	older  *older
-	keys   []presented
-	rounds [upgradeReaders + upgradeChangers]atomic.Int64 // complete rounds of each goroutine; a 503 makes a round incomplete
+	ctx   context.Context
+	older *older
+	keys  []presented
+
+	// rounds counts the complete rounds of each goroutine. A 503 makes a round incomplete.
+	rounds [upgradeReaders + upgradeChangers]atomic.Int64
 
 	mu       sync.Mutex
 	statuses map[string]int // number of responses by kind of request and status

@@ -204,8 +204,9 @@ func keysOf(t tokenauth.Token) (all []presented) {
 	return all
 }
 
-// olderKey returns a key of a token that the older program created. The program derives its keys
-// from the same bytes. docs/key-format.md describes the format.
+// olderKey returns the key of a generation of a token that the older program created at createdAt.
+// The program and olderKey derive the key from these two values. docs/key-format.md describes the
+// format.
 func olderKey(createdAt time.Time, generation int) string {
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	seed := sha256.Sum256(fmt.Append(nil, createdAt.UnixMicro(), "/", generation))

@@ -185,7 +185,8 @@ func requireReadsOlderTokens(t *testing.T, m *tokenauth.Manager, before []tokena
 	for _, token := range before {
 		old[token.ID] = true
 	}
-	now = slices.DeleteFunc(now, func(token tokenauth.Token) bool { return !old[token.ID] }) // removes the tokens of the load
+	createdByLoad := func(token tokenauth.Token) bool { return !old[token.ID] }
+	now = slices.DeleteFunc(now, createdByLoad)
 	requireSameTokens(t, before, now)
 	for _, p := range keys {
 		token, err := m.Authenticate(t.Context(), p.key)

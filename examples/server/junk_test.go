@@ -70,6 +70,7 @@ func TestLoadJunkLoginsSpareKnownPlace(t *testing.T) {
 		}
 	}
 	all.Wait()
-	require.Positive(t, junk[http.StatusServiceUnavailable], "the program must not be able to check all junk logins: %v", junk)
+	require.Positive(t, junk[http.StatusServiceUnavailable],
+		"the program must not be able to check all junk logins: %v", junk)
 	t.Logf("junk: %v", junk)
 }

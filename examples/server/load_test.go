@@ -152,7 +152,8 @@ func TestLoadBigHeadersAreRefused(t *testing.T) {
 	responses := sendAll(t, ln.Addr().String(), big)
 	const refusal = "HTTP/1.1 431 Request Header Fields Too Large"
 	require.Positive(t, responses[refusal])
-	require.Equal(t, n, responses[refusal]+responses[""], "%v", responses) // empty if the connection was reset before the client read the response
+	// The status line is empty if the connection was reset before the client read the response.
+	require.Equal(t, n, responses[refusal]+responses[""], "%v", responses)
 	require.Zero(t, calls.Load())
 	require.LessOrEqual(t, ln.read.Load(), int64(n*(16<<10+buffers)), "number of bytes that the server reads")
 

@@ -101,7 +101,8 @@ func (b *tab) load(steps ...action) {
 	b.checkWidth()
 }
 
-// checkWidth requires that nobody must scroll sideways to read the page (WCAG 1.4.10).
+// checkWidth requires that the page is not wider than the tab. Otherwise people must scroll
+// sideways to read each line (WCAG 1.4.10).
 func (b *tab) checkWidth() {
 	b.t.Helper()
 	root := "document.documentElement."

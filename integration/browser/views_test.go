@@ -126,7 +126,8 @@ func fewViews(t *testing.T, u user) []view {
 		{"rotate", at("rotate"), 200, "Rotate the key" + ofUser},
 		{"revoke", at("revoke"), 200, "Revoke this token?" + ofUser},
 		{"key, previous key works", sending(list + token.ID + "/rotate"), 200, "Your new key" + ofUser},
-		{"key, previous key refused", sending(list+token.ID+"/rotate", mouse{}.choose("[name=grace][value='0']")), 200, "Your new key" + ofUser},
+		{"key, previous key refused", sending(list+token.ID+"/rotate", mouse{}.choose("[name=grace][value='0']")),
+			200, "Your new key" + ofUser},
 		{"revoked", sending(list + token.ID + "/revoke"), 200, "The token is revoked. Its key no longer works." + ofUser},
 	}
 }

@@ -120,7 +120,8 @@ func TestBrowserAppOfOtherOriginUsesKey(t *testing.T) {
 
 	w = fromOrigin(h, ownOrigin, "GET", "/me", "", "Authorization", "Bearer wrong")
 	require.Equal(t, http.StatusUnauthorized, w.Code)
-	require.Equal(t, ownOrigin, w.Header().Get("Access-Control-Allow-Origin"), "without this header, the app cannot read the status")
+	require.Equal(t, ownOrigin, w.Header().Get("Access-Control-Allow-Origin"),
+		"without this header, the app cannot read the status")
 	require.NotEmpty(t, w.Header().Get("WWW-Authenticate"))
 }
 
