@@ -71,6 +71,7 @@ type Options struct {
 	// OnEvent receives an event for each change of a token and for each refused key. [LogEvents]
 	// returns an OnEvent function for logging. The Manager calls OnEvent synchronously from several
 	// goroutines, so OnEvent must be safe for concurrent use. OnEvent must neither block nor panic.
+	// Its context has the values of the context of the request or call that caused the event.
 	// If OnEvent is nil, events are discarded.
 	OnEvent func(context.Context, Event)
 

@@ -154,12 +154,17 @@ func TestForeignKeysOfPagesWork(t *testing.T) {
 			reference := pageSQL(t, "databases/"+e.page, "token_id ")
 			require.Contains(t, reference, onDelete)
 			db, store := e.newDatabase(t)
-			before, after, ok := strings.Cut(fixture.SchemaText(t, store), "    user_id ")
-			_, after, ok2 := strings.Cut(after, ",\n")
-			require.True(t, ok && ok2)
+			schema := fixture.SchemaText(t, store)
+			if e.dialect == tokenauth.SQLite {
+				before, after, ok := strings.Cut(schema, "    user_id ")
+				_, after, ok2 := strings.Cut(after, ",\n")
+				require.True(t, ok && ok2)
+				schema = before + "    " + pageSQL(t, "databases/"+e.page, "user_id ") + "\n" + after
+			} else {
+				schema += pageSQL(t, "databases/"+e.page, "ALTER TABLE tokenauth_tokens\n")
+			}
 			fixture.ExecAll(t, db, "CREATE TABLE users (id BIGINT NOT NULL PRIMARY KEY); INSERT INTO users VALUES (7);"+
-				before+"    "+pageSQL(t, "databases/"+e.page, "user_id ")+"\n"+after+
-				"CREATE TABLE devices (id BIGINT NOT NULL PRIMARY KEY, "+reference+");"+
+				schema+"CREATE TABLE devices (id BIGINT NOT NULL PRIMARY KEY, "+reference+");"+
 				"CREATE TABLE sessions (id BIGINT NOT NULL PRIMARY KEY, "+strings.Replace(reference, onDelete, "", 1)+")")
 			require.NoError(t, store.CheckSchema(t.Context()))
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/tokenapi"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
@@ -32,8 +33,11 @@ func newLogged(t *testing.T, orders http.HandlerFunc) logged {
 	kit, auth := newKit(t, LogRefused(ignore))
 	s.Kit = kit
 	logger, mux := slog.New(slog.NewJSONHandler(s.lines, nil)), http.NewServeMux()
+	api, err := tokenapi.New(auth, func(*http.Request) (string, error) { return "", nil }, nil)
+	require.NoError(t, err)
 	// docs: mount access log
 	mux.Handle("POST /orders/{id}", auth.RequireScopes("orders:write")(LogToken(orders)))
+	mux.Handle("/api/", auth.Optional(LogToken(http.StripPrefix("/api", api)))) // tokenapi
 	handler := AccessLog(logger, mux)
 	// docs: end
 	s.handler = handler
@@ -82,6 +86,7 @@ func TestAccessLogHasTokenOfEachRequest(t *testing.T) {
 		{"malformed key", "POST /orders/1 junk", want(401, "", "malformed")},
 		{"no scope", "POST /orders/1 " + reader, want(403, readerID, "scope_missing")},
 		{"no route, with a key in the path", "GET /" + key, map[string]any{"method": "GET", "route": "", "status": 404.0, "token": "", "user": "", "reason": ""}},
+		{"a route of tokenapi", "GET /api/tokens " + reader, map[string]any{"method": "GET", "route": "/api/", "status": 403.0, "token": readerID, "user": "42", "reason": ""}},
 		{"a key as the method", key + " /orders/1", map[string]any{"method": "other", "route": "", "status": 405.0, "token": "", "user": "", "reason": ""}},
 	}
 	for _, tt := range tests {

@@ -3,6 +3,7 @@ package recipes
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,7 +35,7 @@ func PruneHourly(ctx context.Context, tokens *tokenauth.Manager, logger *slog.Lo
 // docs: end
 
 // Serve serves requests until ctx ends. Then it finishes the requests that have begun.
-func Serve(ctx context.Context, server *http.Server, listener net.Listener, tokens *tokenauth.Manager, logger *slog.Logger) error {
+func Serve(ctx context.Context, server *http.Server, listener net.Listener, tokens *tokenauth.Manager, store io.Closer, logger *slog.Logger) error {
 	// docs: shutdown
 	ctx, stop := context.WithCancel(ctx) // or signal.NotifyContext
 	defer stop()
@@ -47,9 +48,13 @@ func Serve(ctx context.Context, server *http.Server, listener net.Listener, toke
 		_ = server.Shutdown(deadline) // waits for the requests that have begun
 	})
 	err := server.Serve(listener)
+	if errors.Is(err, http.ErrServerClosed) { // after Shutdown
+		err = nil
+	}
 	stop() // also if Serve failed
 	jobs.Wait()
-	err = errors.Join(err, tokens.Close(context.Background())) // after the last request
+	// After the last request. Close the database after the store.
+	err = errors.Join(err, tokens.Close(context.Background()), store.Close())
 	// docs: end
 	return err
 }

@@ -30,11 +30,14 @@ func NewRateLimit(limit rate.Limit, burst int) *RateLimit {
 	return &RateLimit{limit: limit, burst: burst, limiters: map[string]*rate.Limiter{}}
 }
 
-// Handler is middleware for the handlers inside Require. Requests without a token share one limit.
+// Handler is middleware for the handlers inside Require or Optional. Requests without a token pass.
 func (l *RateLimit) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, _ := tokenauth.TokenFrom(r.Context())
-		wait := l.take(token.ID, time.Now())
+		token, hasToken := tokenauth.TokenFrom(r.Context())
+		var wait time.Duration
+		if hasToken {
+			wait = l.take(token.ID, time.Now())
+		}
 		if wait == 0 {
 			next.ServeHTTP(w, r)
 			return

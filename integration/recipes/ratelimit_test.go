@@ -52,6 +52,15 @@ func TestRateLimitIsPerToken(t *testing.T) {
 	})
 }
 
+// Requests without a token, such as those of a session, must not share one limit.
+func TestRateLimitLetsRequestsWithoutTokenPass(t *testing.T) {
+	t.Parallel()
+	limited := NewRateLimit(1, 1).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for range 5 {
+		require.Equal(t, 200, send(limited, "GET /").Code)
+	}
+}
+
 // The memory must not grow with the number of tokens that were ever used.
 func TestRateLimitForgetsIdleTokens(t *testing.T) {
 	t.Parallel()
