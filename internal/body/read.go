@@ -60,7 +60,7 @@ func Read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, late(r)
 	}
-	return nil, bad("The body did not arrive whole.")
+	return nil, bad("The body is incomplete.")
 }
 
 // late returns the error for a body that took too long. On HTTP/2, Connection: close would end the
