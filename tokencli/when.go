@@ -115,7 +115,7 @@ func (c *cli) relative(t time.Time) string {
 	return text + " ago"
 }
 
-// absolute returns a time in UTC, followed by the relative time. For the zero time, it returns
+// absolute formats a time in UTC, followed by the relative time. For the zero time, it returns
 // "never".
 func (c *cli) absolute(t time.Time) string {
 	if t.IsZero() {

@@ -1,5 +1,5 @@
 // Package tokenimport imports the tokens of Django REST Framework (DRF), django-rest-knox and
-// Laravel Sanctum. Clients keep their keys.
+// Laravel Sanctum. The keys of clients continue to work.
 //
 // A [Source] reads the tables of the other system, and [Run] imports the tokens that it reads. With
 // a [tokenauth.LegacyFormat], the Manager recognizes the imported keys:

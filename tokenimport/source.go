@@ -113,7 +113,7 @@ func (s *Source) timeText(column string) string {
 const pageSize = 500
 
 // page returns the rows after the given key, and the key of the last row. If after is nil, page
-// returns the first rows. page closes its query before it returns. It returns an error if two rows
+// returns the first rows. page closes its rows before it returns. It returns an error if two rows
 // have the same key, because the next page would omit one of them.
 func (s *Source) page(ctx context.Context, after any) (page []row, last any, err error) {
 	query := "SELECT * FROM " + s.table

@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"time"
 
-	_ "modernc.org/sqlite" // or a driver of PostgreSQL, MariaDB or MySQL
+	_ "modernc.org/sqlite" // or a driver for PostgreSQL, MariaDB or MySQL
 
 	"github.com/go-tokenauth/tokenauth"
 )

@@ -32,7 +32,7 @@ func check(q tokenauth.Query) error {
 	case q.Limit < 0:
 		return errors.New("boltstore: the limit of List must not be negative")
 	case q.MinSlot < 0 || q.MaxSlot < q.MinSlot || q.MaxSlot > math.MaxInt32:
-		return errors.New("boltstore: List needs MinSlot and MaxSlot to be a range of slots")
+		return errors.New("boltstore: List requires 0 <= MinSlot <= MaxSlot <= 2147483647")
 	}
 	return nil
 }

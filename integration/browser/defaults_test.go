@@ -16,8 +16,8 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
-// The pages must also be accessible if a service sets no options, or other options than
-// examples/server.
+// The pages must meet the accessibility rules also with the default options, and with options that
+// differ from those of examples/server.
 func TestPagesWithOtherOptionsAreAccessible(t *testing.T) {
 	needShared(t)
 	t.Parallel()

@@ -17,7 +17,8 @@ import (
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	// gin has copied os.Stderr before package leak replaces it.
+	// gin copies os.Stderr when it is initialized, before package leak replaces it. Therefore this
+	// function sets its writers.
 	gin.DefaultWriter, gin.DefaultErrorWriter = &leak.Default, &leak.Default
 	leak.Main(m)
 }

@@ -207,7 +207,7 @@ func check(q tokenauth.Query) error {
 	case q.Limit < 0:
 		return errors.New("redisstore: the limit of List must not be negative")
 	case q.MinSlot < 0 || q.MaxSlot < q.MinSlot || q.MaxSlot > math.MaxInt32:
-		return errors.New("redisstore: List needs MinSlot and MaxSlot to be a range of slots")
+		return errors.New("redisstore: List requires 0 <= MinSlot <= MaxSlot <= 2147483647")
 	}
 	return nil
 }

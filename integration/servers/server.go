@@ -30,7 +30,7 @@ type Server struct {
 	quit    syscall.Signal                  // makes the server close its connections and stop
 	ready   func(ctx context.Context) error // returns nil if the server is ready
 	prepare func() ([]string, error)        // runs before a start, and returns more arguments; may be nil
-	cleanup func()                          // removes what is outside the folder; may be nil
+	cleanup func()                          // releases what removing the folder does not, such as shared memory and mounts; may be nil
 	db      *sql.DB                         // keeps no idle connection, because Stop would wait for it
 
 	leader *os.Process

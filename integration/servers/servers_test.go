@@ -126,7 +126,7 @@ func testServer(t *testing.T, s *servers.Server, db *sql.DB) {
 	require.NoError(t, s.Stop(), "frozen")
 }
 
-// A test may kill, stop and freeze PostgreSQL. Afterwards, the server must still have its rows.
+// After a test has killed, stopped or frozen PostgreSQL, the server must still have its rows.
 func TestPostgresRestarts(t *testing.T) {
 	t.Parallel()
 	pg := started(t, postgres)
@@ -204,7 +204,7 @@ func TestPgBouncerRestarts(t *testing.T) {
 	require.Equal(t, 1, count(t, db))
 }
 
-// A test may kill, stop and freeze MariaDB. Afterwards, the server must still have its rows.
+// After a test has killed, stopped or frozen MariaDB, the server must still have its rows.
 func TestMariaDBRestarts(t *testing.T) {
 	t.Parallel()
 	m := started(t, mariaDB)
