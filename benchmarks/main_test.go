@@ -83,9 +83,9 @@ func cpuTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// compare compares the CPU times of limit and subject on one processor, and reports the allocations
-// of the subject per call. A round takes 20 ms, so that each round contains its own garbage
-// collections.
+// compare measures the CPU time per call of limitCall (the baseline) and of subject, on one
+// processor. It also reports the allocations per call of subject. A round takes 20 ms, so that each
+// round contains its own garbage collections.
 func compare(b *testing.B, limitCall, subject func()) {
 	b.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -94,8 +94,8 @@ func compare(b *testing.B, limitCall, subject func()) {
 	reportAllocations(b, subject)
 }
 
-// compareOn compares limit and subject on a database. It measures elapsed time if the database is a
-// server, because the time of the server counts as well.
+// compareOn does the same as compare for calls that use a database. If the database is a server,
+// compareOn measures elapsed time, because the time of the server counts as well.
 func compareOn(b *testing.B, d *databases.Database, limitCall, subject func()) {
 	b.Helper()
 	if d.Dialect == tokenauth.SQLite {

@@ -131,8 +131,9 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// openStore fills a store. It returns nil if the server uses no database. If users is true,
-// openStore changes p.FindUser to read a table of users.
+// openStore opens the store of the database and fills it with the tokens of p. If the server uses
+// no database, openStore returns nil. If users is true, openStore also creates a table of users,
+// and sets p.FindUser to a function that reads this table.
 func openStore(p *chains.Population, users bool) (tokenauth.Store, error) {
 	text := os.Getenv(databaseVariable)
 	if text == "" {

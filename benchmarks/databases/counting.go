@@ -42,7 +42,8 @@ type conn struct {
 	n *atomic.Int64
 }
 
-// CheckNamedValue calls the method of the driver's connection, if it has one.
+// CheckNamedValue calls CheckNamedValue of the driver's connection, if the connection has this
+// method.
 func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 	if checker, ok := c.capable.(driver.NamedValueChecker); ok {
 		return checker.CheckNamedValue(v)
@@ -50,7 +51,7 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 	return driver.ErrSkip
 }
 
-// ResetSession calls the method of the driver's connection, if it has one.
+// ResetSession calls ResetSession of the driver's connection, if the connection has this method.
 func (c *conn) ResetSession(ctx context.Context) error {
 	if resetter, ok := c.capable.(driver.SessionResetter); ok {
 		return resetter.ResetSession(ctx)
@@ -70,8 +71,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	return rows, err
 }
 
-// count adds one to n, unless err is driver.ErrSkip. After ErrSkip, database/sql prepares the
-// statement and executes it. This execution counts.
+// count adds one to n, unless err is driver.ErrSkip. After ErrSkip, database/sql prepares and
+// executes the statement, and the stmt counts this execution.
 func (c *conn) count(err error) {
 	if err != driver.ErrSkip {
 		c.n.Add(1)
