@@ -21,17 +21,17 @@ type Source struct {
 
 	table   string   // table of tokens; queries name it t
 	key     string   // column of table that is unique, not null and indexed
-	columns []string // SQL expressions to read beside the key; they may use t, but no placeholder
+	columns []string // SQL expressions to read beside key; they may use t, but no placeholder
 
-	// read converts a key and the values of columns into a row. All text values are strings, also
-	// if the driver returns bytes.
+	// read converts the values of the key column and of columns into a row. All text values are
+	// strings, even if the driver returns bytes.
 	read func(key any, columns []any) row
 
 	err error // error in the options, or nil
 }
 
-// A row describes one row of the source. If the spec has a digest, it also has the Origin. This
-// also applies to a refused row, because an earlier run may have imported it.
+// A row describes one row of the source. If the spec has a digest, the spec also has an Origin,
+// even in a refused row, because an earlier run may have imported the row.
 type row struct {
 	label   string               // identifies the row for people; never contains a key or a digest
 	spec    tokenauth.ImportSpec // the name is not cleaned yet
@@ -49,8 +49,8 @@ func newSource(db *sql.DB, d tokenauth.Dialect, origin string) *Source {
 	return s
 }
 
-// quoted returns the quoted form of a column or table from the options, for an SQL statement. The
-// name of a table may contain its schema. If the name is invalid, quoted sets s.err.
+// quoted quotes the name of a column or table for an SQL statement. The name comes from the
+// options. The name of a table may contain its schema. If the name is invalid, quoted sets s.err.
 func (s *Source) quoted(name string) string {
 	quote := `"`
 	if s.dialect == tokenauth.MySQL {
@@ -87,8 +87,8 @@ func isName(s string) bool {
 }
 
 // ifExists returns an SQL expression for a column that only some versions of the other system have.
-// If the table lacks the column, the name in the inner query refers to the outer query, which
-// defines it as NULL.
+// If the table lacks the column, the name in the inner query refers to the column of the same name
+// in the outer query, which is NULL.
 func (s *Source) ifExists(column string) string {
 	return fmt.Sprintf("(SELECT (SELECT %[1]s FROM %[2]s AS own WHERE own.%[3]s = t.%[3]s) FROM (SELECT NULL AS %[1]s) AS missing)",
 		column, s.table, s.key)
@@ -97,9 +97,9 @@ func (s *Source) ifExists(column string) string {
 // timeColumn returns an SQL expression for a column of t with a time, as text.
 func (s *Source) timeColumn(name string) string { return s.timeText("t." + s.quoted(name)) }
 
-// timeText returns an SQL expression that converts a time to text. Otherwise, a driver might
-// convert the time, as the MySQL driver does with parseTime and loc. The text also shows whether
-// the time has a zone.
+// timeText returns an SQL expression that converts a time to text. Without this conversion, a
+// driver might shift the time, as the MySQL driver does with parseTime and loc. The text also shows
+// whether the time has a zone.
 func (s *Source) timeText(column string) string {
 	switch s.dialect {
 	case tokenauth.PostgreSQL:
@@ -112,9 +112,10 @@ func (s *Source) timeText(column string) string {
 
 const pageSize = 500
 
-// page returns the rows after the given key, and the key of the last row. If after is nil, page
-// returns the first rows. page closes its rows before it returns. It returns an error if two rows
-// have the same key, because the next page would omit one of them.
+// page returns the rows whose value in the key column is greater than after, in the order of this
+// column, and the value of the last row. If after is nil, page returns the first rows. page closes
+// its rows before it returns. It returns an error if two rows have the same value, because the next
+// page would omit one of them.
 func (s *Source) page(ctx context.Context, after any) (page []row, last any, err error) {
 	query := "SELECT * FROM " + s.table
 	var args []any
@@ -181,8 +182,8 @@ func isTrue(v any) bool {
 	return err == nil && b
 }
 
-// timeOf parses a time, and returns false if the value is unreadable. For NULL, it returns the zero
-// time. If the value has no zone, the time is in the given location.
+// timeOf parses a time. It returns false if v is unreadable, and the zero time if v is NULL. If v
+// has no zone, the time is in the given location.
 func timeOf(v any, location *time.Location) (time.Time, bool) {
 	if v == nil {
 		return time.Time{}, true
