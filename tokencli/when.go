@@ -20,8 +20,9 @@ const (
 )
 
 // parseTime parses a duration, a time or a date. A duration is relative to now, in the direction d.
-// A date is in UTC. With the direction ahead, a date means its last second, so that a token is
-// valid on the day of its expiry. Otherwise, a date means its start.
+// A date is in UTC. With the direction ahead, a date means the last second of the day, so that a
+// token is valid on the day of its expiry. With the direction back, a date means the start of the
+// day.
 func parseTime(text string, now time.Time, d direction) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, nil
@@ -79,7 +80,7 @@ var errDuration = errors.New("must be a duration, such as 90d, 2w or 12h")
 var units = []struct {
 	name   string
 	length time.Duration
-	least  float64 // smallest number of this unit; fewer are expressed in the next unit
+	least  float64 // smallest number of this unit; shorter times are expressed in the next unit
 }{
 	{"year", 365 * day, 2}, {"month", 30 * day, 4}, {"day", day, 2}, {"hour", time.Hour, 2}, {"minute", time.Minute, 2}, {"second", time.Second, 0},
 }
