@@ -83,8 +83,8 @@ func (o *site) requireLive(t *testing.T, tokens, sessions int) {
 	require.Len(t, must.Get(o.sessions.manager.List(t.Context(), tokenauth.Query{UserID: o.ada})), sessions, "sessions")
 }
 
-// A thief who knows the password may create many sessions. The owner must still be able to sign in
-// and to change the password, and the number of sessions must not slow the sign-in down.
+// A thief who knows the password can create many sessions. The owner must still be able to sign in
+// and to change the password. The number of sessions must not slow down the sign-in.
 func TestThiefCannotPreventChangeOfPassword(t *testing.T) {
 	t.Parallel()
 	o := newSite(t)
@@ -100,9 +100,9 @@ func TestThiefCannotPreventChangeOfPassword(t *testing.T) {
 	o.requireLive(t, 0, 0)
 }
 
-// The check of the current password issues a session. The service must revoke this session, even if
-// the password is not changed or the client disconnects. Otherwise each attempt would leave a
-// session behind.
+// When the service checks the current password, it issues a session. It must revoke this session,
+// even if it does not change the password or the client disconnects. Otherwise each attempt would
+// leave a session behind.
 func TestRefusedChangeOfPasswordLeavesNoSession(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -149,13 +149,13 @@ func TestChangeOfPasswordCompletesAfterDisconnect(t *testing.T) {
 	o.requireLive(t, 0, 0)
 }
 
-// If RevokeAll fails after the password was changed, a thief may still have access. The user must
-// read this, and must be able to change the password again. The service must revoke the tokens
-// before the sessions, because the user needs a session to repeat the change.
+// If RevokeAll fails after the password was changed, a thief may still have access. The page must
+// tell the user, and must have a form to change the password again. The service must revoke the
+// tokens before the sessions, because the user needs a session to repeat the change.
 func TestFailedRevokeAllAsksForAnotherChange(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		tokens, sessions bool // whether RevokeAll fails for them
+		tokens, sessions bool // whether RevokeAll fails on the store of tokens, and on that of sessions
 		form             string
 	}{
 		"tokens":   {true, false, signInPath},

@@ -91,7 +91,7 @@ func TestSignInAndLoginShareThrottle(t *testing.T) {
 		})
 	}
 	guesses.Wait()
-	atAPI := 0 // failed attempts at the API; five of them alone would cause a wait
+	atAPI := 0 // failed attempts at the API; after five, the API would wait even with a count of its own
 	for range 20 {
 		got := b.post(signInPath, guess)
 		if got.StatusCode != http.StatusTooManyRequests {
@@ -109,7 +109,8 @@ func TestSignInAndLoginShareThrottle(t *testing.T) {
 }
 
 // A session must be refused after its expiry, after the user has signed out or has signed in again,
-// and after the user was disabled. The sign-in form must not be able to choose a later expiry.
+// and after the user was disabled. A client must not be able to choose a later expiry in the
+// sign-in form.
 func TestEndedSessionIsRefused(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)
@@ -161,8 +162,8 @@ func TestSessionIsStoredAsDigest(t *testing.T) {
 	require.Equal(t, sessionTime, left)
 }
 
-// The home page shows a command that sends a key. If the browser uses TLS, the command must use TLS
-// too.
+// The home page shows a command that sends a key to the service. If the browser uses TLS, the
+// command must use TLS too, so that the key is not sent in clear text.
 func TestHomePageCommandUsesScheme(t *testing.T) {
 	t.Parallel()
 	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
@@ -171,8 +172,8 @@ func TestHomePageCommandUsesScheme(t *testing.T) {
 	require.Contains(t, b.send("GET", "/", nil, behind, false).Text, strings.Replace(b.URL, "http:", "https:", 1)+"/notes")
 }
 
-// Staff must be able to find tokens by the name or the ID of a user. If the name of a user is the
-// ID of another user, staff must be able to reach the tokens of both.
+// Staff must be able to find tokens by the name or the ID of a user. If the name of one user is the
+// ID of another, the search must show the tokens of the first user and link to those of the second.
 func TestStaffFindsUsersByName(t *testing.T) {
 	t.Parallel()
 	path := databaseFile(t)
@@ -196,7 +197,7 @@ func TestStaffFindsUsersByName(t *testing.T) {
 }
 
 // A stored password must match only the right password. A malformed stored password must cause an
-// error. Otherwise the user would read that the typed password is wrong.
+// error. Without an error, the user would read that the typed password is wrong.
 func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 	t.Parallel()
 	require.GreaterOrEqual(t, fullIterations, 600_000)
