@@ -169,7 +169,7 @@ func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, strin
 	require.NoError(t, err)
 	userTable, number := "users"+opts.Table, "BIGINT"
 	if s.dialect == tokenauth.SQLite {
-		number = "INTEGER" // the name of the type in a STRICT table
+		number = "INTEGER" // a STRICT table accepts INTEGER, but not BIGINT
 	}
 	before, after, ok := strings.Cut(fixture.SchemaText(t, store), "    user_id ")
 	_, after, ok2 := strings.Cut(after, ",\n")

@@ -69,7 +69,7 @@ func (w *withUser) use(handle tokenauth.DB) {
 	m := w.manager.WithStore(store, nil)
 	_, err := m.Authenticate(ctx, w.key)
 	require.NoError(w, err)
-	if handle == tokenauth.DB(w.db) { // otherwise the store would wait for the connection that the handle holds
+	if handle == tokenauth.DB(w.db) { // a sql.Conn or a transaction holds the connection that w.store would wait for
 		_, err = w.store.Find(ctx, tokenauth.DigestOf(w.key))
 		require.NoError(w, err)
 	}

@@ -220,8 +220,9 @@ func TestEvictionHidesTokensFromRevokeAll(t *testing.T) {
 	t.Fatal("RevokeAll missed no token")
 }
 
-// missedAfterEviction creates 1,000 tokens, lets the server evict a fifth of its memory, and
-// revokes all tokens. It returns the number of tokens that are live although RevokeAll succeeded.
+// missedAfterEviction creates 1,000 tokens, makes the server evict keys until it has freed a fifth
+// of its memory, and revokes the tokens of all users. It returns the number of tokens that are
+// still live although RevokeAll succeeded for their user.
 func missedAfterEviction(t *testing.T, server *servers.RedisServer) (missed int) {
 	store := newStore(t, server)
 	require.NoError(t, store.client.ConfigSet(t.Context(), "maxmemory", "0").Err())

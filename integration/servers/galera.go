@@ -14,9 +14,9 @@ import (
 // A GaleraCluster is a cluster of three MariaDB servers. A client can write to each of them.
 type GaleraCluster struct{ Nodes [3]*MariaDBServer }
 
-// Galera starts a new cluster, and returns when all nodes have joined it. After a node was killed
-// or stopped, its Start method starts the node again, if the other nodes have a majority. Start
-// returns when the node has joined the cluster and has all data.
+// Galera starts a new cluster, and returns when all nodes have joined it. To restart a killed or
+// stopped node, call its Start method. The other two nodes must be running. Start returns when the
+// node has joined the cluster and has all data.
 //
 // The cluster excludes a node that has not responded for one second. The default of Galera is five
 // seconds.

@@ -72,8 +72,9 @@ func fillTable(ctx context.Context, db *sql.DB, store *tokenauth.SQLStore) error
 		if !*own {
 			return err
 		}
-		// On SQLite, an index cannot have the name of an existing table. CreateSchema has created
-		// the table of tokens and its first index. The library works without the other indexes.
+		// On SQLite, CreateSchema fails here, because an index cannot have the name of an existing
+		// table. CreateSchema has then created the table of tokens and the first index. The library
+		// works without the other indexes.
 		log.Print("CreateSchema: ", err)
 	}
 	if *own {
