@@ -73,6 +73,9 @@ type Authenticator[U any] struct {
 // If the zero value of U is a real user, use a pointer as U. A type of size zero, such as struct{},
 // is exempt from this check.
 //
+// The Authenticator waits for find. Give the queries of find a deadline, or requests wait while the
+// database hangs.
+//
 // NewAuthenticator copies opts, which may be nil. It returns an error for an invalid option, and
 // panics if m or find is nil.
 func NewAuthenticator[U any](m *Manager, find func(ctx context.Context, userID string) (U, error), opts *AuthenticatorOptions) (*Authenticator[U], error) {

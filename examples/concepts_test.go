@@ -23,6 +23,8 @@ type Users struct{ db *sql.DB }
 
 // ByID finds an active user. On PostgreSQL, write $1 instead of the question mark.
 func (s *Users) ByID(ctx context.Context, id string) (*User, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // otherwise a request waits while the database hangs
+	defer cancel()
 	u := &User{}
 	err := s.db.QueryRowContext(ctx, "SELECT id, name FROM users WHERE id = ? AND active", id).Scan(&u.ID, &u.Name)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -59,7 +59,9 @@ func measured(reg prometheus.Registerer, mux *http.ServeMux) func(pattern string
 	return func(pattern string, require func(http.Handler) http.Handler, next http.Handler) {
 		route := prometheus.Labels{"route": pattern}
 		counted := func(w http.ResponseWriter, r *http.Request) {
-			accepted.With(route).Inc()
+			if _, ok := tokenauth.TokenFrom(r.Context()); ok { // inside Optional, there may be none
+				accepted.With(route).Inc()
+			}
 			next.ServeHTTP(w, r)
 		}
 		handler := require(http.HandlerFunc(counted))

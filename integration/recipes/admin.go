@@ -19,7 +19,7 @@ type user struct {
 func adminRoutes(mux *http.ServeMux, auth *tokenauth.Authenticator[*user]) {
 	tokens := auth.Manager()
 	mux.Handle("GET /admin/users/{user}/tokens", admins(auth, func(w http.ResponseWriter, r *http.Request) error {
-		list, err := tokens.List(r.Context(), tokenauth.Query{UserID: r.PathValue("user")})
+		list, err := tokens.List(r.Context(), tokenauth.Query{UserID: r.PathValue("user"), Limit: 500})
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func admins(auth *tokenauth.Authenticator[*user], next func(http.ResponseWriter,
 		case err != nil:
 			auth.WriteError(w, r, err)
 		case !u.Admin:
-			http.Error(w, "only for admins", http.StatusForbidden)
+			auth.WriteError(w, r, tokenauth.ErrInsufficientScope) // 403
 		default:
 			if err := next(w, r); err != nil {
 				auth.WriteError(w, r, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/rs/cors"
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/storecache"
@@ -39,6 +40,19 @@ func openTokens(ctx context.Context, db *sql.DB, logger *slog.Logger) (*tokenaut
 	}
 	// docs: end
 	return tokens, store, nil
+}
+
+// newHandler returns the handler of the whole service.
+func newHandler(auth *tokenauth.Authenticator[string], api, orders http.Handler, logger *slog.Logger) http.Handler {
+	browserApp := cors.New(cors.Options{AllowedOrigins: []string{"https://app.example.com"}, AllowedHeaders: []string{"Authorization"}})
+	// docs: together
+	limit := NewRateLimit(10, 50) // ten requests per second and token, and up to 50 at once
+	mux := http.NewServeMux()
+	mux.Handle("POST /orders/{id}", auth.RequireScopes("orders:write")(LogToken(limit.Handler(orders))))
+	mux.Handle("/api/", auth.Optional(LogToken(limit.Handler(http.StripPrefix("/api", api))))) // tokenapi
+	handler := AccessLog(logger, browserApp.Handler(mux))                                      // CORS
+	// docs: end
+	return handler
 }
 
 // newServer returns a server that limits the time and the memory that a client can use.

@@ -1,14 +1,18 @@
 package recipes
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -39,7 +43,7 @@ func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
 	require.NoError(t, migrate.Close())
 	tokens, store, err := openTokens(t.Context(), db, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	key, _, err := tokens.Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"orders:read"}})
+	key, _, err := tokens.Issue(t.Context(), tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"orders:write"}})
 	require.NoError(t, err)
 	leak.Default.Secret(key.Reveal())
 	auth, err := tokenauth.NewAuthenticator(tokens, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
@@ -49,11 +53,12 @@ func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
-	handler := auth.RequireScopes("orders:read")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	orders := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	go func() {
+		handler := newHandler(auth, http.NotFoundHandler(), orders, slog.New(slog.DiscardHandler))
 		stopped <- Serve(ctx, newServer(handler), listener, tokens, store, slog.New(slog.DiscardHandler))
 	}()
-	request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+listener.Addr().String(), nil)
+	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+listener.Addr().String()+"/orders/1", nil)
 	require.NoError(t, err)
 	tokenauthtest.SetKey(request, key)
 	response, err := http.DefaultClient.Do(request)
@@ -65,4 +70,39 @@ func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
 	var used sql.NullInt64
 	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT last_used_at FROM tokenauth_tokens").Scan(&used))
 	require.True(t, used.Valid, "the last use was not written")
+}
+
+// The order of the middleware must let a browser app send its preflight request, must limit each
+// token, and must log the token of each request.
+func TestMiddlewareWorksTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // the clock stands still
+		kit, auth := newKit(t, nil)
+		key, id := issue(t, kit, "orders:write")
+		var lines bytes.Buffer
+		created := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+		handler := newHandler(auth, http.NotFoundHandler(), created, slog.New(slog.NewTextHandler(&lines, nil)))
+
+		preflight := httptest.NewRequest("OPTIONS", "/orders/1", nil)
+		preflight.Header.Set("Origin", "https://app.example.com")
+		preflight.Header.Set("Access-Control-Request-Method", "POST")
+		preflight.Header.Set("Access-Control-Request-Headers", "authorization")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, preflight)
+		require.Equal(t, "https://app.example.com", w.Header().Get("Access-Control-Allow-Origin"))
+
+		for range 50 {
+			require.Equal(t, http.StatusCreated, send(handler, "POST /orders/1 "+key).Code)
+		}
+		statuses := map[int]int{}
+		for range 50 {
+			statuses[send(handler, "POST /orders/1 "+key).Code]++
+		}
+		require.Positive(t, statuses[http.StatusTooManyRequests])
+		require.Equal(t, http.StatusTooManyRequests, send(handler, "GET /api/tokens "+key).Code, "the limit holds for all routes")
+		require.Equal(t, 102, strings.Count(lines.String(), "msg=request"))
+		require.Equal(t, 101, strings.Count(lines.String(), "token="+id))
+		require.NotContains(t, lines.String(), key)
+		require.NoError(t, kit.Manager.Close(t.Context()))
+	})
 }
