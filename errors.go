@@ -17,7 +17,8 @@ import (
 var (
 	// ErrNoKey means that the request presents no key.
 	ErrNoKey = errors.New("tokenauth: no key presented")
-	// ErrInvalidRequest means that the request presents a malformed key or more than one key.
+	// ErrInvalidRequest means that the credentials of the request violate the syntax of RFC 6750
+	// section 2.1, or that the request presents more than one key.
 	ErrInvalidRequest = errors.New("tokenauth: malformed credentials")
 	// ErrInvalidKey means that the presented key is not accepted: the key is malformed, unknown or
 	// replaced by a rotation. ErrExpired, ErrRevoked and ErrNoUser, which wrap ErrInvalidKey, are
