@@ -81,12 +81,14 @@ type searchView struct {
 	UserID            string // the user who was found, if any
 	Name              string // the typed name of that user, if staff typed a name
 	OtherID, OtherURL string // the other user, if any
+	Unknown           bool   // whether staff search for a user who cannot exist
 }
 
 func (x *exchange) searchView(view string, s search) searchView {
 	v := searchView{
 		URL: x.listURL(view), Label: x.texts.User, Typed: visible(s.value),
 		UserID: s.userID, OtherID: s.otherID, OtherURL: x.listURL(view, byUser, s.otherID),
+		Unknown: s.value != "" && s.userID == "",
 	}
 	if s.userID != s.value {
 		v.Name = v.Typed

@@ -64,11 +64,15 @@ func TestStaffSearchAcceptsAnyText(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil, nil)
 	s.user = "root"
-	for _, user := range []string{"nobody", "a\x00b", "\xff", `"><script>`, string(make([]byte, 1000))} {
+	const noTokens, noUser = "There are no tokens here.", "No user has this name or ID."
+	for user, want := range map[string]string{
+		"nobody": noTokens, `"><script>`: noTokens,
+		"a\x00b": noUser, "\xff": noUser, string(make([]byte, 1000)): noUser,
+	} {
 		for _, name := range []string{"user", "search"} {
 			p := s.get("/staff/?" + name + "=" + url.QueryEscape(user))
 			require.Equal(t, http.StatusOK, p.Code)
-			require.Contains(t, p.text(), "There are no tokens here.")
+			require.Contains(t, p.text(), want)
 		}
 	}
 }
@@ -158,7 +162,7 @@ func TestStaffViewsNameUsers(t *testing.T) {
 }
 
 // If the service accepts only some user IDs, the page must not pass others to the store, because
-// queries for them may fail.
+// queries for them may fail. Staff who mistype an ID must not believe that the user has no tokens.
 func TestStaffSearchChecksUserID(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, &tokenauth.Options{CheckUserID: tokenauth.DecimalUserID}, nil)
@@ -167,7 +171,7 @@ func TestStaffSearchChecksUserID(t *testing.T) {
 	for _, query := range []string{"user=abc", "search=abc", "search=07", "user=7.0"} {
 		p := s.get("/staff/?" + query)
 		require.Equal(t, http.StatusOK, p.Code)
-		require.Contains(t, p.text(), "There are no tokens here.")
+		require.Contains(t, p.text(), "No user has this name or ID.")
 	}
 	require.Empty(t, s.Store.Calls())
 }

@@ -31,6 +31,7 @@ type Texts struct {
 	User, Find, ShowAll string // the search of staff
 	NameOrID            string // in place of User in the search field, with Options.FindUser
 	AlsoAnID            string // the typed name is also the ID of another user
+	UnknownUser         string // the typed text is neither a name nor the form of an ID
 
 	KeyEndsIn, Scopes, NoScopes    string // properties of a token
 	Created, Expires, NeverExpires string
@@ -122,6 +123,8 @@ var english = Texts{
 	Find:     "Search",
 	ShowAll:  "Show all users",
 	AlsoAnID: "You see the tokens of the user with this name. The text is also the ID of another user:",
+
+	UnknownUser: "No user has this name or ID. Check the spelling.",
 
 	KeyEndsIn:    "Key ends in",
 	Scopes:       "Scopes",

@@ -81,6 +81,7 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	named.user = "root"
 	named.issue(tokenauth.Spec{UserID: "1", Name: "1"})
 	look(named.get("/staff/?search=1"))
+	look(named.get("/staff/?user=%00"))
 	idle := newSite(t, &tokenauth.Options{IdleTimeout: day}, &tokenpage.Options{Texts: texts})
 	idle.user = "7"
 	idle.issue(tokenauth.Spec{UserID: "7", Name: "1"})

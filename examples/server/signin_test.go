@@ -183,7 +183,7 @@ func TestStaffFindsUsersByName(t *testing.T) {
 	for _, typed := range []string{demoName, b.userID()} {
 		require.Contains(t, b.get(staffPath+"?search="+typed).Text, "<bdi>laptop</bdi>", typed)
 	}
-	require.Contains(t, b.get(staffPath+"?search=nobody").Text, "There are no tokens here.")
+	require.Contains(t, b.get(staffPath+"?search=nobody").Text, "No user has this name or ID.")
 	beside(t, path, func(s service) {
 		_, err := s.users.find(must.Get(http.NewRequest("GET", staffPath, nil)), b.userID())
 		require.ErrorIs(t, err, tokenauth.ErrNoUser, "the page itself finds users by ID")
