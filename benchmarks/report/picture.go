@@ -28,12 +28,12 @@ func writePicture(docs string, r *results) error {
 	var bars []bar
 	slowest := 0.0
 	add := func(label, class string, ns, ratio float64) {
-		value := fmt.Sprintf("%s, %s × limit", duration(ns), number(ratio))
+		value := fmt.Sprintf("%s, %s × baseline", duration(ns), number(ratio))
 		bars = append(bars, bar{label, value, class, 56 + 24*len(bars), ns})
 		slowest = max(slowest, ns)
 	}
-	limit, _ := r.summary("Request/tokenauth, memory store", "limit-ns")
-	add("limit", "other", limit.Center, 1)
+	baseline, _ := r.summary("Request/tokenauth, memory store", "limit-ns")
+	add("baseline", "other", baseline.Center, 1)
 	for _, name := range r.names {
 		label, ok := strings.CutPrefix(name, "Request/")
 		ns, _ := r.summary(name, "ns")
@@ -43,7 +43,7 @@ func writePicture(docs string, r *results) error {
 			add(label, class, ns.Center, ratio.Center)
 		}
 	}
-	length := func(ns float64) float64 { return max(0, 270*math.Log(ns/100)/math.Log(slowest/100)) }
+	length := func(ns float64) float64 { return max(0, 240*math.Log(ns/100)/math.Log(slowest/100)) }
 	for i := range bars {
 		bars[i].Length = length(bars[i].Length)
 	}
@@ -52,7 +52,8 @@ func writePicture(docs string, r *results) error {
 		scale = append(scale, bar{Label: duration(ns), Length: length(ns)})
 	}
 	var b bytes.Buffer
-	data := map[string]any{"Bars": bars, "Scale": scale, "Height": 64 + 24*len(bars)}
+	bottom := 56 + 24*len(bars) // 8 below the last bar
+	data := map[string]any{"Bars": bars, "Scale": scale, "Bottom": bottom, "Height": bottom + 8}
 	if err := template.Must(template.New("").Parse(pictureText)).Execute(&b, data); err != nil {
 		return err
 	}

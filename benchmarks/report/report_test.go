@@ -178,7 +178,7 @@ func TestPictureHasOneBarPerChain(t *testing.T) {
 	require.NoError(t, xml.Unmarshal(text, &picture))
 	require.Contains(t, picture.Style, "prefers-color-scheme: dark")
 	require.Len(t, picture.Bars, 3) // the bare handler has none
-	require.Equal(t, []string{"limit", "220 ns, 1 × limit"}, picture.Bars[0].Text)
-	require.Equal(t, []string{"tokenauth, memory store", "330 ns, 1.6 × limit"}, picture.Bars[1].Text)
-	require.Equal(t, []string{"a <peer>", "36 µs, 150 × limit"}, picture.Bars[2].Text)
+	require.Equal(t, []string{"baseline", "220 ns, 1 × baseline"}, picture.Bars[0].Text)
+	require.Equal(t, []string{"tokenauth, memory store", "330 ns, 1.6 × baseline"}, picture.Bars[1].Text)
+	require.Equal(t, []string{"a <peer>", "36 µs, 150 × baseline"}, picture.Bars[2].Text)
 }
