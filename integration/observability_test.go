@@ -39,6 +39,13 @@ func withLog(store tokenauth.Store) (*tokenauth.Manager, error) {
 func countEvents(reg prometheus.Registerer, next func(context.Context, tokenauth.Event)) func(context.Context, tokenauth.Event) {
 	events := promauto.With(reg).NewCounterVec(
 		prometheus.CounterOpts{Name: "tokenauth_events_total", Help: "Changes of tokens and rejected requests."}, []string{"kind", "reason"})
+	for _, reason := range []tokenauth.Reason{ // rate() does not see the first event of a series that does not start at 0
+		tokenauth.ReasonMalformed, tokenauth.ReasonUnknown, tokenauth.ReasonExpired, tokenauth.ReasonIdle, tokenauth.ReasonRevoked,
+		tokenauth.ReasonReplaced, tokenauth.ReasonNoUser, tokenauth.ReasonStoreFailed, tokenauth.ReasonUserLookupFailed, tokenauth.ReasonNeedFailed,
+	} {
+		events.WithLabelValues(string(tokenauth.EventRejected), string(reason))
+	}
+	events.WithLabelValues(string(tokenauth.EventFlushFailed), "")
 	return func(ctx context.Context, e tokenauth.Event) {
 		events.WithLabelValues(string(e.Kind), string(e.Reason)).Inc()
 		next(ctx, e)
@@ -58,6 +65,7 @@ func measured(reg prometheus.Registerer, mux *http.ServeMux) func(pattern string
 		prometheus.HistogramOpts{Name: "http_request_duration_seconds", Help: "Duration of requests, with authentication."}, []string{"route", "code"})
 	return func(pattern string, require func(http.Handler) http.Handler, next http.Handler) {
 		route := prometheus.Labels{"route": pattern}
+		accepted.With(route) // starts at 0
 		counted := func(w http.ResponseWriter, r *http.Request) {
 			if _, ok := tokenauth.TokenFrom(r.Context()); ok { // inside Optional, there may be none
 				accepted.With(route).Inc()
@@ -216,25 +224,107 @@ func TestLogEventsOfPage(t *testing.T) {
 	require.Contains(t, lines.String(), `level=WARN msg="token rejected" reason=malformed`+"\n")
 }
 
+// A request without a key inside Optional has no accepted key, so it must not be counted as
+// accepted.
+func TestPrometheusDoesNotCountRequestWithoutKeyAsAccepted(t *testing.T) {
+	t.Parallel()
+	kit, reg, mux := tokenauthtest.New(t, nil), prometheus.NewPedanticRegistry(), http.NewServeMux()
+	auth, err := tokenauth.NewAuthenticator(kit.Manager, func(_ context.Context, id string) (string, error) { return id, nil }, nil)
+	require.NoError(t, err)
+	measured(reg, mux)("GET /{$}", auth.Optional, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	m := metered{handler: promhttp.HandlerFor(reg, promhttp.HandlerOpts{})}
+	require.Equal(t, 200, send(mux, "GET", "/", ""))
+	require.Contains(t, m.page(t), `tokenauth_accepted_requests_total{route="GET /{$}"} 0`+"\n")
+	require.Equal(t, 200, send(mux, "GET", "/", kit.Issue("42").Reveal()))
+	require.Contains(t, m.page(t), `tokenauth_accepted_requests_total{route="GET /{$}"} 1`+"\n")
+	require.Contains(t, m.page(t), `http_request_duration_seconds_count{code="200",route="GET /{$}"} 2`+"\n")
+}
+
 var (
 	alertRules = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 	metricName = regexp.MustCompile(`\b(tokenauth|http)_\w+`)
+	selector   = regexp.MustCompile(`(\w+)\{(.*?)\}`)
+	matcher    = regexp.MustCompile(`(\w+)=~?"(.*?)"`)
+	kindOrWhy  = regexp.MustCompile(`(EventKind|Reason)\s+= "(\w+)"`)
+	statusCode = regexp.MustCompile(`(?m)^\t\{\w+, (\d{3}), |status: (\d{3})`)
 )
 
-// An alert on a metric that does not exist never fires.
-func TestAlertsOfPageUseMetricsThatExist(t *testing.T) {
-	t.Parallel()
+// rulesOfPage returns the alert rules of docs/observability.md.
+func rulesOfPage(t *testing.T) string {
+	t.Helper()
 	text, err := os.ReadFile("../docs/observability.md")
 	require.NoError(t, err)
 	rules := alertRules.FindSubmatch(text)
 	require.NotNil(t, rules, "docs/observability.md has no alert rules")
-	m := newMetered(t)
+	return string(rules[1])
+}
+
+// valuesOfLibrary returns the values that the library has for the labels kind, reason and code. It
+// reads them from the source code, because the library does not export lists of them.
+func valuesOfLibrary(t *testing.T) map[string][]string {
+	t.Helper()
+	values := map[string][]string{"code": {"200"}}
+	text, err := os.ReadFile("../events.go")
+	require.NoError(t, err)
+	for _, found := range kindOrWhy.FindAllStringSubmatch(string(text), -1) {
+		label := map[string]string{"EventKind": "kind", "Reason": "reason"}[found[1]]
+		values[label] = append(values[label], found[2])
+	}
+	text, err = os.ReadFile("../errors.go")
+	require.NoError(t, err)
+	for _, found := range statusCode.FindAllStringSubmatch(string(text), -1) {
+		values["code"] = append(values["code"], found[1]+found[2])
+	}
+	require.Len(t, values["kind"], 9)
+	require.Len(t, values["reason"], 13)
+	require.Subset(t, values["code"], []string{"400", "401", "403", "404", "409", "500", "503"})
+	return values
+}
+
+// An alert on a metric or a label value that does not exist never fires.
+func TestAlertsOfPageUseMetricsAndValuesThatExist(t *testing.T) {
+	t.Parallel()
+	rules, library, m := rulesOfPage(t), valuesOfLibrary(t), newMetered(t)
 	key, _ := issue(t, m.tokens, "laptop", "orders:write")
 	require.Equal(t, 200, send(m.handler, "POST", "/orders/1", key))
 	page := m.page(t)
-	names := metricName.FindAllString(string(rules[1]), -1)
+	names := metricName.FindAllString(rules, -1)
 	require.NotEmpty(t, names)
 	for _, name := range names {
 		require.True(t, strings.Contains(page, "\n"+name+"{"), name)
 	}
+	checked := 0
+	for _, found := range matcher.FindAllStringSubmatch(rules, -1) {
+		for _, value := range strings.Split(found[2], "|") {
+			if of, ok := library[found[1]]; ok {
+				require.Contains(t, of, value, found[0])
+			} else {
+				require.Contains(t, page, found[1]+`="`+value+`"`, found[0])
+			}
+			checked++
+		}
+	}
+	require.Greater(t, checked, 10)
+}
+
+// Prometheus does not see the increase of a counter whose first value is 1. Each counter of an
+// alert must therefore exist, with the value 0, before the first request.
+func TestCountersOfAlertsStartAtZero(t *testing.T) {
+	t.Parallel()
+	page, counters := newMetered(t).page(t), 0
+	for _, found := range selector.FindAllStringSubmatch(rulesOfPage(t), -1) {
+		if found[1] != "tokenauth_events_total" {
+			continue
+		}
+		labels := map[string]string{"reason": ""}
+		for _, m := range matcher.FindAllStringSubmatch(found[2], -1) {
+			labels[m[1]] = m[2]
+		}
+		for _, reason := range strings.Split(labels["reason"], "|") {
+			require.Contains(t, page, `tokenauth_events_total{kind="`+labels["kind"]+`",reason="`+reason+`"} 0`+"\n", found[0])
+			counters++
+		}
+	}
+	require.Equal(t, 11, counters)
+	require.Contains(t, page, `tokenauth_accepted_requests_total{route="POST /orders/{id}"} 0`+"\n")
 }
