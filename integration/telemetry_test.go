@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -41,11 +42,13 @@ func recordOutcome(ctx context.Context, outcome string, token tokenauth.Token) {
 	}
 }
 
-// recordAccepted is middleware for the handlers inside Require.
+// recordAccepted is middleware for the handlers inside Require, or inside a similar method of the
+// Authenticator.
 func recordAccepted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, _ := tokenauth.TokenFrom(r.Context())
-		recordOutcome(r.Context(), "accepted", token)
+		if token, ok := tokenauth.TokenFrom(r.Context()); ok { // inside Optional, there may be none
+			recordOutcome(r.Context(), "accepted", token)
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -86,6 +89,7 @@ func withTelemetry(store tokenauth.Store, traces trace.TracerProvider, metrics m
 		otelhttp.WithMeterProvider(metrics),
 		otelhttp.WithServerName("api.example.com:443"))
 	// docs: end
+	mux.Handle("GET /{$}", auth.Optional(recordAccepted(me)))
 	return tokens, handler, err
 }
 
@@ -167,22 +171,15 @@ func TestSpansHaveTokenAndReason(t *testing.T) {
 	s.store.Fail(nil)
 }
 
-// The metrics of the page must tell accepted requests from refused ones, and clients must not be
-// able to add series.
-func TestTelemetryMeasuresOutcomes(t *testing.T) {
-	t.Parallel()
-	s := newTraced(t)
-	key, token := issue(t, s.tokens, "laptop")
-	for _, path := range []string{"/users/ada", "/users/grace"} {
-		require.Equal(t, 200, send(s.handler, "GET", "http://"+path[7:]+".example"+path, key))
-	}
-	require.Equal(t, 401, send(s.handler, "GET", "/users/ada", "junk"))
-
+// counts returns the number of requests by route and outcome, and the number of events by metric,
+// kind and reason. No metric may have the ID of the token.
+func (s traced) counts(t *testing.T, token tokenauth.Token) (requests map[string]uint64, events map[string]int64) {
+	t.Helper()
 	var all metricdata.ResourceMetrics
 	require.NoError(t, s.reader.Collect(t.Context(), &all))
 	_, _ = fmt.Fprintf(&leak.Default, "%+v", all)
 	require.NotContains(t, fmt.Sprintf("%+v", all), token.ID)
-	requests, events := map[string]uint64{}, map[string]int64{}
+	requests, events = map[string]uint64{}, map[string]int64{}
 	for _, scope := range all.ScopeMetrics {
 		for _, m := range scope.Metrics {
 			switch data := m.Data.(type) {
@@ -203,6 +200,54 @@ func TestTelemetryMeasuresOutcomes(t *testing.T) {
 			}
 		}
 	}
+	return requests, events
+}
+
+// The metrics of the page must tell accepted requests from refused ones, and clients must not be
+// able to add series.
+func TestTelemetryMeasuresOutcomes(t *testing.T) {
+	t.Parallel()
+	s := newTraced(t)
+	key, token := issue(t, s.tokens, "laptop")
+	for _, path := range []string{"/users/ada", "/users/grace"} {
+		require.Equal(t, 200, send(s.handler, "GET", "http://"+path[7:]+".example"+path, key))
+	}
+	require.Equal(t, 401, send(s.handler, "GET", "/users/ada", "junk"))
+
+	requests, events := s.counts(t, token)
 	require.Equal(t, map[string]uint64{"/users/{name} accepted": 2, "/users/{name} malformed": 1}, requests)
 	require.Equal(t, map[string]int64{"tokenauth.events issued ": 1, "tokenauth.events rejected malformed": 1}, events)
+}
+
+// A request without a key inside Optional has no accepted key, so neither its span nor the metrics
+// may have the outcome "accepted".
+func TestTelemetryRecordsNoOutcomeOfRequestWithoutKey(t *testing.T) {
+	t.Parallel()
+	s := newTraced(t)
+	key, token := issue(t, s.tokens, "laptop")
+	require.Equal(t, 200, send(s.handler, "GET", "/", ""))
+	spans := s.spans.GetSpans()
+	require.Empty(t, attributes(spans[len(spans)-1].Attributes))
+	require.Equal(t, 200, send(s.handler, "GET", "/", key))
+	requests, _ := s.counts(t, token)
+	require.Equal(t, map[string]uint64{"/{$} ": 1, "/{$} accepted": 1}, requests)
+}
+
+// A client that sends CONNECT requests must not be able to add series. For a pattern without a
+// method, net/http can set Request.Pattern to the path of such a request.
+func TestConnectRequestsAddNoRoutes(t *testing.T) {
+	t.Parallel()
+	s := newTraced(t)
+	_, token := issue(t, s.tokens, "laptop")
+	for _, path := range []string{"/users/ada", "/users/grace", "/"} {
+		require.Equal(t, 405, send(s.handler, http.MethodConnect, path, ""), path)
+	}
+	requests, _ := s.counts(t, token)
+	require.Equal(t, map[string]uint64{" ": 3}, requests)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/users/{name}/", func(http.ResponseWriter, *http.Request) {})
+	r := httptest.NewRequest(http.MethodConnect, "/users/ada", nil)
+	mux.ServeHTTP(httptest.NewRecorder(), r)
+	require.Equal(t, "/users/ada/", r.Pattern, "docs/observability.md warns of patterns without a method")
 }
