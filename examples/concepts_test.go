@@ -52,25 +52,8 @@ func TestConceptsPage(t *testing.T) {
 	tokens := kit.Manager
 	auth, err := tokenauth.NewAuthenticator(tokens, users.ByID, nil)
 	require.NoError(t, err)
-	mux := http.NewServeMux()
-	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	me, order, home, deploy := ok, ok, ok, ok
-
-	// docs: routes
-	mux.Handle("GET /me", auth.Require(me))                               // any valid key
-	mux.Handle("POST /orders", auth.RequireScopes("orders:write")(order)) // a key with this scope
-	mux.Handle("GET /{$}", auth.Optional(home))                           // with or without a key
-	mux.Handle("POST /deploy/{project}", auth.RequireFunc(func(r *http.Request) (tokenauth.Need, error) {
-		return tokenauth.Need{Scopes: []string{"deploy:" + r.PathValue("project")}}, nil
-	})(deploy))
-	// docs: end
-
-	status := func(method, path string, key tokenauth.Key) int {
-		r, w := httptest.NewRequest(method, path, nil), httptest.NewRecorder()
-		tokenauthtest.SetKey(r, key)
-		mux.ServeHTTP(w, r)
-		return w.Code
-	}
+	mux := routesOfConcepts(auth)
+	status := func(method, path string, key tokenauth.Key) int { return statusOf(mux, method, path, key) }
 	ada, bob := kit.Issue("42", "deploy:web"), kit.Issue("43")
 	require.Equal(t, http.StatusOK, status("GET", "/me", ada))
 	require.Equal(t, http.StatusUnauthorized, status("GET", "/me", bob))
@@ -78,6 +61,53 @@ func TestConceptsPage(t *testing.T) {
 	require.Equal(t, http.StatusOK, status("GET", "/", ada))
 	require.Equal(t, http.StatusOK, status("POST", "/deploy/web", ada))
 	require.Equal(t, http.StatusForbidden, status("POST", "/deploy/shop", ada))
+}
+
+// A key holder must not be able to cause a 500, and thereby an alert, by the path of a request.
+func TestConceptsPageRefusesUnknownProjects(t *testing.T) {
+	t.Parallel()
+	for _, scopes := range [][]string{nil, {"orders:write", "deploy:web", "deploy:shop"}} {
+		kit := tokenauthtest.New(t, &tokenauth.Options{Scopes: scopes})
+		findUser := func(_ context.Context, id string) (*User, error) { return &User{ID: id}, nil }
+		auth, err := tokenauth.NewAuthenticator(kit.Manager, findUser, nil)
+		require.NoError(t, err)
+		mux, key := routesOfConcepts(auth), kit.Issue("42", "deploy:web")
+		require.Equal(t, http.StatusOK, statusOf(mux, "POST", "/deploy/web", key))
+		require.Equal(t, http.StatusForbidden, statusOf(mux, "POST", "/deploy/shop", key))
+		for _, path := range []string{"/deploy/other", "/deploy/a%20b", "/deploy/%22", "/deploy/%FF"} {
+			require.Equal(t, http.StatusNotFound, statusOf(mux, "POST", path, key), path)
+		}
+	}
+}
+
+// routesOfConcepts returns a service with the routes of docs/concepts.md.
+func routesOfConcepts(auth *tokenauth.Authenticator[*User]) http.Handler {
+	mux := http.NewServeMux()
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	me, order, home, deploy := ok, ok, ok, ok
+	projects := map[string]bool{"web": true, "shop": true}
+
+	// docs: routes
+	mux.Handle("GET /me", auth.Require(me))                               // any valid key
+	mux.Handle("POST /orders", auth.RequireScopes("orders:write")(order)) // a key with this scope
+	mux.Handle("GET /{$}", auth.Optional(home))                           // with or without a key
+	mux.Handle("POST /deploy/{project}", auth.RequireFunc(func(r *http.Request) (tokenauth.Need, error) {
+		project := r.PathValue("project")
+		if !projects[project] { // projects are those of the service
+			return tokenauth.Need{}, tokenauth.ErrNotFound
+		}
+		return tokenauth.Need{Scopes: []string{"deploy:" + project}}, nil
+	})(deploy))
+	// docs: end
+	return mux
+}
+
+// statusOf returns the status of the response to a request with a key.
+func statusOf(handler http.Handler, method, path string, key tokenauth.Key) int {
+	r, w := httptest.NewRequest(method, path, nil), httptest.NewRecorder()
+	tokenauthtest.SetKey(r, key)
+	handler.ServeHTTP(w, r)
+	return w.Code
 }
 
 // manage is the code in docs/concepts.md that changes tokens.
