@@ -28,6 +28,7 @@ var pages = []page{
 	{"docs/databases/mysql.md", "integration/databases_test.go"},
 	{"docs/databases/postgresql.md", "integration/databases_test.go"},
 	{"docs/databases/sqlite.md", "integration/databases_test.go"},
+	{"docs/faq.md", "examples/sessions_test.go"},
 	{"docs/frameworks.md", "integration/frameworks/*_test.go"},
 	{"docs/logins.md", "examples/server/*.go integration/frameworks/cors_test.go"},
 	{"docs/manage-tokens.md", "examples/server/*.go integration/recipes/admin.go"},
