@@ -2,9 +2,11 @@
 package recipes
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -52,7 +54,8 @@ func LogRefused(next func(context.Context, tokenauth.Event)) func(context.Contex
 // A statusWriter keeps the status of a response.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	status   int
+	hijacked bool
 }
 
 func (w *statusWriter) WriteHeader(status int) {
@@ -62,29 +65,50 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap is for http.ResponseController.
+// http.ResponseController calls Unwrap and FlushError. Libraries for gRPC and WebSockets call Flush
+// and Hijack.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// AccessLog returns middleware for the whole service. It logs one line per request. If the handler
-// panics before it calls WriteHeader, the status in the log is 0.
+func (w *statusWriter) FlushError() error {
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *statusWriter) Flush() { _ = w.FlushError() }
+
+func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffer, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.hijacked = w.hijacked || err == nil
+	return conn, buffer, err
+}
+
+// AccessLog returns middleware for the whole service. It logs one line per request. The status in
+// the log is 0 if the handler panics or takes over the connection before it calls WriteHeader.
 func AccessLog(logger *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begin, response, place := time.Now(), &statusWriter{ResponseWriter: w}, &atomic.Pointer[outcome]{}
+		begin, response, place, returned := time.Now(), &statusWriter{ResponseWriter: w}, &atomic.Pointer[outcome]{}, false
 		place.Store(&outcome{})
 		inner := r.WithContext(context.WithValue(r.Context(), outcomeKey{}, place))
 		defer func() {
-			r.Pattern = inner.Pattern // for code around AccessLog
-			o, method := place.Load(), r.Method
+			r.Pattern, r.MultipartForm = inner.Pattern, inner.MultipartForm // for code around AccessLog
+			if !returned && r.MultipartForm != nil {
+				_ = r.MultipartForm.RemoveAll() // after a panic, net/http leaves uploaded files on the disk
+			}
+			o, method, route := place.Load(), r.Method, r.Pattern
 			if len(method) > len(http.MethodOptions) {
 				method = "other" // a client may send a key as the method by mistake
 			}
+			if method == http.MethodConnect {
+				route = "" // ServeMux may set Pattern to the path
+			}
 			logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
-				slog.String("method", method), slog.String("route", r.Pattern),
+				slog.String("method", method), slog.String("route", route),
 				slog.Int("status", response.status), slog.Duration("duration", time.Since(begin)),
 				slog.String("token", o.token.ID), slog.String("user", o.token.UserID), slog.String("reason", string(o.reason)))
 		}()
 		next.ServeHTTP(response, inner)
-		response.status = cmp.Or(response.status, http.StatusOK)
+		if returned = true; !response.hijacked {
+			response.status = cmp.Or(response.status, http.StatusOK)
+		}
 	})
 }
 

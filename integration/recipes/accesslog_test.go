@@ -40,6 +40,7 @@ func newLogged(t *testing.T, orders http.HandlerFunc) logged {
 	mux.Handle("/api/", auth.Optional(LogToken(http.StripPrefix("/api", api)))) // tokenapi
 	handler := AccessLog(logger, mux)
 	// docs: end
+	mux.Handle("/proxy/{name}/", http.NotFoundHandler())
 	s.handler = handler
 	return s
 }
@@ -87,6 +88,7 @@ func TestAccessLogHasTokenOfEachRequest(t *testing.T) {
 		{"no scope", "POST /orders/1 " + reader, want(403, readerID, "scope_missing")},
 		{"no route, with a key in the path", "GET /" + key, map[string]any{"method": "GET", "route": "", "status": 404.0, "token": "", "user": "", "reason": ""}},
 		{"a route of tokenapi", "GET /api/tokens " + reader, map[string]any{"method": "GET", "route": "/api/", "status": 403.0, "token": readerID, "user": "42", "reason": ""}},
+		{"a redirected CONNECT, with a key in the path", "CONNECT /proxy/" + key, map[string]any{"method": "CONNECT", "route": "", "status": 307.0, "token": "", "user": "", "reason": ""}},
 		{"a key as the method", key + " /orders/1", map[string]any{"method": "other", "route": "", "status": 405.0, "token": "", "user": "", "reason": ""}},
 	}
 	for _, tt := range tests {
@@ -122,8 +124,8 @@ func TestAccessLogHasPanickingRequest(t *testing.T) {
 	require.Equal(t, id, line["token"])
 }
 
-// A handler must be able to flush, to set deadlines and to take over the connection, and the log
-// must have the final status and not an informational one.
+// A handler must be able to flush and to set deadlines, and the log must have the final status and
+// not an informational one.
 func TestAccessLogKeepsResponseController(t *testing.T) {
 	t.Parallel()
 	s := newLogged(t, func(w http.ResponseWriter, _ *http.Request) {
