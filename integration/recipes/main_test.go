@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"strings"
 	"testing"
 
@@ -18,7 +19,14 @@ import (
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
-func TestMain(m *testing.M) { leak.Main(andStopServers{m}) }
+// TestMain listens to signals once, because package os/signal then starts a goroutine that never
+// ends. The goroutine must not be part of a synctest bubble.
+func TestMain(m *testing.M) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	signal.Stop(signals)
+	leak.Main(andStopServers{m})
+}
 
 type andStopServers struct{ *testing.M }
 

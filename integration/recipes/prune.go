@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -34,10 +37,11 @@ func PruneHourly(ctx context.Context, tokens *tokenauth.Manager, logger *slog.Lo
 
 // docs: end
 
-// Serve serves requests until ctx ends. Then it finishes the requests that have begun.
+// Serve serves requests until ctx ends or the process gets a signal. Then it finishes the requests
+// that have begun.
 func Serve(ctx context.Context, server *http.Server, listener net.Listener, tokens *tokenauth.Manager, store io.Closer, logger *slog.Logger) error {
 	// docs: shutdown
-	ctx, stop := context.WithCancel(ctx) // or signal.NotifyContext
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var jobs sync.WaitGroup
 	jobs.Go(func() { PruneHourly(ctx, tokens, logger) })
@@ -45,7 +49,10 @@ func Serve(ctx context.Context, server *http.Server, listener net.Listener, toke
 		<-ctx.Done()
 		deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		_ = server.Shutdown(deadline) // waits for the requests that have begun
+		if err := server.Shutdown(deadline); err != nil { // waits for the requests that have begun
+			logger.Error("some requests did not finish", "error", err)
+			_ = server.Close() // closes their connections
+		}
 	})
 	err := server.Serve(listener)
 	if errors.Is(err, http.ErrServerClosed) { // after Shutdown
@@ -53,8 +60,10 @@ func Serve(ctx context.Context, server *http.Server, listener net.Listener, toke
 	}
 	stop() // also if Serve failed
 	jobs.Wait()
+	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	// After the last request. Close the database after the store.
-	err = errors.Join(err, tokens.Close(context.Background()), store.Close())
+	err = errors.Join(err, tokens.Close(deadline), store.Close())
 	// docs: end
 	return err
 }
