@@ -1,7 +1,10 @@
 package recipes
 
 import (
+	"crypto/rand"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +22,7 @@ func newLimited(t *testing.T) (*tokenauthtest.Kit, *RateLimit, http.Handler) {
 	mux := http.NewServeMux()
 	// docs: mount rate limit
 	limit := NewRateLimit(1, 3) // one request per second, and up to three at once
-	mux.Handle("GET /orders", auth.Require(limit.Handler(orders)))
+	mux.Handle("GET /orders", auth.Require(LogToken(limit.Handler(orders))))
 	// docs: end
 	return kit, limit, mux
 }
@@ -80,4 +83,26 @@ func TestRateLimitForgetsIdleTokens(t *testing.T) {
 		require.Equal(t, 429, send(handler, "GET /orders "+key).Code)
 		require.NoError(t, kit.Manager.Close(t.Context()))
 	})
+}
+
+// Concurrent requests of a token must not exceed the limit, and must not damage the map of
+// limiters. The race detector finds an access to the map without the lock.
+func TestRateLimitCountsConcurrentRequests(t *testing.T) {
+	t.Parallel()
+	limit, now := NewRateLimit(1, 50), time.Now()
+	var accepted atomic.Int64
+	var clients sync.WaitGroup
+	for range 10 {
+		clients.Go(func() {
+			for range 10 {
+				if limit.take("busy", now) == 0 {
+					accepted.Add(1)
+				}
+				limit.take(rand.Text(), now)
+			}
+		})
+	}
+	clients.Wait()
+	require.EqualValues(t, 50, accepted.Load())
+	require.Len(t, limit.limiters, 101)
 }
