@@ -1,7 +1,9 @@
 package recipes
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -51,6 +53,21 @@ func admins(auth *tokenauth.Authenticator[*user], next func(http.ResponseWriter,
 			}
 		}
 	}))
+}
+
+// docs: end
+
+// docs: actor
+
+// logActor returns a function for Options.OnEvent that logs whose token made a change. It passes
+// each event on to next.
+func logActor(logger *slog.Logger, next func(context.Context, tokenauth.Event)) func(context.Context, tokenauth.Event) {
+	return func(ctx context.Context, e tokenauth.Event) {
+		if by, ok := tokenauth.TokenFrom(ctx); ok {
+			logger.InfoContext(ctx, "token "+string(e.Kind), "token", e.Token.ID, "by_user", by.UserID, "by_token", by.ID)
+		}
+		next(ctx, e)
+	}
 }
 
 // docs: end
