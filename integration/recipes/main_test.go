@@ -3,7 +3,6 @@ package recipes
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -25,18 +24,7 @@ func TestMain(m *testing.M) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)
 	signal.Stop(signals)
-	leak.Main(andStopServers{m})
-}
-
-type andStopServers struct{ *testing.M }
-
-func (m andStopServers) Run() int {
-	code := m.M.Run()
-	if err := servers.StopAll(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	leak.Main(servers.Main{Tests: m})
 }
 
 func ignore(context.Context, tokenauth.Event) {}

@@ -16,18 +16,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
-func TestMain(m *testing.M) { leak.Main(andStopServers{m}) }
-
-type andStopServers struct{ *testing.M }
-
-func (m andStopServers) Run() int {
-	code := m.M.Run()
-	if err := servers.StopAll(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { leak.Main(servers.Main{Tests: m}) }
 
 // shared starts the server of the tests that do not stop the server.
 var shared = sync.OnceValues(func() (*servers.RedisServer, error) { return servers.Redis() })

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,8 +29,20 @@ import (
 // ErrMissing means that a file of a server is not installed. The wrapping error names the file.
 var ErrMissing = errors.New("not installed")
 
-// StopAll closes all servers that are still open, in the reverse order of their creation. Call it
-// at the end of TestMain.
+// A Main runs the tests of a package, and then stops all servers. Pass it to leak.Main.
+type Main struct{ Tests interface{ Run() int } }
+
+// Run returns the exit code of the tests. If a server cannot be stopped, Run returns 1.
+func (m Main) Run() int {
+	code := m.Tests.Run()
+	if err := StopAll(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// StopAll closes all servers that are still open, in the reverse order of their creation.
 func StopAll() error {
 	opened.Lock()
 	all := slices.Clone(opened.servers)

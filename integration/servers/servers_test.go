@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -23,18 +22,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(abandon) != "" {
 		startAndAbandon()
 	}
-	leak.Main(andStopServers{m})
-}
-
-type andStopServers struct{ *testing.M }
-
-func (m andStopServers) Run() int {
-	code := m.M.Run()
-	if err := servers.StopAll(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	leak.Main(servers.Main{Tests: m})
 }
 
 // skipIfMissing skips a test if the package of the server is not installed. In CI, it fails the
