@@ -312,15 +312,23 @@ func (e engine) disconnect(t *testing.T, cached bool) {
 		require.NoError(t, err)
 	}
 	lock, unlock := "BEGIN; LOCK TABLE "+opts.Table, "ROLLBACK"
+	waiting := "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '" + opts.Table + "'::regclass"
 	if e.dialect == tokenauth.MySQL {
 		lock, unlock = "LOCK TABLES "+opts.Table+" WRITE", "UNLOCK TABLES"
+		waiting = "SELECT count(*) FROM information_schema.processlist WHERE state LIKE 'Waiting%lock' AND info LIKE '%" + opts.Table + "%'"
 	}
+	watch := open(t, e.driver, e.dsn)
 
 	exec(lock)
 	ctx, disconnect := context.WithCancel(t.Context())
 	code := make(chan int, 1)
 	go func() { code <- call(ctx) }()
-	fixture.Await(t, "the call waits for the database", func() bool { return db.Stats().InUse == 1 })
+	// If lib/pq cancels a query that the server has not begun, the server ignores the cancellation.
+	fixture.Await(t, "the query waits for the lock", func() bool {
+		var n int
+		require.NoError(t, watch.QueryRowContext(t.Context(), waiting).Scan(&n))
+		return n > 0
+	})
 	disconnect()
 	require.Equal(t, http.StatusServiceUnavailable, <-code, "the call must return although the table is locked")
 	require.Zero(t, events.Load())
