@@ -1,4 +1,4 @@
-// Package recipes has the code for services that docs/production.md shows.
+// Package recipes has the code that docs/production.md and docs/manage-tokens.md show.
 package recipes
 
 import (

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,51 +17,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/pipe"
 	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
-
-// A pipeListener accepts connections in memory. They belong to the synctest bubble of the test.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	close  sync.Once
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.close.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (l *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case l.conns <- server:
-		return client, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
 
 // A served is a service that Serve runs. The channel began has a value for each request that the
 // handler received.
 type served struct {
 	*tokenauthtest.Kit
-	listener    *pipeListener
+	listener    *pipe.Listener
 	began       chan struct{}
 	stop        func()
 	stopped     chan error
@@ -75,7 +38,7 @@ type served struct {
 func serve(t *testing.T, handler http.HandlerFunc) *served {
 	t.Helper()
 	kit, auth := newKit(t, nil)
-	s := &served{Kit: kit, listener: newPipeListener(), began: make(chan struct{}, 1), stopped: make(chan error, 1), onClose: func() {}}
+	s := &served{Kit: kit, listener: pipe.NewListener(), began: make(chan struct{}, 1), stopped: make(chan error, 1), onClose: func() {}}
 	s.key, s.id = issue(t, kit)
 	ctx, stop := context.WithCancel(t.Context())
 	s.stop = stop
@@ -119,7 +82,8 @@ func (s *served) get(t *testing.T) <-chan string {
 	r.Header.Set("Authorization", "Bearer "+s.key)
 	body := make(chan string, 1)
 	go func() {
-		transport := &http.Transport{DialContext: s.listener.dial, DisableKeepAlives: true}
+		dial := func(context.Context, string, string) (net.Conn, error) { return s.listener.Connect() }
+		transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 		response, err := transport.RoundTrip(r)
 		if err != nil {
 			body <- err.Error()
@@ -150,7 +114,7 @@ func TestServeStopsInOrder(t *testing.T) {
 		require.Equal(t, 1, s.Store.Count("Prune"))
 		s.stop()
 		synctest.Wait()
-		_, err := s.listener.dial(t.Context(), "", "")
+		_, err := s.listener.Connect()
 		require.ErrorIs(t, err, net.ErrClosed)
 		require.False(t, s.storeClosed.Load(), "a request is still running")
 		done()

@@ -1,4 +1,3 @@
-// Package recipes has the code that docs/production.md shows.
 package recipes
 
 import (

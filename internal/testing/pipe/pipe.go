@@ -14,22 +14,61 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Server is a running HTTP server without timeouts.
-type Server struct {
+// A Listener accepts connections in memory. It implements [net.Listener].
+type Listener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	close  sync.Once
 }
 
+// NewListener returns an open Listener. The Listener belongs to the bubble of the caller.
+func NewListener() *Listener {
+	return &Listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// Accept implements [net.Listener].
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (l *Listener) Close() error {
+	l.close.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
+// Connect returns the client's end of a new connection. If the Listener is closed, Connect returns
+// [net.ErrClosed].
+func (l *Listener) Connect() (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// A Server is a running HTTP server without timeouts.
+type Server struct{ listener *Listener }
+
 // Serve starts a Server with the handler h. The server speaks HTTP/1.1 and, without TLS, HTTP/2. It
 // stops when the test ends.
 func Serve(t testing.TB, h http.Handler) *Server {
-	s := &Server{conns: make(chan net.Conn), closed: make(chan struct{})}
+	s := &Server{NewListener()}
 	server := &http.Server{Handler: h, Protocols: new(http.Protocols)}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
 	var running sync.WaitGroup
-	running.Go(func() { _ = server.Serve(s) })
+	running.Go(func() { _ = server.Serve(s.listener) })
 	t.Cleanup(func() {
 		_ = server.Close()
 		running.Wait()
@@ -37,29 +76,10 @@ func Serve(t testing.TB, h http.Handler) *Server {
 	return s
 }
 
-// Accept implements [net.Listener].
-func (s *Server) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements [net.Listener].
-func (s *Server) Close() error {
-	s.close.Do(func() { close(s.closed) })
-	return nil
-}
-
-// Addr implements [net.Listener].
-func (s *Server) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
 // Dial opens a connection to s. The test closes it when it ends.
 func (s *Server) Dial(t testing.TB) *Conn {
-	client, server := net.Pipe()
-	s.conns <- server
+	client, err := s.listener.Connect()
+	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	return &Conn{Conn: client, in: bufio.NewReader(client)}
 }
