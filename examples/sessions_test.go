@@ -20,7 +20,7 @@ func keyOrSession(byKey, bySession func(http.Handler) http.Handler, next http.Ha
 	withKey := byKey(next)
 	withSession := http.NewCrossOriginProtection().Handler(bySession(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(r.Header.Values("Authorization")) > 0 { // even if the key is wrong: the response is 401 then
+		if len(r.Header.Values("Authorization")) > 0 { // a wrong key gets 401
 			withKey.ServeHTTP(w, r)
 			return
 		}
