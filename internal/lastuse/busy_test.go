@@ -102,6 +102,7 @@ func TestTrackerRecoversQuickly(t *testing.T) {
 
 		rows.fail(nil)
 		note(int(maxRetry/time.Second), time.Second)
+		synctest.Wait() // the retry may be due at this time
 		written, _, _ = rows.seen()
 		require.GreaterOrEqual(t, len(written), most)
 		dropped := uses.Dropped()
