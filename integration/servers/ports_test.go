@@ -21,7 +21,7 @@ func requireOtherPort[S interface {
 			taken = ports[0]
 			l, err := net.Listen("tcp", address(taken))
 			require.NoError(t, err)
-			defer l.Close()
+			t.Cleanup(func() { l.Close() }) // until then, onPorts cannot choose this port again
 		}
 		return start(ports[0])
 	})
@@ -39,7 +39,9 @@ func TestTakenPortIsReplaced(t *testing.T) {
 		}
 	}
 	requireOtherPort(t, func(port int) (*PostgresServer, error) {
-		return newPostgres(port, nil, "initdb", "-D", "data", "-A", "trust", "-U", "postgres")
+		// By default, PostgreSQL also listens on ::1 if localhost has this address, where the port is free.
+		settings := []string{"listen_addresses='127.0.0.1'", "unix_socket_directories=''"}
+		return newPostgres(port, settings, "initdb", "-D", "data", "-A", "trust", "-U", "postgres")
 	})
 	requireOtherPort(t, func(port int) (*MariaDBServer, error) { return startMariaDB(port, nil) })
 	requireOtherPort(t, func(port int) (*PgBouncerServer, error) {
