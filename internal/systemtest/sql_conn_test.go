@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,9 +52,27 @@ func (noRows) Close() error { return nil }
 // newFakeStore returns a store that uses c and has a timeout of one minute.
 func newFakeStore(t *testing.T, c *fakeConn, d tokenauth.Dialect) *tokenauth.SQLStore {
 	t.Helper()
-	store, err := tokenauth.NewSQLStoreOn(c, d, nil)
+	store, err := tokenauth.NewSQLStoreOn(c, d, sqlite.Patient())
 	require.NoError(t, err)
 	return store
+}
+
+// An overdueContext is a context whose deadline has passed and whose timer has not fired yet.
+type overdueContext struct{ context.Context }
+
+func (overdueContext) Deadline() (time.Time, bool) { return time.Now(), true }
+
+// A driver may set the deadline of the context on its connection, whose timer may fire before the
+// timer of the context. The error must be context.DeadlineExceeded even then, because callers
+// recognize the end of their context by it.
+func TestTimeoutOfConnectionIsEndOfContext(t *testing.T) {
+	t.Parallel()
+	store := newFakeStore(t, &fakeConn{err: os.ErrDeadlineExceeded}, tokenauth.PostgreSQL)
+	use := tokenauth.Use{ID: "id", At: time.Now()}
+	err := store.Touch(overdueContext{ctx}, use)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NotErrorIs(t, store.Touch(ctx, use), context.DeadlineExceeded, "the context has time left")
 }
 
 // The store must retry a statement that the database rolled back. It must not retry a statement
