@@ -56,8 +56,8 @@ func TestDigestIsRedacted(t *testing.T) {
 				}
 				exception := ""
 				switch {
-				case strings.HasPrefix(way, "testify"):
-					continue // testify prints by reflection
+				case strings.HasPrefix(way, "testify"), way == "gob":
+					continue // testify prints by reflection, and gob encodes all bytes
 				case strings.HasPrefix(holder, "unexported"):
 					exception = "unexported field"
 				case way[0] == '%' && strings.ContainsAny(way, "pw"):

@@ -314,7 +314,7 @@ func TestBatchesLetOtherWritersIn(t *testing.T) {
 	n, err := fixture.NewManager(store, nil).RevokeAll(t.Context(), records[0].Token.UserID)
 	require.NoError(t, err)
 	require.Equal(t, 5000, n)
-	require.Greater(t, db.gaps, 3*time.Millisecond)
+	require.Greater(t, db.gaps, time.Millisecond) // five pauses, each a random part of 10 ms
 
 	db.ended, db.gaps = time.Time{}, 0
 	n, err = store.Prune(t.Context(), time.Now().Add(time.Hour), time.Time{}, 10_000)

@@ -99,7 +99,7 @@ func TestLostChangeIsReportedAfterLaterChange(t *testing.T) {
 			conn := &hookedConn{db: db}
 			var events fixture.Recorder
 			// The engine of MySQL can lose a response, and SQLite understands these statements too.
-			m := fixture.NewManager(must.Get(tokenauth.NewSQLStoreOn(conn, tokenauth.MySQL, nil)), &tokenauth.Options{OnEvent: events.Record})
+			m := fixture.NewManager(must.Get(tokenauth.NewSQLStoreOn(conn, tokenauth.MySQL, sqlite.Patient())), &tokenauth.Options{OnEvent: events.Record})
 			_, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "n", Scopes: []string{"a", "b"}})
 			events.Take()
 			conn.text, conn.lost = c.text, true
@@ -125,7 +125,7 @@ func TestPruneKeepsTokenUsedMeanwhile(t *testing.T) {
 		require.NoError(t, plain.Touch(ctx, tokenauth.Use{ID: used.Token.ID, At: late}))
 		require.NoError(t, plain.Revoke(ctx, revoked.Token.UserID, revoked.Token.ID, late))
 	}}
-	store := must.Get(tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, nil))
+	store := must.Get(tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, sqlite.Patient()))
 	n, err := store.Prune(ctx, fixture.Start, late.Add(-time.Hour), 10)
 	require.NoError(t, err)
 	require.Zero(t, n)

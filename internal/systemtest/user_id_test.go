@@ -98,7 +98,7 @@ func TestUnknownUserIsInvalidArgument(t *testing.T) {
 	_, err := db.Exec("PRAGMA foreign_keys = 1; CREATE TABLE users (id TEXT PRIMARY KEY); INSERT INTO users VALUES ('anna')")
 	require.NoError(t, err)
 	db.SetMaxOpenConns(1) // the pragma applies to one connection
-	store := must.Get(tokenauth.NewSQLStore(db, tokenauth.SQLite, nil))
+	store := must.Get(tokenauth.NewSQLStore(db, tokenauth.SQLite, sqlite.Patient()))
 	_, err = db.Exec(strings.Replace(fixture.SchemaText(t, store), "user_id        TEXT    NOT NULL", "user_id TEXT NOT NULL REFERENCES users (id)", 1))
 	require.NoError(t, err)
 	var events fixture.Recorder
