@@ -266,18 +266,20 @@ func TestSlowWriteDoesNotDoubleMemory(t *testing.T) {
 // A panic in write must not end the process. The pending last-used times must be written later.
 func TestPanicOfWriteLosesNoUse(t *testing.T) {
 	t.Parallel()
-	broken := true
-	var written map[string]time.Time
-	uses := New(time.Minute, func(_ context.Context, latest map[string]time.Time) error {
-		if broken {
-			panic("bug in a store")
-		}
-		written = latest
-		return nil
-	}, func(error) {})
-	uses.Note("a", time.Time{}, time.Unix(1, 0))
-	require.ErrorContains(t, uses.Flush(ctx), "panicked")
-	broken = false
-	require.NoError(t, uses.Flush(ctx))
-	require.Contains(t, written, "a")
+	synctest.Test(t, func(t *testing.T) {
+		broken := true
+		var written map[string]time.Time
+		uses := New(time.Minute, func(_ context.Context, latest map[string]time.Time) error {
+			if broken {
+				panic("bug in a store")
+			}
+			written = latest
+			return nil
+		}, func(error) {})
+		uses.Note("a", time.Time{}, time.Unix(1, 0))
+		require.ErrorContains(t, uses.Flush(t.Context()), "panicked")
+		broken = false
+		require.NoError(t, uses.Flush(t.Context()))
+		require.Contains(t, written, "a")
+	})
 }
