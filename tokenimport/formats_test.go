@@ -162,7 +162,7 @@ func FuzzSanctumCanonical(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, presented, prefix string) {
 		text, ok := tokenimport.SanctumFormat(prefix).Canonical(presented)
-		if !ok {
+		if !ok || strings.Contains(prefix, "|") { // with a bar in the prefix, the text before a bar is no ID
 			return
 		}
 		require.True(t, strings.HasSuffix(presented, text))

@@ -186,12 +186,15 @@ func requireClean(t *testing.T, text string, limit int) {
 	require.Equal(t, cleaned, got)
 }
 
+// emoji matches a flag of a nation of the United Kingdom, or a symbol and its variation selector.
+var emoji = "(?:🏴(?:" + tagged("gbeng") + "|" + tagged("gbsct") + "|" + tagged("gbwls") + ")" +
+	"|[\\p{So}\\p{Sk}\\p{Sm}\\p{Cn}‼⁉ℹ〰〽]\ufe0f?)"
+
 // sequences match the text in which an accepted name may have invisible characters. The groups are
 // the letters around an invisible character.
 var sequences = []*regexp.Regexp{
-	regexp.MustCompile("🏴(?:" + tagged("gbeng") + "|" + tagged("gbsct") + "|" + tagged("gbwls") + ")"),
 	regexp.MustCompile("[0-9#*]\ufe0f\u20e3"),
-	regexp.MustCompile("[\\p{So}\\p{Sk}\\p{Sm}\\p{Cn}‼⁉ℹ〰〽]\ufe0f?(?:\u200d[\\p{So}\\p{Sk}\\p{Sm}\\p{Cn}‼⁉ℹ〰〽]\ufe0f?)*"),
+	regexp.MustCompile(emoji + "(?:\u200d" + emoji + ")*"),
 	regexp.MustCompile(`([\p{L}\p{M}])[\x{200c}\x{200d}]([\p{L}\p{M}])`),
 	regexp.MustCompile("([\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca])[\u200c\u200d]"),
 }
@@ -225,6 +228,7 @@ func FuzzName(f *testing.F) {
 			f.Add(" " + name + "\n")
 		}
 	}
+	f.Add("👩\u200d🏴" + tagged("gbwls"))
 	f.Fuzz(func(t *testing.T, name string) {
 		for _, limit := range []int{1, 7, 64} {
 			requireClean(t, name, limit)
