@@ -4,7 +4,6 @@ package examples_test
 import (
 	"bufio"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +35,9 @@ func TestPagesRunAsPrinted(t *testing.T) {
 			t.Skip(err)
 		}
 	}
+	env, err := exec.CommandContext(t.Context(), "go", "env", "GOMODCACHE", "GOPROXY").Output()
+	require.NoError(t, err)
+	cache, proxies, _ := strings.Cut(strings.TrimSpace(string(env)), "\n")
 	for _, page := range []string{"README.md", "docs/logins.md"} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
@@ -46,6 +48,7 @@ func TestPagesRunAsPrinted(t *testing.T) {
 			folder := t.TempDir()
 			require.NoError(t, os.Symlink(root, filepath.Join(folder, "tokenauth"))) // instead of the clone
 			r := &reader{T: t, clone: root, dir: folder, addresses: map[string]string{}, keys: map[string]string{}}
+			r.proxies = "file://" + cache + "/cache/download," + proxies
 			for _, block := range consoleBlock.FindAllStringSubmatch(string(text), -1) {
 				for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
 					line, output, _ := strings.Cut(part, "\n")
@@ -64,6 +67,7 @@ type reader struct {
 	keys       map[string]string // the newest key, by its prefix
 	key        string            // the variable KEY of the shell
 	password   string
+	proxies    string // GOPROXY of the shell; prefers the versions that this module uses to newer ones
 }
 
 // do runs a command, and compares its output with that of the page.
@@ -82,7 +86,7 @@ func (r *reader) do(line, output string) {
 		line = strings.Replace(line, "curl ", "curl --silent --show-error ", 1)
 		folder := filepath.Join(r.TempDir(), "pwd")
 		shell := exec.CommandContext(r.Context(), "bash", "-c", "set -e; trap 'pwd >"+folder+"' EXIT; "+line)
-		shell.Dir, shell.Env = r.dir, append(os.Environ(), "KEY="+r.key)
+		shell.Dir, shell.Env = r.dir, append(os.Environ(), "KEY="+r.key, "GOPROXY="+r.proxies)
 		printed, err := shell.CombinedOutput()
 		require.NoError(r, err, "%s\n%s", line, printed)
 		r.compare(line, output, string(printed))
@@ -106,11 +110,7 @@ func (r *reader) start(line, output string) {
 	text, _ := help.CombinedOutput() // with status 2
 	require.Contains(r, string(text), `(default "`+shown+`")`, line)
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(r, err)
-	require.NoError(r, listener.Close())
-	r.addresses[shown] = listener.Addr().String()
-	words = append(words, "-addr", listener.Addr().String())
+	words = append(words, "-addr", "127.0.0.1:0")
 	if strings.Contains(string(text), "-db file") {
 		words = append(words, "-db", filepath.Join(r.TempDir(), "tokens.db"))
 	}
@@ -128,6 +128,8 @@ func (r *reader) start(line, output string) {
 		require.NoError(r, err)
 		printed += line
 	}
+	r.addresses[shown] = address.FindString(printed)
+	require.NotEmpty(r, r.addresses[shown], line)
 	if found := password.FindStringSubmatch(printed); found != nil {
 		r.password = found[1]
 		leak.Default.Secret(r.password)

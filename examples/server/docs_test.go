@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenpage"
 )
 
@@ -60,7 +61,7 @@ func TestProxyFlagThrottlesClientsOfProxy(t *testing.T) {
 		t.Skip("waits for the responses to refused logins")
 	}
 	t.Parallel()
-	p := start(t, databaseFile(t), "-proxy")
+	p := start(t, sqlite.File(t), "-proxy")
 	post := func(username, password, client string) int {
 		form := url.Values{"username": {username}, "password": {password}}
 		r := must.Get(http.NewRequest("POST", p.URL+"/api/login", strings.NewReader(form.Encode())))
@@ -79,7 +80,14 @@ func TestProxyFlagThrottlesClientsOfProxy(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, http.StatusTooManyRequests, post("bob", "guess", "192.0.2.1"))
+	var status int
+	for i := range 10 { // on a busy machine, the wait may end before the next guess, which then doubles it
+		status = post(fmt.Sprint("bob", i), "guess", "192.0.2.1")
+		if status == http.StatusTooManyRequests {
+			break
+		}
+	}
+	require.Equal(t, http.StatusTooManyRequests, status)
 	require.Equal(t, http.StatusOK, post(demoName, testPassword, "192.0.2.2"))
 	require.Equal(t, http.StatusBadRequest, post("bob", "guess", "192.0.2.3"))
 }

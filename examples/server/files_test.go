@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // modes returns the modes of the files in a folder, by name.
@@ -46,7 +48,7 @@ func TestDatabaseFilesArePrivate(t *testing.T) {
 // keep the mode of the file.
 func TestExistingDatabaseKeepsMode(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	require.NoError(t, os.Chmod(path, 0o640))
 	start(t, path)

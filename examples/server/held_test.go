@@ -16,6 +16,7 @@ import (
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/pipe"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // hold sends a request without its body, and waits until a handler reads the body. The returned
@@ -42,7 +43,11 @@ func (p *program) hold(t *testing.T, path string, header http.Header) (finish fu
 		_, _ = leak.Default.Write(text) // a refusal contains no key
 		status <- response.StatusCode
 	}()
-	<-reading
+	select {
+	case <-reading:
+	case code := <-status:
+		require.FailNow(t, "response before the body", "status %d", code)
+	}
 	return func(text string) int {
 		t.Helper()
 		_, err := io.WriteString(bodyEnd, text)
@@ -123,7 +128,7 @@ func TestHandlersCheckRightsAfterReadingBody(t *testing.T) {
 		t.Skip("waits for the responses to refused logins")
 	}
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	login := url.Values{"username": {demoName}, "password": {testPassword}}
 	for _, tt := range []struct {
@@ -159,7 +164,7 @@ func TestHandlersCheckRightsAfterReadingBody(t *testing.T) {
 // out.
 func TestHeldRequestOfEndedSessionCreatesNoToken(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	b := p.signedIn(t, demoName, testPassword)
 	header := http.Header{"Cookie": {b.cookie()}, "Sec-Fetch-Site": {"same-origin"}, "Content-Type": {asJSON}}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth/internal/testing/load"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // Junk logins from many addresses, more than the program can hash, must not prevent a user from
@@ -22,7 +23,7 @@ func TestLoadJunkLoginsSpareKnownPlace(t *testing.T) {
 	if !load.Long() {
 		t.Skip("hashes passwords for a minute")
 	}
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	beside(t, path, func(s service) {
 		must.Get(s.users.save(t.Context(), demoName, must.Get(hashPasswordWith(fullIterations, testPassword)), false))
 	})

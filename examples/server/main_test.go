@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -192,5 +191,3 @@ func (p *program) wait(t *testing.T) error {
 		return nil
 	}
 }
-
-func databaseFile(t *testing.T) string { return filepath.Join(t.TempDir(), "tokens.db") }

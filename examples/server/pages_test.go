@@ -10,13 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // Each route must refuse a request that lacks its credentials. Pages require a session. Staff pages
 // require the session of a staff member. Routes for programs require a key.
 func TestPagesRequireSignIn(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	addUser(t, path, "bob", false)
 	nobody, bob, ada := p.browser(t), p.signedIn(t, "bob", testPassword), p.signedIn(t, demoName, testPassword)
@@ -52,7 +53,7 @@ func TestPagesRequireSignIn(t *testing.T) {
 // A page of another site must not sign a user in or out, or create a token.
 func TestCrossSiteFormsAreRefused(t *testing.T) {
 	t.Parallel()
-	b := start(t, databaseFile(t)).browser(t)
+	b := start(t, sqlite.File(t)).browser(t)
 	other := http.Header{"Sec-Fetch-Site": {"cross-site"}}
 	form := url.Values{"username": {demoName}, "password": {testPassword}}
 	require.Equal(t, http.StatusForbidden, b.send("POST", signInPath, form, other, false).StatusCode)
@@ -66,7 +67,7 @@ func TestCrossSiteFormsAreRefused(t *testing.T) {
 // The pages must have a strict Content-Security-Policy, and must work with it.
 func TestPagesHaveSafeHeaders(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	b := p.signedIn(t, demoName, testPassword)
 	for _, got := range []readResponse{p.browser(t).get(signInPath), b.get("/"), b.get(accountPath), b.get(staffPath)} {
 		policy := got.Header.Get("Content-Security-Policy")
@@ -84,7 +85,7 @@ func TestPagesHaveSafeHeaders(t *testing.T) {
 // A key from the account page must work until the user revokes the token on the same page.
 func TestTokenOfPageWorksUntilRevoked(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	b := p.signedIn(t, demoName, testPassword)
 	key := b.create("laptop", scopeRead, scopeWrite)
 	require.Equal(t, http.StatusCreated, p.do(t, "POST", "/notes", key, `{"text":"<b>milk</b>"}`).StatusCode)
@@ -116,7 +117,7 @@ func (p *program) login(t *testing.T, body string) (key string) {
 // must be refused.
 func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	wrong := p.do(t, "POST", "/api/login", "", `{"username":"ada","password":"not the password"}`)
 	require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
 	require.Contains(t, wrong.Text, "non_field_errors")
@@ -147,7 +148,7 @@ func TestLoginKeyIsLimitedToItsScopes(t *testing.T) {
 // password of the demo user and end her sessions and tokens.
 func TestRestartKeepsDataAndSeedChangesPassword(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p, password := startEmpty(t, path, "-seed-demo")
 	b := p.signedIn(t, demoName, password)
 	key := b.create("laptop", scopeRead)

@@ -13,13 +13,14 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // The routes for programs must refuse a request without a valid key, and must serve a request with
 // one.
 func TestRoutesRequireKey(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	wrong := p.Key[:len(p.Key)-1] + "!"
 	steps := []struct {
 		name         string
@@ -55,7 +56,7 @@ func TestRoutesRequireKey(t *testing.T) {
 // The route /me must describe the user and the presented token.
 func TestMeReturnsUserAndToken(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	got := p.do(t, "GET", "/me", p.Key, "")
 	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
 	require.Regexp(t, `^\{"user":\{"id":1,"name":"ada"\},"token":\{`+
@@ -66,7 +67,7 @@ func TestMeReturnsUserAndToken(t *testing.T) {
 // A 401 response must tell the client which scheme to use, and whether its key was refused.
 func TestUnauthorizedResponseHasChallenges(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	tests := []struct {
 		name, key, attributes string
 	}{
@@ -101,7 +102,7 @@ func (p *program) otherKey(t *testing.T) string {
 // refused.
 func TestRoutesRequireScopes(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	user := addUser(t, path, demoName, true).tokenID()
 	reader, revoke := issue(t, path, tokenauth.Spec{UserID: user, Name: "reader", Scopes: []string{scopeRead}})
@@ -124,7 +125,7 @@ func TestRoutesRequireScopes(t *testing.T) {
 // Case A6.
 func TestBadBodiesAreRefused(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	const asJSON = "application/json"
 	tests := []struct {
 		name, mediaType, body string
@@ -167,7 +168,7 @@ func TestBadBodiesAreRefused(t *testing.T) {
 // contain the path or the key, which may be secret.
 func TestLogNamesRoutesAndTokens(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	p.do(t, "GET", "/me", p.Key, "")
 	p.do(t, "GET", "/me", "notes_x", "")
 	p.do(t, "GET", "/"+p.Key, p.Key, "")

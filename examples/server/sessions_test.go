@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // Neither a script nor another host may read the cookie of the session. Over TLS, the browser must
@@ -47,7 +48,7 @@ func TestCookieIsSafe(t *testing.T) {
 // in the session of the owner of that host. Therefore nobody is signed in.
 func TestAmbiguousCookiesSignNobodyIn(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	addUser(t, path, "eve", false)
 	ada, eve := p.signedIn(t, demoName, testPassword).cookie(), p.signedIn(t, "eve", testPassword).cookie()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // Only the right password of an active user may sign in. The page must not reveal which users
@@ -20,7 +21,7 @@ import (
 // Case L1.
 func TestSignInRequiresPassword(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	addUser(t, path, "gone", false)
 	besideDB(t, path, "UPDATE users SET active = 0 WHERE name = 'gone'")
@@ -76,7 +77,7 @@ func besideDB(t *testing.T, path, statement string) {
 // Cases L2, L5.
 func TestSignInAndLoginShareThrottle(t *testing.T) {
 	t.Parallel()
-	p := start(t, databaseFile(t))
+	p := start(t, sqlite.File(t))
 	b := p.browser(t)
 	guess := url.Values{"username": {demoName}, "password": {"guess again"}}
 	var guesses sync.WaitGroup
@@ -113,7 +114,7 @@ func TestSignInAndLoginShareThrottle(t *testing.T) {
 // sign-in form.
 func TestEndedSessionIsRefused(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	forms := url.Values{"username": {demoName}, "password": {testPassword}, "expires_at": {time.Now().AddDate(1, 0, 0).Format(time.RFC3339)}}
 	require.Equal(t, http.StatusBadRequest, p.browser(t).post(signInPath, forms).StatusCode)
@@ -149,7 +150,7 @@ func TestEndedSessionIsRefused(t *testing.T) {
 // An attacker who reads the database must not get a session or a password.
 func TestSessionIsStoredAsDigest(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	p.signedIn(t, demoName, testPassword)
 	db, err := sql.Open("sqlite", path)
@@ -166,7 +167,7 @@ func TestSessionIsStoredAsDigest(t *testing.T) {
 // command must use TLS too, so that the key is not sent in clear text.
 func TestHomePageCommandUsesScheme(t *testing.T) {
 	t.Parallel()
-	b := start(t, databaseFile(t)).signedIn(t, demoName, testPassword)
+	b := start(t, sqlite.File(t)).signedIn(t, demoName, testPassword)
 	require.Contains(t, b.get("/").Text, b.URL+"/notes")
 	behind := http.Header{"X-Forwarded-Proto": {"https"}, "Cookie": {"__Host-" + b.cookie()}}
 	require.Contains(t, b.send("GET", "/", nil, behind, false).Text, strings.Replace(b.URL, "http:", "https:", 1)+"/notes")
@@ -176,7 +177,7 @@ func TestHomePageCommandUsesScheme(t *testing.T) {
 // ID of another, the search must show the tokens of the first user and link to those of the second.
 func TestStaffFindsUsersByName(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	b := p.signedIn(t, demoName, testPassword)
 	b.create("laptop")
@@ -234,7 +235,7 @@ func TestStoredPasswordMatchesOnlyItsPassword(t *testing.T) {
 func TestLoginHashesPasswordOfUnknownUser(t *testing.T) {
 	iterations = 200_000
 	t.Cleanup(func() { iterations = 1000 })
-	beside(t, databaseFile(t), func(s service) {
+	beside(t, sqlite.File(t), func(s service) {
 		begin := time.Now()
 		id, _, err := s.users.checkPassword(t.Context(), "nobody", testPassword)
 		require.NoError(t, err)

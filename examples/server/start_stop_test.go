@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // If the program receives a signal while it reads a body, the program must finish the request and
 // accept no new connection.
 func TestShutdownFinishesRequests(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	p := start(t, path)
 	body, bodyEnd := io.Pipe()
 	reading := make(chan struct{})
@@ -65,7 +67,7 @@ func TestShutdownFinishesRequests(t *testing.T) {
 // it must delete tokens that expired long ago.
 func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 	t.Parallel()
-	path := databaseFile(t)
+	path := sqlite.File(t)
 	db, err := openDatabase(t.Context(), path)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
@@ -93,7 +95,7 @@ func TestLastUsedTimesAreWrittenAndOldTokensPruned(t *testing.T) {
 // Case F11.
 func TestDatabaseIsOpenedWithFullSync(t *testing.T) {
 	t.Parallel()
-	db, err := openDatabase(t.Context(), databaseFile(t))
+	db, err := openDatabase(t.Context(), sqlite.File(t))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	var synchronous int
@@ -148,7 +150,7 @@ func TestStartReportsErrors(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"address in use", []string{"-addr", taken.Addr().String(), "-db", databaseFile(t)}, []string{taken.Addr().String(), "address already in use"}},
+		{"address in use", []string{"-addr", taken.Addr().String(), "-db", sqlite.File(t)}, []string{taken.Addr().String(), "address already in use"}},
 		{"missing folder", []string{"-db", missing}, []string{"create database: open " + missing, "no such file"}},
 		{"file that is no database", []string{"-db", notDatabase}, []string{"open database " + notDatabase, "not a database"}},
 		{"unknown flag", []string{"-port", "80"}, []string{"-port"}},

@@ -4,6 +4,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,6 +20,24 @@ import (
 const Settings = settings + "&_pragma=synchronous(OFF)"
 
 const settings = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_txlock=immediate"
+
+// Folder creates a folder for databases, in memory if the system has a file system for this. It is
+// for programs with the default timeout of the store, which a commit may exceed on a busy disk.
+func Folder() (string, error) {
+	if dir, err := os.MkdirTemp("/dev/shm", "tokenauth-"); err == nil {
+		return dir, nil
+	}
+	return os.MkdirTemp("", "tokenauth-")
+}
+
+// File returns the path of a missing file in a new [Folder], which the test removes when it ends.
+func File(t testing.TB) string {
+	t.Helper()
+	dir, err := Folder()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "tokens.db")
+}
 
 // New opens a new database file with the [Settings].
 func New(t testing.TB) *sql.DB {
