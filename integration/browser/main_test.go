@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
+	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 )
 
 // patience is the maximum duration of all actions in a tab. It is long enough for a busy machine.
@@ -43,17 +44,22 @@ func (m withShared) Run() (code int) {
 	if err != nil {
 		panic(err)
 	}
-	shared.err = startShared(dir)
+	data, err := sqlite.Folder()
+	if err != nil {
+		panic(err)
+	}
+	shared.err = startShared(dir, data)
 	code = m.M.Run()
-	if err := errors.Join(stopShared(), os.RemoveAll(dir)); err != nil {
+	if err := errors.Join(stopShared(), os.RemoveAll(dir), os.RemoveAll(data)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	return code
 }
 
-// startShared starts the browser and the server, and installs the tools. It does so concurrently.
-func startShared(dir string) error {
+// startShared starts the browser and the server, and installs the tools in dir. It does so
+// concurrently. The folder data is for the database of the server.
+func startShared(dir, data string) error {
 	for _, program := range []string{"chromium", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return err
@@ -70,7 +76,7 @@ func startShared(dir string) error {
 			errs[2] = fmt.Errorf("build the server: %w\n%s", err, out)
 			return
 		}
-		shared.site, errs[2] = startSite(filepath.Join(dir, "tokens.db"), "-seed-demo", "-touch", "2s")
+		shared.site, errs[2] = startSite(filepath.Join(data, "tokens.db"), "-seed-demo", "-touch", "2s")
 	})
 	starting.Wait()
 	return errors.Join(errs[:]...)

@@ -117,6 +117,13 @@ func eval[T any](b *tab, expression string) T {
 	return value
 }
 
+// focused returns the role of the element that has the focus. The browser sets the first focus when
+// it draws the page, which may be after the load event.
+func (b *tab) focused() string {
+	b.t.Helper()
+	return eval[string](b, "new Promise(done => requestAnimationFrame(() => done(document.activeElement.role ?? '')))")
+}
+
 // path returns the path of the page, with the query.
 func (b *tab) path() string {
 	b.t.Helper()

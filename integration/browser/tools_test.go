@@ -17,7 +17,7 @@ func installTools(dir string) error {
 	if err := os.CopyFS(dir, os.DirFS("testdata")); err != nil {
 		return err
 	}
-	cmd := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	cmd := exec.Command("npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm: %w\n%s", err, out)

@@ -40,7 +40,7 @@ func sending(path string, steps ...action) func(*tab) {
 func wrong(path string, steps ...action) func(*tab) {
 	return func(b *tab) {
 		sending(path, steps...)(b)
-		require.Equal(b.t, "alert", eval[string](b, "document.activeElement.role"), "the error must have the focus")
+		require.Equal(b.t, "alert", b.focused(), "the error must have the focus")
 	}
 }
 
@@ -171,7 +171,7 @@ func useTwice(b *tab, u user) {
 	}
 	b.load(chromedp.Reload())
 	require.Contains(b.t, b.text("[role=alert]"), "This form has already created a token")
-	require.Equal(b.t, "alert", eval[string](b, "document.activeElement.role"), "the error must have the focus")
+	require.Equal(b.t, "alert", b.focused(), "the error must have the focus")
 }
 
 func staffViews(t *testing.T, of user) []view {
