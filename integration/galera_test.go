@@ -41,9 +41,10 @@ func onNodes(t *testing.T, c *servers.GaleraCluster, timeout time.Duration, para
 	return n
 }
 
-// fragile is the cluster of the tests that kill nodes. Each test starts the killed nodes again.
+// fragile is the cluster of the tests that kill nodes. Each test starts the killed nodes again. The
+// cluster excludes a killed node after one second.
 var fragile = sync.OnceValues(func() (*servers.GaleraCluster, error) {
-	c, err := servers.Galera()
+	c, err := servers.Galera(time.Second)
 	if err != nil {
 		return nil, err
 	}

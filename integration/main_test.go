@@ -83,7 +83,7 @@ var (
 		return m, m.CreateDatabase("t")
 	})
 	galera = sync.OnceValues(func() (*servers.GaleraCluster, error) {
-		c, err := servers.Galera()
+		c, err := servers.Galera(5 * time.Second)
 		if err != nil {
 			return nil, err
 		}

@@ -9,38 +9,43 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // A GaleraCluster is a cluster of three MariaDB servers. A client can write to each of them.
-type GaleraCluster struct{ Nodes [3]*MariaDBServer }
+type GaleraCluster struct {
+	Nodes    [3]*MariaDBServer
+	patience time.Duration
+	ports    []int
+}
 
 // Galera starts a new cluster, and returns when all nodes have joined it. To restart a killed or
 // stopped node, call its Start method. The other two nodes must be running. Start returns when the
 // node has joined the cluster and has all data.
 //
-// The cluster excludes a node that has not responded for one second. The default of Galera is five
-// seconds.
-func Galera() (*GaleraCluster, error) {
+// The cluster excludes a node that has not responded for a whole number of seconds. The default of
+// Galera is five seconds.
+func Galera(patience time.Duration) (*GaleraCluster, error) {
 	return onPorts(4*3, func(ports []int) (*GaleraCluster, error) {
-		c := new(GaleraCluster)
-		if err := c.start(ports); err != nil {
+		c := &GaleraCluster{patience: patience, ports: ports}
+		if err := c.start(); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 		return c, nil
 	})
 }
 
-func (c *GaleraCluster) start(ports []int) error {
+func (c *GaleraCluster) start() error {
 	var group []string // addresses at which the nodes connect to each other
 	for i := range c.Nodes {
-		group = append(group, address(ports[3+i]))
+		group = append(group, address(c.ports[3+i]))
 	}
 	for i := range c.Nodes {
-		settings, err := nodeSettings(i, group, address(ports[6+i]), address(ports[9+i]))
+		settings, err := c.nodeSettings(i, group)
 		if err != nil {
 			return err
 		}
-		c.Nodes[i], err = newMariaDB(ports[i], settings, func(m *MariaDBServer) error {
+		c.Nodes[i], err = newMariaDB(c.ports[i], settings, func(m *MariaDBServer) error {
 			m.prepare = m.recoverPosition
 			m.ready = m.synced
 			return nil
@@ -63,9 +68,9 @@ func (c *GaleraCluster) start(ports []int) error {
 	return nil
 }
 
-// nodeSettings returns the settings of the node with index i. The node receives recent changes at
-// the address changes, and a copy of all data at the address all.
-func nodeSettings(i int, group []string, changes, all string) ([]string, error) {
+// nodeSettings returns the settings of the node with index i. The nodes connect to each other at
+// the addresses in group.
+func (c *GaleraCluster) nodeSettings(i int, group []string) ([]string, error) {
 	library, err := installed("libgalera_smm.so")
 	if err != nil {
 		return nil, err
@@ -75,6 +80,7 @@ func nodeSettings(i int, group []string, changes, all string) ([]string, error) 
 			return nil, err
 		}
 	}
+	changes, all := address(c.ports[6+i]), address(c.ports[9+i]) // to receive recent changes, and a copy of all data
 	return []string{
 		"innodb_log_file_size=32M",
 		"binlog_format=ROW",
@@ -93,7 +99,7 @@ func nodeSettings(i int, group []string, changes, all string) ([]string, error) 
 			"ist.recv_addr=" + changes,
 			"gcache.size=16M",
 			"pc.recovery=false",
-			"evs.suspect_timeout=PT1S",
+			fmt.Sprintf("evs.suspect_timeout=PT%.0fS", c.patience.Seconds()),
 			"evs.inactive_check_period=PT0.3S",
 			"evs.keepalive_period=PT0.3S",
 		}, ";") + `"`,
@@ -156,5 +162,6 @@ func (c *GaleraCluster) Close() error {
 			errs = append(errs, node.Close())
 		}
 	}
+	release(c.ports...)
 	return errors.Join(errs...)
 }

@@ -21,7 +21,7 @@ func requireOtherPort[S interface {
 			taken = ports[0]
 			l, err := net.Listen("tcp", address(taken))
 			require.NoError(t, err)
-			t.Cleanup(func() { l.Close() }) // until then, onPorts cannot choose this port again
+			t.Cleanup(func() { l.Close() }) // the second start must not get this port again
 		}
 		return start(ports[0])
 	})

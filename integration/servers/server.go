@@ -196,6 +196,7 @@ func (s *Server) Close() error {
 	opened.Lock()
 	opened.servers = slices.DeleteFunc(opened.servers, func(o *Server) bool { return o == s })
 	opened.Unlock()
+	release(s.port)
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 

@@ -15,6 +15,7 @@ package servers
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -45,18 +46,20 @@ func (m Main) Run() int {
 // StopAll closes all servers that are still open, in the reverse order of their creation.
 func StopAll() error {
 	opened.Lock()
-	all := slices.Clone(opened.servers)
+	all, ports := slices.Clone(opened.servers), slices.Collect(maps.Keys(opened.ports))
 	opened.Unlock()
 	var errs []error
 	for _, s := range slices.Backward(all) {
 		errs = append(errs, s.Close())
 	}
+	release(ports...) // also those that only a GaleraCluster knows
 	return errors.Join(errs...)
 }
 
 var opened struct {
 	sync.Mutex
 	servers []*Server
+	ports   map[int]net.PacketConn
 }
 
 // installed returns the path of a program or library that a Debian package installed. If several
@@ -70,8 +73,8 @@ func installed(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w", name, ErrMissing)
 }
 
-// onPorts calls start with n free ports. If another program takes one of the ports before the
-// server does, onPorts calls start again with other ports.
+// onPorts calls start with n free ports, which stay reserved until release. If another program
+// takes one of the ports before the server does, onPorts calls start again with other ports.
 func onPorts[S any](n int, start func(ports []int) (S, error)) (S, error) {
 	for attempt := 1; ; attempt++ {
 		ports, err := freePorts(n)
@@ -79,10 +82,13 @@ func onPorts[S any](n int, start func(ports []int) (S, error)) (S, error) {
 			return *new(S), err
 		}
 		s, err := start(ports)
-		if attempt < 3 && err != nil && taken(err) {
-			continue
+		if err == nil {
+			return s, nil
 		}
-		return s, err
+		release(ports...)
+		if attempt == 3 || !taken(err) {
+			return s, err
+		}
 	}
 }
 
@@ -95,22 +101,53 @@ func taken(err error) bool {
 // freePorts returns n ports on which no program listens. The ports are below the range from which
 // Linux chooses the local ports of outgoing connections. Otherwise a connection could take the port
 // of a stopped server, or could even connect to itself.
+//
+// Until release, the process has a UDP socket with the number of each port. Otherwise another test
+// process could choose the port of a server that is stopped, or that is not listening yet.
 func freePorts(n int) ([]int, error) {
 	const lowest, highest = 10_000, 32_767
 	var ports []int
 	for attempt := 0; len(ports) < n; attempt++ {
 		port := lowest + rand.N(highest-lowest+1)
-		l, err := net.Listen("tcp", address(port))
-		if err != nil {
-			if attempt < 100 {
-				continue
-			}
+		if err := reserve(port); err == nil {
+			ports = append(ports, port)
+		} else if attempt >= 100 {
+			release(ports...)
 			return nil, fmt.Errorf("no free port: %w", err)
 		}
-		defer l.Close() // all listeners stay open until freePorts returns, so that the ports differ
-		ports = append(ports, port)
 	}
 	return ports, nil
+}
+
+// reserve reserves a port on which no program listens.
+func reserve(port int) error {
+	socket, err := net.ListenPacket("udp", address(port))
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", address(port))
+	if err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	opened.Lock()
+	defer opened.Unlock()
+	if opened.ports == nil {
+		opened.ports = map[int]net.PacketConn{}
+	}
+	opened.ports[port] = socket
+	return l.Close()
+}
+
+// release ends the reservation of ports. Releasing a port again does nothing.
+func release(ports ...int) {
+	opened.Lock()
+	defer opened.Unlock()
+	for _, port := range ports {
+		if socket := opened.ports[port]; socket != nil {
+			_ = socket.Close()
+			delete(opened.ports, port)
+		}
+	}
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -237,7 +237,7 @@ func TestRedisRestarts(t *testing.T) {
 // all nodes have restarted, each node must have the rows.
 func TestGaleraNodesRestart(t *testing.T) {
 	t.Parallel()
-	c := started(t, servers.Galera)
+	c := started(t, func() (*servers.GaleraCluster, error) { return servers.Galera(time.Second) })
 	require.NoError(t, c.Nodes[0].CreateDatabase("app"))
 	var dbs [3]*sql.DB
 	for i, node := range c.Nodes {
