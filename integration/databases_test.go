@@ -269,13 +269,17 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 			_, err := db.Exec(fmt.Sprint("PRAGMA busy_timeout = ", longer))
 			require.NoError(t, err)
 		}
-		began := time.Now()
-		err = store.Create(t.Context(), newRecord("anna", "laptop"))
-		took := time.Since(began)
-		requireUnavailable(t, err, "create in a locked file")
+		const limit = 4 * time.Second
+		took := time.Hour
+		for attempt := 0; attempt < 3 && took >= limit; attempt++ { // a busy machine may delay one call
+			began := time.Now()
+			err = store.Create(t.Context(), newRecord("anna", "laptop"))
+			took = min(took, time.Since(began))
+			requireUnavailable(t, err, "create in a locked file")
+		}
 		t.Logf("_busy_timeout=%d: %.1f s", cmp.Or(longer, busy), took.Seconds())
 		if longer == 0 {
-			require.Less(t, took, 4*time.Second)
+			require.Less(t, took, limit)
 		}
 	}
 }

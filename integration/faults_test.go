@@ -28,11 +28,9 @@ import (
 // In these tests a server or a pooler stops or hangs. Each request must get 503 before its
 // deadline, and the service must recover by itself.
 
-func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres() }
-
-// startQuickPostgres starts a server whose commits do not wait for the disk, because a slow disk
-// would look like an outage. It is for tests that stop the server but do not kill it.
-func startQuickPostgres() (*servers.PostgresServer, error) { return servers.Postgres("fsync=off") }
+// startPostgres starts a server whose commits do not wait for the disk, because a slow disk would
+// look like an outage. A killed server loses nothing, because Linux keeps what it has written.
+func startPostgres() (*servers.PostgresServer, error) { return servers.Postgres("fsync=off") }
 
 // statusOf sends a request with a key to a service on a store, and returns its status.
 func statusOf(store tokenauth.Store, key string) int {
@@ -104,7 +102,7 @@ func (o outage) test(t *testing.T) {
 // Case F2.
 func TestPostgresStoppedReturns503(t *testing.T) {
 	leak.NothingLeft(t)
-	pg := closing(t, startQuickPostgres)
+	pg := closing(t, startPostgres)
 	outage{"PostgreSQL stopped", "pgx", pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
 }
 
@@ -113,13 +111,13 @@ func TestPostgresStoppedReturns503(t *testing.T) {
 // Case F3.
 func TestPostgresFrozenReturns503InTime(t *testing.T) {
 	leak.NothingLeft(t)
-	pg := closing(t, startQuickPostgres)
+	pg := closing(t, startPostgres)
 	outage{"PostgreSQL frozen", "pgx", pg.DSN("postgres"), pg.Freeze, pg.Thaw, 3 * time.Second}.test(t)
 }
 
 func throughPgBouncer(t *testing.T) (*servers.PostgresServer, *servers.PgBouncerServer) {
 	t.Helper()
-	pg := closing(t, startQuickPostgres)
+	pg := closing(t, startPostgres)
 	return pg, closing(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
 }
 

@@ -332,6 +332,8 @@ func TestConnectionLossLeavesChangeWhole(t *testing.T) {
 			other := open(t, e.driver, e.dsn)
 			store := newStore(t, open(t, e.driver, e.dsn), e.dialect, opts)
 			first, second := newRecord("anna", "laptop"), newRecord("anna", "phone")
+			first.Token.CreatedAt = first.Token.CreatedAt.Add(-2 * time.Second) // for the order of List
+			second.Token.CreatedAt = first.Token.CreatedAt.Add(time.Second)
 			rotation := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf(rand.Text()), Hint: "abcd", GraceUntil: time.Now()}
 			require.NoError(t, store.Create(t.Context(), first))
 			require.NoError(t, store.Create(t.Context(), newRecord("anna", "warm up"))) // leaves an idle connection in the pool

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ func TestStaleReadsEndWithRemoteApply(t *testing.T) {
 	} {
 		require.NoError(t, primary.Set("synchronous_standby_names", s.standbys))
 		require.NoError(t, primary.Set("synchronous_commit", s.commit))
-		onPrimary, on := onReplica(t, primary, replica, 0)
+		onPrimary, on := onReplica(t, primary, replica, time.Minute)
 		missing, live := measure(t, onPrimary, on, shortOrLong(200, 2000))
 		t.Logf("stale reads, %s: a new token is missing in %s; a revoked token is accepted in %s", s.name, missing, live)
 		if s.commit == "remote_apply" {
@@ -115,7 +116,7 @@ func TestStaleReadsEndWithRemoteApply(t *testing.T) {
 func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	primary := closing(t, startPostgres)
 	replica := closing(t, primary.Replica)
-	onPrimary, on := onReplica(t, primary, replica, time.Second)
+	onPrimary, on := onReplica(t, primary, replica, time.Minute)
 	db := open(t, "pgx", replica.DSN("postgres"))
 	do := func(statement string) {
 		_, err := db.ExecContext(t.Context(), statement)
@@ -142,7 +143,9 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	require.NoError(t, primary.Set("synchronous_commit", "remote_apply"))
 	_, token = issued(t, onPrimary, "tablet")
 	do("SELECT pg_wal_replay_pause()")
-	requireUnknown(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	requireUnknown(t, onPrimary.Revoke(soon, token.UserID, token.ID, time.Now()))
 	do("SELECT pg_wal_replay_resume()")
 	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
 }
@@ -155,8 +158,12 @@ func TestChangeWithoutStandbyIsUnknown(t *testing.T) {
 	primary := closing(t, startPostgres)
 	for _, driver := range []string{"pgx", "postgres"} {
 		opts := newTable()
+		db := open(t, driver, primary.DSN("postgres"))
+		newStore(t, db, tokenauth.PostgreSQL, opts)
 		opts.Timeout = time.Second
-		store := newStore(t, open(t, driver, primary.DSN("postgres")), tokenauth.PostgreSQL, opts)
+		store, err := tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, opts)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = store.Close() })
 		require.NoError(t, primary.Set("synchronous_standby_names", "*"))
 		for _, n := range []int{1, 2, 600} {
 			records := make([]tokenauth.Record, n)
@@ -208,7 +215,7 @@ func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token
 func TestPostgresReadOnlyKeepsLookups(t *testing.T) {
 	primary := closing(t, startPostgres)
 	replica := closing(t, primary.Replica)
-	onPrimary, on := onReplica(t, primary, replica, 0)
+	onPrimary, on := onReplica(t, primary, replica, time.Minute)
 	key, token := issued(t, onPrimary, "laptop")
 	fixture.Await(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
 	isReadOnly := func(err error) bool { return sqlState(err) == "25006" }

@@ -129,7 +129,7 @@ func TestTableNameFindsUnquotedTableOnPostgreSQL(t *testing.T) {
 	_, dsn := newDatabase(t, tokenauth.PostgreSQL)
 	db := open(t, "pgx", dsn)
 	fixture.ExecAll(t, db, fixture.OldSchema(t, tokenauth.PostgreSQL, "MyTokens"))
-	store := must.Get(tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "MyTokens"}))
+	store := must.Get(tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Table: "MyTokens", Timeout: time.Minute}))
 	require.ErrorContains(t, store.CheckSchema(t.Context()), "table mytokens lacks column resources")
 	require.NoError(t, store.CreateSchema(t.Context()))
 	useAll(t, must.Get(tokenauth.New(store, "acme", nil)), "42")

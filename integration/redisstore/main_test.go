@@ -45,7 +45,9 @@ var names atomic.Int64
 // on a busy machine.
 func newStore(t *testing.T, s *servers.RedisServer) *Store {
 	t.Helper()
-	client := redis.NewClient(ClientOptions(s.Addr()))
+	o := ClientOptions(s.Addr())
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = time.Minute, time.Minute, time.Minute, time.Minute
+	client := redis.NewClient(o)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	return New(client, fmt.Sprint("test", names.Add(1)), time.Minute)
 }
