@@ -52,12 +52,16 @@ func (r *recent) bucket(id string) *[places]atomic.Pointer[entry] {
 // entry, update leaves the entry unchanged and returns true. This saves writes to shared memory,
 // which slow down other processors.
 func (r *recent) update(id string, at time.Time) bool {
-	e := r.find(id)
-	if e == nil || at.UnixMicro()-e.at.Load() < time.Second.Microseconds() {
-		return e != nil
+	for e := r.find(id); e != nil; e = r.find(id) {
+		last := e.at.Load()
+		if at.UnixMicro()-last < time.Second.Microseconds() {
+			return true
+		}
+		if e.at.CompareAndSwap(last, at.UnixMicro()) { // if false, a concurrent call has changed the time
+			return r.find(id) == e // if false, removeAll may have read the old time
+		}
 	}
-	e.at.Store(at.UnixMicro())
-	return r.find(id) == e // if false, removeAll may have read the old time
+	return false
 }
 
 // add adds an entry for a token that has none. If the bucket is full, add does nothing. Note then
