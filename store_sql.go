@@ -329,8 +329,8 @@ func (s *SQLStore) failed(ctx context.Context, doing, ifLost string, err error) 
 		return err
 	}
 	ended, unmade := ctx.Err(), s.engine.IsUnsent(err) || sqldb.IsRolledBack(err)
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		ended = cmp.Or(ended, context.DeadlineExceeded) // a driver's timer may fire before that of ctx
+	if deadline, ok := ctx.Deadline(); ended == nil && ok && !time.Now().Before(deadline) {
+		ended = context.DeadlineExceeded // a driver's timer may fire before the timer of ctx
 	}
 	if ended != nil && !errors.Is(err, ended) { // some drivers do not wrap ctx.Err()
 		err = fmt.Errorf("%w (%w)", ended, err)

@@ -130,6 +130,7 @@ func (r *reader) start(line, output string) {
 	}
 	r.addresses[shown] = address.FindString(printed)
 	require.NotEmpty(r, r.addresses[shown], line)
+	require.NotEqual(r, shown, r.addresses[shown], "the service must listen on the address of -addr")
 	if found := password.FindStringSubmatch(printed); found != nil {
 		r.password = found[1]
 		leak.Default.Secret(r.password)

@@ -271,7 +271,7 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 		}
 		const limit = 4 * time.Second
 		took := time.Hour
-		for attempt := 0; attempt < 3 && took >= limit; attempt++ { // a busy machine may delay one call
+		for try := 0; try == 0 || longer == 0 && try < 3 && took >= limit; try++ { // a busy machine may delay one call
 			began := time.Now()
 			err = store.Create(t.Context(), newRecord("anna", "laptop"))
 			took = min(took, time.Since(began))

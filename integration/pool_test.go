@@ -161,6 +161,7 @@ func testServerFull(t *testing.T, l login, opts *tokenauth.SQLOptions, key strin
 	others, db := open(t, l.driver, l.dsn("right")), open(t, l.driver, l.dsn("right"))
 	store, err := tokenauth.NewSQLStore(db, l.dialect, opts)
 	require.NoError(t, err)
+	db.SetMaxIdleConns(-1) // otherwise the first Find that succeeds would keep its connection
 	var held []*sql.Conn
 	fixture.Await(t, "the server is full", func() bool { // a closed connection may take up space for a while
 		if conn, err := others.Conn(t.Context()); err == nil {

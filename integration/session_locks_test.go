@@ -69,7 +69,7 @@ func revokeFirst(ctx context.Context, s tokenauth.Store, a, _ tokenauth.Record) 
 
 func conflicts() []conflict {
 	serializable := postgresWith("pgx", "default_transaction_isolation=serializable")
-	deadlock := postgresWith("pgx", "deadlock_timeout=10s")  // must end after the rival waits, also on a busy machine
+	deadlock := postgresWith("pgx", "deadlock_timeout=10s")  // longer than the rival needs to start waiting
 	later := []string{"SET LOCAL deadlock_timeout = '1min'"} // makes PostgreSQL roll back the call and not the rival
 	pq := postgresWith("postgres", "default_transaction_isolation=serializable")
 	impatient, interpolated := mariaDBWith("innodb_lock_wait_timeout=1"), mariaDBWith("interpolateParams=true")

@@ -77,9 +77,10 @@ func TestResponsesContainNoInternals(t *testing.T) {
 	for _, target := range []string{"/api/tokens", "/api/tokens/" + made.ID} {
 		body := send(t, s.mux, "GET", target, "", as("user-0042")).Body.String()
 		require.Contains(t, body, string(must.Get(json.Marshal(made))))
-		body = strings.NewReplacer(made.ID, "", made.Hint, "").Replace(body) // random texts may contain any word
-		for _, internal := range []string{"digest", "slot", "retired", key, fmt.Sprintf("%x", tokenauth.DigestOf(key))} {
-			require.NotContains(t, strings.ToLower(body), internal)
+		require.NotContains(t, body, key)
+		words := strings.NewReplacer(made.ID, "", made.Hint, "").Replace(body) // random texts may contain any word
+		for _, internal := range []string{"digest", "slot", "retired", fmt.Sprintf("%x", tokenauth.DigestOf(key))} {
+			require.NotContains(t, strings.ToLower(words), internal)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
@@ -75,13 +76,15 @@ func TestPasswordFormRefusesBadForms(t *testing.T) {
 		guesses.Go(func() { b.post(passwordPath, url.Values{"current": {"guess"}, "new": {next}}) })
 	}
 	guesses.Wait()
-	var got readResponse
-	for range 10 { // on a busy machine, the wait may end before the next guess, which then doubles it
-		got = b.post(passwordPath, url.Values{"current": {"guess"}, "new": {next}})
-		if got.StatusCode == http.StatusTooManyRequests {
-			break
-		}
+	// The first wait takes a second, which may be too short on a busy machine. Each guess after a wait
+	// doubles the next wait, so that the last one takes four seconds.
+	for range 2 {
+		fixture.Await(t, "a guess after the wait", func() bool {
+			guess := b.post(passwordPath, url.Values{"current": {"guess"}, "new": {next}})
+			return guess.StatusCode != http.StatusTooManyRequests
+		})
 	}
+	got := b.post(passwordPath, url.Values{"current": {testPassword}, "new": {next}})
 	require.Equal(t, http.StatusTooManyRequests, got.StatusCode)
 	require.Contains(t, got.Text, tooOften)
 }

@@ -23,8 +23,8 @@ type GaleraCluster struct {
 // stopped node, call its Start method. The other two nodes must be running. Start returns when the
 // node has joined the cluster and has all data.
 //
-// The cluster excludes a node that has not responded for a whole number of seconds. The default of
-// Galera is five seconds.
+// The cluster excludes a node that has not responded for the time patience, in whole seconds. The
+// default of Galera is five seconds.
 func Galera(patience time.Duration) (*GaleraCluster, error) {
 	return onPorts(4*3, func(ports []int) (*GaleraCluster, error) {
 		c := &GaleraCluster{patience: patience, ports: ports}

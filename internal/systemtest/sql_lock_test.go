@@ -36,7 +36,7 @@ func TestLockedWriteEndsAtTimeout(t *testing.T) {
 		timeout, deadline time.Duration
 	}{
 		"of the store":   {timeout: 50 * time.Millisecond, deadline: time.Minute},
-		"of the context": {timeout: time.Minute, deadline: time.Second},
+		"of the context": {timeout: time.Minute, deadline: time.Second}, // with less, the context may end before the call begins
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

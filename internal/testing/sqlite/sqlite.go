@@ -30,7 +30,8 @@ func Folder() (string, error) {
 	return os.MkdirTemp("", "tokenauth-")
 }
 
-// File returns the path of a missing file in a new [Folder], which the test removes when it ends.
+// File returns the path of a missing file in a new [Folder]. The folder is removed when the test
+// ends.
 func File(t testing.TB) string {
 	t.Helper()
 	dir, err := Folder()
