@@ -270,8 +270,11 @@ func TestLockedFileEndsAtTimeoutWithMattn(t *testing.T) {
 			require.NoError(t, err)
 		}
 		const limit = 4 * time.Second
-		took := time.Hour
-		for try := 0; try == 0 || longer == 0 && try < 3 && took >= limit; try++ { // a busy machine may delay one call
+		tries, took := 3, time.Hour // a busy machine may delay one call
+		if longer > 0 {
+			tries = 1 // the test measures this busy timeout, and has no limit for it
+		}
+		for ; tries > 0 && took >= limit; tries-- {
 			began := time.Now()
 			err = store.Create(t.Context(), newRecord("anna", "laptop"))
 			took = min(took, time.Since(began))

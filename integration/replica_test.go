@@ -90,7 +90,7 @@ func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missin
 // new keys. The setting that the docs name must prevent both in every case.
 // Case C13.
 func TestStaleReadsEndWithRemoteApply(t *testing.T) {
-	// The disk counts, because the test measures figures of the docs.
+	// Commits wait for the disk, because the test measures figures of the docs.
 	primary := closing(t, func() (*servers.PostgresServer, error) { return servers.Postgres() })
 	replica := closing(t, primary.Replica)
 	for _, s := range []struct{ standbys, commit, name string }{

@@ -271,12 +271,13 @@ func TestLoadPasswordsLeaveOtherRoutesFast(t *testing.T) {
 		})
 	}
 	require.Equal(t, http.StatusBadRequest, <-statuses, "the other logins have arrived by now")
-	require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode)
-	require.Less(t, len(statuses), logins-1, "a login must still be running or waiting")
-	if load.Long() {
-		for range 4 {
-			require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode)
+	for i := range 5 {
+		require.Equal(t, http.StatusOK, p.do(t, "GET", "/notes", p.Key, "").StatusCode)
+		if i == 0 { // in a short run, the logins may end before the other requests
+			require.Less(t, len(statuses), logins-1, "a login must still be running or waiting")
 		}
+	}
+	if load.Long() {
 		require.Less(t, len(statuses), logins/2, "most logins must still be running or waiting")
 	}
 }
