@@ -3,7 +3,6 @@ package tokenauth
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -79,7 +78,7 @@ const defaultTable = "tokenauth_tokens"
 // invalid option, and panics if db is nil.
 func NewSQLStore(db DB, d Dialect, opts *SQLOptions) (*SQLStore, error) {
 	conn := newDBConn(db, d)
-	s, err := NewSQLStoreOn(conn, d, opts)
+	s, err := NewSQLStoreOn(conn.pool(), d, opts)
 	if err == nil && !conn.InTransaction() && d != PostgreSQL {
 		// On PostgreSQL, the store prepares no statement: pgx prepares statements itself, and
 		// connection poolers break prepared statements.
@@ -123,7 +122,7 @@ var tableName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,39}\.)?[A-Za-z_][A
 // changes are part of the transaction, and failed statements are not retried. After any error other
 // than the sentinel errors of this package, and after [ErrUserUnknown], roll back the transaction.
 // With panics if db is nil.
-func (s *SQLStore) With(db DB) *SQLStore { return s.WithConn(newDBConn(db, s.dialect)) }
+func (s *SQLStore) With(db DB) *SQLStore { return s.WithConn(newDBConn(db, s.dialect).pool()) }
 
 // WithConn is like [SQLStore.With], for a connection that is not a database/sql handle.
 func (s *SQLStore) WithConn(c SQLConn) *SQLStore {
@@ -141,10 +140,8 @@ func (s *SQLStore) InTransaction() bool { return s.conn.InTransaction() }
 // Close closes the prepared statement of a store that NewSQLStore returned. Call Close when no
 // other call of the store is running. Close does not close the database handle.
 func (s *SQLStore) Close() error {
-	if conn, ok := s.conn.(*dbConn); ok {
-		if stmt := conn.prepared.Swap(nil); stmt != nil {
-			return stmt.Close()
-		}
+	if conn, ok := s.conn.(interface{ close() error }); ok {
+		return conn.close()
 	}
 	return nil
 }
@@ -228,28 +225,22 @@ func (s *SQLStore) addPart(ctx context.Context, part sqldb.Part) error {
 // changeSchema executes a statement that changes the schema. Requests queue behind the statement
 // while it waits for the lock of the table, and must not time out. Therefore it waits for half of
 // the timeout of the store, unless the store is on a single connection or in a transaction.
-func (s *SQLStore) changeSchema(ctx context.Context, statement string) (err error) {
-	var tx *sql.Tx
-	if s.engine.LimitWait != "" {
-		tx, err = s.begin(ctx)
-	}
-	if tx == nil {
-		if err == nil {
-			_, err = s.exec(ctx, statement)
-		}
+func (s *SQLStore) changeSchema(ctx context.Context, statement string) error {
+	pool, ok := s.conn.(SQLPool)
+	if !ok || s.engine.LimitWait == "" {
+		_, err := s.exec(ctx, statement)
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
-	store := s.With(tx)
-	limit := fmt.Sprintf(s.engine.LimitWait, (s.timeout/2).Milliseconds()+1) // 0 is no limit
-	if _, err = store.exec(ctx, limit); err == nil {
-		_, err = store.exec(ctx, statement)
-	}
-	_, failure := store.exec(ctx, s.engine.RestoreWait)
-	if err = cmp.Or(err, failure); err == nil {
-		err = tx.Commit()
-	}
-	return err
+	return pool.Transact(ctx, func(tx SQLConn) error {
+		store := s.WithConn(tx)
+		limit := fmt.Sprintf(s.engine.LimitWait, (s.timeout/2).Milliseconds()+1) // 0 is no limit
+		_, err := store.exec(ctx, limit)
+		if err == nil {
+			_, err = store.exec(ctx, statement)
+		}
+		_, failure := store.exec(ctx, s.engine.RestoreWait)
+		return cmp.Or(err, failure)
+	})
 }
 
 // CheckSchema returns an error if the table does not exist, or lacks a column, a unique key or an

@@ -1,6 +1,7 @@
 package tokenauth
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"sync/atomic"
@@ -34,6 +35,19 @@ type SQLConn interface {
 	// InTransaction reports whether the statements are part of a transaction of the caller. In a
 	// transaction, SQLStore does not retry statements.
 	InTransaction() bool
+}
+
+// A SQLPool is a [SQLConn] on a pool of connections. [SQLStore.Create] needs a SQLPool to add more
+// than 512 records, unless its SQLStore is in a transaction. [SQLStore.CreateSchema] uses it to
+// limit its waits.
+type SQLPool interface {
+	SQLConn
+
+	// Transact begins a transaction on a connection of its own, and calls f with a SQLConn in this
+	// transaction. If f returns nil, Transact commits the transaction. Otherwise, it rolls the
+	// transaction back and returns the error of f. Like Exec, Transact may return nil only if the
+	// database has confirmed the commit.
+	Transact(ctx context.Context, f func(tx SQLConn) error) error
 }
 
 // SQLRows is the result of a query. *sql.Rows implements it.
@@ -80,20 +94,35 @@ type beginner interface {
 	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
 }
 
-// begin begins a transaction on a connection of its own. If the handle of the store is not a pool
-// of connections, begin returns nil: on a *sql.Conn, concurrent calls of the caller would become
-// part of the transaction.
-func (s *SQLStore) begin(ctx context.Context) (*sql.Tx, error) {
-	if conn, ok := s.conn.(*dbConn); ok {
-		type pool interface {
-			beginner
-			Conn(context.Context) (*sql.Conn, error)
-		}
-		if db, ok := conn.db.(pool); ok {
-			return db.BeginTx(ctx, nil)
-		}
+// A dbPool is a [SQLPool] on database/sql. A *sql.Conn is no pool, because concurrent calls of the
+// caller would become part of the transaction.
+type dbPool struct {
+	*dbConn
+	beginner
+}
+
+func (c dbPool) Transact(ctx context.Context, f func(SQLConn) error) error {
+	tx, err := c.BeginTx(ctx, nil)
+	if err != nil {
+		return err
 	}
-	return nil, nil
+	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
+	if err := f(&dbConn{db: tx, remote: c.remote}); err != nil {
+		return err
+	}
+	return cmp.Or(tx.Commit(), ctx.Err()) // ctx.Err as in Exec
+}
+
+// pool returns c as a pool if its handle is one, and otherwise c itself.
+func (c *dbConn) pool() SQLConn {
+	type pool interface {
+		beginner
+		Conn(context.Context) (*sql.Conn, error)
+	}
+	if db, ok := c.db.(pool); ok {
+		return dbPool{c, db}
+	}
+	return c
 }
 
 func (c *dbConn) InTransaction() bool {
@@ -137,4 +166,12 @@ func (c *dbConn) query(ctx context.Context, query string, args []any) (*sql.Rows
 		}
 	}
 	return stmt.QueryContext(ctx, args...)
+}
+
+// close closes the prepared statement. A later query prepares it again.
+func (c *dbConn) close() error {
+	if stmt := c.prepared.Swap(nil); stmt != nil {
+		return stmt.Close()
+	}
+	return nil
 }

@@ -75,20 +75,18 @@ func (s *SQLStore) createNew(ctx context.Context, records []Record) (done bool, 
 
 // createMany is like createMissing, in a transaction of its own.
 func (s *SQLStore) createMany(ctx context.Context, records []Record) error {
-	tx, err := s.begin(ctx)
-	if tx == nil {
-		return cmp.Or(err, error(sqldb.OwnError(fmt.Sprintf("more than %d records require a transaction", batch))))
+	pool, ok := s.conn.(SQLPool)
+	if !ok {
+		return sqldb.OwnError(fmt.Sprintf("more than %d records require a transaction", batch))
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
-	store := s.With(tx)
-	// SQLite does not wait for the write lock if the transaction has read before.
-	if _, err := store.exec(ctx, "UPDATE {table} SET id = id WHERE 1 = 0"); err != nil {
-		return err
-	}
-	if err := store.createMissing(ctx, records, nil); err != nil {
-		return err
-	}
-	return cmp.Or(tx.Commit(), ctx.Err()) // ctx.Err as in dbConn.Exec
+	return pool.Transact(ctx, func(tx SQLConn) error {
+		store := s.WithConn(tx)
+		// SQLite does not wait for the write lock if the transaction has read before.
+		if _, err := store.exec(ctx, "UPDATE {table} SET id = id WHERE 1 = 0"); err != nil {
+			return err
+		}
+		return store.createMissing(ctx, records, nil)
+	})
 }
 
 // createMissing adds the records that are not in the table. It uses an INSERT without ON CONFLICT
