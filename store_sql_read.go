@@ -21,8 +21,9 @@ const findQuery = `SELECT {columns} FROM {table} WHERE digest = ?
 
 // Find implements [Store].
 func (s *SQLStore) Find(ctx context.Context, d Digest) (r *Record, err error) {
+	digest := any(d[:]) // converted once, because the conversion allocates
 	err = s.run(ctx, "find", noResponse, func(ctx context.Context) error {
-		rows, err := s.conn.Query(ctx, s.find, d[:], d[:])
+		rows, err := s.conn.Query(ctx, s.find, digest, digest)
 		if err == nil {
 			r, err = scanFirst(rows)
 		}
@@ -299,26 +300,28 @@ func timeValue(t time.Time) any {
 // malformed expires_at must not become the zero time, which means never.
 func scanRecord(rows SQLRows, r *Record) error {
 	t := &r.Token
-	var scopes string
-	var digest, retired []byte
-	var slot, until, created, expires, lastUsed, revoked sql.NullInt64
-	err := rows.Scan(&t.ID, &t.UserID, &t.Name, &slot, &scopes, &t.Hint, &t.Generation, &t.Origin,
-		&digest, &retired, &until, &created, &expires, &lastUsed, &revoked)
+	var v struct { // one allocation
+		scopes                                           string
+		digest, retired                                  []byte
+		slot, until, created, expires, lastUsed, revoked sql.NullInt64
+	}
+	err := rows.Scan(&t.ID, &t.UserID, &t.Name, &v.slot, &v.scopes, &t.Hint, &t.Generation, &t.Origin,
+		&v.digest, &v.retired, &v.until, &v.created, &v.expires, &v.lastUsed, &v.revoked)
 	switch {
 	case err != nil && t.ID == "": // the query failed, so the error is not about one row
 		return err
 	case err != nil:
 		return fmt.Errorf("row of token %q: %w", t.ID, err)
 	}
-	r.Slot = int(slot.Int64)
-	if scopes != "" {
-		t.Scopes = strings.Split(scopes, " ")
+	r.Slot = int(v.slot.Int64)
+	if v.scopes != "" {
+		t.Scopes = strings.Split(v.scopes, " ")
 	}
-	valid := readDigest(&r.Digest, digest) && readTime(&t.CreatedAt, created) && readTime(&t.ExpiresAt, expires) &&
-		readTime(&t.LastUsedAt, lastUsed) && readTime(&t.RevokedAt, revoked)
-	if retired != nil {
+	valid := readDigest(&r.Digest, v.digest) && readTime(&t.CreatedAt, v.created) && readTime(&t.ExpiresAt, v.expires) &&
+		readTime(&t.LastUsedAt, v.lastUsed) && readTime(&t.RevokedAt, v.revoked)
+	if v.retired != nil {
 		r.Retired = &RetiredKey{}
-		valid = valid && readDigest(&r.Retired.Digest, retired) && readTime(&r.Retired.Until, until)
+		valid = valid && readDigest(&r.Retired.Digest, v.retired) && readTime(&r.Retired.Until, v.until)
 	}
 	if !valid {
 		return sqldb.OwnError(fmt.Sprintf("row of token %q: malformed digest or time", t.ID))

@@ -109,6 +109,9 @@ func WithCause(err, cause error) error {
 // MySQL, or a word for SQLite. SQLite drivers have only the text of the error in common, so code
 // derives the word from the text. For any other error, the code is empty.
 func code(err error) string {
+	if err == nil {
+		return "" // errors.As would allocate
+	}
 	var state interface{ SQLState() string } // pgx, lib/pq
 	if errors.As(err, &state) {
 		return state.SQLState()
