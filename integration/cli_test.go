@@ -13,7 +13,7 @@ import (
 func TestCommandsRunOnServers(t *testing.T) {
 	t.Parallel()
 	for name, dsn := range map[string]func(t testing.TB) string{
-		"PostgreSQL": func(t testing.TB) string { return started(t, postgres).DSN("postgres") },
+		"PostgreSQL": func(t testing.TB) string { return started(t, postgres).DSN("postgres", "pool_max_conns=4") },
 		"MariaDB":    func(t testing.TB) string { return "mysql:" + started(t, mariaDB).DSN("t") },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -263,13 +263,13 @@ func TestRepeatedRevokeSurvivesPrimary(t *testing.T) {
 func TestRevokeWaitsForSynchronousStandby(t *testing.T) {
 	primary := closing(t, startPostgres)
 	standby := func(name string) { require.NoError(t, primary.Set("synchronous_standby_names", name)) }
-	for _, driver := range []string{"pgx", "postgres"} {
+	for _, driver := range []string{"pgx", "pgxstore", "postgres"} {
 		opts := newTable()
 		db := open(t, driver, primary.DSN("postgres"))
 		r := newRecord("anna", "laptop")
 		require.NoError(t, newStore(t, db, tokenauth.PostgreSQL, opts).Create(t.Context(), r))
 		opts.Timeout = time.Second
-		store, err := tokenauth.NewSQLStore(db, tokenauth.PostgreSQL, opts)
+		store, err := newStoreAs(db, tokenauth.PostgreSQL, opts)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = store.Close() })
 		t.Cleanup(func() { standby("") }) // otherwise other cleanup functions would wait for the standby

@@ -103,8 +103,15 @@ func (o outage) test(t *testing.T) {
 func TestPostgresStoppedReturns503(t *testing.T) {
 	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
-	outage{"PostgreSQL stopped", "pgx", pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
+	for _, driver := range nativeOrNot {
+		t.Run(driver, func(t *testing.T) {
+			outage{"PostgreSQL stopped", driver, pg.DSN("postgres"), pg.Stop, pg.Start, shortOrLong(3*time.Second, 20*time.Second)}.test(t)
+		})
+	}
 }
+
+// nativeOrNot are the drivers with which the outages of PostgreSQL are tested.
+var nativeOrNot = []string{"pgx", "pgxstore"}
 
 // A server that hangs keeps its connections open. No client may wait longer than the timeout of the
 // store.
@@ -112,33 +119,11 @@ func TestPostgresStoppedReturns503(t *testing.T) {
 func TestPostgresFrozenReturns503InTime(t *testing.T) {
 	leak.NothingLeft(t)
 	pg := closing(t, startPostgres)
-	outage{"PostgreSQL frozen", "pgx", pg.DSN("postgres"), pg.Freeze, pg.Thaw, 3 * time.Second}.test(t)
-}
-
-func throughPgBouncer(t *testing.T) (*servers.PostgresServer, *servers.PgBouncerServer) {
-	t.Helper()
-	pg := closing(t, startPostgres)
-	return pg, closing(t, func() (*servers.PgBouncerServer, error) { return servers.PgBouncer(pg) })
-}
-
-// While a pooler restarts, requests must get 503 and no other error, as with a database that
-// restarts.
-// Case F2.
-func TestPgBouncerStoppedReturns503(t *testing.T) {
-	leak.NothingLeft(t)
-	_, bouncer := throughPgBouncer(t)
-	outage{"PgBouncer stopped", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
-		bouncer.Stop, bouncer.Start, 2 * time.Second}.test(t)
-}
-
-// While its server is down, a pooler accepts queries and lets them wait. The timeout of the store
-// must end these queries. Otherwise every request hangs.
-// Case F2.
-func TestPgBouncerWithoutServerReturns503(t *testing.T) {
-	leak.NothingLeft(t)
-	pg, bouncer := throughPgBouncer(t)
-	outage{"PostgreSQL stopped behind PgBouncer", "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec"),
-		pg.Stop, pg.Start, 3 * time.Second}.test(t)
+	for _, driver := range nativeOrNot {
+		t.Run(driver, func(t *testing.T) {
+			outage{"PostgreSQL frozen", driver, pg.DSN("postgres"), pg.Freeze, pg.Thaw, 3 * time.Second}.test(t)
+		})
+	}
 }
 
 // A failover or a firewall kills idle connections. Each dead connection may cause one 503. No valid
@@ -221,11 +206,12 @@ func TestSilentServerReturns503InTime(t *testing.T) {
 		dialect tokenauth.Dialect
 	}{
 		"pgx":                         {open(t, "pgx", pgDSN), tokenauth.PostgreSQL},
+		"pgxstore":                    {open(t, "pgxstore", pgDSN), tokenauth.PostgreSQL},
 		"go-sql-driver/mysql":         {open(t, "mysql", "root@tcp("+hole+")/t"), tokenauth.MySQL},
 		"lib/pq, reads with deadline": {libPQDB, tokenauth.PostgreSQL},
 	} {
 		const timeout = 300 * time.Millisecond
-		store, err := tokenauth.NewSQLStore(s.db, s.dialect, &tokenauth.SQLOptions{Timeout: timeout})
+		store, err := newStoreAs(s.db, s.dialect, &tokenauth.SQLOptions{Timeout: timeout})
 		require.NoError(t, err)
 		began := time.Now()
 		_, err = store.Find(t.Context(), tokenauth.DigestOf(key))
@@ -287,7 +273,11 @@ func TestCanceledRequestIsNotWrongKey(t *testing.T) {
 }
 
 func (e engine) disconnect(t *testing.T, cached bool) {
-	db, other := open(t, e.driver, e.dsn), open(t, e.driver, e.dsn)
+	locker := e.driver
+	if locker == "pgxstore" {
+		locker = "pgx" // pgxpool closes a connection that comes back with an open transaction
+	}
+	db, other := open(t, e.driver, e.dsn), open(t, locker, e.dsn)
 	other.SetMaxOpenConns(1)
 	opts := newTable()
 	opts.Timeout = time.Minute
@@ -331,79 +321,9 @@ func (e engine) disconnect(t *testing.T, cached bool) {
 	require.Equal(t, http.StatusServiceUnavailable, <-code, "the call must return although the table is locked")
 	require.Zero(t, events.Load())
 	if !cached {
-		fixture.Await(t, "the query is canceled", func() bool { return db.Stats().InUse == 0 })
+		fixture.Await(t, "the query is canceled", func() bool { return inUse(db) == 0 })
 	}
 	exec(unlock)
 	require.Equal(t, http.StatusOK, call(t.Context()))
 	require.Zero(t, events.Load())
-}
-
-// A tally counts results by their name.
-type tally struct {
-	mu     sync.Mutex
-	counts map[string]int
-}
-
-func (c *tally) add(what string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.counts[what]++
-}
-
-// The docs name the mode that pgx needs behind PgBouncer. Without this mode, a service may get
-// errors but never a wrong result.
-// Case S27.
-func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
-	_, bouncer := throughPgBouncer(t)
-	opts := newTable()
-	good := newStore(t, open(t, "pgx", bouncer.DSN("postgres", "default_query_exec_mode=exec")), tokenauth.PostgreSQL, opts)
-	bad, err := tokenauth.NewSQLStore(open(t, "pgx", bouncer.DSN("postgres")), tokenauth.PostgreSQL, opts)
-	require.NoError(t, err)
-	states, wrong := &tally{counts: map[string]int{}}, &tally{counts: map[string]int{}}
-	// succeeded counts the result of a call, and reports whether the call succeeded.
-	succeeded := func(what string, err error) bool {
-		switch {
-		case err == nil:
-			states.add("none")
-		case tokenauth.StatusCode(err) == http.StatusServiceUnavailable:
-			states.add(sqlState(err))
-		default:
-			wrong.add(fmt.Sprint(what, ": ", err))
-		}
-		return err == nil
-	}
-	var clients sync.WaitGroup
-	for client := range 16 {
-		clients.Go(func() {
-			for round := range 20 {
-				r := newRecord("anna", fmt.Sprint("client ", client, ", ", round))
-				if err := good.Create(t.Context(), r); err != nil {
-					wrong.add(err.Error())
-				}
-				if got, err := bad.Find(t.Context(), r.Digest); succeeded("find", err) && got.Token.ID != r.Token.ID {
-					wrong.add("find: another token")
-				}
-				_, err := bad.Find(t.Context(), tokenauth.DigestOf("unknown"))
-				if !errors.Is(err, tokenauth.ErrNotFound) && succeeded("find", err) {
-					wrong.add("find: an unknown key")
-				}
-				if succeeded("revoke", bad.Revoke(t.Context(), "anna", r.Token.ID, time.Now())) {
-					if got, err := good.Find(t.Context(), r.Digest); err != nil || got.Token.RevokedAt.IsZero() {
-						wrong.add(fmt.Sprint("revoke: not done, ", err))
-					}
-				}
-				r = newRecord("bea", r.Token.Name)
-				if succeeded("create", bad.Create(t.Context(), r)) {
-					if _, err := good.Find(t.Context(), r.Digest); err != nil {
-						wrong.add(fmt.Sprint("create: not done, ", err))
-					}
-				}
-			}
-		})
-	}
-	clients.Wait()
-	t.Log("PgBouncer, pgx in its default mode, SQLSTATEs:", states.counts)
-	require.Empty(t, wrong.counts)
-	require.Positive(t, states.counts["42P05"]+states.counts["26000"],
-		"some calls must fail because a prepared statement belongs to another connection")
 }

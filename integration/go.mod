@@ -59,6 +59,7 @@ require (
 	github.com/go-playground/locales v0.14.1 // indirect
 	github.com/go-playground/universal-translator v0.18.1 // indirect
 	github.com/go-playground/validator/v10 v10.30.1 // indirect
+	github.com/go-tokenauth/tokenauth/pgxstore v0.0.0
 	github.com/goccy/go-json v0.10.5 // indirect
 	github.com/goccy/go-yaml v1.19.2 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
@@ -117,3 +118,5 @@ require (
 )
 
 replace github.com/go-tokenauth/tokenauth => ..
+
+replace github.com/go-tokenauth/tokenauth/pgxstore => ../pgxstore

@@ -29,7 +29,7 @@ func TestChildChangesTokens(t *testing.T) {
 	}
 	opts := newTable()
 	opts.Table = os.Getenv(killedTable)
-	store, err := tokenauth.NewSQLStore(open(t, driver, os.Getenv(killedDSN)), tokenauth.Dialect(os.Getenv(killedDialect)), opts)
+	store, err := newStoreAs(open(t, driver, os.Getenv(killedDSN)), tokenauth.Dialect(os.Getenv(killedDialect)), opts)
 	require.NoError(t, err)
 	require.NoError(t, kill.Child(store, os.Getenv(killedKind), os.Getenv(killedUser)))
 }

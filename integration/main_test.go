@@ -111,9 +111,12 @@ func closing[S interface{ Close() error }](t testing.TB, start func() (S, error)
 	return s
 }
 
-// open opens a database with a pool of 32 connections.
+// open opens a database with a pool of 32 connections. For the driver pgxstore, see openPool.
 func open(t testing.TB, driver, dsn string) *sql.DB {
 	t.Helper()
+	if driver == "pgxstore" {
+		return openPool(t, dsn)
+	}
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
 	db.SetMaxOpenConns(32)
@@ -137,7 +140,7 @@ func newStore(t testing.TB, db *sql.DB, d tokenauth.Dialect, opts *tokenauth.SQL
 	if opts == nil {
 		opts = newTable()
 	}
-	store, err := tokenauth.NewSQLStore(db, d, opts)
+	store, err := newStoreAs(db, d, opts)
 	require.NoError(t, err)
 	require.NoError(t, store.CreateSchema(t.Context()))
 	require.NoError(t, store.CheckSchema(t.Context()))

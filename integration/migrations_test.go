@@ -165,7 +165,7 @@ func newStoreOfUsers(t *testing.T, s setup) (*sql.DB, *tokenauth.SQLStore, strin
 	t.Helper()
 	opts := newTable()
 	db := s.open(t)[0]
-	store, err := tokenauth.NewSQLStore(db, s.dialect, opts)
+	store, err := newStoreAs(db, s.dialect, opts)
 	require.NoError(t, err)
 	userTable, number := "users"+opts.Table, "BIGINT"
 	if s.dialect == tokenauth.SQLite {
@@ -197,6 +197,7 @@ func TestUserIDMayReferenceUserTable(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "PgBouncer, lib-pq",
+		"pgxstore", "pgxstore, PgBouncer",
 		"MariaDB", "MariaDB, interpolateParams",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,12 +26,16 @@ import (
 func TestExhaustedPoolReturns503InTime(t *testing.T) {
 	for _, e := range engines(t) {
 		t.Run(e.name, func(t *testing.T) {
-			db := open(t, e.driver, e.dsn)
+			dsn := e.dsn
+			if e.driver == "pgxstore" {
+				dsn += "&pool_max_conns=1"
+			}
+			db := open(t, e.driver, dsn)
 			opts := newTable()
 			patient := newStore(t, db, e.dialect, opts)
 			key, _ := issued(t, patient, "laptop")
 			db.SetMaxOpenConns(1)
-			store, err := tokenauth.NewSQLStore(db, e.dialect, &tokenauth.SQLOptions{Table: opts.Table, Timeout: 20 * time.Millisecond})
+			store, err := newStoreAs(db, e.dialect, &tokenauth.SQLOptions{Table: opts.Table, Timeout: 20 * time.Millisecond})
 			require.NoError(t, err)
 
 			tx, err := db.BeginTx(t.Context(), nil)
@@ -127,7 +131,7 @@ func TestWrongPasswordReturns503(t *testing.T) {
 			setPassword("right")
 			on := func(password string) (*sql.DB, *tokenauth.SQLStore) {
 				db := open(t, l.driver, l.dsn(password))
-				store, err := tokenauth.NewSQLStore(db, l.dialect, opts)
+				store, err := newStoreAs(db, l.dialect, opts)
 				require.NoError(t, err)
 				t.Cleanup(func() { _ = store.Close() })
 				return db, store
@@ -159,7 +163,7 @@ func TestWrongPasswordReturns503(t *testing.T) {
 func testServerFull(t *testing.T, l login, opts *tokenauth.SQLOptions, key string) {
 	t.Helper()
 	others, db := open(t, l.driver, l.dsn("right")), open(t, l.driver, l.dsn("right"))
-	store, err := tokenauth.NewSQLStore(db, l.dialect, opts)
+	store, err := newStoreAs(db, l.dialect, opts)
 	require.NoError(t, err)
 	db.SetMaxIdleConns(-1) // otherwise the first Find that succeeds would keep its connection
 	var held []*sql.Conn

@@ -48,13 +48,15 @@ func engines(t *testing.T) []engine {
 	onMariaDB := "SELECT id FROM information_schema.processlist WHERE db = '" + database + "' AND id <> connection_id()"
 	pgx := engine{"pgx", "pgx", tokenauth.PostgreSQL, pg.Addr(), pg.DSN(database),
 		onPG, onPG + " AND wait_event_type = 'Lock'", "SELECT pg_terminate_backend(%d)", lock}
+	native := pgx
+	native.name, native.driver = "pgxstore", "pgxstore"
 	libPQ := pgx
 	libPQ.name, libPQ.driver = "lib-pq", "postgres"
 	maria := engine{"MariaDB", "mysql", tokenauth.MySQL, m.Addr(), m.DSN(database),
 		onMariaDB, onMariaDB + " AND state IN ('Update', 'Updating')", "KILL %d", lock}
 	interpolated := maria
 	interpolated.name, interpolated.dsn = "MariaDB, interpolateParams", m.DSN(database, "interpolateParams=true")
-	return []engine{pgx, libPQ, maria, interpolated}
+	return []engine{pgx, native, libPQ, maria, interpolated}
 }
 
 // newRecord returns the record of a token.
@@ -277,7 +279,7 @@ func TestLostResponseCreatesNoSecondToken(t *testing.T) {
 			opts := newTable()
 			direct := newStore(t, open(t, e.driver, e.dsn), e.dialect, opts)
 			dsn := strings.Replace(e.dsn, e.addr, p.listener.Addr().String(), 1)
-			through, err := tokenauth.NewSQLStore(open(t, e.driver, dsn), e.dialect, opts)
+			through, err := newStoreAs(open(t, e.driver, dsn), e.dialect, opts)
 			require.NoError(t, err)
 			for _, goesDown := range []bool{false, true} {
 				for _, c := range lostChanges {

@@ -353,8 +353,7 @@ func TestRevokeAllLocksInOrderOfTouch(t *testing.T) {
 	require.NoError(t, s.store.Create(t.Context(), first, last))
 	tx, _ := s.begin(t)
 	lock := func(r tokenauth.Record) error {
-		_, err := tx.Exec("SELECT id FROM "+s.orders[len("orders"):]+" WHERE id = $1 FOR NO KEY UPDATE NOWAIT", r.Token.ID)
-		return err
+		return tx.exec("SELECT id FROM "+s.orders[len("orders"):]+" WHERE id = $1 FOR NO KEY UPDATE NOWAIT", r.Token.ID)
 	}
 	require.NoError(t, lock(first))
 	revoked := make(chan int, 1)

@@ -20,7 +20,7 @@ import (
 func looseTable(t *testing.T, db *sql.DB, d tokenauth.Dialect) (*tokenauth.SQLStore, string) {
 	t.Helper()
 	opts := newTable()
-	store, err := tokenauth.NewSQLStore(db, d, opts)
+	store, err := newStoreAs(db, d, opts)
 	require.NoError(t, err)
 	schema := fixture.SchemaText(t, store)
 	for _, edit := range []struct{ pattern, replacement string }{ // applied in this order

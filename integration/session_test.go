@@ -45,6 +45,8 @@ var unusualSessions = []setup{
 	postgresWith("pgx", "quote_all_identifiers=on"),
 	postgresWith("pgx", "default_query_exec_mode=simple_protocol"),
 	postgresWith("pgx", "default_query_exec_mode=describe_exec"),
+	postgresWith("pgxstore", "bytea_output=escape", "default_query_exec_mode=exec"),
+	postgresWith("pgxstore", "default_query_exec_mode=simple_protocol"),
 	postgresWith("postgres", "standard_conforming_strings=off", "bytea_output=escape"),
 	postgresWith("postgres", "binary_parameters=yes"),
 }
@@ -249,7 +251,7 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 // Case S24.
 func TestCreateSchemaIsSafeConcurrently(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL serializable, lib-pq", "PgBouncer, pgx", "MariaDB"} {
+	for _, name := range []string{"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL serializable, lib-pq", "PgBouncer, pgx", "pgxstore", "MariaDB"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setupNamed(t, name)
@@ -265,7 +267,7 @@ func TestCreateSchemaIsSafeConcurrently(t *testing.T) {
 				var all sync.WaitGroup
 				begin := make(chan struct{})
 				for i, db := range dbs {
-					store, err := tokenauth.NewSQLStore(db, s.dialect, opts)
+					store, err := newStoreAs(db, s.dialect, opts)
 					require.NoError(t, err)
 					all.Go(func() {
 						<-begin

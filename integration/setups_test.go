@@ -79,6 +79,11 @@ var setups = []setup{
 		dsn: func(t testing.TB) string { return started(t, twoHosts) }},
 	{name: "PgBouncer, pgx", load: true, driver: "pgx", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("default_query_exec_mode=exec")},
 	{name: "PgBouncer, lib-pq", driver: "postgres", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("binary_parameters=yes")},
+	{name: "pgxstore", load: true, driver: "pgxstore", dialect: tokenauth.PostgreSQL, dsn: onPostgres()},
+	{name: "pgxstore, serializable", inLong: true, driver: "pgxstore", dialect: tokenauth.PostgreSQL,
+		dsn: onPostgres("default_transaction_isolation=serializable")},
+	{name: "pgxstore, PgBouncer", load: true, driver: "pgxstore", dialect: tokenauth.PostgreSQL,
+		dsn: onPgBouncer("default_query_exec_mode=exec")},
 
 	{name: "MariaDB", load: true, driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB()},
 	{name: "MariaDB, clientFoundRows", driver: "mysql", dialect: tokenauth.MySQL, dsn: onMariaDB("clientFoundRows=true")},

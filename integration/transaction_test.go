@@ -19,6 +19,7 @@ import (
 // transactional lists the setups on which the transaction tests run.
 var transactional = []string{
 	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PostgreSQL serializable, pgx", "PgBouncer, pgx",
+	"pgxstore", "pgxstore, serializable", "pgxstore, PgBouncer",
 	"MariaDB", "MariaDB, interpolateParams", "MariaDB, read committed", "MariaDB, serializable", "MariaDB, snapshot isolation",
 }
 
@@ -42,19 +43,16 @@ func newShop(t *testing.T, name string) shop {
 	return shop
 }
 
-func (s shop) begin(t *testing.T) (*sql.Tx, *tokenauth.SQLStore) {
+func (s shop) begin(t *testing.T) (transaction, *tokenauth.SQLStore) {
 	t.Helper()
-	tx, err := s.db.BeginTx(t.Context(), nil)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = tx.Rollback() })
-	return tx, s.store.With(tx)
+	return beginOn(t, s.db, s.store)
 }
 
 // order inserts a row into the table of orders. The insert fails if an earlier error of the store
 // has aborted the transaction.
-func (s shop) order(t *testing.T, tx *sql.Tx, id int) {
+func (s shop) order(t *testing.T, tx transaction, id int) {
 	t.Helper()
-	_, err := tx.Exec(fmt.Sprintf("INSERT INTO %s VALUES (%d)", s.orders, id))
+	err := tx.exec(fmt.Sprintf("INSERT INTO %s VALUES (%d)", s.orders, id))
 	require.NoError(t, err, "the transaction must continue")
 }
 
@@ -188,7 +186,7 @@ func TestTransactionContinuesAfterConflict(t *testing.T) {
 func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 	t.Parallel()
 	for name, reported := range map[string]bool{
-		"PostgreSQL, pgx": true, "PostgreSQL, lib-pq": true, "PostgreSQL repeatable read, pgx": false, "PostgreSQL serializable, pgx": false,
+		"PostgreSQL, pgx": true, "PostgreSQL, lib-pq": true, "pgxstore": true, "pgxstore, serializable": false, "PostgreSQL repeatable read, pgx": false, "PostgreSQL serializable, pgx": false,
 		"MariaDB": true, "MariaDB, interpolateParams": true, "MariaDB, read committed": true,
 		"MariaDB, snapshot isolation": false,
 	} {
@@ -228,7 +226,7 @@ func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 // still keep the limit of tokens per user, and must return an error with status 409 and not 503.
 func TestTransactionKeepsLimit(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"PostgreSQL, pgx", "MariaDB", "MariaDB, read committed"} {
+	for _, name := range []string{"PostgreSQL, pgx", "pgxstore", "MariaDB", "MariaDB, read committed"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, name)
@@ -251,7 +249,7 @@ func TestTransactionKeepsLimit(t *testing.T) {
 // rename then aborts the waiting transaction, and the store must return the error of the driver.
 func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 	t.Parallel()
-	for name, renames := range map[string]bool{"PostgreSQL, pgx": false, "PostgreSQL, lib-pq": false, "MariaDB": true} {
+	for name, renames := range map[string]bool{"PostgreSQL, pgx": false, "PostgreSQL, lib-pq": false, "pgxstore": false, "MariaDB": true} {
 		for what, rename := range map[string]bool{"create": false, "rename": true} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				t.Parallel()

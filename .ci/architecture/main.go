@@ -44,12 +44,13 @@ var allowed = map[string][]string{
 
 	// Modules of their own. They import no internal package, because the versions of the modules
 	// in a user's program may differ.
+	"pgxstore":      {"."},
 	"tokencli":      {".", "tokenimport"},
 	"cmd/tokenauth": {".", "tokencli"},
 }
 
 // modules are the folders of the modules that the table covers.
-var modules = []string{".", "tokencli", "cmd/tokenauth"}
+var modules = []string{".", "pgxstore", "tokencli", "cmd/tokenauth"}
 
 // isTestSupport reports whether only tests, and other test support, may import a package. Test
 // support itself may import every package.

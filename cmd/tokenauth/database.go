@@ -15,7 +15,7 @@ import (
 	_ "time/tzdata" // for --timezone, on any machine
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver
 
@@ -162,13 +162,13 @@ func openDSN(dsn string, purpose access) (*sql.DB, tokenauth.Dialect, error) {
 	scheme, rest, _ := strings.Cut(dsn, ":")
 	switch {
 	case scheme == "postgres", scheme == "postgresql":
-		config, err := pgx.ParseConfig(dsn)
+		config, err := pgxpool.ParseConfig(dsn) // the DSN of a service may have parameters such as pool_max_conns
 		// If the password contains a slash that is not escaped, the driver parses the rest of the
 		// password as the name of the database. Errors show this name.
-		if err != nil || strings.Contains(config.Database, "@") {
+		if err != nil || strings.Contains(config.ConnConfig.Database, "@") {
 			return nil, "", usage("the DSN is not a valid URL for PostgreSQL")
 		}
-		return stdlib.OpenDB(*config), tokenauth.PostgreSQL, nil
+		return stdlib.OpenDB(*config.ConnConfig), tokenauth.PostgreSQL, nil
 	case scheme == "mysql":
 		config, err := mysql.ParseDSN(rest)
 		if err != nil {

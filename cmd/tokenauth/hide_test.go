@@ -32,6 +32,7 @@ var badDSNs = []string{
 	"postgres://app:12#" + marker + "@127.0.0.1/app",
 	"postgres://127.0.0.1:1/app?" + marker + "=x",
 	"postgres://127.0.0.1:1/app?sslmode=" + marker,
+	"postgres://127.0.0.1:1/app?pool_max_conns=" + marker,
 	"postgres://127.0.0.1:1/app?connect_timeout=" + marker,
 	"postgres://127.0.0.1:1/app?sslrootcert=/" + marker,
 	"postgres://127.0.0.1:1/app?passfile=/" + marker,
