@@ -187,3 +187,68 @@ func TestPgxstoreReportsCanceledWaitForStandby(t *testing.T) {
 	requireUnknown(t, store.Create(t.Context(), many[1:]...))
 	require.NoError(t, primary.Set("synchronous_standby_names", ""))
 }
+
+// docs: pgxstore
+
+func openTokens(ctx context.Context, pool *pgxpool.Pool) (*pgxstore.Store, *tokenauth.Manager, error) {
+	store, err := pgxstore.New(pool, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := store.CreateSchema(ctx); err != nil { // creates the table, or adds missing columns and indexes
+		return nil, nil, err
+	}
+	tokens, err := tokenauth.New(store, "acme", nil)
+	return store, tokens, err
+}
+
+// docs: end
+
+func addDevice(ctx context.Context, pool *pgxpool.Pool, store *pgxstore.Store, tokens *tokenauth.Manager, spec tokenauth.Spec, model string) (key tokenauth.Key, err error) {
+	// docs: a transaction of pgx
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		var token tokenauth.Token
+		key, token, err = tokens.WithStore(store.With(tx), nil).Issue(ctx, spec)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "INSERT INTO devices (token_id, model) VALUES ($1, $2)", token.ID, model)
+		return err
+	})
+	// docs: end
+	return key, err
+}
+
+// The code of docs/databases/postgresql.md must issue a token together with a row of the service,
+// and must leave neither of them after an error.
+func TestPgxstoreOfPageIssuesInTransaction(t *testing.T) {
+	t.Parallel()
+	server, database := started(t, postgres), fmt.Sprint("own", tables.Add(1))
+	require.NoError(t, server.CreateDatabase(database))
+	ctx := t.Context()
+	pool := poolOf(open(t, "pgxstore", server.DSN(database)))
+	store, tokens, err := openTokens(ctx, pool)
+	require.NoError(t, err)
+	_, err = pool.Exec(ctx, "CREATE TABLE devices (token_id TEXT NOT NULL, model TEXT NOT NULL UNIQUE)")
+	require.NoError(t, err)
+	add := func(name, model string) (string, error) {
+		key, err := addDevice(ctx, pool, store, tokens, tokenauth.Spec{UserID: "anna", Name: name}, model)
+		if key == (tokenauth.Key{}) {
+			return "", err
+		}
+		return revealed(key), err
+	}
+	key, err := add("laptop", "T14")
+	require.NoError(t, err)
+	_, err = tokens.Authenticate(ctx, key)
+	require.NoError(t, err)
+	_, err = add("laptop", "T15")
+	require.ErrorIs(t, err, tokenauth.ErrNameTaken)
+	key, err = add("phone", "T14")
+	require.Error(t, err, "the table has this model")
+	_, err = tokens.Authenticate(ctx, key)
+	require.ErrorIs(t, err, tokenauth.ErrInvalidKey, "the rollback must remove the token")
+	var devices int
+	require.NoError(t, pool.QueryRow(ctx, "SELECT count(*) FROM devices").Scan(&devices))
+	require.Equal(t, 1, devices)
+}

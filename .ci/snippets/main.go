@@ -26,7 +26,7 @@ var pages = []page{
 	{"docs/concepts.md", "examples/concepts_test.go"},
 	{"docs/databases.md", "internal/systemtest/databases_test.go integration/operations_test.go integration/databases_test.go"},
 	{"docs/databases/mysql.md", "integration/databases_test.go"},
-	{"docs/databases/postgresql.md", "integration/databases_test.go"},
+	{"docs/databases/postgresql.md", "integration/databases_test.go integration/pgxstore_test.go"},
 	{"docs/databases/sqlite.md", "integration/databases_test.go"},
 	{"docs/faq.md", "examples/sessions_test.go"},
 	{"docs/frameworks.md", "integration/frameworks/*_test.go"},
