@@ -99,56 +99,74 @@ func (t *table) counting(b *testing.B) (*tokenauth.SQLStore, *atomic.Int64) {
 	return t.open(b, db), &statements
 }
 
+// A lookup looks up one token by a digest.
+type lookup func(ctx context.Context, d *tokenauth.Digest) error
+
 // BenchmarkFind compares the time of SQLStore.Find with the time of its baseline. The baseline is a
 // prepared SELECT of the same columns by one digest, with a context that can be canceled.
 // BenchmarkFind also compares two other statements with the baseline: a SELECT by the current and
-// the retired digest, as in Find, and this SELECT with a deadline.
+// the retired digest, as in Find, and this SELECT with a deadline. For pgxstore, these statements
+// are queries of pgx without database/sql.
 func BenchmarkFind(b *testing.B) {
 	for _, name := range databases.Names {
 		for _, rows := range []int{1_000, 100_000, 1_000_000} {
 			if rows > 100_000 && name != databases.Modernc && name != databases.PostgreSQL {
 				continue
 			}
-			for _, what := range []string{"both digests", "both digests, deadline", "Find"} {
-				run(b, fmt.Sprintf("%s/%d rows/%s", name, rows, what), func(b *testing.B) {
-					if rows > 1000 && testing.Short() {
-						b.Skip("filling the table takes seconds")
-					}
-					benchmarkFind(b, openTable(b, name, rows), what)
-				})
-			}
+			runFind(b, name, name, rows, func(b *testing.B, t *table) (bare, both, find lookup) {
+				selectBy := func(probes int) lookup {
+					s, err := limit.NewSelect(context.Background(), t.db, t.database.Dialect, t.name, probes)
+					require.NoError(b, err)
+					b.Cleanup(func() { s.Close() })
+					return s.Find
+				}
+				return selectBy(1), selectBy(2), findIn(t.store)
+			})
 		}
+	}
+	for _, rows := range []int{1_000, 100_000} {
+		runFind(b, "PostgreSQL (pgxstore)", databases.PostgreSQL, rows, pgxLookups)
 	}
 }
 
-func benchmarkFind(b *testing.B, t *table, what string) {
-	ctx, cancel := context.WithCancel(context.Background()) // like the context of a request
-	defer cancel()
-	selectBy := func(probes int) *limit.Select {
-		s, err := limit.NewSelect(ctx, t.db, t.database.Dialect, t.name, probes)
-		require.NoError(b, err)
-		b.Cleanup(func() { s.Close() })
-		return s
+func findIn(store tokenauth.Store) lookup {
+	return func(ctx context.Context, d *tokenauth.Digest) error {
+		_, err := store.Find(ctx, *d)
+		return err
 	}
-	bare, both := selectBy(1), selectBy(2)
-	inTurn := func(find func(d *tokenauth.Digest) error) func() {
-		i := 0
-		return func() {
-			i = (i + 7919) % len(t.digests)
-			if err := find(&t.digests[i]); err != nil {
-				panic(err)
+}
+
+// runFind runs the sub-benchmarks of one table.
+func runFind(b *testing.B, name, database string, rows int, lookups func(*testing.B, *table) (bare, both, find lookup)) {
+	for _, what := range []string{"both digests", "both digests, deadline", "Find"} {
+		run(b, fmt.Sprintf("%s/%d rows/%s", name, rows, what), func(b *testing.B) {
+			if rows > 1000 && testing.Short() {
+				b.Skip("filling the table takes seconds")
 			}
-		}
-	}
-	compareOn(b, t.database, inTurn(func(d *tokenauth.Digest) error { return bare.Find(ctx, d) }), inTurn(map[string]func(*tokenauth.Digest) error{
-		"both digests": func(d *tokenauth.Digest) error { return both.Find(ctx, d) },
-		"both digests, deadline": func(d *tokenauth.Digest) error {
-			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			t := openTable(b, database, rows)
+			bare, both, find := lookups(b, t)
+			ctx, cancel := context.WithCancel(context.Background()) // like the context of a request
 			defer cancel()
-			return both.Find(ctx, d)
-		},
-		"Find": func(d *tokenauth.Digest) error { _, err := t.store.Find(ctx, *d); return err },
-	}[what]))
+			inTurn := func(l lookup) func() {
+				i := 0
+				return func() {
+					i = (i + 7919) % len(t.digests)
+					if err := l(ctx, &t.digests[i]); err != nil {
+						panic(err)
+					}
+				}
+			}
+			compareOn(b, t.database, inTurn(bare), inTurn(map[string]lookup{
+				"both digests": both,
+				"both digests, deadline": func(ctx context.Context, d *tokenauth.Digest) error {
+					ctx, cancel := context.WithTimeout(ctx, time.Minute)
+					defer cancel()
+					return both(ctx, d)
+				},
+				"Find": find,
+			}[what]))
+		})
+	}
 }
 
 // BenchmarkTouch counts the statements that write the last-used times of 1,000 tokens.
