@@ -233,7 +233,7 @@ func TestPgxstoreOfPageIssuesInTransaction(t *testing.T) {
 	require.NoError(t, err)
 	add := func(name, model string) (string, error) {
 		key, err := addDevice(ctx, pool, store, tokens, tokenauth.Spec{UserID: "anna", Name: name}, model)
-		if key == (tokenauth.Key{}) {
+		if key.Reveal() == "" {
 			return "", err
 		}
 		return revealed(key), err
