@@ -33,7 +33,7 @@ func requireOtherPort[S interface {
 // Another program may take the chosen port before the server does. The server must then start on
 // another port.
 func TestTakenPortIsReplaced(t *testing.T) {
-	for _, program := range []string{"postgres", "pgbouncer", "mariadbd"} {
+	for _, program := range []string{"postgres", "pgbouncer", "mariadbd", "nginx", "caddy"} {
 		if _, err := installed(program); err != nil && os.Getenv("CI") == "" {
 			t.Skip(err)
 		}
@@ -46,5 +46,11 @@ func TestTakenPortIsReplaced(t *testing.T) {
 	requireOtherPort(t, func(port int) (*MariaDBServer, error) { return startMariaDB(port, nil) })
 	requireOtherPort(t, func(port int) (*PgBouncerServer, error) {
 		return newPgBouncer(port, &PostgresServer{&Server{port: 1}})
+	})
+	requireOtherPort(t, func(port int) (*ProxyServer, error) {
+		return newNginx(port, func(addr string) string { return "server { listen " + addr + "; }" }, nil)
+	})
+	requireOtherPort(t, func(port int) (*ProxyServer, error) {
+		return newCaddy(port, func(addr string) string { return "http://" + addr + " {\n}" })
 	})
 }

@@ -1,6 +1,6 @@
-// Package servers starts the database servers of Debian packages for tests. Each server has a
-// temporary folder and a free port of 127.0.0.1, and does not run as root. Tests can stop, kill and
-// freeze a server.
+// Package servers starts database servers and reverse proxies of Debian packages for tests. Each
+// server has a temporary folder and a free port of 127.0.0.1, and does not run as root. Tests can
+// stop, kill and freeze a server.
 //
 // If a package is not installed, the function that starts the server returns an error that wraps
 // ErrMissing. The test decides whether to fail or to be skipped. TestMain stops all servers:
