@@ -38,6 +38,7 @@ var pages = []page{
 	{"docs/moving-from-sanctum.md", "tokenimport/moving_test.go"},
 	{"docs/observability.md", "integration/observability_test.go integration/telemetry_test.go"},
 	{"docs/production.md", "integration/recipes/*_test.go integration/recipes/accesslog.go integration/recipes/prune.go integration/recipes/ratelimit.go integration/recipes/service.go"},
+	{"docs/reverse-proxies.md", "integration/forward/forward.go"},
 	{"docs/testing.md", "tokenauthtest/docs_test.go"},
 	{"docs/your-own-store.md", "integration/boltstore/*.go integration/redisstore/*.go"},
 }
