@@ -21,7 +21,11 @@ import (
 // start like "Error 1213 (40001): ". For SQLite, the text must contain SQLite's own message, such
 // as "database is locked".
 //
-// A SQLConn must be safe for concurrent use if its SQLStore is used concurrently.
+// If an error in the chain has a method SafeToRetry() bool that returns true, nothing was sent to
+// the database. SQLStore then does not report that the outcome is unknown.
+//
+// A SQLConn must be safe for concurrent use if its SQLStore is used concurrently. A SQLConn on a
+// pool of connections should be a [SQLPool].
 type SQLConn interface {
 	// Exec executes a statement and returns the number of rows that it matched or changed.
 	// It may return a nil error only if the database has confirmed the statement. If ctx ended
@@ -38,8 +42,8 @@ type SQLConn interface {
 }
 
 // A SQLPool is a [SQLConn] on a pool of connections. [SQLStore.Create] needs a SQLPool to add more
-// than 512 records, unless its SQLStore is in a transaction. [SQLStore.CreateSchema] uses it to
-// limit its waits.
+// than 512 records, unless its SQLStore is in a transaction. [SQLStore.CreateSchema] uses a SQLPool
+// to limit how long it waits for locks.
 type SQLPool interface {
 	SQLConn
 
@@ -100,6 +104,8 @@ type dbPool struct {
 	*dbConn
 	beginner
 }
+
+var _ SQLPool = dbPool{}
 
 func (c dbPool) Transact(ctx context.Context, f func(SQLConn) error) error {
 	tx, err := c.BeginTx(ctx, nil)

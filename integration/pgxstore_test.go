@@ -252,3 +252,52 @@ func TestPgxstoreOfPageIssuesInTransaction(t *testing.T) {
 	require.NoError(t, pool.QueryRow(ctx, "SELECT count(*) FROM devices").Scan(&devices))
 	require.Equal(t, 1, devices)
 }
+
+// A hook of the pool may fail, for example with an error of a foreign key. The error is not about
+// the statement of the store, so the client must get 503 and not 400.
+func TestPgxstoreHookErrorReturns503(t *testing.T) {
+	t.Parallel()
+	config, err := pgxpool.ParseConfig(started(t, postgres).DSN("postgres"))
+	require.NoError(t, err)
+	var failure error
+	config.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { return true, failure }
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	store, err := pgxstore.New(pool, newTable())
+	require.NoError(t, err)
+	require.NoError(t, store.CreateSchema(t.Context()))
+	for _, code := range []string{"23503", "23505", "40001"} {
+		failure = &pgconn.PgError{Code: code}
+		err := store.Create(t.Context(), newRecord("anna", "laptop"))
+		requireUnavailable(t, err, code)
+		require.ErrorIs(t, err, failure)
+		require.NotContains(t, err.Error(), "unique key")
+	}
+	failure = nil
+	require.NoError(t, store.Create(t.Context(), newRecord("anna", "laptop")))
+}
+
+// A tracer of pgx may panic. Its connection must return to the pool. Otherwise, Close of the pool
+// would wait forever.
+func TestPgxstoreReleasesConnectionAfterPanic(t *testing.T) {
+	t.Parallel()
+	config, err := pgxpool.ParseConfig(started(t, postgres).DSN("postgres"))
+	require.NoError(t, err)
+	config.ConnConfig.Tracer = panicTracer{}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	store, err := pgxstore.New(pool, newTable())
+	require.NoError(t, err)
+	require.Panics(t, func() { _, _ = store.Find(t.Context(), tokenauth.DigestOf("key")) })
+	require.Zero(t, pool.Stat().AcquiredConns())
+	pool.Close()
+}
+
+type panicTracer struct{}
+
+func (panicTracer) TraceQueryStart(context.Context, *pgx.Conn, pgx.TraceQueryStartData) context.Context {
+	panic("tracer")
+}
+
+func (panicTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

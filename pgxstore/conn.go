@@ -16,6 +16,8 @@ import (
 // A poolConn is a [tokenauth.SQLPool] on a pool.
 type poolConn struct{ pool *pgxpool.Pool }
 
+var _ tokenauth.SQLPool = poolConn{}
+
 func (poolConn) InTransaction() bool { return false }
 
 func (c poolConn) Exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -32,11 +34,17 @@ func (c poolConn) Query(ctx context.Context, query string, args ...any) (tokenau
 	if err != nil {
 		return nil, err
 	}
-	r, err := conn.Query(ctx, query, args...)
+	var r pgx.Rows
+	defer func() {
+		if r == nil { // also after a panic of a tracer
+			conn.Release()
+		}
+	}()
+	found, err := conn.Query(ctx, query, args...)
 	if err != nil {
-		conn.Release()
 		return nil, err
 	}
+	r = found
 	return &rows{Rows: r, conn: conn}, nil
 }
 
@@ -46,11 +54,18 @@ func (c poolConn) Transact(ctx context.Context, f func(tokenauth.SQLConn) error)
 		return err
 	}
 	defer conn.Release()
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return f(txConn{tx}) })
-	return cmp.Or(err, ctx.Err()) // ctx.Err as in exec
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return unsentError{err} // no statement of f was sent
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // after a commit, Rollback does nothing
+	if err := f(txConn{tx}); err != nil {
+		return err
+	}
+	return cmp.Or(tx.Commit(ctx), ctx.Err()) // ctx.Err as in exec
 }
 
-// acquire is like the method of the pool. Its error says that no statement was sent.
+// acquire is like Acquire of the pool. Its error reports that no statement was sent.
 func (c poolConn) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	conn, err := c.pool.Acquire(ctx)
 	if err != nil {
@@ -91,8 +106,13 @@ func exec(ctx context.Context, on interface {
 // it by the method SafeToRetry, as an error of package pgconn.
 type unsentError struct{ error }
 
-func (e unsentError) Unwrap() error   { return e.error }
+func (e unsentError) Unwrap() error { return e.error }
+
 func (unsentError) SafeToRetry() bool { return true }
+
+// SQLState returns the code for a failed connection. Otherwise the code of an error that a hook of
+// the pool returned would count as the code of the statement.
+func (unsentError) SQLState() string { return "08001" }
 
 func unsentIfClosed(err error) error {
 	if errors.Is(err, pgx.ErrTxClosed) {

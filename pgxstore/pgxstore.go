@@ -15,8 +15,8 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A Store is a [tokenauth.SQLStore] on a pool of pgx connections, or in a transaction of pgx.
-// Functions that need a *tokenauth.SQLStore take the field SQLStore. A Store on a pool is safe for
+// A Store is a [tokenauth.SQLStore] on a pool of pgx connections, or in a transaction of pgx. Use
+// New to create it. Functions that need a *tokenauth.SQLStore take the field SQLStore. A Store on a pool is safe for
 // concurrent use. A Store in a transaction is not, because pgx.Tx is not.
 type Store struct {
 	*tokenauth.SQLStore
@@ -42,7 +42,7 @@ func New(pool *pgxpool.Pool, opts *tokenauth.SQLOptions) (*Store, error) {
 	return &Store{store}, nil
 }
 
-// With returns the same store in a transaction, which [pgxpool.Pool.Begin] returns, for example.
+// With returns the same store in tx, for example a transaction that [pgxpool.Pool.Begin] returned.
 // All changes are part of the transaction, and failed statements are not retried. After any error
 // other than the sentinel errors of package tokenauth, and after [tokenauth.ErrUserUnknown], roll
 // back the transaction. With panics if tx is nil.

@@ -17,8 +17,8 @@ import (
 // Options are the optional settings of [New].
 type Options struct {
 	// Store returns the store of the Manager, for the command schema. To print the migration files,
-	// the command does not connect to the database. The store of package pgxstore has a
-	// *tokenauth.SQLStore as a field. If nil, the command schema does not exist.
+	// the command does not connect to the database. If Store is nil, the command schema does not
+	// exist. A store of package pgxstore has the *tokenauth.SQLStore in its field SQLStore.
 	Store func(context.Context) (*tokenauth.SQLStore, error)
 
 	// OpenSource opens the database to import from, for the command import. The argument dsn is the
