@@ -113,26 +113,46 @@ func checkChallenge(t *testing.T, got result, attributes string) {
 
 // checkHTTP tests a router with check. Refusals must have a body of RFC 9457.
 func checkHTTP(t *testing.T, router func(*app) http.Handler) {
+	checkSite(t, func(t *testing.T, a *app) site { return serve(t, router(a)) })
+}
+
+// checkSite is like checkHTTP, for a service that start starts.
+func checkSite(t *testing.T, start func(*testing.T, *app) site) {
 	check(t, func(t *testing.T, a *app) caller {
-		server := httptest.NewServer(router(a))
-		t.Cleanup(server.Close)
+		s := start(t, a)
 		return func(t *testing.T, write bool, authorization ...string) result {
 			if write {
-				return send(t, server, "POST", "/orders", authorization...)
+				return send(t, s, "POST", "/orders", authorization...)
 			}
-			return send(t, server, "GET", "/me", authorization...)
+			return send(t, s, "GET", "/me", authorization...)
 		}
 	})
 }
 
-func send(t *testing.T, server *httptest.Server, method, path string, authorization ...string) result {
+// A site is a service that runs, with a client for it.
+type site struct {
+	url    string
+	client *http.Client
+}
+
+// serve serves h until the test ends.
+func serve(t *testing.T, h http.Handler) site {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return site{server.URL, server.Client()}
+}
+
+func send(t *testing.T, s site, method, path string, authorization ...string) result {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
+	return sendWith(t, s, method, path, http.Header{"Authorization": authorization})
+}
+
+func sendWith(t *testing.T, s site, method, path string, header http.Header) result {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.url+path, nil)
 	require.NoError(t, err)
-	for _, v := range authorization {
-		r.Header.Add("Authorization", v)
-	}
-	response, err := server.Client().Do(r)
+	r.Header = header
+	response, err := s.client.Do(r)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -152,13 +172,17 @@ func send(t *testing.T, server *httptest.Server, method, path string, authorizat
 // checkRecovery requires that the recovery middleware of a framework catches the panic of a
 // handler. A request without a key must not reach the handler.
 func checkRecovery(t *testing.T, router func(*app) http.Handler) {
+	checkSiteRecovery(t, func(t *testing.T, a *app) site { return serve(t, router(a)) })
+}
+
+// checkSiteRecovery is like checkRecovery, for a service that start starts.
+func checkSiteRecovery(t *testing.T, start func(*testing.T, *app) site) {
 	t.Run("a panic in the handler reaches the recovery", func(t *testing.T) {
 		t.Parallel()
 		a := newApp(t)
-		server := httptest.NewServer(router(a))
-		t.Cleanup(server.Close)
-		require.Equal(t, 500, send(t, server, "GET", "/crash", a.bearer(t, "laptop")).status)
-		require.Equal(t, 401, send(t, server, "GET", "/crash").status)
+		s := start(t, a)
+		require.Equal(t, 500, send(t, s, "GET", "/crash", a.bearer(t, "laptop")).status)
+		require.Equal(t, 401, send(t, s, "GET", "/crash").status)
 	})
 }
 
@@ -204,9 +228,7 @@ func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := httptest.NewServer(c.router(newApp(t)))
-			t.Cleanup(server.Close)
-			require.Equal(t, c.status, send(t, server, "GET", "/unknown").status)
+			require.Equal(t, c.status, send(t, serve(t, c.router(newApp(t))), "GET", "/unknown").status)
 		})
 	}
 }

@@ -2,7 +2,6 @@ package frameworks_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 
@@ -62,14 +61,13 @@ func TestEchoLoggerSeesRefusal(t *testing.T) {
 		}
 	})
 	e.GET("/missing", func(echo.Context) error { return echo.ErrNotFound })
-	server := httptest.NewServer(e)
-	t.Cleanup(server.Close)
+	s := serve(t, e)
 
-	require.Equal(t, 401, send(t, server, "GET", "/missing").status)
+	require.Equal(t, 401, send(t, s, "GET", "/missing").status)
 	require.EqualValues(t, 401, logged.Load())
 	require.Zero(t, after.Load(), "middleware must not run after a refusal")
 
-	require.Equal(t, 404, send(t, server, "GET", "/missing", a.bearer(t, "laptop")).status)
+	require.Equal(t, 404, send(t, s, "GET", "/missing", a.bearer(t, "laptop")).status)
 	require.EqualValues(t, 404, logged.Load())
 	require.EqualValues(t, 1, after.Load())
 }

@@ -2,7 +2,6 @@ package frameworks_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 
@@ -67,14 +66,13 @@ func TestGinLoggerSeesRefusal(t *testing.T) {
 	})
 	r.Use(use(a.auth.Require), func(*gin.Context) { after.Add(1) })
 	r.GET("/me", gin.WrapF(httpHello(a)))
-	server := httptest.NewServer(r)
-	t.Cleanup(server.Close)
+	s := serve(t, r)
 
-	require.Equal(t, 401, send(t, server, "GET", "/me").status)
+	require.Equal(t, 401, send(t, s, "GET", "/me").status)
 	require.EqualValues(t, 401, logged.Load())
 	require.Zero(t, after.Load(), "middleware must not run after a refusal")
 
-	require.Equal(t, 200, send(t, server, "GET", "/me", a.bearer(t, "laptop")).status)
+	require.Equal(t, 200, send(t, s, "GET", "/me", a.bearer(t, "laptop")).status)
 	require.EqualValues(t, 200, logged.Load())
 	require.EqualValues(t, 1, after.Load(), "middleware after authentication must run once")
 }
@@ -93,9 +91,8 @@ func TestGinUserNeedsContextFallback(t *testing.T) {
 			_, ok := a.auth.User(c)
 			found.Store(ok)
 		})
-		server := httptest.NewServer(r)
-		t.Cleanup(server.Close)
-		require.Equal(t, 200, send(t, server, "GET", "/me", a.bearer(t, "laptop")).status)
+		s := serve(t, r)
+		require.Equal(t, 200, send(t, s, "GET", "/me", a.bearer(t, "laptop")).status)
 		require.Equal(t, fallback, found.Load())
 	}
 }
