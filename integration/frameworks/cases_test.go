@@ -223,7 +223,8 @@ func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 		"net/http":    {netHTTP, 404},
 		"chi":         {chiRouter, 401},
 		"gorilla/mux": {gorillaRouter, 404},
-		"echo":        {echoRouter, 401},
+		"echo v5":     {echoRouter, 401},
+		"echo v4":     {echoV4Router, 401},
 		"gin":         {ginRouter, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
