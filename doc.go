@@ -52,8 +52,8 @@
 //
 // If [Need].CurrentKey is true, the request must present the current key of the token. Call
 // [Authenticator.Confirm] directly before a change that must not be based on outdated rights. Call
-// [Authenticator.Authenticate] in code that cannot use middleware, such as a gRPC server. The page
-// [docs/frameworks.md] has tested code for popular routers.
+// [Authenticator.Authenticate] in code that cannot use middleware, such as a gRPC server. The pages
+// [docs/frameworks.md] and [docs/rpc.md] have tested code for popular routers and for RPC.
 //
 // # Managing tokens
 //
@@ -179,6 +179,7 @@
 // [docs/frameworks.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/frameworks.md
 // [docs/manage-tokens.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/manage-tokens.md
 // [docs/observability.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/observability.md
+// [docs/rpc.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/rpc.md
 // [docs/your-own-store.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/your-own-store.md
 // [SECURITY.md]: https://github.com/go-tokenauth/tokenauth/blob/main/SECURITY.md
 package tokenauth

@@ -29,7 +29,7 @@ var pages = []page{
 	{"docs/databases/postgresql.md", "integration/databases_test.go integration/pgxstore_test.go"},
 	{"docs/databases/sqlite.md", "integration/databases_test.go"},
 	{"docs/faq.md", "examples/sessions_test.go"},
-	{"docs/frameworks.md", "integration/frameworks/*_test.go"},
+	{"docs/frameworks.md", "integration/frameworks/chi_test.go integration/frameworks/echo_test.go integration/frameworks/fiber_test.go integration/frameworks/gin_test.go integration/frameworks/gorilla_test.go integration/frameworks/huma_test.go integration/frameworks/nethttp_test.go integration/frameworks/oapi_test.go integration/frameworks/openapi_test.go"},
 	{"docs/logins.md", "examples/server/*.go integration/frameworks/cors_test.go"},
 	{"docs/manage-tokens.md", "examples/server/*.go integration/recipes/admin.go"},
 	{"docs/migrations.md", "integration/schema_tools_test.go"},
@@ -39,6 +39,7 @@ var pages = []page{
 	{"docs/observability.md", "integration/observability_test.go integration/telemetry_test.go"},
 	{"docs/production.md", "integration/recipes/*_test.go integration/recipes/accesslog.go integration/recipes/prune.go integration/recipes/ratelimit.go integration/recipes/service.go"},
 	{"docs/reverse-proxies.md", "integration/forward/forward.go"},
+	{"docs/rpc.md", "integration/frameworks/connect_test.go integration/frameworks/connectv1_test.go integration/frameworks/grpc_test.go"},
 	{"docs/testing.md", "tokenauthtest/docs_test.go"},
 	{"docs/your-own-store.md", "integration/boltstore/*.go integration/redisstore/*.go"},
 }

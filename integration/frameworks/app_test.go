@@ -39,7 +39,7 @@ type app struct {
 	streams bool         // whether the RPC methods respond with streams
 }
 
-func newApp(t *testing.T) *app { return newAppWith(t, "orders:write") }
+func newApp(t *testing.T) *app { return newAppWith(t, "orders:write", "orders:delete") }
 
 // newAppWith returns an app that has only the given scopes.
 func newAppWith(t *testing.T, scopes ...string) *app {

@@ -10,11 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
-	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
 // A result is a response as an HTTP client would see it.
@@ -186,31 +184,6 @@ func checkSiteRecovery(t *testing.T, start func(*testing.T, *app) site) {
 	})
 }
 
-// If a method requires a scope that does not exist, the service must refuse every request and
-// report an internal error.
-func TestRPCWithUnknownScopeReturnsInternalError(t *testing.T) {
-	t.Parallel()
-	for name, start := range map[string]func(*testing.T, *app) caller{
-		"Connect by middleware": func(t *testing.T, a *app) caller {
-			return connectClient(t, must.Get(connectMux(a)), false, connect.WithGRPC())
-		},
-		"Connect by interceptor": func(t *testing.T, a *app) caller {
-			return connectClient(t, connectIntercepted(a), false, connect.WithGRPC())
-		},
-		"gRPC": grpcClient,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := newAppWith(t, "orders:read")
-			call := start(t, a)
-			authorization := a.bearer(t, "laptop")
-			require.Equal(t, http.StatusInternalServerError, call(t, true, authorization).status)
-			require.Zero(t, a.calls.Load(), "the handler must not run")
-			require.Equal(t, http.StatusOK, call(t, false, authorization).status)
-		})
-	}
-}
-
 // Some routers run the middleware before they match the route. With these routers, a client without
 // a key gets 401 for every path, and cannot find out which paths exist. docs/frameworks.md states
 // the status of an unknown path for each router.
@@ -230,6 +203,8 @@ func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 		"echo v4":     {of(echoV4Router), 401},
 		"gin":         {of(ginRouter), 401},
 		"fiber":       {fiberSite, 401},
+		"huma":        {of(humaRouter), 404},
+		"generated":   {of(oapiRouter), 404},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
