@@ -16,8 +16,8 @@ import (
 )
 
 // A Store is a [tokenauth.SQLStore] on a pool of pgx connections, or in a transaction of pgx. Use
-// New to create it. Functions that need a *tokenauth.SQLStore take the field SQLStore. A Store on a pool is safe for
-// concurrent use. A Store in a transaction is not, because pgx.Tx is not.
+// New to create it. Functions that need a *tokenauth.SQLStore take the field SQLStore. A Store on a
+// pool is safe for concurrent use. A Store in a transaction is not, because pgx.Tx is not.
 type Store struct {
 	*tokenauth.SQLStore
 }
