@@ -42,7 +42,8 @@ var Engines = map[string]*Engine{
 		LimitWait: "SET LOCAL lock_timeout = %d", RestoreWait: "SET LOCAL lock_timeout = DEFAULT",
 	},
 	"mysql": {
-		Remote: true, Latest: "(%s LOCK IN SHARE MODE)", quote: "`", catalog: mysqlCatalog,
+		// Not LOCK IN SHARE MODE, which TiDB refuses.
+		Remote: true, Latest: "(%s FOR UPDATE)", quote: "`", catalog: mysqlCatalog,
 		LimitWait:   "SET @tokenauth_wait = @@SESSION.lock_wait_timeout, SESSION lock_wait_timeout = greatest(1, %d DIV 1000)",
 		RestoreWait: "SET SESSION lock_wait_timeout = @tokenauth_wait", // for the next user of the connection
 	},
