@@ -79,14 +79,14 @@ func (s *SQLStore) createMany(ctx context.Context, records []Record) error {
 	if !ok {
 		return sqldb.OwnError(fmt.Sprintf("more than %d records require a transaction", batch))
 	}
-	return pool.Transact(ctx, func(tx SQLConn) error {
+	return sqldb.HideValues(pool.Transact(ctx, func(tx SQLConn) error {
 		store := s.WithConn(tx)
 		// SQLite does not wait for the write lock if the transaction has read before.
 		if _, err := store.exec(ctx, "UPDATE {table} SET id = id WHERE 1 = 0"); err != nil {
 			return err
 		}
 		return store.createMissing(ctx, records, nil)
-	})
+	}))
 }
 
 // createMissing adds the records that are not in the table. It uses an INSERT without ON CONFLICT

@@ -22,6 +22,8 @@ var (
 		"1213", "1205", // MySQL: deadlock (also a conflict in Galera), lock wait timeout
 		"1020", // MariaDB: the row has changed since the transaction's snapshot
 		"3101", // MySQL: a conflict with another member of a replication group
+		// TiDB: write conflicts, without and with a latch; a lock is gone; FOR UPDATE; the schema changed
+		"9007", "8005", "8022", "8002", "8028",
 		"locked",
 	}
 	// The statement would have violated a unique key.
@@ -82,19 +84,24 @@ func (e *Engine) IsRejected(err error) bool {
 }
 
 // HideValues replaces the text of an error about a violated unique key, because MySQL writes the
-// values of the row into that text. The error of the driver stays in the chain. HideValues returns
-// other errors unchanged.
+// values of the row into that text. TiDB also writes them into the texts of some conflicts. The
+// error of the driver stays in the chain. HideValues returns other errors unchanged.
 func HideValues(err error) error {
-	if IsDuplicate(err) {
-		return duplicateError{err}
+	if IsDuplicate(err) || code(err) == "9007" || code(err) == "8022" {
+		return hiddenError{err}
 	}
 	return err
 }
 
-type duplicateError struct{ cause error }
+type hiddenError struct{ cause error }
 
-func (duplicateError) Error() string   { return "a unique key was violated" }
-func (e duplicateError) Unwrap() error { return e.cause }
+func (e hiddenError) Error() string {
+	if IsDuplicate(e.cause) {
+		return "a unique key was violated"
+	}
+	return "a concurrent transaction changed the same row"
+}
+func (e hiddenError) Unwrap() error { return e.cause }
 
 // WithCause returns err with the text of another error that explains it. If the texts are equal,
 // WithCause returns err.

@@ -46,6 +46,11 @@ func TestDriverErrorsAreClassified(t *testing.T) {
 		{"mysql", fmt.Errorf("pool: %w", errors.New("Error 1205 (HY000): Lock wait timeout exceeded")), rolledBack},
 		{"mysql", errors.New("Error 1020 (HY000): Record has changed since last read"), rolledBack},
 		{"mysql", errors.New("Error 3101 (40000): Plugin instructed the server to rollback the current transaction."), rolledBack},
+		{"mysql", errors.New("Error 9007 (HY000): Write conflict, txnStartTS=1, conflictStartTS=2 [try again later]"), rolledBack}, // sent by TiDB
+		{"mysql", errors.New("Error 8005 (HY000): Write conflict, txnStartTS 1 is stale [try again later]"), rolledBack},
+		{"mysql", errors.New("Error 8022 (HY000): Error: KV error safe to retry  [try again later]"), rolledBack},
+		{"mysql", errors.New("Error 8002 (HY000): [1] can not retry select for update statement"), rolledBack},
+		{"mysql", errors.New("Error 8028 (HY000): Information schema is changed during the execution of the statement"), rolledBack},
 		{"sqlite", errors.New("database is locked (5) (SQLITE_BUSY)"), rolledBack},
 		{"postgresql", stateError("23505"), duplicate},
 		{"mysql", errors.New("Error 1062 (23000): Duplicate entry 'anna' for key 'user_id'"), duplicate},
@@ -68,6 +73,8 @@ func TestDriverErrorsAreClassified(t *testing.T) {
 		{"mysql", errors.New("Error 1146 (42S02): Table 't' doesn't exist"), rejected},
 		{"mysql", errors.New("Error 1047 (08S01): WSREP has not yet prepared node"), rejected}, // sent by a Galera node without quorum
 		{"mysql", errors.New("Error 1290 (HY000): read-only"), rejected},
+		{"mysql", errors.New("Error 1105 (HY000): pessimistic lock retry limit reached"), rejected}, // sent by TiDB
+		{"mysql", errors.New("Error 9005 (HY000): Region is unavailable"), rejected},
 		{"sqlite", errors.New("attempt to write a readonly database (8)"), rejected},
 		{"postgresql", fmt.Errorf("failed to connect: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")}), rejected},
 		{"postgresql", &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}, lost},
@@ -87,17 +94,23 @@ func TestDriverErrorsAreClassified(t *testing.T) {
 }
 
 // HideValues must remove the text of a duplicate-key error, because MySQL includes the digest of
-// the key in that text.
+// the key in that text. TiDB also includes the digest in the text of a write conflict.
 // Case X2.
 func TestHideValuesRemovesDuplicateEntry(t *testing.T) {
 	t.Parallel()
-	err := errors.New("Error 1062 (23000): Duplicate entry 'secret' for key 'digest'")
-	hidden := HideValues(err)
-	for _, format := range []string{"%v", "%+v", "%#v", "%q"} {
-		require.NotContains(t, fmt.Sprintf(format, hidden), "secret")
+	for number, text := range map[string]string{
+		"1062": "Error 1062 (23000): Duplicate entry 'secret' for key 'digest'",
+		"9007": "Error 9007 (HY000): Write conflict, key={tableID=1, indexID=2, indexValues={secret, }}",
+		"8022": "Error 8022 (HY000): Error: KV error safe to retry Txn(Mvcc(TxnLockNotFound { key: secret }))",
+	} {
+		err := errors.New(text)
+		hidden := HideValues(err)
+		for _, format := range []string{"%v", "%+v", "%#v", "%q"} {
+			require.NotContains(t, fmt.Sprintf(format, hidden), "secret")
+		}
+		require.ErrorIs(t, hidden, err)
+		require.Equal(t, number, code(hidden))
 	}
-	require.ErrorIs(t, hidden, err)
-	require.True(t, IsDuplicate(hidden))
 	other := errors.New("Error 1213 (40001): Deadlock found when trying to get lock")
 	require.Equal(t, other, HideValues(other))
 	require.NoError(t, HideValues(nil))
