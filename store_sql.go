@@ -45,7 +45,7 @@ type Dialect string
 const (
 	SQLite     Dialect = "sqlite"     // SQLite 3.37 or newer
 	PostgreSQL Dialect = "postgresql" // PostgreSQL
-	MySQL      Dialect = "mysql"      // MySQL and MariaDB
+	MySQL      Dialect = "mysql"      // MySQL, MariaDB and TiDB
 )
 
 // SQLOptions are the settings of a [SQLStore]. A zero field selects the default.
@@ -180,8 +180,10 @@ func (s *SQLStore) schemaFolder() fs.FS {
 func (s *SQLStore) CreateSchema(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		err := s.addMissing(ctx)
-		// If rows violate a unique key, another attempt would build the index of the key in vain.
-		if !sqldb.IsRolledBack(err) || sqldb.IsLockTimeout(err) || !s.retriable(ctx, err, attempt) {
+		if sqldb.IsSchemaChanging(err) && sqldb.Pause(ctx, sqldb.MaxAttempts) {
+			attempt = 0 // because the other call may take minutes
+			// If rows violate a unique key, another attempt would build the index of the key in vain.
+		} else if !sqldb.IsRolledBack(err) || sqldb.IsLockTimeout(err) || !s.retriable(ctx, err, attempt) {
 			return s.failed(ctx, "create schema", outcomeUnknown, err)
 		}
 	}

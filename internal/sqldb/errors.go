@@ -47,6 +47,12 @@ func IsDuplicate(err error) bool { return slices.Contains(duplicateCodes, code(e
 // IsForeignKey reports whether a statement failed because a row would have violated a foreign key.
 func IsForeignKey(err error) bool { return slices.Contains(foreignKeyCodes, code(err)) }
 
+// IsSchemaChanging reports whether a change of the schema failed because another call is changing
+// the schema. Only TiDB returns such errors. Other engines wait until the other call has ended.
+func IsSchemaChanging(err error) bool {
+	return code(err) == "8028" || code(err) == "1061" && strings.Contains(err.Error(), "a background job is trying to add the same index")
+}
+
 // IsUnsent reports whether the error proves that the statement was not sent to the database. For
 // example, no connection could be opened.
 func (e *Engine) IsUnsent(err error) bool {

@@ -93,6 +93,17 @@ func TestDriverErrorsAreClassified(t *testing.T) {
 	}
 }
 
+// CreateSchema must wait for an index that another call is adding. If another index has the name of
+// the index, CreateSchema must not wait, because the name stays taken.
+func TestConcurrentSchemaChangeIsRecognized(t *testing.T) {
+	t.Parallel()
+	const text = "Error 1061 (42000): index already exist live; a background job is trying to add the same index, please check by `ADMIN SHOW DDL JOBS`"
+	require.True(t, IsSchemaChanging(fmt.Errorf("table t lacks index (live): %w", errors.New(text))))
+	require.True(t, IsSchemaChanging(errors.New("Error 8028 (HY000): Information schema is changed")))
+	require.False(t, IsSchemaChanging(errors.New("Error 1061 (42000): Duplicate key name 'live'")))
+	require.False(t, IsSchemaChanging(nil))
+}
+
 // HideValues must remove the text of a duplicate-key error, because MySQL includes the digest of
 // the key in that text. TiDB also includes the digest in the text of a write conflict.
 // Case X2.
