@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
@@ -82,7 +81,7 @@ func (m *MariaDBServer) install() error {
 // DSN returns the DSN of a database, with parameters such as "clientFoundRows=true". If database is
 // empty, the DSN selects no database.
 func (m *MariaDBServer) DSN(database string, parameters ...string) string {
-	return fmt.Sprintf("root@tcp(%s)/%s?%s", m.Addr(), database, strings.Join(parameters, "&"))
+	return dsnOfRoot(m.Server, database, parameters...)
 }
 
 // CreateDatabase creates a database. It does not quote the name.

@@ -79,9 +79,9 @@ func (s *Server) cmd(ctx context.Context, command ...string) (*exec.Cmd, error) 
 }
 
 // credential returns the credential of the Debian user for a server if the test runs as root,
-// because the servers refuse to run as root. Otherwise it returns nil.
+// because the servers refuse to run as root. Otherwise, or if debianUser is empty, it returns nil.
 func credential(debianUser string) (*syscall.Credential, error) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || debianUser == "" {
 		return nil, nil
 	}
 	u, err := user.Lookup(debianUser)

@@ -1,6 +1,6 @@
-// Package servers starts database servers and reverse proxies of Debian packages for tests. Each
-// server has a temporary folder and a free port of 127.0.0.1, and does not run as root. Tests can
-// stop, kill and freeze a server.
+// Package servers starts database servers and reverse proxies of Debian packages for tests, and
+// TiDB. Each server has a temporary folder and a free port of 127.0.0.1. Except TiDB, the servers
+// do not run as root. Tests can stop, kill and freeze a server.
 //
 // If a package is not installed, the function that starts the server returns an error that wraps
 // ErrMissing. The test decides whether to fail or to be skipped. TestMain stops all servers:
@@ -63,8 +63,12 @@ var opened struct {
 }
 
 // installed returns the path of a program or library that a Debian package installed. If several
-// versions are installed, installed returns the path of the highest version.
+// versions are installed, installed returns the path of the highest version. An absolute path stays
+// as it is.
 func installed(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
 	for _, dir := range []string{"/usr/lib/postgresql/*/bin", "/usr/sbin", "/usr/bin", "/usr/lib/galera"} {
 		if found, _ := filepath.Glob(filepath.Join(dir, name)); len(found) > 0 {
 			return found[len(found)-1], nil
