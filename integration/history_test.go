@@ -12,7 +12,7 @@ import (
 // For each setup, the test runs 40 histories, or ten minutes if TOKENAUTH_LONG is set.
 func TestRandomHistoriesAreSequential(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL serializable, pgx", "MariaDB", "Galera, all nodes"} {
+	for _, name := range []string{"PostgreSQL, pgx", "PostgreSQL serializable, pgx", "MariaDB", "Galera, all nodes", "TiDB"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := setupNamed(t, name)

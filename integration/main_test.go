@@ -89,6 +89,13 @@ var (
 		}
 		return c, c.Nodes[0].CreateDatabase("t")
 	})
+	tiDB = sync.OnceValues(func() (*servers.TiDBServer, error) {
+		s, err := servers.TiDB()
+		if err != nil {
+			return nil, err
+		}
+		return s, s.CreateDatabase("t")
+	})
 )
 
 // started returns the server that start returns. If the server is not installed, started skips the

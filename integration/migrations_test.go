@@ -198,7 +198,7 @@ func TestUserIDMayReferenceUserTable(t *testing.T) {
 	for _, name := range []string{
 		"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "PgBouncer, lib-pq",
 		"pgxstore", "pgxstore, PgBouncer",
-		"MariaDB", "MariaDB, interpolateParams",
+		"MariaDB", "MariaDB, interpolateParams", "TiDB",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,6 +41,9 @@ func TestGrantedRightsSuffice(t *testing.T) {
 				return strings.Replace(started(t, mariaDB).DSN("t"), "root@", "app@", 1)
 			},
 			[]string{"CREATE USER app@'127.0.0.1'"}},
+		{"TiDB", "TiDB",
+			func(t testing.TB) string { return strings.Replace(onTiDB()(t), "root@", "app@", 1) },
+			[]string{"CREATE USER app@'127.0.0.1'"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

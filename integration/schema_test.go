@@ -17,6 +17,7 @@ import (
 
 var schemaSetups = []string{
 	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PgBouncer, pgx", "MariaDB", "MariaDB, interpolateParams",
+	"TiDB",
 }
 
 // CheckSchema must name each missing part of the table, so that an operator notices a forgotten

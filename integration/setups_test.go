@@ -59,6 +59,17 @@ func onGalera(parameters ...string) func(testing.TB) []string {
 	}
 }
 
+// onTiDB returns a function that returns the DSN of a TiDB server. Compiling the server takes many
+// minutes, so only long runs use it.
+func onTiDB(parameters ...string) func(testing.TB) string {
+	return func(t testing.TB) string {
+		if !long() {
+			t.Skip("only long runs use TiDB")
+		}
+		return started(t, tiDB).DSN("t", parameters...)
+	}
+}
+
 // setups are the setups on which the conformance suite runs. ncruces/go-sqlite3 has a package of
 // its own, because it registers the same name as mattn/go-sqlite3.
 var setups = []setup{
@@ -105,6 +116,14 @@ var setups = []setup{
 		nodes: onGalera("wsrep_sync_wait=7", "tx_isolation=%27READ-COMMITTED%27")},
 	{name: "Galera, all nodes, interpolateParams", driver: "mysql", dialect: tokenauth.MySQL,
 		nodes: onGalera("wsrep_sync_wait=7", "interpolateParams=true", "wsrep_retry_autocommit=10")},
+
+	{name: "TiDB", load: true, inLong: true, driver: "mysql", dialect: tokenauth.MySQL, dsn: onTiDB()},
+	{name: "TiDB, interpolateParams", inLong: true, driver: "mysql", dialect: tokenauth.MySQL,
+		dsn: onTiDB("interpolateParams=true", "clientFoundRows=true")},
+	{name: "TiDB, read committed", inLong: true, driver: "mysql", dialect: tokenauth.MySQL,
+		dsn: onTiDB("tx_isolation=%27READ-COMMITTED%27")},
+	{name: "TiDB, optimistic", load: true, inLong: true, driver: "mysql", dialect: tokenauth.MySQL,
+		dsn: onTiDB("tidb_txn_mode=%27optimistic%27")},
 }
 
 // newStore returns the store of a setup. With several nodes, the store sends each call to the next

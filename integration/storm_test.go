@@ -20,6 +20,9 @@ func TestRandomMintsEndWithRevokeAll(t *testing.T) {
 		"MariaDB": func(t *testing.T) tokenauth.Store {
 			return newStore(t, open(t, "mysql", started(t, mariaDB).DSN("t")), tokenauth.MySQL, nil)
 		},
+		"TiDB": func(t *testing.T) tokenauth.Store {
+			return newStore(t, open(t, "mysql", onTiDB()(t)), tokenauth.MySQL, nil)
+		},
 	} {
 		for cache, maxStale := range map[string]time.Duration{"without a cache": 0, "with a cache": 100 * time.Millisecond} {
 			t.Run(engine+" "+cache, func(t *testing.T) {

@@ -21,6 +21,7 @@ var transactional = []string{
 	"SQLite, modernc", "SQLite, mattn", "PostgreSQL, pgx", "PostgreSQL, lib-pq", "PostgreSQL serializable, pgx", "PgBouncer, pgx",
 	"pgxstore", "pgxstore, serializable", "pgxstore, PgBouncer",
 	"MariaDB", "MariaDB, interpolateParams", "MariaDB, read committed", "MariaDB, serializable", "MariaDB, snapshot isolation",
+	"TiDB", "TiDB, read committed", "TiDB, optimistic",
 }
 
 // A shop is a service with a store and a table of orders in the same database.
@@ -189,6 +190,7 @@ func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 		"PostgreSQL, pgx": true, "PostgreSQL, lib-pq": true, "pgxstore": true, "pgxstore, serializable": false, "PostgreSQL repeatable read, pgx": false, "PostgreSQL serializable, pgx": false,
 		"MariaDB": true, "MariaDB, interpolateParams": true, "MariaDB, read committed": true,
 		"MariaDB, snapshot isolation": false,
+		"TiDB":                        true, "TiDB, read committed": true,
 	} {
 		_, _, calls := refusals(t.Context())
 		for i := range calls {
@@ -226,7 +228,7 @@ func TestTransactionReportsConflictAfterSnapshot(t *testing.T) {
 // still keep the limit of tokens per user, and must return an error with status 409 and not 503.
 func TestTransactionKeepsLimit(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"PostgreSQL, pgx", "pgxstore", "MariaDB", "MariaDB, read committed"} {
+	for _, name := range []string{"PostgreSQL, pgx", "pgxstore", "MariaDB", "MariaDB, read committed", "TiDB", "TiDB, read committed"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, name)
@@ -249,7 +251,7 @@ func TestTransactionKeepsLimit(t *testing.T) {
 // rename then aborts the waiting transaction, and the store must return the error of the driver.
 func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 	t.Parallel()
-	for name, renames := range map[string]bool{"PostgreSQL, pgx": false, "PostgreSQL, lib-pq": false, "pgxstore": false, "MariaDB": true} {
+	for name, renames := range map[string]bool{"PostgreSQL, pgx": false, "PostgreSQL, lib-pq": false, "pgxstore": false, "MariaDB": true, "TiDB": true} {
 		for what, rename := range map[string]bool{"create": false, "rename": true} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				t.Parallel()
@@ -291,6 +293,12 @@ func waits(t *testing.T, s shop) bool {
 	if s.dialect == tokenauth.PostgreSQL {
 		const query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1"
 		require.NoError(t, s.db.QueryRow(query, `%"`+table+`"%`).Scan(&n))
+		return n > 0
+	}
+	if s.name == "TiDB" {
+		const query = `SELECT count(*) FROM information_schema.tidb_trx x JOIN information_schema.tables t
+			ON x.related_table_ids = t.tidb_table_id WHERE x.state = 'LockWaiting' AND t.table_name = ?`
+		require.NoError(t, s.db.QueryRow(query, table).Scan(&n))
 		return n > 0
 	}
 	return waitsOnMariaDB(t, s.db, table)
