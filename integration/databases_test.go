@@ -92,13 +92,17 @@ var documentedEngines = []documentedEngine{
 	{"SQLite, mattn", "sqlite", tokenauth.SQLite, openMattn},
 	{"PostgreSQL", "postgresql", tokenauth.PostgreSQL, openPostgres},
 	{"MariaDB", "mysql", tokenauth.MySQL, openMySQL},
+	{"TiDB", "tidb", tokenauth.MySQL, openMySQL},
 }
 
 // newDatabase opens a new database. The table does not exist yet.
 func (e documentedEngine) newDatabase(t *testing.T) (*sql.DB, *tokenauth.SQLStore) {
 	t.Helper()
 	dsn := filepath.Join(t.TempDir(), "app.db")
-	if e.dialect != tokenauth.SQLite {
+	switch {
+	case e.name == "TiDB":
+		dsn = newTiDBDatabase(t)
+	case e.dialect != tokenauth.SQLite:
 		_, dsn = newDatabase(t, e.dialect)
 	}
 	db, err := e.open(dsn)

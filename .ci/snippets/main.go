@@ -28,6 +28,7 @@ var pages = []page{
 	{"docs/databases/mysql.md", "integration/databases_test.go"},
 	{"docs/databases/postgresql.md", "integration/databases_test.go integration/pgxstore_test.go"},
 	{"docs/databases/sqlite.md", "integration/databases_test.go"},
+	{"docs/databases/tidb.md", "integration/databases_test.go"},
 	{"docs/faq.md", "examples/sessions_test.go"},
 	{"docs/frameworks.md", "integration/frameworks/chi_test.go integration/frameworks/echo_test.go integration/frameworks/fiber_test.go integration/frameworks/gin_test.go integration/frameworks/gorilla_test.go integration/frameworks/huma_test.go integration/frameworks/nethttp_test.go integration/frameworks/oapi_test.go integration/frameworks/openapi_test.go"},
 	{"docs/logins.md", "examples/server/*.go integration/frameworks/cors_test.go"},
