@@ -57,7 +57,10 @@ var plants = map[string]struct {
 	"an open file":         {func() { kept, _ = os.Open(os.DevNull) }, ": " + os.DevNull},
 	"an open listener":     {func() { kept, _ = net.Listen("tcp", "127.0.0.1:0") }, ": socket:["},
 	"one about to end":     {func() { go time.Sleep(time.Millisecond) }, ""},
+	"an ignored one":       {func() { Ignore("leak.endless"); go endless() }, ""},
 }
+
+func endless() { select {} }
 
 type runner func()
 

@@ -17,6 +17,15 @@ var patience = 10 * time.Second
 // called. It maps the identity of each one to its description.
 type Stock map[string]string
 
+// ignored are parts of the stacks of goroutines that TakeStock skips.
+var ignored = []string{
+	"os/signal.signal_recv", ", locked to thread]", // goroutines of the runtime that run until the process ends
+}
+
+// Ignore makes TakeStock skip the goroutines whose stack contains text, such as the name of a
+// function of a library that never ends its goroutine. Call it before Main.
+func Ignore(text string) { ignored = append(ignored, text) }
+
 // TakeStock returns a Stock of all goroutines except the calling one. On Linux, the Stock also
 // contains the open files and connections, which TakeStock reads from /proc.
 func TakeStock() Stock {
@@ -31,8 +40,8 @@ func TakeStock() Stock {
 		stacks = make([]byte, 2*len(stacks))
 	}
 	for _, stack := range strings.Split(string(stacks), "\n\n")[1:] { // the first stack belongs to the calling goroutine
-		if strings.Contains(stack, "os/signal.signal_recv") || strings.Contains(stack, ", locked to thread]") {
-			continue // skip a goroutine of the runtime that runs until the process ends
+		if slices.ContainsFunc(ignored, func(text string) bool { return strings.Contains(stack, text) }) {
+			continue
 		}
 		id, _, _ := strings.Cut(stack, " [")
 		s[id] = stack
