@@ -70,14 +70,18 @@ type SQLOptions struct {
 const defaultTable = "tokenauth_tokens"
 
 // NewSQLStore returns a store on db. The caller closes db. NewSQLStore does not use the database.
-// [SQLStore.CreateSchema] creates the table, and [SQLStore.CheckSchema] checks it. If db does not
-// have the BeginTx method of *sql.DB, the store treats db as a transaction, as [SQLStore.With]
-// does.
+// [SQLStore.CreateSchema] creates the table, and [SQLStore.CheckSchema] checks it. If db is a
+// transaction, the store works as a store that [SQLStore.With] returns.
 //
-// NewSQLStore copies opts, which may be nil. It returns an error for an unknown dialect or an
-// invalid option, and panics if db is nil.
+// NewSQLStore copies opts, which may be nil. It returns an error for an unknown dialect, an invalid
+// option, or a handle that is neither a pool, a connection nor a transaction of package
+// database/sql. The error names the handle to use instead: a bun.Tx, for example, is refused, and
+// its field Tx is accepted. NewSQLStore panics if db is nil, or a struct that embeds a nil handle.
 func NewSQLStore(db DB, d Dialect, opts *SQLOptions) (*SQLStore, error) {
-	conn := newDBConn(db, d)
+	conn, err := newDBConn(db, d)
+	if err != nil {
+		return nil, fmt.Errorf("tokenauth: NewSQLStore: %w", err)
+	}
 	s, err := NewSQLStoreOn(conn.pool(), d, opts)
 	if err == nil && !conn.InTransaction() && d != PostgreSQL {
 		// On PostgreSQL, the store prepares no statement: pgx prepares statements itself, and
@@ -121,8 +125,14 @@ var tableName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,39}\.)?[A-Za-z_][A
 // With returns the same store on another database handle. If the handle is a transaction, all
 // changes are part of the transaction, and failed statements are not retried. After any error other
 // than the sentinel errors of this package, and after [ErrUserUnknown], roll back the transaction.
-// With panics if db is nil.
-func (s *SQLStore) With(db DB) *SQLStore { return s.WithConn(newDBConn(db, s.dialect).pool()) }
+// With panics if db is nil, and for a handle for which [NewSQLStore] returns an error.
+func (s *SQLStore) With(db DB) *SQLStore {
+	conn, err := newDBConn(db, s.dialect)
+	if err != nil {
+		panic("tokenauth: With: " + err.Error())
+	}
+	return s.WithConn(conn.pool())
+}
 
 // WithConn is like [SQLStore.With], for a connection that is not a database/sql handle.
 func (s *SQLStore) WithConn(c SQLConn) *SQLStore {

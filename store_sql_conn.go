@@ -71,31 +71,18 @@ type SQLRows interface {
 	Close() error
 }
 
-// DB is a database handle: *sql.DB, *sql.Tx and *sql.Conn implement it.
-type DB interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-}
-
 // A dbConn is a [SQLConn] on database/sql.
 type dbConn struct {
 	db       DB
+	inTx     bool                     // whether db is a transaction
 	remote   bool                     // whether the database is a server
 	prepare  string                   // SQL text of the query to keep prepared; empty if there is none
 	prepared atomic.Pointer[sql.Stmt] // nil until the first query, and after SQLStore.Close
 }
 
-func newDBConn(db DB, d Dialect) *dbConn {
-	if isNil(db) {
-		panic("tokenauth: nil database handle")
-	}
-	return &dbConn{db: db, remote: d != SQLite}
-}
-
-// A beginner is a DB that is not a transaction.
-type beginner interface {
-	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
+func newDBConn(db DB, d Dialect) (*dbConn, error) {
+	inTx, err := inspect(db)
+	return &dbConn{db: db, inTx: inTx, remote: d != SQLite}, err
 }
 
 // A dbPool is a [SQLPool] on database/sql. A *sql.Conn is no pool, because concurrent calls of the
@@ -113,7 +100,7 @@ func (c dbPool) Transact(ctx context.Context, f func(SQLConn) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit, Rollback does nothing
-	if err := f(&dbConn{db: tx, remote: c.remote}); err != nil {
+	if err := f(&dbConn{db: tx, inTx: true, remote: c.remote}); err != nil {
 		return err
 	}
 	return cmp.Or(tx.Commit(), ctx.Err()) // ctx.Err as in Exec
@@ -131,10 +118,7 @@ func (c *dbConn) pool() SQLConn {
 	return c
 }
 
-func (c *dbConn) InTransaction() bool {
-	_, canBegin := c.db.(beginner)
-	return !canBegin
-}
+func (c *dbConn) InTransaction() bool { return c.inTx }
 
 func (c *dbConn) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	result, err := c.db.ExecContext(ctx, query, args...)
@@ -158,13 +142,14 @@ func (c *dbConn) Query(ctx context.Context, query string, args ...any) (SQLRows,
 }
 
 func (c *dbConn) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if query != c.prepare {
+	db, canPrepare := c.db.(preparer)
+	if query != c.prepare || !canPrepare {
 		return c.db.QueryContext(ctx, query, args...)
 	}
 	stmt := c.prepared.Load()
 	if stmt == nil {
 		var err error
-		if stmt, err = c.db.PrepareContext(ctx, query); err != nil {
+		if stmt, err = db.PrepareContext(ctx, query); err != nil {
 			return nil, err
 		}
 		if !c.prepared.CompareAndSwap(nil, stmt) { // a concurrent call has stored its statement

@@ -170,6 +170,7 @@ func TestFindIsPreparedOnce(t *testing.T) {
 // An explainingHandle records SQLite's query plan of each statement.
 type explainingHandle struct {
 	tokenauth.DB
+	fixture.Transaction
 	t     *testing.T
 	plans []string
 }

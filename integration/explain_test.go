@@ -41,18 +41,18 @@ func (e *explainer) QueryContext(ctx context.Context, query string, args ...any)
 	return e.DB.QueryContext(ctx, query, args...)
 }
 
-// A preparingExplainer has the methods of a *sql.DB, so that the store prepares the statement of
-// Find on it.
-type preparingExplainer struct{ *explainer }
+// A connExplainer has the BeginTx method of *sql.Conn, so that the store does not treat it as a
+// transaction.
+type connExplainer struct{ *explainer }
 
-func (e preparingExplainer) BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error) {
+func (e connExplainer) BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error) {
 	panic("not called")
 }
 
-func (e preparingExplainer) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	d := tokenauth.DigestOf("7")
-	e.note(ctx, query, []any{d[:], d[:]}) // the store prepares only the statement of Find
-	return e.DB.PrepareContext(ctx, query)
+// A txExplainer is an explainer that the store treats as a transaction.
+type txExplainer struct {
+	*explainer
+	fixture.Transaction
 }
 
 // lines returns each row of a query as one text.
@@ -194,9 +194,9 @@ func TestNoStatementScansTheTable(t *testing.T) {
 				conn, err := db.Conn(t.Context())
 				require.NoError(t, err)
 				e := &explainer{DB: conn, t: t, explain: c.explain}
-				store := plain.With(e)
-				if !transaction {
-					store = plain.With(preparingExplainer{e})
+				store := plain.With(connExplainer{e})
+				if transaction {
+					store = plain.With(txExplainer{explainer: e})
 				}
 				for _, call := range calls(transaction) {
 					e.plans = nil

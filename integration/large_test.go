@@ -80,7 +80,7 @@ func TestLargeTable(t *testing.T) {
 			conn, err := db.Conn(t.Context())
 			require.NoError(t, err)
 			e := &explainer{DB: conn, t: t, explain: c.explain}
-			explained := store.With(preparingExplainer{e})
+			explained := store.With(connExplainer{e})
 			for _, call := range append(calls(false), crowdCalls()...) {
 				e.plans = nil
 				begin := time.Now()

@@ -88,7 +88,7 @@ func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 			age(t, db, s.dialect, opts.Table) // also updates the statistics
 			conn := must.Get(db.Conn(t.Context()))
 			e := &explainer{DB: conn, t: t, explain: c.explain}
-			explained := store.With(preparingExplainer{e})
+			explained := store.With(connExplainer{e})
 			revokeAll := storeCall{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error {
 				_, err := s.RevokeAll(ctx, "crowd", time.Now(), 100)
 				return err
@@ -128,7 +128,7 @@ func TestStatisticsOfSQLiteDoNotMislead(t *testing.T) {
 	conn, err := db.Conn(t.Context())
 	require.NoError(t, err)
 	e := &explainer{DB: conn, t: t, explain: explainOnSQLite}
-	explained := store.With(preparingExplainer{e})
+	explained := store.With(connExplainer{e})
 	for _, q := range []tokenauth.Query{
 		{UserID: "bot", MinSlot: 1, MaxSlot: 100},
 		{UserID: "bot", IDs: []string{"i20", "i21", "i40"}},

@@ -283,7 +283,10 @@ func TestSilentDatabaseEndsAtTimeout(t *testing.T) {
 
 // A lateHandle reports success after the deadline. lib/pq does the same if PostgreSQL cancels its
 // wait for a standby server.
-type lateHandle struct{ tokenauth.DB }
+type lateHandle struct {
+	tokenauth.DB
+	fixture.Transaction
+}
 
 func (lateHandle) ExecContext(ctx context.Context, _ string, _ ...any) (sql.Result, error) {
 	<-ctx.Done()

@@ -144,10 +144,10 @@ func TestTransactionLivesOnAfterConflict(t *testing.T) {
 	require.ElementsMatch(t, []string{"foo", "bar", "second"}, liveNames(t, store))
 }
 
-// A failingHandle returns err from each ExecContext. It has no method BeginTx, so the store treats
-// it as a transaction.
+// A failingHandle is a transaction that returns err from each ExecContext.
 type failingHandle struct {
 	tokenauth.DB
+	fixture.Transaction
 	err   error
 	calls int
 }
