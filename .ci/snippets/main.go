@@ -31,6 +31,7 @@ var pages = []page{
 	{"docs/databases/tidb.md", "integration/databases_test.go"},
 	{"docs/faq.md", "examples/sessions_test.go"},
 	{"docs/frameworks.md", "integration/frameworks/chi_test.go integration/frameworks/echo_test.go integration/frameworks/fiber_test.go integration/frameworks/gin_test.go integration/frameworks/gorilla_test.go integration/frameworks/huma_test.go integration/frameworks/nethttp_test.go integration/frameworks/oapi_test.go integration/frameworks/openapi_test.go"},
+	{"docs/handles.md", "integration/handles/*_test.go"},
 	{"docs/logins.md", "examples/server/*.go integration/frameworks/cors_test.go"},
 	{"docs/manage-tokens.md", "examples/server/*.go integration/recipes/admin.go"},
 	{"docs/migrations.md", "integration/schema_tools_test.go"},
