@@ -27,7 +27,8 @@ import (
 // A SQLConn must be safe for concurrent use if its SQLStore is used concurrently. A SQLConn on a
 // pool of connections should be a [SQLPool].
 type SQLConn interface {
-	// Exec executes a statement and returns the number of rows that it matched or changed.
+	// Exec executes a statement. It returns the number of rows that the statement matched, or the
+	// number that it changed. SQLStore works with both.
 	// It may return a nil error only if the database has confirmed the statement. If ctx ended
 	// before that, Exec must return an error.
 	Exec(ctx context.Context, query string, args ...any) (int64, error)
@@ -106,7 +107,7 @@ func (c dbPool) Transact(ctx context.Context, f func(SQLConn) error) error {
 	return cmp.Or(tx.Commit(), ctx.Err()) // ctx.Err as in Exec
 }
 
-// pool returns c as a pool if its handle is one, and otherwise c itself.
+// pool returns a SQLPool on c if the handle of c is a pool. Otherwise pool returns c.
 func (c *dbConn) pool() SQLConn {
 	type pool interface {
 		beginner

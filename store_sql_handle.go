@@ -14,7 +14,8 @@ import (
 // The methods of a handle show what it is. A handle with the method BeginTx of *sql.DB is a pool or
 // a connection. A handle with the methods Commit and Rollback of *sql.Tx is a transaction, even if
 // it also has the method BeginTx of *sql.DB. [NewSQLStore] refuses any other handle, and a handle
-// whose BeginTx has another type. Such a handle may rewrite the statements of the store.
+// whose BeginTx has another type, because a refused handle could change the statements of the
+// store.
 type DB interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

@@ -278,8 +278,8 @@ func TestPgxstoreHookErrorReturns503(t *testing.T) {
 	require.NoError(t, store.Create(t.Context(), newRecord("anna", "laptop")))
 }
 
-// A tracer of pgx may panic. Its connection must return to the pool. Otherwise, Close of the pool
-// would wait forever.
+// If a tracer of pgx panics during a call, the connection of the call must return to the pool.
+// Otherwise, Close of the pool waits forever.
 func TestPgxstoreReleasesConnectionAfterPanic(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(started(t, postgres).DSN("postgres"))

@@ -76,9 +76,9 @@ func (c *countingDB) count(number string) int {
 }
 
 // TiDB may roll a statement back because of a concurrent statement, and report one of its own error
-// numbers. The store must then retry the statement. No error may contain the digest of a key, which
-// TiDB writes into the text of a conflict. With tidb_retry_limit=0, the server does not retry
-// statements itself.
+// numbers. The store must then retry the statement. TiDB writes the digest of a key into its error
+// message. The errors of the store must not contain this digest. With tidb_retry_limit=0, the
+// server does not retry statements itself.
 func TestTiDBConflictsAreRetried(t *testing.T) {
 	t.Parallel()
 	t.Run("TiDB", func(t *testing.T) {
