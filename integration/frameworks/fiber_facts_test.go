@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/gofiber/fiber/v3/middleware/adaptor"
 	"github.com/gofiber/fiber/v3/middleware/cors"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -83,6 +86,42 @@ func keptFromTwoRequests(t *testing.T, config fiber.Config) (keys, names []strin
 		require.Equal(t, 401, sendWith(t, s, "GET", "/", header).status)
 	}
 	return keys, names
+}
+
+// Concurrent requests must not get the users of each other. A handler may keep the context.
+func TestFiberKeepsConcurrentUsersApart(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	kept := make(chan func(), 100)
+	r := fiber.New()
+	r.Get("/", adapt(a.auth.Require), func(c fiber.Ctx) error {
+		ctx, name := c.Context(), strings.Clone(c.Query("name"))
+		kept <- func() {
+			token, _ := a.auth.Token(ctx)
+			require.Equal(t, name, token.Name)
+		}
+		token, _ := a.auth.Token(ctx)
+		return c.SendString(token.Name)
+	})
+	s := serveFiber(t, r)
+	var clients sync.WaitGroup
+	for i := range 4 {
+		name := fmt.Sprint("client ", i)
+		bearer := a.bearer(t, name)
+		clients.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for range 25 {
+				got := send(t, site{s.url, client}, "GET", "/?name="+url.QueryEscape(name), bearer)
+				assert.Equal(t, name, got.text)
+			}
+		})
+	}
+	clients.Wait()
+	close(kept)
+	for check := range kept {
+		check()
+	}
 }
 
 // The user of a request must not be found in the next request of the connection.
@@ -159,32 +198,87 @@ func TestFiberMiddlewareKeepsOrder(t *testing.T) {
 	require.Equal(t, ownOrigin, preflight.header.Get("Access-Control-Allow-Origin"))
 }
 
-// fiber answers HEAD requests with the handlers of GET. A refused HEAD request must get the status
-// and the challenges. A request whose target is malformed must get 400 and not reach the handler.
-func TestFiberRefusesHeadAndMalformedTarget(t *testing.T) {
+// fiber responds to HEAD requests with the handlers of GET. A refused HEAD request must get the
+// status and the challenges. A request whose target does not begin with a slash must not reach a
+// wildcard route without a key. The docs say that Use without "*" does not protect such a route.
+func TestFiberRefusesHeadAndOddTargets(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
-	s := fiberSite(t, a)
-	for request, status := range map[string]int{
-		"HEAD /me HTTP/1.1\r\n": 401,
-		"GET /%zz HTTP/1.1\r\n": 400,
-		"GET //me HTTP/1.1\r\n": 401,
-	} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
-		require.NoError(t, err)
-		_, err = fmt.Fprintf(conn, "%sHost: api.example.com\r\nConnection: close\r\n\r\n", request)
-		require.NoError(t, err)
-		method, _, _ := strings.Cut(request, " ")
-		response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-		require.NoError(t, err, request)
-		require.Equal(t, status, response.StatusCode, request)
-		if status == 401 {
-			checkChallenge(t, result{401, response.Header, ""}, "")
-		}
-		require.NoError(t, response.Body.Close())
-		require.NoError(t, conn.Close())
+	r := fiberApp(a)
+	hello := func(c fiber.Ctx) error {
+		a.calls.Add(1)
+		return nil
 	}
-	require.Zero(t, a.calls.Load())
+	r.All("/*", hello)
+	s := serveFiber(t, r)
+	open := fiber.New()
+	open.Use(adapt(a.auth.Require))
+	open.All("/*", hello)
+	unsafe := serveFiber(t, open)
+	for _, c := range []struct {
+		request string
+		skips   bool // whether Use without "*" does not run for the request
+	}{
+		{"HEAD /me", false}, {"GET /%zz", false}, {"GET //me", false}, {"TRACE /me", false}, {"GET http://h", false},
+		{"GET me", true}, {"GET ?me", true}, {"GET http://h?me", true}, {"GET *", true}, {"OPTIONS *", true},
+		{"CONNECT h:443", true}, {"HEAD %2fme", true},
+	} {
+		response := rawFiber(t, s, c.request+" HTTP/1.1", "")
+		require.Equal(t, 401, response.StatusCode, c.request)
+		checkChallenge(t, result{401, response.Header, ""}, "")
+		require.Zero(t, a.calls.Load(), c.request)
+		want := map[bool]int{false: 401, true: 200}[c.skips]
+		require.Equal(t, want, rawFiber(t, unsafe, c.request+" HTTP/1.1", "").StatusCode, "%s: change the docs", c.request)
+		a.calls.Store(0)
+	}
+}
+
+// rawFiber sends a request that net/http would not send.
+func rawFiber(t *testing.T, s site, lines, body string) *http.Response {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "%s\r\nHost: api.example.com\r\n\r\n", lines)
+	require.NoError(t, err)
+	method, _, _ := strings.Cut(lines, " ")
+	_, err = fmt.Fprint(conn, body)
+	require.NoError(t, err)
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	require.NoError(t, err, lines)
+	require.NoError(t, response.Body.Close())
+	return response
+}
+
+// With StreamRequestBody, fasthttp takes the unread part of a body for the next request of the
+// connection. A reverse proxy that reuses the connection would mix up the responses of its clients.
+// Therefore a refusal must close the connection. Without StreamRequestBody, it must not.
+func TestFiberRefusalClosesConnectionOfUnreadBody(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		a := newApp(t)
+		r := fiber.New(fiber.Config{StreamRequestBody: stream})
+		r.Post("/", adapt(a.auth.Require))
+		response := rawFiber(t, serveFiber(t, r), "POST / HTTP/1.1\r\nContent-Length: 3", "abc")
+		require.Equal(t, 401, response.StatusCode)
+		require.Equal(t, stream, response.Close)
+	}
+}
+
+// The docs say that Use ignores middleware that it receives together with an app.
+func TestFiberUseIgnoresMiddlewareBesideApp(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	mounted := fiber.New()
+	mounted.Get("/me", func(fiber.Ctx) error { return nil })
+	r := fiber.New()
+	r.Use("/wrong", adapt(a.auth.Require), mounted)
+	r.Use("/right", adapt(a.auth.Require))
+	r.Use("/right", mounted)
+	s := serveFiber(t, r)
+	require.Equal(t, 200, send(t, s, "GET", "/wrong/me").status, "Use now runs the middleware: change the docs")
+	require.Equal(t, 401, send(t, s, "GET", "/right/me").status)
+	require.Equal(t, 401, send(t, s, "GET", "/RIGHT/me/").status)
 }
 
 // fiber's router ignores letter case and a slash at the end of the path. A scope that the route
@@ -208,7 +302,7 @@ func TestFiberContextHasUser(t *testing.T) {
 	auth := must.Get(tokenauth.NewAuthenticator(a.kit.Manager, a.findUser, &tokenauth.AuthenticatorOptions{
 		KeyHeader: "X-API-Key",
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			http.Error(w, r.Method+" "+r.URL.Path, tokenauth.StatusCode(err))
+			http.Error(w, r.Method+" "+r.URL.String(), tokenauth.StatusCode(err))
 		},
 	}))
 	var found, ends atomic.Bool
@@ -231,13 +325,13 @@ func TestFiberContextHasUser(t *testing.T) {
 	require.False(t, ends.Load(), "the context can now end: change the docs")
 	require.Equal(t, []string{"Authorization", "X-Api-Key"}, got.header.Values("Vary"))
 
-	response, err := s.client.Get(s.url + "/me")
+	response, err := s.client.Get(s.url + "/me?x=1")
 	require.NoError(t, err)
 	defer response.Body.Close()
 	body := make([]byte, 100)
 	n, _ := response.Body.Read(body)
 	require.Equal(t, 401, response.StatusCode)
-	require.Equal(t, "GET /me\n", string(body[:n]))
+	require.Equal(t, "GET /me?x=1\n", string(body[:n]))
 	require.Equal(t, "text/plain; charset=utf-8", response.Header.Get("Content-Type"))
 	_, _ = leak.Default.Write(body)
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,13 +18,11 @@ import (
 // adapt adapts auth.Require, auth.RequireScopes(…) or auth.Optional to fiber middleware.
 func adapt(middleware func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
-		target, err := url.ParseRequestURI(string(c.Request().Header.RequestURI()))
-		if err != nil {
-			return fiber.ErrBadRequest
-		}
+		// The copies are necessary, because fiber reuses its buffers.
+		target := &url.URL{Path: strings.Clone(c.Path()), RawQuery: string(c.Request().URI().QueryString())}
 		r := &http.Request{Method: c.Method(), URL: target, Header: http.Header{}, Body: http.NoBody}
 		for name, value := range c.Request().Header.All() { // all values, because two keys are refused
-			r.Header.Add(string(name), string(value)) // string copies, because fiber reuses its buffers
+			r.Header.Add(string(name), string(value))
 		}
 		w := fiberWriter{c, http.Header{}}
 		for _, value := range c.Response().Header.PeekAll("Vary") { // set by CORS middleware
@@ -37,6 +36,10 @@ func adapt(middleware func(http.Handler) http.Handler) fiber.Handler {
 		middleware(http.HandlerFunc(next)).ServeHTTP(w, r.WithContext(c.Context()))
 		w.setHeaders()
 		if !accepted {
+			if c.Request().IsBodyStream() {
+				// Otherwise fasthttp would take the unread body for the next request.
+				c.RequestCtx().SetConnectionClose()
+			}
 			return nil // fiber does not call the handler
 		}
 		return c.Next()
@@ -74,7 +77,7 @@ func fiberApp(a *app) *fiber.App {
 		return c.SendString(greet(user, token))
 	}
 	r := fiber.New()
-	r.Use(recover.New(), adapt(auth.Require))
+	r.Use("*", recover.New(), adapt(auth.Require)) // keep "*": see below
 	r.Get("/me", hello)
 	r.Post("/orders", adapt(auth.RequireScopes("orders:write")), hello)
 	// docs: end
