@@ -3,7 +3,9 @@ package frameworks_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -15,13 +17,10 @@ import (
 
 // docs: huma
 
-// protect makes each operation of api require what the document says.
-func protect(api huma.API, auth *tokenauth.Authenticator[*User]) {
+// newAPI returns an API whose operations require what the document says.
+func newAPI(mux *http.ServeMux, config huma.Config, auth *tokenauth.Authenticator[*User]) huma.API {
+	api := humago.New(mux, config)
 	doc := api.OpenAPI()
-	// huma adds middleware only to operations that are registered later.
-	if len(doc.Paths) > 0 {
-		panic("call protect before you register operations")
-	}
 	middlewareOf := func(op *huma.Operation) func(http.Handler) http.Handler {
 		if op.Security == nil {
 			return secure(auth, doc.Security)
@@ -37,6 +36,7 @@ func protect(api huma.API, auth *tokenauth.Authenticator[*User]) {
 		}
 		middlewareOf(ctx.Operation())(http.HandlerFunc(handler)).ServeHTTP(w, r)
 	})
+	return api
 }
 
 // docs: end
@@ -53,8 +53,7 @@ func humaAPI(a *app) (huma.API, http.Handler) {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}} // for operations without Security
 	mux := http.NewServeMux()
-	api := humago.New(mux, config)
-	protect(api, auth)
+	api := newAPI(mux, config, auth)
 	// docs: end
 	public := func(context.Context, *struct{}) (*textOutput, error) { return &textOutput{}, nil }
 	// docs: huma's operations
@@ -112,8 +111,7 @@ func TestHumaPagesArePublicUnlessTurnedOff(t *testing.T) {
 			config.DocsPath, config.OpenAPIPath, config.SchemasPath = "", "", ""
 		}
 		mux := http.NewServeMux()
-		api := humago.New(mux, config)
-		protect(api, a.auth)
+		api := newAPI(mux, config, a.auth)
 		huma.Get(api, "/me", func(context.Context, *struct{}) (*textOutput, error) { return &textOutput{}, nil })
 		s := serve(t, mux)
 		for _, page := range []string{"/docs", "/openapi.json", "/openapi.yaml", "/schemas/ErrorModel.json"} {
@@ -140,18 +138,56 @@ func TestHumaProtectsHiddenOperationsAndParsers(t *testing.T) {
 	require.Equal(t, 422, send(t, s, "GET", "/hidden?limit=0", a.bearer(t, "ci")).status)
 }
 
-// A misspelled scope must stop the service at its start, and so must an operation that was
-// registered before the middleware.
+// A misspelled scope must stop the service at its start, and so must an operation without security.
+// The docs say that a mistake of a hidden operation stops only its requests.
 func TestHumaMistakesPanicAtStart(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
-	api, _ := humaAPI(a)
+	api, mux := humaAPI(a)
 	handler := func(context.Context, *struct{}) (*textOutput, error) { return &textOutput{}, nil }
 	misspelled := huma.Operation{Method: "GET", Path: "/x", Security: []map[string][]string{{"token": {"orders:writ"}}}}
 	require.Panics(t, func() { huma.Register(api, misspelled, handler) })
+	require.True(t, strings.HasPrefix(api.OpenAPI().OpenAPI, "3.1"), "scopes of the type http are valid since OpenAPI 3.1")
 
-	late := humago.New(http.NewServeMux(), huma.DefaultConfig("Orders", "1.0.0"))
-	huma.Get(late, "/me", handler)
-	require.Panics(t, func() { protect(late, a.auth) })
-	require.True(t, strings.HasPrefix(late.OpenAPI().OpenAPI, "3.1"), "scopes of the type http are valid since OpenAPI 3.1")
+	bare := newAPI(http.NewServeMux(), huma.DefaultConfig("Orders", "1.0.0"), a.auth)
+	require.Panics(t, func() { huma.Get(bare, "/me", handler) })
+
+	misspelled.Path, misspelled.Hidden = "/hidden", true
+	huma.Register(api, misspelled, handler)
+	w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/hidden", nil)
+	require.Panics(t, func() { mux.ServeHTTP(w, r) }, "the mistake now stops the service: change the docs")
+}
+
+// The operations of groups must require what the group or the operation says, and must be reached
+// neither by other middleware nor by another spelling of the path without a key. The docs say that
+// routes beside the API are public.
+func TestHumaProtectsGroups(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	api, mux := humaAPI(a)
+	var ran atomic.Int64
+	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
+		ran.Add(1)
+		next(ctx)
+	})
+	handler := func(context.Context, *struct{}) (*textOutput, error) { return &textOutput{}, nil }
+	group := huma.NewGroup(api, "/v1", "/v2")
+	group.UseSimpleModifier(func(op *huma.Operation) {
+		op.Security = []map[string][]string{{"token": {"orders:write"}}}
+	})
+	huma.Get(group, "/a", handler)
+	huma.Get(huma.NewGroup(group, "/deep"), "/b", handler)
+	api.Adapter().Handle(&huma.Operation{Method: "GET", Path: "/beside"}, func(huma.Context) {})
+	s := serve(t, mux)
+	for _, path := range []string{"/v1/a", "/v2/a", "/v1/deep/b"} {
+		require.Equal(t, 401, send(t, s, "GET", path).status, path)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "HEAD", path, nil))
+		require.Equal(t, 401, w.Code, path)
+		require.Equal(t, 403, send(t, s, "GET", path, a.bearer(t, "without "+path)).status, path)
+	}
+	require.Zero(t, ran.Load(), "other middleware must not run for a refused request")
+	require.Equal(t, 200, send(t, s, "GET", "/v1/deep/b", a.bearer(t, "ci", "orders:write")).status)
+	require.EqualValues(t, 1, ran.Load())
+	require.Equal(t, 200, send(t, s, "GET", "/beside").status, "the route is now protected: change the docs")
 }

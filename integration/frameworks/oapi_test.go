@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -39,12 +40,12 @@ func operations(auth *tokenauth.Authenticator[*User], document []byte) (ordersap
 			if op.Security == nil {
 				op.Security = &doc.Security
 			}
-			middleware[strings.ToUpper(method)+" "+path] = secure(auth, *op.Security)
+			middleware[strings.ToUpper(method)+" "+withoutNames(path)] = secure(auth, *op.Security)
 		}
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			require, ok := middleware[r.Pattern]
+			require, ok := middleware[withoutNames(r.Pattern)]
 			if !ok {
 				http.Error(w, "the document has no operation "+r.Pattern, http.StatusInternalServerError)
 				return
@@ -52,6 +53,14 @@ func operations(auth *tokenauth.Authenticator[*User], document []byte) (ordersap
 			require(next).ServeHTTP(w, r)
 		})
 	}, nil
+}
+
+var parameter = regexp.MustCompile(`\{[^}]*\}`)
+
+// withoutNames removes the names of parameters from a path of the document or from a pattern. The
+// generated code has other names, such as {order_id} for {order-id}, and appends {$} to a slash.
+func withoutNames(path string) string {
+	return parameter.ReplaceAllString(strings.TrimSuffix(path, "{$}"), "{}")
 }
 
 // docs: end
@@ -141,6 +150,11 @@ func TestOAPICodegenRefusesUnknownOperations(t *testing.T) {
 	require.Equal(t, 200, send(t, s, "GET", "/health").status)
 	require.Equal(t, 500, send(t, s, "GET", "/me", a.bearer(t, "laptop")).status)
 	require.Zero(t, a.calls.Load())
+
+	slash := must.Get(operations(a.auth, []byte(`{"paths": {"/a/": {"get": {"security": []}}}}`)))
+	mux := http.NewServeMux()
+	mux.Handle("GET /a/{$}", slash(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	require.Equal(t, 200, send(t, serve(t, mux), "GET", "/a/").status, "the generator appends {$} to a slash")
 
 	current := must.Get(operations(a.auth, ordersapi.Document))
 	s = serve(t, ordersapi.HandlerWithOptions(oapiServer{httpHello(a)}, ordersapi.StdHTTPServerOptions{

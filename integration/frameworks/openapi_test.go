@@ -17,6 +17,9 @@ import (
 // secure returns the middleware for the security requirements of an operation in an OpenAPI
 // document. In the document, the name of the security scheme is "token".
 func secure(auth *tokenauth.Authenticator[*User], security []map[string][]string) func(http.Handler) http.Handler {
+	if security == nil {
+		panic("neither the operation nor the document has security")
+	}
 	if len(security) == 0 {
 		return func(next http.Handler) http.Handler { return next } // the operation is public
 	}
@@ -50,7 +53,7 @@ func checkDocument(t *testing.T, a *app, s site, document []byte) {
 			if op.Security != nil {
 				security = *op.Security
 			}
-			checkOperation(t, a, s, strings.ToUpper(method), strings.ReplaceAll(path, "{id}", "1"), security)
+			checkOperation(t, a, s, strings.ToUpper(method), strings.ReplaceAll(path, "{order-id}", "1"), security)
 		}
 	}
 }
@@ -78,6 +81,7 @@ func TestUnsupportedSecurityPanics(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	for _, security := range [][]map[string][]string{
+		nil,                              // neither the operation nor the document has security
 		{{}},                             // anonymous
 		{{"token": {}}, {}},              // optional
 		{{"token": {}}, {"basic": {}}},   // alternatives

@@ -24,8 +24,8 @@ type ServerInterface interface {
 	// (POST /orders)
 	CreateOrder(w http.ResponseWriter, r *http.Request)
 
-	// (DELETE /orders/{id})
-	DeleteOrder(w http.ResponseWriter, r *http.Request, id int)
+	// (DELETE /orders/{order-id})
+	DeleteOrder(w http.ResponseWriter, r *http.Request, orderId int)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -85,17 +85,17 @@ func (siw *ServerInterfaceWrapper) DeleteOrder(w http.ResponseWriter, r *http.Re
 	var err error
 	_ = err
 
-	// ------------- Path parameter "id" -------------
-	var id int
+	// ------------- Path parameter "order-id" -------------
+	var orderId int
 
-	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: true})
+	err = runtime.BindStyledParameterWithOptions("simple", "order-id", r.PathValue("order_id"), &orderId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: true})
 	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order-id", Err: err})
 		return
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteOrder(w, r, id)
+		siw.Handler.DeleteOrder(w, r, orderId)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -228,7 +228,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health", wrapper.GetHealth)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/me", wrapper.GetMe)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/orders", wrapper.CreateOrder)
-	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/orders/{id}", wrapper.DeleteOrder)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/orders/{order_id}", wrapper.DeleteOrder)
 
 	return m
 }
