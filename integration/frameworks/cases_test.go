@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gin-gonic/gin"
+	"github.com/gofiber/fiber/v3"
+	"github.com/labstack/echo/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
@@ -210,5 +213,33 @@ func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 			t.Parallel()
 			require.Equal(t, c.status, send(t, c.start(t, newApp(t)), "GET", "/unknown").status)
 		})
+	}
+}
+
+// The docs say that Use of these frameworks protects only the routes that are registered afterwards.
+func TestUseProtectsOnlyLaterRoutes(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	wrapped := echo.New()
+	group := wrapped.Group("")
+	group.GET("/before", func(*echo.Context) error { return nil })
+	group.Use(echo.WrapMiddleware(a.auth.Require))
+	group.GET("/after", func(*echo.Context) error { return nil })
+
+	engine := gin.New()
+	engine.GET("/before", func(*gin.Context) {})
+	engine.Use(use(a.auth.Require))
+	engine.GET("/after", func(*gin.Context) {})
+
+	fibers := fiber.New()
+	fibers.Get("/before", func(fiber.Ctx) error { return nil })
+	fibers.Use("*", adapt(a.auth.Require))
+	fibers.Get("/after", func(fiber.Ctx) error { return nil })
+
+	for name, s := range map[string]site{
+		"echo": serve(t, wrapped), "gin": serve(t, engine), "fiber": serveFiber(t, fibers),
+	} {
+		require.Equal(t, 200, send(t, s, "GET", "/before").status, "%s now protects the route: change the docs", name)
+		require.Equal(t, 401, send(t, s, "GET", "/after").status, name)
 	}
 }
