@@ -192,3 +192,14 @@ func TestConnectInterceptorSeesRefusal(t *testing.T) {
 	require.ErrorIs(t, <-seen, tokenauth.ErrInvalidKey)
 	require.Equal(t, result{401, got.header, "Unauthorized"}, got)
 }
+
+// The docs say how a service with connect-go v2 refuses unknown procedures without a key.
+func TestConnectUnknownHandlerRunsInterceptor(t *testing.T) {
+	t.Parallel()
+	server := connect.NewServer(authenticate(newApp(t).auth))
+	server.Register(connectMethods(newApp(t), newApp(t).auth)...)
+	server.SetUnknownHandler(func(context.Context, connect.Spec, connect.ServerStream) error { return nil })
+	mux := http.NewServeMux()
+	connecthttp.Mount(mux, server)
+	require.Equal(t, 401, post(t, mux, servicePath+"Unknown", "{}").Code)
+}

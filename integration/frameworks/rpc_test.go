@@ -125,6 +125,52 @@ func TestConnectUnknownProcedureSkipsInterceptor(t *testing.T) {
 	}
 }
 
+// A client must not get around a scope by another spelling of the procedure, by a GET request or by
+// a compressed message.
+func TestConnectRequiresScopeForEachSpelling(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	bearer := a.bearer(t, "laptop")
+	for version, v := range connectVersions {
+		for by, server := range v.servers() {
+			h := server(a)
+			for _, target := range []string{
+				OrdersCreateProcedure, "/" + OrdersCreateProcedure, OrdersCreateProcedure + "/", servicePath + "create",
+				servicePath + "Cre%61te", servicePath + "./Create", OrdersCreateProcedure + "?connect=v1&encoding=json&message={}",
+			} {
+				for _, method := range []string{"GET", "POST", "CONNECT"} {
+					r := httptest.NewRequestWithContext(t.Context(), "POST", target, strings.NewReader("{}"))
+					r.Method = method
+					r.Header.Set("Content-Type", "application/json")
+					r.Header.Set("Authorization", bearer)
+					w := httptest.NewRecorder()
+					h.ServeHTTP(w, r)
+					require.NotEqual(t, 200, w.Code, "%s %s %s %s", version, by, method, target)
+				}
+			}
+		}
+	}
+	require.Zero(t, a.calls.Load())
+}
+
+// The docs say where http.StripPrefix must stand. In the other place, needOf finds no procedure.
+func TestConnectMiddlewareNeedsPathOfProcedure(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	_, service := connectV1Service(a, a.auth)
+	for status, h := range map[int]http.Handler{
+		403: http.StripPrefix("/api", a.auth.RequireFunc(needOf)(service)),
+		200: a.auth.RequireFunc(needOf)(http.StripPrefix("/api", service)),
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api"+OrdersCreateProcedure, strings.NewReader("{}"))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", a.bearer(t, http.StatusText(status)))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, status, w.Code)
+	}
+}
+
 func post(t *testing.T, h http.Handler, procedure, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(t.Context(), "POST", procedure, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
