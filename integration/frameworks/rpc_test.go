@@ -1,12 +1,17 @@
 package frameworks_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
+	"github.com/go-tokenauth/tokenauth/tokenauthtest"
 )
 
 // The names that the generators of connect-go and grpc-go would generate.
@@ -168,6 +173,30 @@ func TestConnectMiddlewareNeedsPathOfProcedure(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		require.Equal(t, status, w.Code)
+	}
+}
+
+// The docs say that the deadline of a client can make an interceptor report a failure of the store.
+func TestConnectDeadlineOfClientLooksLikeFailure(t *testing.T) {
+	t.Parallel()
+	for version, v := range connectVersions {
+		for by, server := range v.servers() {
+			failures := 0
+			onEvent := func(_ context.Context, e tokenauth.Event) {
+				if e.Reason == tokenauth.ReasonStoreFailed {
+					failures++
+				}
+			}
+			a := &app{kit: tokenauthtest.New(t, &tokenauth.Options{Scopes: []string{"orders:write"}, OnEvent: onEvent})}
+			a.auth = must.Get(tokenauth.NewAuthenticator(a.kit.Manager, a.findUser, nil))
+			r := httptest.NewRequestWithContext(t.Context(), "POST", OrdersMeProcedure, strings.NewReader("\x00\x00\x00\x00\x00"))
+			r.Proto, r.ProtoMajor = "HTTP/2.0", 2
+			r.Header.Set("Content-Type", "application/grpc")
+			r.Header.Set("Grpc-Timeout", "1n")
+			r.Header.Set("Authorization", a.bearer(t, "laptop"))
+			server(a).ServeHTTP(httptest.NewRecorder(), r)
+			require.Equal(t, by == "interceptor", failures == 1, "%s %s: change the docs", version, by)
+		}
 	}
 }
 
