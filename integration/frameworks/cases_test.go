@@ -216,7 +216,7 @@ func TestUnknownPathStatusDependsOnRouter(t *testing.T) {
 	}
 }
 
-// The docs say that Use of these frameworks protects only the routes that are registered afterwards.
+// The docs say that Use of these frameworks protects only routes that are registered afterwards.
 func TestUseProtectsOnlyLaterRoutes(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
