@@ -42,8 +42,8 @@ func newEndpoint(auth *tokenauth.Authenticator[*User]) http.Handler {
 	accept := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := auth.Token(r.Context()) // the zero Token if the request has no key
 		// Set both headers even if they are empty. Otherwise Caddy 2.6 sends the name of a placeholder.
-		w.Header().Set("Auth-User", url.PathEscape(token.UserID)) // a user ID may contain any letters
-		w.Header().Set("Auth-Token", token.ID)
+		w.Header().Set("Verified-User", url.PathEscape(token.UserID)) // a user ID may contain any letters
+		w.Header().Set("Verified-Token", token.ID)
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
 	})
@@ -88,7 +88,7 @@ func pathOf(r *http.Request) string {
 // isPublic reports whether the client needs no key.
 func isPublic(r *http.Request) bool { return strings.HasPrefix(pathOf(r), "/news/") }
 
-// needOf returns what the client's request requires. Other paths do not exist.
+// needOf returns what the client's request requires, or ErrNotFound if the path is not listed here.
 func needOf(r *http.Request) (need tokenauth.Need, err error) {
 	switch path, method := pathOf(r), r.Header.Get("X-Forwarded-Method"); {
 	case path == "/me":

@@ -3,6 +3,7 @@ package forward
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,13 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// users returns the values of all headers that a service may read as the header Auth-User. WSGI and
-// CGI make HTTP_AUTH_USER of each of them.
-func (r received) users() []string { return r.alike("auth-user") }
+// users returns the values of all headers that a service may read as the header Verified-User. WSGI
+// makes HTTP_VERIFIED_USER of a header with an underscore, and lighttpd of a header with any
+// character that is neither a letter nor a digit.
+func (r received) users() []string { return r.alike("verified-user") }
+
+var separator = regexp.MustCompile(`[^a-z0-9]`)
 
 func (r received) alike(name string) (values []string) {
 	for header, all := range r.Header {
-		if strings.ToLower(strings.ReplaceAll(header, "_", "-")) == name {
+		if separator.ReplaceAllString(strings.ToLower(header), "-") == name {
 			values = append(values, all...)
 		}
 	}
@@ -26,13 +30,14 @@ func (r received) alike(name string) (values []string) {
 // forgeries are headers with which a client may try to be another user.
 var forgeries = [][]string{
 	{},
-	{"Auth-User: 1"},
-	{"Auth-User: 1", "Auth-User: 2"},
-	{"auth-user: 1", "AUTH-USER: 2"},
-	{"Auth_User: 1", "auth_user: 2", "AUTH_user: 3"},
-	{"Connection: close, Auth-User, Auth-Token"},
-	{"Connection: close, Auth-User", "Auth-User: 1", "Auth_User: 1"},
-	{"Auth-Token: 1", "Auth_Token: 2"},
+	{"Verified-User: 1"},
+	{"Verified-User: 1", "Verified-User: 2"},
+	{"verified-user: 1", "VERIFIED-USER: 2"},
+	{"Verified_User: 1", "verified_user: 2", "VERIFIED_user: 3"},
+	{"Verified.User: 1", "verified~user: 2", "VERIFIED+USER: 3", "Verified.Token: 1"},
+	{"Connection: close, Verified-User, Verified-Token"},
+	{"Connection: close, Verified-User", "Verified-User: 1", "Verified_User: 1"},
+	{"Verified-Token: 1", "Verified_Token: 2"},
 }
 
 // A client must not be able to choose the user that the service sees, neither with a key nor
@@ -50,13 +55,13 @@ func TestClientsCannotChooseUser(t *testing.T) {
 				_, got := a.take()
 				require.Len(t, got, 1)
 				require.Equal(t, []string{"42"}, got[0].users(), forged)
-				require.Equal(t, []string{token.ID}, got[0].alike("auth-token"), forged)
+				require.Equal(t, []string{token.ID}, got[0].alike("verified-token"), forged)
 			}
 			require.Equal(t, 200, a.send(t, slices.Concat([]string{"GET /news/1"}, forged)...).status, forged)
 			_, got := a.take()
 			require.Len(t, got, 1)
 			require.Empty(t, strings.Join(got[0].users(), ""), forged)
-			require.Empty(t, strings.Join(got[0].alike("auth-token"), ""), forged)
+			require.Empty(t, strings.Join(got[0].alike("verified-token"), ""), forged)
 		}
 	})
 }

@@ -37,22 +37,42 @@ func TestNginxLocationInheritsNoHeader(t *testing.T) {
 	t.Parallel()
 	for header, users := range map[string]string{"": "", "proxy_set_header X-Request-Id $request_id;": "1"} {
 		edits := location("/news/", "proxy_pass http://"+serviceAddress+"; "+header)
-		edits[1] = "proxy_set_header Auth-User $auth_user;\n" + edits[1]
+		edits[1] = "proxy_set_header Verified-User $auth_user;\n" + edits[1]
 		a := started(t, nginx.with(edits...))
-		require.Equal(t, 200, a.send(t, "GET /news/1", "Auth-User: 1").status)
+		require.Equal(t, 200, a.send(t, "GET /news/1", "Verified-User: 1").status)
 		_, got := a.take()
 		require.Equal(t, users, strings.Join(got[0].users(), ""), header)
 	}
 }
 
-// docs/reverse-proxies.md says that nginx drops headers with underscores unless
-// underscores_in_headers is on. A WSGI service would read such a header as Auth-User.
-func TestNginxWithUnderscoresLetsClientChooseUser(t *testing.T) {
+// docs/reverse-proxies.md says which settings of nginx drop headers that a service may read as
+// Verified-User.
+func TestNginxNeedsStrictHeaderNames(t *testing.T) {
 	t.Parallel()
-	a := started(t, nginx.with("listen 80;", "listen 80; underscores_in_headers on;"))
-	require.Equal(t, 200, a.send(t, "GET /news/1", "Auth_User: 1").status)
-	_, got := a.take()
-	require.Equal(t, []string{"1"}, got[0].users())
+	for setting, forged := range map[string]string{
+		"underscores_in_headers on;":  "Verified_User: 1",
+		"ignore_invalid_headers off;": "Verified.User: 1",
+	} {
+		a := started(t, nginx.with("listen 80;", "listen 80; "+setting))
+		require.Equal(t, 200, a.send(t, "GET /news/1", forged).status)
+		_, got := a.take()
+		require.Equal(t, []string{"1"}, got[0].users())
+	}
+}
+
+// docs/reverse-proxies.md says that the cache of nginx gives the response for one user to another
+// user, and how proxy_cache_key prevents this.
+func TestNginxCacheMixesUsers(t *testing.T) {
+	t.Parallel()
+	for key, reached := range map[string]bool{"": false, `proxy_cache_key "$auth_user $scheme$proxy_host$request_uri";`: true} {
+		a := started(t, nginx.with("upstream endpoint {", "proxy_cache_path cache keys_zone=c:1m;\nupstream endpoint {",
+			"proxy_set_header Authorization", "proxy_cache c; proxy_cache_valid 1m; "+key+" proxy_set_header Authorization"))
+		require.Equal(t, 200, a.send(t, "GET /me", a.bearerOf("1")).status)
+		require.True(t, a.reached())
+		require.Equal(t, 200, a.send(t, "GET /me", a.bearerOf("2")).status)
+		require.Equal(t, reached, a.reached())
+		require.Equal(t, 401, a.send(t, "GET /me").status)
+	}
 }
 
 // If nginx itself fails after the endpoint has accepted a request, the status must be 500. Clients
@@ -87,13 +107,13 @@ func TestCaddyNeedsRoute(t *testing.T) {
 // docs/reverse-proxies.md says what a client can do if a line is missing in the Caddyfile.
 func TestCaddyNeedsEachLine(t *testing.T) {
 	t.Parallel()
-	a := started(t, caddy.with("request_header -Auth_*\n", ""))
-	a.send(t, "GET /news/1", "Auth_User: 1")
+	a := started(t, caddy.with("request_header -Verified*\n", ""))
+	a.send(t, "GET /news/1", "Verified_User: 1")
 	_, got := a.take()
 	require.Equal(t, "1", strings.Join(got[0].users(), ""))
 
-	a = started(t, caddy.with("header_up Auth-User {header.Auth-User}\n", ""))
-	a.send(t, "GET /me", a.bearer(), "Connection: close, Auth-User")
+	a = started(t, caddy.with("header_up Verified-User {header.Verified-User}\n", ""))
+	a.send(t, "GET /me", a.bearer(), "Connection: close, Verified-User")
 	_, got = a.take()
 	require.Empty(t, got[0].users())
 
@@ -114,7 +134,7 @@ func TestCaddyNeedsHeadersOfEndpoint(t *testing.T) {
 	a := newApp(t)
 	a.mute = true
 	a.run(t, caddy)
-	require.Equal(t, 200, a.send(t, "GET /me", "Auth-User: 1").status)
+	require.Equal(t, 200, a.send(t, "GET /me", "Verified-User: 1").status)
 	_, got := a.take()
-	require.Equal(t, []string{"{http.reverse_proxy.header.Auth-User}"}, got[0].users())
+	require.Equal(t, []string{"{http.reverse_proxy.header.Verified-User}"}, got[0].users())
 }
