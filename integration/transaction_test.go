@@ -285,6 +285,43 @@ func TestTransactionWaitsForConflictingTransaction(t *testing.T) {
 	}
 }
 
+// Several transactions may wait for one transaction that takes the name which they want. If it
+// commits, each of them must find the name taken, and none of them may deadlock: a service would
+// answer 503 instead of 409. On TiDB, which has no shared locks, the transactions wait for each
+// other.
+func TestTransactionsThatWaitFindNameTaken(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"PostgreSQL, pgx", "MariaDB", "MariaDB, read committed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, name)
+			rival, mine, _ := refusals(t.Context())
+			require.NoError(t, s.store.Create(t.Context(), mine))
+			other, theirs := s.begin(t)
+			require.NoError(t, theirs.Create(t.Context(), rival))
+			done := make(chan error, 3)
+			var waiting []transaction
+			for range cap(done) {
+				tx, in := s.begin(t)
+				require.Equal(t, []string{"mine"}, liveNames(t, in))
+				waiting = append(waiting, tx)
+				wanted := newRecord("anna", rival.Token.Name)
+				go func() { done <- in.Create(t.Context(), wanted) }()
+			}
+			fixture.Await(t, "a call waits", func() bool { return waits(t, s) })
+			require.NoError(t, other.Commit())
+			for range cap(done) {
+				require.ErrorIs(t, <-done, tokenauth.ErrNameTaken)
+			}
+			for i, tx := range waiting {
+				s.order(t, tx, i)
+				require.NoError(t, tx.Commit())
+			}
+			require.Equal(t, cap(done), s.countOrders(t))
+		})
+	}
+}
+
 // waits reports whether a statement on the table of tokens waits for a lock.
 func waits(t *testing.T, s shop) bool {
 	t.Helper()

@@ -42,8 +42,11 @@ var Engines = map[string]*Engine{
 		LimitWait: "SET LOCAL lock_timeout = %d", RestoreWait: "SET LOCAL lock_timeout = DEFAULT",
 	},
 	"mysql": {
-		// Not LOCK IN SHARE MODE, which TiDB refuses.
-		Remote: true, Latest: "(%s FOR UPDATE)", quote: "`", catalog: mysqlCatalog,
+		// TiDB refuses LOCK IN SHARE MODE. It executes FOR UPDATE, and takes the text from # to the line
+		// break for a comment. The other servers take /*T! … */ for a comment. On these servers, an INSERT
+		// that violates a unique key leaves a shared lock on the row with the key. FOR UPDATE would
+		// deadlock with another transaction that has such a lock.
+		Remote: true, Latest: "(%s /*T! FOR UPDATE #*/ LOCK IN SHARE MODE\n)", quote: "`", catalog: mysqlCatalog,
 		LimitWait:   "SET @tokenauth_wait = @@SESSION.lock_wait_timeout, SESSION lock_wait_timeout = greatest(1, %d DIV 1000)",
 		RestoreWait: "SET SESSION lock_wait_timeout = @tokenauth_wait", // for the next user of the connection
 	},
