@@ -179,7 +179,7 @@ func (s *SQLStore) change(ctx context.Context, c *change) error {
 		if failure == nil && n > 0 {
 			return nil
 		}
-		return s.judge(ctx, c, failure)
+		return s.judge(ctx, c, sqldb.HideValues(failure))
 	})
 }
 
@@ -194,11 +194,11 @@ func (s *SQLStore) judge(ctx context.Context, c *change, failure error) error {
 	case err == nil && !changes: // the row already has the new values
 		return s.confirm(ctx, c.target.Token.UserID)
 	case err == nil:
-		return cmp.Or(sqldb.HideValues(failure), errUnchanged)
+		return cmp.Or(failure, errUnchanged)
 	case s.engine.IsLost(failure), failure != nil && !isStoreError(err):
 		// The UPDATE failed before the model did. If the response was lost, the UPDATE may have changed
 		// the row, and later calls may have changed it again. A sentinel error would deny the change.
-		return sqldb.WithCause(sqldb.HideValues(failure), err)
+		return sqldb.WithCause(failure, err)
 	}
 	return err
 }

@@ -233,7 +233,7 @@ func (s *SQLStore) read(ctx context.Context, doing, query string, args ...any) (
 func (s *SQLStore) query(ctx context.Context, query string, args ...any) ([]Record, error) {
 	rows, err := s.conn.Query(ctx, s.complete(query), args...)
 	if err != nil {
-		return nil, err
+		return nil, sqldb.HideValues(err)
 	}
 	defer func() { _ = rows.Close() }() // rows.Err returns any error of the rows
 	var records []Record
@@ -243,7 +243,7 @@ func (s *SQLStore) query(ctx context.Context, query string, args ...any) ([]Reco
 			return nil, err
 		}
 	}
-	return records, rows.Err()
+	return records, sqldb.HideValues(rows.Err())
 }
 
 // scanFirst returns the record of the first row and closes rows. If there is no row, scanFirst

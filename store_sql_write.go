@@ -1,7 +1,6 @@
 package tokenauth
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -96,7 +95,7 @@ func (s *SQLStore) createMissing(ctx context.Context, records []Record, failure 
 	for before := len(records); ; {
 		model, err := s.loadModel(ctx, failure != nil, records...)
 		if err != nil {
-			return cmp.Or(failure, err)
+			return sqldb.WithCause(failure, err)
 		}
 		missing, err := model.addNew(records)
 		switch {

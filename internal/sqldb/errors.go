@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -22,7 +23,8 @@ var (
 		"1213", "1205", // MySQL: deadlock (also a conflict in Galera), lock wait timeout
 		"1020", // MariaDB: the row has changed since the transaction's snapshot
 		"3101", // MySQL: a conflict with another member of a replication group
-		// TiDB: write conflicts, without and with a latch; a lock is gone; FOR UPDATE; the schema changed
+		// TiDB: write conflicts, found by TiKV and by TiDB itself; a lost lock; a transaction with FOR
+		// UPDATE that TiDB cannot retry; a change of the schema
 		"9007", "8005", "8022", "8002", "8028",
 		"locked",
 	}
@@ -93,7 +95,7 @@ func (e *Engine) IsRejected(err error) bool {
 // values of the row into that text. TiDB also writes them into the texts of some conflicts. The
 // error of the driver stays in the chain. HideValues returns other errors unchanged.
 func HideValues(err error) error {
-	if IsDuplicate(err) || code(err) == "9007" || code(err) == "8022" {
+	if IsDuplicate(err) || slices.Contains([]string{"9007", "8022", "8147"}, code(err)) {
 		return hiddenError{err}
 	}
 	return err
@@ -105,15 +107,15 @@ func (e hiddenError) Error() string {
 	if IsDuplicate(e.cause) {
 		return "a unique key was violated"
 	}
-	return "a concurrent transaction changed the same row"
+	return "a conflict with a concurrent transaction (error " + code(e.cause) + ")"
 }
 func (e hiddenError) Unwrap() error { return e.cause }
 
 // WithCause returns err with the text of another error that explains it. If the texts are equal,
-// WithCause returns err.
+// WithCause returns err. If err is nil, WithCause returns the other error.
 func WithCause(err, cause error) error {
-	if err.Error() == cause.Error() {
-		return err
+	if err == nil || err.Error() == cause.Error() {
+		return cmp.Or(err, cause)
 	}
 	return fmt.Errorf("%w (%v)", err, cause)
 }

@@ -75,6 +75,48 @@ func TestTimeoutOfConnectionIsEndOfContext(t *testing.T) {
 	require.NotErrorIs(t, store.Touch(ctx, use), context.DeadlineExceeded, "the context has time left")
 }
 
+// TiDB writes the values of a row, such as the digest of a key, into the texts of some errors. No
+// error of the store may contain this text.
+// Case X2.
+func TestErrorsHideValuesOfTiDB(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"Error 9007 (HY000): Write conflict, key={tableID=1, indexID=2, indexValues={secret, }}",
+		"Error 8147 (HY000): transaction aborted because lazy uniqueness check is enabled: [kv:1062]Duplicate entry 'secret'",
+	} {
+		for _, inTransaction := range []bool{false, true} {
+			failures := 0
+			for _, conn := range []tokenauth.SQLConn{
+				&fakeConn{inTransaction: inTransaction, err: errors.New(text)},
+				&failingQueries{fakeConn{inTransaction: inTransaction}, errors.New(text)},
+			} {
+				store, err := tokenauth.NewSQLStoreOn(conn, tokenauth.MySQL, sqlite.Patient())
+				require.NoError(t, err)
+				for _, call := range fixture.Calls(fixture.NewRecord("laptop")) {
+					if call.Name == "Find" {
+						continue // which takes no locks, and reads without a conflict
+					}
+					if err := call.Do(ctx, store); err != nil {
+						failures++
+						require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "secret", call.Name)
+					}
+				}
+			}
+			require.Greater(t, failures, 10)
+		}
+	}
+}
+
+// A failingQueries is a connection on which each Query fails.
+type failingQueries struct {
+	fakeConn
+	failure error
+}
+
+func (c *failingQueries) Query(context.Context, string, ...any) (tokenauth.SQLRows, error) {
+	return nil, c.failure
+}
+
 // The store must retry a statement that the database rolled back. It must not retry a statement
 // whose outcome is unknown, because the statement might be executed twice. The error must then
 // contain "outcome unknown".
