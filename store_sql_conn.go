@@ -107,13 +107,14 @@ func (c dbPool) Transact(ctx context.Context, f func(SQLConn) error) error {
 	return cmp.Or(tx.Commit(), ctx.Err()) // ctx.Err as in Exec
 }
 
-// pool returns a SQLPool on c if the handle of c is a pool. Otherwise pool returns c.
+// pool returns a SQLPool on c if the handle of c is a pool and no transaction. Otherwise, pool
+// returns c.
 func (c *dbConn) pool() SQLConn {
 	type pool interface {
 		beginner
 		Conn(context.Context) (*sql.Conn, error)
 	}
-	if db, ok := c.db.(pool); ok {
+	if db, ok := c.db.(pool); ok && !c.inTx {
 		return dbPool{c, db}
 	}
 	return c

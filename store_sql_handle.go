@@ -40,11 +40,11 @@ type preparer interface {
 // inspect reports whether db is a transaction. If the store must refuse db, inspect returns an
 // error that names the handle to use instead. It panics if db is nil, or embeds a nil handle.
 func inspect(db DB) (transaction bool, err error) {
-	inner := innerHandle(db)
+	_, transaction = db.(committer)
+	inner := innerHandle(db, transaction)
 	if isNil(db) || inner == "nil" {
 		panic("tokenauth: nil database handle")
 	}
-	_, transaction = db.(committer)
 	if _, begins := db.(beginner); begins {
 		return transaction, nil
 	}
@@ -60,8 +60,9 @@ func inspect(db DB) (transaction bool, err error) {
 var handles = []reflect.Type{reflect.TypeFor[*sql.DB](), reflect.TypeFor[*sql.Tx](), reflect.TypeFor[*sql.Conn]()}
 
 // innerHandle describes the database/sql handle in an exported field of db. It returns "nil" if db
-// embeds a nil handle. It does not search the struct of a database/sql handle itself.
-func innerHandle(db DB) string {
+// embeds a nil handle. If db is a transaction, innerHandle skips pools, because tokens on the pool
+// would be outside the transaction. It does not search the struct of a database/sql handle itself.
+func innerHandle(db DB, transaction bool) string {
 	const unknown = "the *sql.DB or *sql.Tx under it"
 	v := reflect.Indirect(reflect.ValueOf(db))
 	if v.Kind() != reflect.Struct || slices.Contains(handles, reflect.TypeOf(db)) {
@@ -74,7 +75,7 @@ func innerHandle(db DB) string {
 			f.Type = field.Type()
 		}
 		switch {
-		case !f.IsExported() || !slices.Contains(handles, f.Type):
+		case !f.IsExported() || !slices.Contains(handles, f.Type), transaction && f.Type == handles[0]:
 		case err == nil && !field.IsNil():
 			return fmt.Sprintf("its field %s, a %s", f.Name, f.Type)
 		case f.Anonymous:

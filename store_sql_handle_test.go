@@ -24,6 +24,14 @@ type ownTx struct {
 
 func (ownTx) BeginTx(context.Context, *sql.TxOptions) (ownTx, error) { return ownTx{}, nil }
 
+// A poolTx is a transaction with a BeginTx of another type. It also shows its pool.
+type poolTx struct {
+	Pool *sql.DB
+	*sql.Tx
+}
+
+func (poolTx) BeginTx(context.Context, *sql.TxOptions) (poolTx, error) { return poolTx{}, nil }
+
 // An ownDB is a pool with a BeginTx of another type. It embeds the pool in a hidden struct.
 type ownDB struct{ *state }
 
@@ -109,6 +117,7 @@ func TestForeignHandlesAreRefused(t *testing.T) {
 	}{
 		{ownTx{db, tx}, "ownTx has its own BeginTx", "its field Tx, a *sql.Tx"},
 		{&ownTx{db, tx}, "ownTx has its own BeginTx", "its field Tx, a *sql.Tx"},
+		{poolTx{db, tx}, "poolTx has its own BeginTx", "its field Tx, a *sql.Tx"},
 		{ownDB{&state{db}}, "ownDB has its own BeginTx", "its field DB, a *sql.DB"},
 		{&ownDB{&state{db}}, "*tokenauth_test.ownDB has its own BeginTx", "its field DB, a *sql.DB"},
 		{ownConn{conn}, "ownConn has its own BeginTx", "its field Conn, a *sql.Conn"},
