@@ -54,7 +54,7 @@ func TestTiDBCommitReportsOptimisticConflict(t *testing.T) {
 	}
 }
 
-// A countingDB counts the errors of the statements that it executes, by their numbers.
+// A countingDB counts, for each error number, how many of its statements failed with that error.
 type countingDB struct {
 	*sql.DB
 	mu     sync.Mutex

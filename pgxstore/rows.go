@@ -27,8 +27,8 @@ func (r *rows) Close() error {
 }
 
 // Scan copies the values of the current row. If a column does not have the type and the format that
-// scan expects, Scan calls Scan of pgx instead. For example, user_id may be a UUID. In the modes
-// exec and simple_protocol of pgx, the format of all values is text.
+// scan expects, Scan calls Scan of pgx instead. For example, user_id may be a UUID, and in the
+// modes exec and simple_protocol of pgx, the format of all values is text.
 func (r *rows) Scan(dest ...any) error {
 	if scan(dest, r.RawValues(), r.FieldDescriptions()) {
 		return nil

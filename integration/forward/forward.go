@@ -15,7 +15,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-// A User is the service's own type of a user.
+// User is the type that the service uses for its users.
 type User struct{ Name string }
 
 // NewServer returns the HTTP server of the endpoint.
@@ -73,7 +73,8 @@ func refuse(w http.ResponseWriter, _ *http.Request, err error) {
 
 // docs: needs
 
-// plainPath matches paths without the characters and segments that servers read differently.
+// plainPath matches the paths that all servers read alike. For example, it matches no path with %2f
+// or with the segment "..".
 var plainPath = regexp.MustCompile(`^(/[\w~-][\w.~-]*)*/?$`)
 
 // pathOf returns the path of the client's request. If the path is not plain, the result is empty.

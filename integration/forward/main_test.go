@@ -157,7 +157,7 @@ func (a *app) record(list *[]received, next http.Handler) http.Handler {
 	})
 }
 
-// failing returns the handler endpoint, which fails if a says so.
+// failing wraps endpoint. The returned handler fails if a field of a, such as a.crash, is set.
 func (a *app) failing(endpoint http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	leak.Main(m)
 }
 
-// User is the service's own type of a user.
+// User is the type that the service uses for its users.
 type User struct{ Name string }
 
 // An app is a service without its router.

@@ -88,7 +88,8 @@ func keptFromTwoRequests(t *testing.T, config fiber.Config) (keys, names []strin
 	return keys, names
 }
 
-// Concurrent requests must not get the users of each other. A handler may keep the context.
+// Concurrent requests must not get the users of each other, even if a handler still uses its
+// context after it has returned.
 func TestFiberKeepsConcurrentUsersApart(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
