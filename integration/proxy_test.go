@@ -56,7 +56,7 @@ func engines(t *testing.T) []engine {
 		onMariaDB, onMariaDB + " AND state IN ('Update', 'Updating')", "KILL %d", lock}
 	interpolated := maria
 	interpolated.name, interpolated.dsn = "MariaDB, interpolateParams", m.DSN(database, "interpolateParams=true")
-	return []engine{pgx, native, libPQ, maria, interpolated}
+	return []engine{pgx, libPQ, maria, interpolated, native}
 }
 
 // newRecord returns the record of a token.
