@@ -77,8 +77,8 @@ func TestGinLoggerSeesRefusal(t *testing.T) {
 	require.EqualValues(t, 1, after.Load(), "middleware after authentication must run once")
 }
 
-// By default, the context of gin does not include the context of the request. Therefore auth.User(c)
-// finds no user. With the setting that the docs name, it must find the user.
+// By default, the context of gin does not include the context of the request. Therefore
+// auth.User(c) finds no user. With the setting that the docs name, it must find the user.
 func TestGinUserNeedsContextFallback(t *testing.T) {
 	t.Parallel()
 	for _, fallback := range []bool{false, true} {
