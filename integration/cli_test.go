@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
 // The commands of cmd/tokenauth must give the same results on a server as on SQLite. This test runs
@@ -13,8 +15,8 @@ import (
 func TestCommandsRunOnServers(t *testing.T) {
 	t.Parallel()
 	for name, dsn := range map[string]func(t testing.TB) string{
-		"PostgreSQL": func(t testing.TB) string { return started(t, postgres).DSN("postgres", "pool_max_conns=4") },
-		"MariaDB":    func(t testing.TB) string { return "mysql:" + started(t, mariaDB).DSN("t") },
+		"PostgreSQL": func(t testing.TB) string { return servers.Started(t, postgres).DSN("postgres", "pool_max_conns=4") },
+		"MariaDB":    func(t testing.TB) string { return "mysql:" + servers.Started(t, mariaDB).DSN("t") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

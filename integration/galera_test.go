@@ -178,7 +178,7 @@ func (l *underLoad) responds200(i int) func(context.Context) error {
 // A service writes to all nodes while one of them is killed and starts again. The service must lose
 // no acknowledged change and refuse no valid key.
 func TestGaleraNodeKilledLosesNothing(t *testing.T) {
-	c := started(t, fragile)
+	c := servers.Started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 16, n.calm()...)
 	p := startProber(t, l.managers[0])
@@ -211,7 +211,7 @@ func TestGaleraNodeKilledLosesNothing(t *testing.T) {
 // If a node has no majority, the service on this node must respond 503 to all keys. It must recover
 // when the majority is back. Otherwise the service accepts revoked keys or refuses valid ones.
 func TestGaleraWithoutQuorumReturns503(t *testing.T) {
-	c := started(t, fragile)
+	c := servers.Started(t, fragile)
 	n := onNodes(t, c, 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 16, n.calm()...)
 	p := startProber(t, l.managers[0])
@@ -278,7 +278,7 @@ func errorNumber(err error) string {
 // A node may not have applied the last commits of another node. The setting that the docs name must
 // prevent stale reads in every case. Otherwise a revoked key still works on another node.
 func TestGaleraSyncWaitPreventsStaleReads(t *testing.T) {
-	c := started(t, galera)
+	c := servers.Started(t, galera)
 	const rounds = 200
 	for _, s := range []struct {
 		wait   string
@@ -359,7 +359,7 @@ func revokeAllElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (
 // After concurrent writes through all nodes, every node must have the same rows. Otherwise a key is
 // valid on one node and unknown on another.
 func TestGaleraNodesAgree(t *testing.T) {
-	n := onNodes(t, started(t, galera), 0, "wsrep_sync_wait=7")
+	n := onNodes(t, servers.Started(t, galera), 0, "wsrep_sync_wait=7")
 	l := startLoad(t, 32, 32, n.stores...)
 	elapse(t, shortOrLong(2*time.Second, time.Minute))
 	l.finish(t, n.table, n.dbs...).requireSound(t)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
 // A unitOfWork is a transaction that embeds its pool.
@@ -31,7 +32,7 @@ func (u unitOfWork) Rollback() error { return u.tx.Rollback() }
 // the pool. Otherwise a rollback of the service would leave the table.
 func TestCreateSchemaStaysInTransactionWithPool(t *testing.T) {
 	t.Parallel()
-	db := open(t, "pgx", started(t, postgres).DSN("postgres"))
+	db := open(t, "pgx", servers.Started(t, postgres).DSN("postgres"))
 	tx, err := db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tx.Rollback() })

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/kill"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
@@ -39,7 +40,7 @@ func newImportSetup(t testing.TB, d tokenauth.Dialect, rows int) importSetup {
 	if d == tokenauth.SQLite {
 		s.place = t.TempDir()
 	} else {
-		server, name := started(t, postgres), fmt.Sprint("import", tables.Add(1))
+		server, name := servers.Started(t, postgres), fmt.Sprint("import", tables.Add(1))
 		require.NoError(t, server.CreateDatabase(name))
 		s.place = server.DSN(name)
 	}

@@ -5,7 +5,6 @@ package integration
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,22 +97,10 @@ var (
 	})
 )
 
-// started returns the server that start returns. If the server is not installed, started skips the
-// test. In CI, it fails the test instead.
-func started[S any](t testing.TB, start func() (S, error)) S {
-	t.Helper()
-	s, err := start()
-	if errors.Is(err, servers.ErrMissing) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	return s
-}
-
-// closing is like started, but also closes the server at the end of the test.
+// closing is like servers.Started, but also closes the server at the end of the test.
 func closing[S interface{ Close() error }](t testing.TB, start func() (S, error)) S {
 	t.Helper()
-	s := started(t, start)
+	s := servers.Started(t, start)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }

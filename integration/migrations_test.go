@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
@@ -23,11 +24,11 @@ func newDatabase(t *testing.T, d tokenauth.Dialect) (driver, dsn string) {
 	name := fmt.Sprint("d", tables.Add(1))
 	switch d {
 	case tokenauth.PostgreSQL:
-		require.NoError(t, started(t, postgres).CreateDatabase(name))
-		return "pgx", started(t, postgres).DSN(name)
+		require.NoError(t, servers.Started(t, postgres).CreateDatabase(name))
+		return "pgx", servers.Started(t, postgres).DSN(name)
 	case tokenauth.MySQL:
-		require.NoError(t, started(t, mariaDB).CreateDatabase(name))
-		return "mysql", started(t, mariaDB).DSN(name)
+		require.NoError(t, servers.Started(t, mariaDB).CreateDatabase(name))
+		return "mysql", servers.Started(t, mariaDB).DSN(name)
 	}
 	return "sqlite", sqliteFile(t) + modernc
 }

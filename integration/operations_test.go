@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storetest"
 )
@@ -33,12 +34,12 @@ func TestGrantedRightsSuffice(t *testing.T) {
 	}{
 		{"PostgreSQL", "PostgreSQL, pgx",
 			func(t testing.TB) string {
-				return strings.Replace(started(t, postgres).DSN("postgres"), "postgres://postgres@", "postgres://app@", 1)
+				return strings.Replace(servers.Started(t, postgres).DSN("postgres"), "postgres://postgres@", "postgres://app@", 1)
 			},
 			[]string{"CREATE ROLE app LOGIN"}},
 		{"MariaDB", "MariaDB",
 			func(t testing.TB) string {
-				return strings.Replace(started(t, mariaDB).DSN("t"), "root@", "app@", 1)
+				return strings.Replace(servers.Started(t, mariaDB).DSN("t"), "root@", "app@", 1)
 			},
 			[]string{"CREATE USER app@'127.0.0.1'"}},
 		{"TiDB", "TiDB",
@@ -174,7 +175,7 @@ func TestRestoredBackupKeepsTokens(t *testing.T) {
 			}
 		}},
 		{"PostgreSQL, pgx", func(t *testing.T, db *sql.DB, table string) func() *sql.DB {
-			pg := started(t, postgres)
+			pg := servers.Started(t, postgres)
 			dump := runTool(t, nil, "pg_dump", "--clean", "--if-exists", "-t", table, "-d", pg.DSN("postgres"))
 			return func() *sql.DB {
 				runTool(t, dump, "psql", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-X", "-q", "-d", pg.DSN("postgres"))
@@ -182,7 +183,7 @@ func TestRestoredBackupKeepsTokens(t *testing.T) {
 			}
 		}},
 		{"MariaDB", func(t *testing.T, db *sql.DB, table string) func() *sql.DB {
-			m := started(t, mariaDB)
+			m := servers.Started(t, mariaDB)
 			at := []string{"--no-defaults", "-h127.0.0.1", fmt.Sprint("-P", m.Port()), "-uroot"}
 			dump := runTool(t, nil, "mariadb-dump", append(at, "--single-transaction", "--hex-blob", "t", table)...)
 			return func() *sql.DB {

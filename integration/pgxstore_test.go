@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/pgxstore"
 )
 
@@ -126,7 +127,7 @@ func beginOn(t *testing.T, db *sql.DB, store *tokenauth.SQLStore) (transaction, 
 // for a change that cannot exist.
 func TestPgxstoreKnowsThatNothingWasSent(t *testing.T) {
 	t.Parallel()
-	dsn := started(t, postgres).DSN("postgres", "pool_max_conns=1")
+	dsn := servers.Started(t, postgres).DSN("postgres", "pool_max_conns=1")
 	db, opts := open(t, "pgxstore", dsn), newTable()
 	patient := newStore(t, db, tokenauth.PostgreSQL, opts)
 	r := newRecord("anna", "laptop")
@@ -223,7 +224,7 @@ func addDevice(ctx context.Context, pool *pgxpool.Pool, store *pgxstore.Store, t
 // and must leave neither of them after an error.
 func TestPgxstoreOfPageIssuesInTransaction(t *testing.T) {
 	t.Parallel()
-	server, database := started(t, postgres), fmt.Sprint("own", tables.Add(1))
+	server, database := servers.Started(t, postgres), fmt.Sprint("own", tables.Add(1))
 	require.NoError(t, server.CreateDatabase(database))
 	ctx := t.Context()
 	pool := poolOf(open(t, "pgxstore", server.DSN(database)))
@@ -257,7 +258,7 @@ func TestPgxstoreOfPageIssuesInTransaction(t *testing.T) {
 // the statement of the store, so the client must get 503 and not 400.
 func TestPgxstoreHookErrorReturns503(t *testing.T) {
 	t.Parallel()
-	config, err := pgxpool.ParseConfig(started(t, postgres).DSN("postgres"))
+	config, err := pgxpool.ParseConfig(servers.Started(t, postgres).DSN("postgres"))
 	require.NoError(t, err)
 	var failure error
 	config.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { return true, failure }
@@ -282,7 +283,7 @@ func TestPgxstoreHookErrorReturns503(t *testing.T) {
 // Otherwise, Close of the pool waits forever.
 func TestPgxstoreReleasesConnectionAfterPanic(t *testing.T) {
 	t.Parallel()
-	config, err := pgxpool.ParseConfig(started(t, postgres).DSN("postgres"))
+	config, err := pgxpool.ParseConfig(servers.Started(t, postgres).DSN("postgres"))
 	require.NoError(t, err)
 	config.ConnConfig.Tracer = panicTracer{}
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)

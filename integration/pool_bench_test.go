@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
 
@@ -151,9 +152,9 @@ func cpuTime(t testing.TB, d tokenauth.Dialect) time.Duration {
 	own := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 	switch d {
 	case tokenauth.PostgreSQL:
-		return own + started(t, postgres).CPUTime()
+		return own + servers.Started(t, postgres).CPUTime()
 	case tokenauth.MySQL:
-		return own + started(t, mariaDB).CPUTime()
+		return own + servers.Started(t, mariaDB).CPUTime()
 	}
 	return own
 }

@@ -99,7 +99,7 @@ func newPostgresLogin(t *testing.T) login {
 
 func newMariaDBLogin(t *testing.T) login {
 	t.Helper()
-	m := started(t, mariaDB)
+	m := servers.Started(t, mariaDB)
 	return login{
 		driver: "mysql", dialect: tokenauth.MySQL, admin: m.DSN("t"),
 		dsn:      func(password string) string { return strings.Replace(m.DSN("t"), "root@", "service:"+password+"@", 1) },

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
@@ -39,7 +40,7 @@ type engine struct {
 // engines creates a database on each of the shared servers, and returns one engine for each driver.
 func engines(t *testing.T) []engine {
 	t.Helper()
-	pg, m := started(t, postgres), started(t, mariaDB)
+	pg, m := servers.Started(t, postgres), servers.Started(t, mariaDB)
 	database := fmt.Sprint("own", tables.Add(1))
 	require.NoError(t, pg.CreateDatabase(database))
 	require.NoError(t, m.CreateDatabase(database))

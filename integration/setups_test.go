@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 )
 
 // A setup is an engine, a driver and the settings by which a service reaches its database.
@@ -37,22 +38,22 @@ func (s setup) open(t testing.TB) []*sql.DB {
 }
 
 func onPostgres(parameters ...string) func(testing.TB) string {
-	return func(t testing.TB) string { return started(t, postgres).DSN("postgres", parameters...) }
+	return func(t testing.TB) string { return servers.Started(t, postgres).DSN("postgres", parameters...) }
 }
 
 func onPgBouncer(parameters ...string) func(testing.TB) string {
-	return func(t testing.TB) string { return started(t, pgBouncer).DSN("postgres", parameters...) }
+	return func(t testing.TB) string { return servers.Started(t, pgBouncer).DSN("postgres", parameters...) }
 }
 
 func onMariaDB(parameters ...string) func(testing.TB) string {
-	return func(t testing.TB) string { return started(t, mariaDB).DSN("t", parameters...) }
+	return func(t testing.TB) string { return servers.Started(t, mariaDB).DSN("t", parameters...) }
 }
 
 // onGalera returns a function that returns the DSNs of the three nodes.
 func onGalera(parameters ...string) func(testing.TB) []string {
 	return func(t testing.TB) []string {
 		var all []string
-		for _, node := range started(t, galera).Nodes {
+		for _, node := range servers.Started(t, galera).Nodes {
 			all = append(all, node.DSN("t", parameters...))
 		}
 		return all
@@ -66,7 +67,7 @@ func onTiDB(parameters ...string) func(testing.TB) string {
 		if !long() {
 			t.Skip("only long runs use TiDB")
 		}
-		return started(t, tiDB).DSN("t", parameters...)
+		return servers.Started(t, tiDB).DSN("t", parameters...)
 	}
 }
 
@@ -87,7 +88,7 @@ var setups = []setup{
 	{name: "PostgreSQL repeatable read, pgx", driver: "pgx", dialect: tokenauth.PostgreSQL,
 		dsn: onPostgres("default_transaction_isolation=repeatable%20read")},
 	{name: "PostgreSQL and standby, pgx", driver: "pgx", dialect: tokenauth.PostgreSQL,
-		dsn: func(t testing.TB) string { return started(t, twoHosts) }},
+		dsn: func(t testing.TB) string { return servers.Started(t, twoHosts) }},
 	{name: "PgBouncer, pgx", load: true, driver: "pgx", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("default_query_exec_mode=exec")},
 	{name: "PgBouncer, lib-pq", driver: "postgres", dialect: tokenauth.PostgreSQL, dsn: onPgBouncer("binary_parameters=yes")},
 	{name: "pgxstore", load: true, driver: "pgxstore", dialect: tokenauth.PostgreSQL, dsn: onPostgres()},

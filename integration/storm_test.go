@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/storm"
 )
 
@@ -15,10 +16,10 @@ func TestRandomMintsEndWithRevokeAll(t *testing.T) {
 	t.Parallel()
 	for engine, open := range map[string]func(t *testing.T) tokenauth.Store{
 		"PostgreSQL": func(t *testing.T) tokenauth.Store {
-			return newStore(t, open(t, "pgx", started(t, postgres).DSN("postgres")), tokenauth.PostgreSQL, nil)
+			return newStore(t, open(t, "pgx", servers.Started(t, postgres).DSN("postgres")), tokenauth.PostgreSQL, nil)
 		},
 		"MariaDB": func(t *testing.T) tokenauth.Store {
-			return newStore(t, open(t, "mysql", started(t, mariaDB).DSN("t")), tokenauth.MySQL, nil)
+			return newStore(t, open(t, "mysql", servers.Started(t, mariaDB).DSN("t")), tokenauth.MySQL, nil)
 		},
 		"TiDB": func(t *testing.T) tokenauth.Store {
 			return newStore(t, open(t, "mysql", onTiDB()(t)), tokenauth.MySQL, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
@@ -24,8 +25,8 @@ func newTiDBDatabase(t *testing.T, parameters ...string) string {
 	t.Helper()
 	onTiDB()(t) // skips the test in a short run
 	name := fmt.Sprint("d", tables.Add(1))
-	require.NoError(t, started(t, tiDB).CreateDatabase(name))
-	return started(t, tiDB).DSN(name, parameters...)
+	require.NoError(t, servers.Started(t, tiDB).CreateDatabase(name))
+	return servers.Started(t, tiDB).DSN(name, parameters...)
 }
 
 // An optimistic transaction takes no locks, so only Commit can report a conflict. Commit must then

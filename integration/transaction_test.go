@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 )
@@ -344,7 +345,7 @@ func waits(t *testing.T, s shop) bool {
 // If two transactions on different nodes change one token, Galera rolls one of them back. The store
 // or the commit must return an error. Otherwise a Revoke that was rolled back seems to succeed.
 func TestGaleraTransactionReportsConflict(t *testing.T) {
-	n := onNodes(t, started(t, galera), time.Minute, "wsrep_sync_wait=7")
+	n := onNodes(t, servers.Started(t, galera), time.Minute, "wsrep_sync_wait=7")
 	digest := tokenauth.DigestOf("new")
 	name, at, reported := "renamed", time.Now(), map[string]int{}
 	for what, call := range map[string]func(context.Context, tokenauth.Store, tokenauth.Record) error{

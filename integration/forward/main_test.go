@@ -2,7 +2,6 @@ package forward
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -117,14 +116,11 @@ func (a *app) run(t *testing.T, s setup) {
 		s.address[0],
 	}
 	config := s.config(t)
-	var err error
-	a.proxy, err = s.start(func(addr string) string {
-		return strings.NewReplacer(append(addresses, fmt.Sprintf(s.address[1], addr))...).Replace(config)
+	a.proxy = servers.Started(t, func() (*servers.ProxyServer, error) {
+		return s.start(func(addr string) string {
+			return strings.NewReplacer(append(addresses, fmt.Sprintf(s.address[1], addr))...).Replace(config)
+		})
 	})
-	if errors.Is(err, servers.ErrMissing) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
 	t.Cleanup(func() {
 		_, _ = io.WriteString(&leak.Default, a.logs(t))
 		require.NoError(t, a.proxy.Close())

@@ -5,9 +5,7 @@ package handles
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -53,13 +51,13 @@ var (
 
 var (
 	onPostgres = engine{"PostgreSQL", tokenauth.PostgreSQL, "pgx", func(t *testing.T) string {
-		pg, name := started(t, postgres), newName()
+		pg, name := servers.Started(t, postgres), newName()
 		_, err := open(t, "pgx", pg.DSN("postgres")).Exec("CREATE SCHEMA " + name) // faster than a database
 		require.NoError(t, err)
 		return pg.DSN("postgres", "search_path="+name)
 	}}
 	onMariaDB = engine{"MariaDB", tokenauth.MySQL, "mysql", func(t *testing.T) string {
-		m, name := started(t, mariaDB), newName()
+		m, name := servers.Started(t, mariaDB), newName()
 		require.NoError(t, m.CreateDatabase(name))
 		return m.DSN(name, "parseTime=true")
 	}}
@@ -70,18 +68,6 @@ var (
 )
 
 func newName() string { return fmt.Sprint("d", databases.Add(1)) }
-
-// started returns the server that start returns. If the server is not installed, started skips the
-// test. In CI, it fails the test instead.
-func started[S any](t *testing.T, start func() (S, error)) S {
-	t.Helper()
-	s, err := start()
-	if errors.Is(err, servers.ErrMissing) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	return s
-}
 
 // open opens a database. The test closes it when it ends.
 func open(t *testing.T, driver, dsn string) *sql.DB {

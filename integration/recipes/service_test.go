@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,11 +23,7 @@ import (
 // A service that follows docs/production.md must refuse to start without its table. When it stops,
 // it must write the last-used times that are still in memory.
 func TestServiceChecksSchemaAndWritesLastUsedTimes(t *testing.T) {
-	server, err := servers.Postgres()
-	if errors.Is(err, servers.ErrMissing) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
+	server := servers.Started(t, func() (*servers.PostgresServer, error) { return servers.Postgres() })
 	require.NoError(t, server.CreateDatabase("recipes"))
 	db, err := sql.Open("pgx", server.DSN("recipes"))
 	require.NoError(t, err)

@@ -1,9 +1,7 @@
 package redisstore
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,20 +19,10 @@ func TestMain(m *testing.M) { leak.Main(servers.Main{Tests: m}) }
 // shared starts the server of the tests that do not stop the server.
 var shared = sync.OnceValues(func() (*servers.RedisServer, error) { return servers.Redis() })
 
-func started(t *testing.T, start func() (*servers.RedisServer, error)) *servers.RedisServer {
-	t.Helper()
-	s, err := start()
-	if errors.Is(err, servers.ErrMissing) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	return s
-}
-
 // startOwn starts a server that the test may stop.
 func startOwn(t *testing.T, settings ...string) *servers.RedisServer {
 	t.Helper()
-	s := started(t, func() (*servers.RedisServer, error) { return servers.Redis(settings...) })
+	s := servers.Started(t, func() (*servers.RedisServer, error) { return servers.Redis(settings...) })
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/integration/servers"
 	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/storecache"
@@ -16,7 +17,7 @@ import (
 // The example must keep the contract of Store, because readers copy its code.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	server := started(t, shared)
+	server := servers.Started(t, shared)
 	for name, wrap := range map[string]func(tokenauth.Store) tokenauth.Store{
 		"plain":      func(s tokenauth.Store) tokenauth.Store { return s },
 		"with cache": func(s tokenauth.Store) tokenauth.Store { return must.Get(storecache.New(s, nil)) },
@@ -50,7 +51,7 @@ func TestAllKeysHaveOneHashSlot(t *testing.T) {
 // If Create cannot add one of many tokens, the error must give the position of this token.
 func TestCreateNamesConflictingRecord(t *testing.T) {
 	t.Parallel()
-	store := newStore(t, started(t, shared))
+	store := newStore(t, servers.Started(t, shared))
 	records := recordsOf("anna", 5)
 	records[3].Token.Name = records[1].Token.Name
 	err := store.Create(t.Context(), records...)
@@ -64,7 +65,7 @@ func TestCreateNamesConflictingRecord(t *testing.T) {
 // tokens at a time. It must also delete the tokens after the first 1,000.
 func TestPruneDeletesManyTokens(t *testing.T) {
 	t.Parallel()
-	store := newStore(t, started(t, shared))
+	store := newStore(t, servers.Started(t, shared))
 	dead, idle, used := recordsOf("anna", 1500), recordsOf("anna", 1500), recordsOf("anna", 1500)
 	for i := range dead {
 		dead[i].Token.ExpiresAt = fixture.Start

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"syscall"
 )
 
@@ -45,16 +44,11 @@ func newRedis(port int, settings []string) (*RedisServer, error) {
 
 // pingRedis returns nil if the server has loaded its data and responds.
 func pingRedis(ctx context.Context, addr string) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	conn, err := dial(ctx, addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return err
-		}
-	}
 	if _, err := fmt.Fprint(conn, "PING\r\n"); err != nil {
 		return err
 	}

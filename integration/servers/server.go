@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -292,4 +293,14 @@ func poll(timeout time.Duration, done func(context.Context) error) error {
 			return fmt.Errorf("not within %v: %w", timeout, err)
 		}
 	}
+}
+
+// dial opens a connection that has the deadline of ctx.
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline() // without a deadline, the zero time
+	return conn, conn.SetDeadline(deadline)
 }

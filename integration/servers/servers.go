@@ -3,7 +3,7 @@
 // do not run as root. Tests can stop, kill and freeze a server.
 //
 // If a package is not installed, the function that starts the server returns an error that wraps
-// ErrMissing. The test decides whether to fail or to be skipped. TestMain stops all servers:
+// ErrMissing. Started then skips the test, or fails it in CI. TestMain stops all servers:
 //
 //	func TestMain(m *testing.M) {
 //		code := m.Run()
@@ -25,10 +25,25 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 )
 
 // ErrMissing means that a file of a server is not installed. The wrapping error names the file.
 var ErrMissing = errors.New("not installed")
+
+// Started returns the server that start returns. If the server is not installed, Started skips the
+// test. In CI, it fails the test instead.
+func Started[S any](t testing.TB, start func() (S, error)) S {
+	t.Helper()
+	s, err := start()
+	switch {
+	case errors.Is(err, ErrMissing) && os.Getenv("CI") == "":
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	return s
+}
 
 // A Main runs the tests of a package, and then stops all servers. Pass it to leak.Main.
 type Main struct{ Tests interface{ Run() int } }
