@@ -309,7 +309,8 @@ func TestTransactionsThatWaitFindNameTaken(t *testing.T) {
 				wanted := newRecord("anna", rival.Token.Name)
 				go func() { done <- in.Create(t.Context(), wanted) }()
 			}
-			// On MariaDB, a call that begins after the commit also waits for the other two transactions.
+			// Commit only when all calls wait. On MariaDB, a later call could wait for the locks of the
+			// refused transactions, which end after all calls have returned.
 			fixture.Await(t, "all calls wait", func() bool { return waiting(t, s) == cap(done) })
 			require.NoError(t, other.Commit())
 			for range cap(done) {

@@ -302,5 +302,8 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline() // without a deadline, the zero time
-	return conn, conn.SetDeadline(deadline)
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }

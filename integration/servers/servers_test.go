@@ -42,9 +42,7 @@ func skipIfMissing(t *testing.T, err error) {
 func started[S io.Closer](t *testing.T, start func() (S, error)) S {
 	t.Helper()
 	begin := time.Now()
-	s, err := start()
-	skipIfMissing(t, err)
-	require.NoError(t, err)
+	s := servers.Started(t, start)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	t.Logf("%T: %v", s, time.Since(begin).Round(time.Millisecond))
 	return s
