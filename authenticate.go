@@ -12,7 +12,8 @@ import (
 // Authenticate returns the token of a presented key. If the key is not accepted, the error wraps
 // [ErrInvalidKey]. The error is [ErrRevoked] if the token is revoked. It wraps [ErrExpired] if the
 // token is expired or was unused for too long. Authenticate refuses a malformed key without a call
-// to the store.
+// to the store. Authenticate does not check what the token may do: call [Token.HasScopes] and
+// [Token.Allows].
 func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, error) {
 	var p presentation
 	err := m.authenticate(ctx, presented, &p)
@@ -20,7 +21,7 @@ func (m *Manager) Authenticate(ctx context.Context, presented string) (Token, er
 	if err != nil {
 		return Token{}, err
 	}
-	return p.record.Token.clone(), nil
+	return p.record.token(), nil
 }
 
 // A presentation holds what the Manager knows about the key of one request. Functions pass it by
@@ -202,8 +203,9 @@ func (m *Manager) RevokeKey(ctx context.Context, presented string) (Token, error
 	case !r.Token.RevokedAt.IsZero():
 		return r.Token, nil
 	}
-	err = m.store.Revoke(ctx, r.Token.UserID, r.Token.ID, now)
-	r.Token.RevokedAt = micros(now)
+	by := ActorFrom(ctx)
+	err = m.store.Revoke(ctx, r.Token.UserID, r.Token.ID, now, by)
+	r.Token.RevokedAt, r.Token.RevokedBy = micros(now), by
 	m.changed(ctx, Event{Kind: EventRevoked, Token: r.Token.clone(), Count: 1}, err)
 	switch {
 	case errors.Is(err, ErrNotFound): // deleted meanwhile
@@ -225,7 +227,7 @@ func (m *Manager) settle(ctx context.Context, p *presentation, err error) {
 		m.lastUse.Note(p.record.Token.ID, p.record.Token.LastUsedAt, p.at)
 	}
 	if p.retired {
-		m.emit(ctx, Event{Kind: EventPreviousKeyUsed, Token: p.record.Token.clone()})
+		m.emit(ctx, Event{Kind: EventPreviousKeyUsed, Token: p.record.token()})
 	}
 }
 
@@ -240,7 +242,7 @@ func (m *Manager) reject(ctx context.Context, r *Record, err error) {
 		return // the store call failed because the client has disconnected
 	}
 	if r != nil {
-		e.Token = r.Token.clone()
+		e.Token = r.token()
 	}
 	m.emit(ctx, e)
 }

@@ -79,7 +79,7 @@ func (s wrappingStore) Find(ctx context.Context, d tokenauth.Digest) (*tokenauth
 	return r, err
 }
 
-func (s wrappingStore) Revoke(context.Context, string, string, time.Time) error {
+func (s wrappingStore) Revoke(context.Context, string, string, time.Time, string) error {
 	return fmt.Errorf("mystore: %w", tokenauth.ErrNotFound) // another process has deleted the token
 }
 

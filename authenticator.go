@@ -36,6 +36,12 @@ type AuthenticatorOptions struct {
 	// is not a registered scheme.
 	KeyHeaderOnly bool
 
+	// ExpiryHeader is the name of a header, such as Token-Expires, that tells a client when its key
+	// stops working. If the token expires soon, as [Manager.ExpiresSoon] defines it, or the key is the
+	// previous key of the token, the response to an accepted request has the header. Its value is a
+	// date of RFC 9110 section 5.6.7. If ExpiryHeader is empty, no response has such a header.
+	ExpiryHeader string
+
 	// ErrorHandler writes the status and the body of an error response. The status must be the
 	// result of [StatusCode] for err. Before the call, the Authenticator sets the headers that the
 	// response needs: WWW-Authenticate, Cache-Control, Vary, Retry-After and
@@ -116,6 +122,8 @@ func (o *AuthenticatorOptions) validate() error {
 		return optionError("AuthenticatorOptions.KeyHeader must be 1 to 64 letters, digits, - and _")
 	case o.KeyHeader == "Authorization":
 		return optionError("AuthenticatorOptions.KeyHeader must not be Authorization")
+	case o.ExpiryHeader != "" && !syntax.IsWord(o.ExpiryHeader):
+		return optionError("AuthenticatorOptions.ExpiryHeader must be 1 to 64 letters, digits, - and _")
 	case o.KeyHeaderOnly && o.KeyHeader == "":
 		return optionError("AuthenticatorOptions.KeyHeaderOnly requires KeyHeader")
 	case o.KeyHeaderOnly && len(o.Schemes) > 0:
@@ -135,25 +143,39 @@ func (o *AuthenticatorOptions) validate() error {
 // Manager returns the Manager that was passed to [NewAuthenticator].
 func (a *Authenticator[U]) Manager() *Manager { return a.manager }
 
-// A Need says what a request requires of its token. The zero Need requires no scope.
+// A Need says what a request requires of its token. The zero Need requires no scope. It refuses a
+// token that is restricted to resources, because it names no resource.
 type Need struct {
 	Scopes []string // scopes that the token must have, all of them
+
+	// Resources are the resources that the request concerns, such as a project in the path. If the
+	// token is restricted to resources, it must be restricted to all of these, and perhaps to others.
+	// Otherwise the response is 403. An empty resource is a mistake of the service, and the response is
+	// 500 for each token.
+	Resources []string
+
+	// AnyResource accepts a token that is restricted to any resources. The handler must then call
+	// [Token.Allows] for each resource that it reads, changes or lists. A Need with both AnyResource
+	// and Resources is a mistake of the service, and the response is 500.
+	AnyResource bool
 
 	// If CurrentKey is true, the request must present the current key of the token. During the
 	// grace of a rotation, the previous key is then refused with ErrPreviousKey.
 	CurrentKey bool
 }
 
-// checkNeed returns a ScopeError if t lacks a scope of n. If n requires the current key and retired
-// is true, checkNeed returns ErrPreviousKey. It returns errNeed if a scope of n is malformed or
-// unknown.
+// checkNeed returns a ScopeError if t lacks a scope of n, and a ResourceError if t is restricted to
+// other resources. If n requires the current key and retired is true, checkNeed returns
+// ErrPreviousKey. It returns errNeed if n is a mistake of the service.
 func (m *Manager) checkNeed(n Need, t *Token, retired bool) error {
 	scopes, err := syntax.Scopes(n.Scopes, m.scopes)
 	switch {
-	case err != nil:
+	case err != nil, slices.Contains(n.Resources, ""), n.AnyResource && len(n.Resources) > 0:
 		return errNeed
 	case !t.HasScopes(scopes...):
 		return &ScopeError{scopes}
+	case !n.AnyResource && t.lacks(n.Resources):
+		return &ResourceError{slices.Clone(n.Resources)}
 	case n.CurrentKey && retired:
 		return ErrPreviousKey
 	}
@@ -166,8 +188,9 @@ func (m *Manager) checkNeed(n Need, t *Token, retired bool) error {
 // [http.Header.Set] writes.
 //
 // The error is [ErrNoKey], [ErrInvalidRequest], [ErrPreviousKey] or a [*ScopeError], or it wraps
-// [ErrInvalidKey]. Any other error means that the store or the user lookup failed, or that need has
-// a malformed or unknown scope. [StatusCode] returns the HTTP status for each of these errors.
+// [ErrInvalidKey]. It is a [*ResourceError] if the token is restricted to other resources. Any
+// other error means that the store or the user lookup failed, or that need is a mistake of the
+// service. [StatusCode] returns the HTTP status for each of these errors.
 func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, need Need) (user U, t Token, err error) {
 	var p presentation
 	id, err := a.authenticate(ctx, h, &p)
@@ -178,7 +201,7 @@ func (a *Authenticator[U]) Authenticate(ctx context.Context, h http.Header, need
 	if err != nil {
 		return user, Token{}, err
 	}
-	return id.user, id.record.Token.clone(), nil
+	return id.user, id.record.token(), nil
 }
 
 // Confirm authenticates the key of a request once more, and returns the current user and the
@@ -211,7 +234,7 @@ func (a *Authenticator[U]) Confirm(ctx context.Context, need Need) (user U, t To
 		a.manager.reject(ctx, p.record, err)
 		return user, Token{}, err
 	}
-	return id.user, p.record.Token.clone(), nil
+	return id.user, p.record.token(), nil
 }
 
 // authenticate finds the token and the user of the key that h presents, and returns them as an

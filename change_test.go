@@ -153,6 +153,7 @@ func TestPreviousKeyWorksUntilGraceEnds(t *testing.T) {
 
 		want := before // Rotate changes only the key, Generation and Hint. Case E12.
 		want.Generation, want.Hint = 2, fresh[len(fresh)-4:]
+		want.PreviousKeyUntil = fixture.Start.Add(time.Minute + time.Hour)
 		require.Equal(t, want, after)
 		read, err := m.Get(ctx, "u", before.ID)
 		require.NoError(t, err)

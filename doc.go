@@ -38,22 +38,30 @@
 //     store.
 //   - A [Digest] is the SHA-256 hash of a key. The Store holds digests and no keys.
 //   - A scope is a permission of a token. Scopes are compared exactly: there are no wildcards.
+//   - A [Resource] is something that a token can be restricted to, such as a project. A token
+//     without a restriction can be used for all resources.
+//   - An actor makes a change of a token, such as "user:42". [ContextWithActor] says who that is.
 //   - A token is live until it is revoked or pruned. An expired token is live, but its key is
 //     refused.
 //   - A rotation gives a token a new key. During the grace of the rotation, the previous key is
 //     still accepted.
 //
-// # Requests and scopes
+// # Requests, scopes and resources
 //
 // [Authenticator.Require] accepts every request with a valid key. [Authenticator.RequireScopes]
 // also requires scopes. [Authenticator.RequireFunc] calls a function of the service to learn the
-// [Need] of a request, for example from its path. [Authenticator.Optional] also accepts requests
-// without a key. [AuthenticatorOptions] has the names of the headers that may hold a key.
+// [Need] of a request, for example from its path. [Authenticator.Optional] and
+// [Authenticator.OptionalFunc] also accept requests without a key. [AuthenticatorOptions] has the
+// names of the headers that may hold a key.
 //
 // If [Need].CurrentKey is true, the request must present the current key of the token. Call
 // [Authenticator.Confirm] directly before a change that must not be based on outdated rights. Call
 // [Authenticator.Authenticate] in code that cannot use middleware, such as a gRPC server. The pages
 // [docs/frameworks.md] and [docs/rpc.md] have tested code for popular routers and for RPC.
+//
+// A token with [Token].Resources is refused unless the Need of the request names one or more of
+// these resources, or has AnyResource. The handler then calls [Token.Allows]. [Options].Resources
+// offers the resources of a user. See [docs/fine-grained-tokens.md].
 //
 // # Managing tokens
 //
@@ -64,11 +72,14 @@
 // [Manager.Prune] deletes tokens that expired or were revoked long ago. The fields of [Options]
 // limit the scopes, the lifetime and the number of tokens.
 //
+// [Token].CreatedBy and [Token].RevokedBy name the actors. [Manager.RevokeCreatedBy] revokes all
+// tokens that an actor created, for example a leaked token. See [docs/organizations.md].
+//
 // These methods are for forms and commands of your own. [Manager.Scopes], [Manager.MaxTTL] and
-// [Manager.MaxGrace] return the limits of the Manager. [Manager.CheckSpec] and
-// [Manager.CheckUserID] check input. [Manager.Expired] reports whether a token is expired or was
-// unused for too long. With [Spec].ID or [Manager.RotateFrom], a form that is sent twice creates
-// one key.
+// [Manager.MaxGrace] return the limits of the Manager, and [Manager.Resources] the resources of a
+// user. [Manager.CheckSpec] and [Manager.CheckUserID] check input. [Manager.Expired] reports
+// whether a token is expired or was unused for too long, and [Manager.ExpiresSoon] whether it
+// expires soon. With [Spec].ID or [Manager.RotateFrom], a form that is sent twice creates one key.
 //
 // These packages let people and programs manage tokens. The guide [docs/manage-tokens.md] shows the
 // first three:
@@ -97,7 +108,7 @@
 //
 //   - Errors of authentication are [ErrNoKey], [ErrInvalidRequest], [ErrInvalidKey],
 //     [ErrInsufficientScope] and [ErrPreviousKey]. [ErrExpired], [ErrRevoked] and [ErrNoUser] wrap
-//     ErrInvalidKey. A [*ScopeError] has the required scopes.
+//     ErrInvalidKey. A [*ScopeError] has the required scopes, and a [*ResourceError] the resources.
 //   - Errors of management are [ErrNotFound], [ErrNameTaken], [ErrTooManyTokens], [ErrConflict],
 //     [ErrInvalidSpec] and [ErrUserUnknown]. For an invalid argument, the error is a [*SpecError],
 //     which names the field.
@@ -176,9 +187,11 @@
 //
 // [docs/command-line.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/command-line.md
 // [docs/databases.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/databases.md
+// [docs/fine-grained-tokens.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/fine-grained-tokens.md
 // [docs/frameworks.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/frameworks.md
 // [docs/manage-tokens.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/manage-tokens.md
 // [docs/observability.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/observability.md
+// [docs/organizations.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/organizations.md
 // [docs/rpc.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/rpc.md
 // [docs/your-own-store.md]: https://github.com/go-tokenauth/tokenauth/blob/main/docs/your-own-store.md
 // [SECURITY.md]: https://github.com/go-tokenauth/tokenauth/blob/main/SECURITY.md

@@ -33,12 +33,15 @@ var (
 	// function that finds users for an [Authenticator] returns ErrNoUser. ErrNoUser wraps
 	// [ErrInvalidKey].
 	ErrNoUser = fmt.Errorf("%w: no such user", ErrInvalidKey)
-	// ErrInsufficientScope means that the token lacks a required scope. The Manager and the
-	// Authenticator return it as a [*ScopeError].
+	// ErrInsufficientScope means that the token lacks a required scope, or is restricted to other
+	// resources. The Authenticator returns it as a [*ScopeError] or a [*ResourceError].
 	ErrInsufficientScope = errors.New("tokenauth: insufficient scope")
 	// ErrPreviousKey means that the request presents a token's previous key, which is still accepted
 	// after a rotation, but [Need].CurrentKey requires the current key.
 	ErrPreviousKey = errors.New("tokenauth: the token's current key is required")
+
+	// errOtherResource is the error that a ResourceError wraps.
+	errOtherResource = fmt.Errorf("%w: the token is restricted to other resources", ErrInsufficientScope)
 
 	errMalformedKey = fmt.Errorf("%w: malformed", ErrInvalidKey)
 	errUnknownKey   = fmt.Errorf("%w: unknown", ErrInvalidKey)
@@ -115,9 +118,8 @@ func (e *unavailableError) Error() string {
 
 func (e *unavailableError) Unwrap() error { return e.cause }
 
-// errNeed means that a Need of the service contains a scope that is malformed or is not in
-// Options.Scopes.
-var errNeed = errors.New("tokenauth: a required scope is malformed or unknown")
+// errNeed means that a Need is a mistake of the service.
+var errNeed = errors.New("tokenauth: a Need has a malformed or unknown scope, an empty resource, or both Resources and AnyResource")
 
 // A verdict holds the response to the client and the reason for the log that belong to an error.
 type verdict struct {
@@ -149,6 +151,7 @@ var verdicts = []verdict{
 	{errUnknownKey, 401, ReasonUnknown, "invalid_token", invalidToken},
 	{ErrNoUser, 401, ReasonNoUser, "invalid_token", invalidToken},
 	{ErrInvalidKey, 401, ReasonMalformed, "invalid_token", invalidToken},
+	{errOtherResource, 403, ReasonResourceMissing, "insufficient_scope", "The token is restricted to resources, and may not be used for this."},
 	{ErrInsufficientScope, 403, ReasonScopeMissing, "insufficient_scope", "The token lacks a scope."},
 	{ErrPreviousKey, 403, ReasonPreviousKey, "", "This requires the token's current key, not its previous key."},
 	{ErrNotFound, 404, ReasonNotFound, "", "Not found."},
@@ -181,7 +184,8 @@ func verdictOf(err error) verdict {
 //   - 403 for [ErrInsufficientScope] and [ErrPreviousKey]
 //   - 404 for [ErrNotFound]
 //   - 409 for [ErrNameTaken], [ErrKeyTaken], [ErrSlotTaken], [ErrTooManyTokens] and [ErrConflict]
-//   - 500 if a [Need] has a scope that is malformed or unknown
+//   - 500 if a [Need] is a mistake of the service: if it has a malformed or unknown scope, an empty
+//     resource, or both Resources and AnyResource
 //   - 503 for every other error, because the store or a function of the service failed
 func StatusCode(err error) int {
 	if err == nil {

@@ -189,12 +189,12 @@ func TestJSONOfTokenIsStable(t *testing.T) {
 		want  string
 	}{
 		{tokenauth.Token{ID: "ABC", UserID: "42", Name: "laptop", Hint: "x7Qf", Generation: 1, CreatedAt: fixture.Start},
-			`{"id":"ABC","user_id":"42","name":"laptop","scopes":[],"hint":"x7Qf","generation":1,"created_at":"2026-03-01T12:00:00Z"}`},
-		{tokenauth.Token{ID: "ABC", UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, Origin: "drf", CreatedAt: fixture.Start,
-			ExpiresAt: at, LastUsedAt: at, RevokedAt: at},
-			`{"id":"ABC","user_id":"42","name":"laptop","scopes":["a","b"],"hint":"","generation":0,"origin":"drf",
+			`{"id":"ABC","user_id":"42","name":"laptop","scopes":[],"resources":null,"hint":"x7Qf","generation":1,"created_at":"2026-03-01T12:00:00Z"}`},
+		{tokenauth.Token{ID: "ABC", UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, Resources: []string{"p:1"}, Origin: "drf", CreatedAt: fixture.Start,
+			ExpiresAt: at, LastUsedAt: at, RevokedAt: at, CreatedBy: "cli", RevokedBy: "staff", PreviousKeyUntil: at},
+			`{"id":"ABC","user_id":"42","name":"laptop","scopes":["a","b"],"resources":["p:1"],"hint":"","generation":0,"origin":"drf",
 			"created_at":"2026-03-01T12:00:00Z","expires_at":"2026-03-01T12:00:00.0015Z","last_used_at":"2026-03-01T12:00:00.0015Z",
-			"revoked_at":"2026-03-01T12:00:00.0015Z"}`},
+			"revoked_at":"2026-03-01T12:00:00.0015Z","created_by":"cli","revoked_by":"staff","previous_key_until":"2026-03-01T12:00:00.0015Z"}`},
 	} {
 		text, err := json.Marshal(c.token)
 		require.NoError(t, err)

@@ -15,7 +15,7 @@ type EventKind string
 const (
 	EventIssued          EventKind = "issued"            // sets Token
 	EventImported        EventKind = "imported"          // sets Count, which includes tokens that already existed
-	EventUpdated         EventKind = "updated"           // sets Token to the token after the update, or only ID and UserID if it cannot be read
+	EventUpdated         EventKind = "updated"           // sets Patch, and Token to the token after the update, or only ID and UserID if it cannot be read
 	EventRotated         EventKind = "rotated"           // sets Token to the token that Rotate returns
 	EventRevoked         EventKind = "revoked"           // sets Count and Token.UserID, and Token.ID unless RevokeAll revoked the tokens
 	EventPruned          EventKind = "pruned"            // sets Count
@@ -37,27 +37,29 @@ const (
 	ReasonReplaced         Reason = "replaced" // a rotation replaced the key, and the grace has passed
 	ReasonNoUser           Reason = "no_user"
 	ReasonScopeMissing     Reason = "scope_missing"
-	ReasonPreviousKey      Reason = "previous_key" // [Need].CurrentKey refused a key that is accepted otherwise
-	ReasonNotFound         Reason = "not_found"    // the function given to RequireFunc returned ErrNotFound
+	ReasonResourceMissing  Reason = "resource_missing" // the token is restricted to other resources
+	ReasonPreviousKey      Reason = "previous_key"     // [Need].CurrentKey refused a key that is accepted otherwise
+	ReasonNotFound         Reason = "not_found"        // the function given to RequireFunc returned ErrNotFound
 	ReasonStoreFailed      Reason = "store_failed"
 	ReasonUserLookupFailed Reason = "user_lookup_failed"
-	// ReasonNeedFailed means that the function given to RequireFunc failed, or that its Need has a
-	// malformed or unknown scope.
+	// ReasonNeedFailed means that the function given to RequireFunc failed, or that its Need is a
+	// mistake of the service.
 	ReasonNeedFailed Reason = "need_failed"
 )
 
 // An Event reports a change of a token or a rejected request. An Event contains no key. Each change
 // that was made or may have been made causes at least one event. A repeated call may cause another
-// event for the same change. The
-// authentication of a request by one Authenticator causes at most one event. If a nested handler of
-// the same Authenticator rejects the request, this causes one more event. A request without
-// credentials causes no event. If the client disconnects before the store responds, the request
-// causes no event.
+// event for the same change. The authentication of a request by one Authenticator causes at most
+// one event. If a nested handler of the same Authenticator rejects the request, this causes one
+// more event. A request without credentials causes no event. If the client disconnects before the
+// store responds, the request causes no event.
 type Event struct {
 	Kind   EventKind
 	Reason Reason
-	Token  Token // known fields of the token; may be the zero Token
-	Count  int   // number of tokens that the event is about
+	Token  Token  // known fields of the token; may be the zero Token
+	Count  int    // number of tokens that the event is about
+	By     string // who made the change; see [ContextWithActor]
+	Patch  *Patch // new values of the fields that an update set; Replaces is nil
 	// Err is an error for the log. It must not be sent to the client. In the event of a change, Err
 	// means that the store did not respond and that the change may or may not have been made.
 	Err error
@@ -82,6 +84,9 @@ func (m *Manager) changed(ctx context.Context, e Event, err error) {
 // emit calls OnEvent, if it is set.
 func (m *Manager) emit(ctx context.Context, e Event) {
 	if m.options.OnEvent != nil {
+		if e.Kind != EventRejected && e.Kind != EventPreviousKeyUsed { // which are no changes
+			e.By = ActorFrom(ctx)
+		}
 		m.options.OnEvent(ctx, e)
 	}
 }
@@ -119,8 +124,37 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 			}
 		}
 		l.LogAttrs(ctx, level, "token "+string(e.Kind), attr("reason", string(e.Reason)), attr("user", e.Token.UserID),
-			attr("token", e.Token.ID), attr("name", e.Token.Name), attr("count", e.Count), failure, attr("left_out", left))
+			attr("token", e.Token.ID), attr("name", e.Token.Name), attr("count", e.Count), attr("by", e.By), e.Patch.attr(), failure, attr("left_out", left))
 	}
+}
+
+// attr returns the new values of p as an attribute. If p is nil, it returns the zero Attr.
+func (p *Patch) attr() slog.Attr {
+	if p == nil {
+		return slog.Attr{}
+	}
+	var set []any
+	if p.Name != nil {
+		set = append(set, slog.String("name", *p.Name))
+	}
+	if p.Scopes != nil {
+		set = append(set, slog.Any("scopes", *p.Scopes))
+	}
+	if p.Resources != nil {
+		resources := slog.AnyValue(*p.Resources)
+		if *p.Resources == nil {
+			resources = slog.StringValue("all")
+		}
+		set = append(set, slog.Attr{Key: "resources", Value: resources})
+	}
+	if p.ExpiresAt != nil {
+		end := slog.TimeValue(*p.ExpiresAt)
+		if p.ExpiresAt.IsZero() {
+			end = slog.StringValue("never")
+		}
+		set = append(set, slog.Attr{Key: "expires_at", Value: end})
+	}
+	return slog.Group("set", set...)
 }
 
 // attr returns an attribute. If the value is zero, attr returns the zero Attr, which handlers

@@ -78,7 +78,7 @@ func (a *Authenticator[U]) User(ctx context.Context) (user U, ok bool) {
 // put no token into ctx, Token returns false.
 func (a *Authenticator[U]) Token(ctx context.Context) (t Token, ok bool) {
 	if id := a.identityIn(ctx); id != nil {
-		return id.record.Token.clone(), true
+		return id.record.token(), true
 	}
 	return Token{}, false
 }
@@ -101,7 +101,7 @@ func TokenFrom(ctx context.Context) (t Token, ok bool) {
 	if id == nil || id.shared() == nil {
 		return Token{}, false
 	}
-	return id.shared().Token.clone(), true
+	return id.shared().token(), true
 }
 
 // isNobody reports whether a user is nil or zero. A type of size zero has only one value, and

@@ -68,7 +68,7 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 	ids := make([]string, len(specs))
 	position := map[string]int{} // by token ID
 	for i := range specs {
-		r, err := m.importRecord(&specs[i], now)
+		r, err := m.importRecord(&specs[i], ActorFrom(ctx), now)
 		if _, ok := position[r.Token.ID]; ok && err == nil {
 			err = &SpecError{"digest", "is given twice"}
 		}
@@ -89,7 +89,7 @@ func (m *Manager) Import(ctx context.Context, specs ...ImportSpec) ([]Token, err
 		return nil, err
 	}
 	for i := range imported {
-		tokens[position[imported[i].Token.ID]] = imported[i].Token
+		tokens[position[imported[i].Token.ID]] = imported[i].token()
 	}
 	return tokens, nil
 }
@@ -110,7 +110,7 @@ func (m *Manager) storeImported(ctx context.Context, records []Record) error {
 	return nil
 }
 
-func (m *Manager) importRecord(spec *ImportSpec, now time.Time) (Record, error) {
+func (m *Manager) importRecord(spec *ImportSpec, by string, now time.Time) (Record, error) {
 	t, err := m.newToken(spec.UserID, spec.Name, spec.Scopes)
 	err = cmp.Or(m.CheckUserID(spec.UserID), err)
 	switch {
@@ -123,6 +123,7 @@ func (m *Manager) importRecord(spec *ImportSpec, now time.Time) (Record, error) 
 	case spec.Hint != "" && (len(spec.Hint) > hintLength || !syntax.IsWord(spec.Hint)):
 		return Record{}, &SpecError{"hint", "must be at most 4 letters, digits, - and _"}
 	}
+	t.CreatedBy = by
 	t.ID, t.Origin, t.Hint = spec.ID(), spec.Origin, spec.Hint
 	t.CreatedAt, t.ExpiresAt, t.LastUsedAt = spec.CreatedAt, spec.ExpiresAt, spec.LastUsedAt
 	if t.CreatedAt.IsZero() {

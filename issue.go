@@ -25,6 +25,10 @@ type Spec struct {
 	Name string
 	// Scopes are scope-tokens of RFC 6749 section 3.3: at most 100, each of at most 128 characters.
 	Scopes []string
+	// Resources are the resources that the token is restricted to: 1 to 100 of those that
+	// [Options].Resources returns. Nil means that the token is not restricted. An empty list that is
+	// not nil is refused.
+	Resources []string
 	// ExpiresAt is at the latest in the year 9999. If ExpiresAt is zero, DefaultTTL or MaxTTL of
 	// the Manager's Options applies.
 	ExpiresAt time.Time
@@ -59,6 +63,10 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Key, Token, error) {
 	if err := cmp.Or(ctx.Err(), m.CheckUserID(spec.UserID), err); err != nil {
 		return Key{}, Token{}, err
 	}
+	if err := m.checkResources(ctx, spec.UserID, r.Token.Resources); err != nil {
+		return Key{}, Token{}, err
+	}
+	r.Token.CreatedBy = ActorFrom(ctx)
 	room := m.roomFor(ctx, &r, now)
 	for range issueAttempts {
 		again, failure := room.takeSlot(ctx)
@@ -101,8 +109,9 @@ func unknownUser(err error) error {
 	return fmt.Errorf("%w: %w", &SpecError{"user_id", "does not exist, or violates another foreign key of the table"}, err)
 }
 
-// CheckSpec returns the [*SpecError] that [Manager.Issue] would return for spec. It does not check
-// UserID. A service can thereby refuse a request before it finds out who the user is.
+// CheckSpec returns the [*SpecError] that [Manager.Issue] would return for spec. It checks neither
+// UserID nor whether the user has the resources. A service can thereby refuse a request before it
+// finds out who the user is.
 func (m *Manager) CheckSpec(spec Spec) error {
 	_, err := m.newRecord(&spec, m.Now())
 	return err
@@ -123,6 +132,9 @@ func (m *Manager) newRecord(spec *Spec, now time.Time) (Record, error) {
 	expiresAt := spec.ExpiresAt
 	if ttl := cmp.Or(m.options.DefaultTTL, m.options.MaxTTL); ttl > 0 && expiresAt.IsZero() && !spec.NoExpiry {
 		expiresAt = now.Add(ttl)
+	}
+	if t.Resources, err = syntax.Resources(spec.Resources); err != nil {
+		return Record{}, invalid("resources", err)
 	}
 	t.ExpiresAt, err = m.checkExpiry(expiresAt, now)
 	t.Generation, t.CreatedAt = 1, micros(now)
@@ -328,7 +340,7 @@ func (o *room) revokeExpired(ctx context.Context, t *Token) error {
 	if !t.ExpiredAt(o.now) {
 		unusedSince = o.unusedSince()
 	}
-	err := o.store.RevokeExpired(ctx, t.UserID, t.ID, o.now, unusedSince)
+	err := o.store.RevokeExpired(ctx, t.UserID, t.ID, o.now, ActorFrom(ctx), unusedSince)
 	o.changed(ctx, Event{Kind: EventRevoked, Token: t.clone(), Count: 1}, err)
 	if isAny(err, ErrNotFound, ErrConflict) {
 		return nil

@@ -92,11 +92,11 @@ func (s choosyStore) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.R
 	return s.Store.List(ctx, q)
 }
 
-func (s choosyStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (s choosyStore) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	if id == "a\x00b" {
 		return errInvalidByte
 	}
-	return s.Store.Revoke(ctx, userID, id, at)
+	return s.Store.Revoke(ctx, userID, id, at, by)
 }
 
 // The Manager must not pass a malformed ID or an invalid Query to the store. Otherwise a forged ID

@@ -119,11 +119,22 @@ func (m *Manager) Expired(t *Token) bool {
 	return t.ExpiredAt(now) || m.isIdle(t, now)
 }
 
+// ExpiresSoon reports whether t will expire within 7 days and within the last quarter of its
+// lifetime, because of its ExpiresAt. It returns false for a token that is expired or revoked.
+func (m *Manager) ExpiresSoon(t *Token) bool { return expiresSoon(t, m.Now()) }
+
+const soon = 7 * 24 * time.Hour
+
+func expiresSoon(t *Token, now time.Time) bool {
+	near := min(soon, t.ExpiresAt.Sub(t.CreatedAt)/4)
+	return t.RevokedAt.IsZero() && !t.ExpiredAt(now) && t.ExpiredAt(now.Add(near))
+}
+
 // Get returns the token of a user with the given ID, even if the token is revoked. If the user has
 // no such token, Get returns [ErrNotFound].
 func (m *Manager) Get(ctx context.Context, userID, id string) (Token, error) {
 	r, err := m.get(ctx, userID, id)
-	return r.Token, err
+	return r.token(), err
 }
 
 func (m *Manager) get(ctx context.Context, userID, id string) (Record, error) {
@@ -166,9 +177,14 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 	if q.Name != "" {
 		name, err := syntax.Name(q.Name)
 		if err != nil {
-			return nil, nil // no token has the name, and a database may refuse it
+			return []Token{}, nil // no token has the name, and a database may refuse it
 		}
 		q.Name = name
+	}
+	if q.CreatedBy != "" {
+		if q.CreatedBy = cleanActor(q.CreatedBy); q.CreatedBy == "" {
+			return []Token{}, nil // otherwise the query would select all actors
+		}
 	}
 	if q.IDs != nil {
 		q.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id string) bool { return !syntax.IsWord(id) })
@@ -179,7 +195,7 @@ func (m *Manager) List(ctx context.Context, q Query) ([]Token, error) {
 	}
 	tokens := make([]Token, len(records))
 	for i := range records {
-		tokens[i] = records[i].Token
+		tokens[i] = records[i].token()
 	}
 	return tokens, nil
 }
@@ -194,28 +210,36 @@ func (m *Manager) Update(ctx context.Context, userID, id string, p Patch) (Token
 		return Token{}, err
 	}
 	now := m.options.Now()
-	var nameErr, scopesErr, expiryErr error
+	var nameErr, scopesErr, resourcesErr, expiryErr error
 	p.Name, nameErr = checked("name", p.Name, syntax.Name)
 	p.Scopes, scopesErr = checked("scopes", p.Scopes, func(s []string) ([]string, error) { return syntax.Scopes(s, m.scopes) })
+	p.Resources, resourcesErr = checked("resources", p.Resources, syntax.Resources)
 	p.ExpiresAt, expiryErr = checked("expires_at", p.ExpiresAt, func(t time.Time) (time.Time, error) { return m.checkExpiry(t, now) })
-	if err := cmp.Or(nameErr, scopesErr, expiryErr); err != nil {
+	if err := cmp.Or(nameErr, scopesErr, resourcesErr, expiryErr); err != nil {
 		return Token{}, err
+	}
+	if p.Resources != nil {
+		if err := m.checkResources(ctx, userID, *p.Resources); err != nil {
+			return Token{}, err
+		}
 	}
 	if m.options.IdleTimeout > 0 {
 		if t, err := m.Get(ctx, userID, id); err != nil || t.RevokedAt.IsZero() && m.isIdle(&t, now) {
 			return Token{}, cmp.Or(err, ErrConflict)
 		}
 	}
+	set := p
+	set.Replaces = nil
+	e := Event{Kind: EventUpdated, Token: Token{ID: id, UserID: userID}, Patch: &set}
 	if err := m.store.Update(ctx, userID, id, p, now); err != nil {
-		m.changed(ctx, Event{Kind: EventUpdated, Token: Token{ID: id, UserID: userID}}, err)
+		m.changed(ctx, e, err)
 		return Token{}, err
 	}
 	t, err := m.Get(ctx, userID, id)
-	told := t.clone()
-	if err != nil {
-		told = Token{ID: id, UserID: userID}
+	if err == nil {
+		e.Token = t.clone()
 	}
-	m.emit(ctx, Event{Kind: EventUpdated, Token: told})
+	m.emit(ctx, e)
 	return t, err
 }
 
@@ -296,7 +320,7 @@ func (m *Manager) Revoke(ctx context.Context, userID, id string) error {
 	if err := m.checkTarget(ctx, userID, id); err != nil {
 		return err
 	}
-	err := m.store.Revoke(ctx, userID, id, m.options.Now())
+	err := m.store.Revoke(ctx, userID, id, m.options.Now(), ActorFrom(ctx))
 	m.changed(ctx, Event{Kind: EventRevoked, Token: Token{ID: id, UserID: userID}, Count: 1}, err)
 	return err
 }
@@ -323,7 +347,7 @@ func (m *Manager) RevokeAll(ctx context.Context, userID string) (int, error) {
 	}
 	e := Event{Kind: EventRevoked, Token: Token{UserID: userID}}
 	for range revokeCalls {
-		n, err := m.store.RevokeAll(ctx, userID, m.options.Now(), revokeBatch)
+		n, err := m.store.RevokeAll(ctx, userID, m.options.Now(), ActorFrom(ctx), revokeBatch)
 		e.Count += n
 		if err != nil || n == 0 && e.Count > 0 {
 			m.changed(ctx, e, err)

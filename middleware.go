@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-tokenauth/tokenauth/internal/syntax"
 )
@@ -14,7 +15,8 @@ import (
 // Require returns a handler that calls next for each request with an accepted key. In next,
 // [Authenticator.User] and [Authenticator.Token] return the user and the token. Other requests do
 // not reach next. The response is 401 if the request has no key or a wrong key, and 400 if its
-// credentials are malformed. The response is 503 if the store or the user lookup fails.
+// credentials are malformed. The response is 503 if the store or the user lookup fails. It is 403
+// if the token is restricted to resources: such a token requires [Authenticator.RequireFunc].
 //
 // These error responses forbid caching. Shared caches do not store the responses of next to
 // requests with an Authorization header (RFC 9111 section 3.5). If next allows caching
@@ -24,7 +26,7 @@ import (
 // Pattern names, or MultipartForm, Require sets them on the original request too. If next panics,
 // Require removes the files of the multipart form.
 func (a *Authenticator[U]) Require(next http.Handler) http.Handler {
-	return a.wrap(next, nil, false)
+	return a.wrap(next, unrestricted, false)
 }
 
 // RequireScopes is like [Authenticator.Require], but the token must also have all of the given
@@ -35,11 +37,11 @@ func (a *Authenticator[U]) RequireScopes(scopes ...string) func(http.Handler) ht
 	if err != nil || len(need) == 0 {
 		panic("tokenauth: RequireScopes: no scope, or a malformed or unknown one")
 	}
-	allow := func(_ *http.Request, t *Token, _ bool) error {
+	allow := func(r *http.Request, t *Token, retired bool) error {
 		if !t.HasScopes(need...) {
 			return &ScopeError{slices.Clone(need)}
 		}
-		return nil
+		return unrestricted(r, t, retired)
 	}
 	return func(next http.Handler) http.Handler { return a.wrap(next, allow, false) }
 }
@@ -48,14 +50,32 @@ func (a *Authenticator[U]) RequireScopes(scopes ...string) func(http.Handler) ht
 // requires. RequireFunc calls need after the key and the user were accepted, with the
 // request that next receives. If need returns [ErrNotFound], the response is 404. If need returns
 // [ErrInsufficientScope], the response is 403. After any other error of need, the response is 503.
-// If the Need has a malformed or unknown scope, the response is 500.
+// If the Need has a malformed or unknown scope, an empty resource, or both Resources and
+// AnyResource, the response is 500.
+//
+// A token that is restricted to resources reaches next only if the Need has Resources, all of which
+// the token is restricted to, or AnyResource.
 func (a *Authenticator[U]) RequireFunc(need func(*http.Request) (Need, error)) func(http.Handler) http.Handler {
+	allow := a.allowFunc("RequireFunc", need)
+	return func(next http.Handler) http.Handler { return a.wrap(next, allow, false) }
+}
+
+// OptionalFunc is like [Authenticator.RequireFunc], but also calls next for requests without a key,
+// without a call of need. For these requests, [Authenticator.User] returns false.
+func (a *Authenticator[U]) OptionalFunc(need func(*http.Request) (Need, error)) func(http.Handler) http.Handler {
+	allow := a.allowFunc("OptionalFunc", need)
+	return func(next http.Handler) http.Handler { return a.wrap(next, allow, true) }
+}
+
+// allowFunc returns the function for wrap that judges a token by the result of need.
+func (a *Authenticator[U]) allowFunc(caller string, need func(*http.Request) (Need, error)) func(*http.Request, *Token, bool) error {
 	if need == nil {
-		panic("tokenauth: RequireFunc: nil function")
+		panic("tokenauth: " + caller + ": nil function")
 	}
-	allow := func(r *http.Request, t *Token, retired bool) error {
+	return func(r *http.Request, t *Token, retired bool) error {
 		n, err := need(r)
 		var scope *ScopeError
+		var resource *ResourceError
 		switch {
 		case err == nil:
 			return a.manager.checkNeed(n, t, retired)
@@ -63,24 +83,24 @@ func (a *Authenticator[U]) RequireFunc(need func(*http.Request) (Need, error)) f
 			return fmt.Errorf("%w: %v", ErrNotFound, err)
 		case errors.As(err, &scope):
 			return scope
+		case errors.As(err, &resource):
+			return resource
 		case errors.Is(err, ErrInsufficientScope):
 			return fmt.Errorf("%w: %v", ErrInsufficientScope, err)
 		}
 		return &unavailableError{ReasonNeedFailed, err}
 	}
-	return func(next http.Handler) http.Handler { return a.wrap(next, allow, false) }
 }
 
 // Optional is like [Authenticator.Require], but also calls next for requests without a key. For
 // these requests, [Authenticator.User] returns false. A request with a wrong key is still refused.
 func (a *Authenticator[U]) Optional(next http.Handler) http.Handler {
-	return a.wrap(next, nil, true)
+	return a.wrap(next, unrestricted, true)
 }
 
-// wrap returns the handler that authenticates requests and calls next. If allow is not nil, a
-// request for which allow returns an error is refused. allow receives the token, and whether the
-// presented key is the token's previous key. If optional is true, next also serves
-// requests without a key.
+// wrap returns the handler that authenticates requests and calls next. A request with a key for
+// which allow returns an error is refused. allow receives the token, and whether the presented key
+// is the token's previous key. If optional is true, next also serves requests without a key.
 func (a *Authenticator[U]) wrap(next http.Handler, allow func(r *http.Request, t *Token, retired bool) error, optional bool) http.Handler {
 	if isNil(next) {
 		panic("tokenauth: nil http.Handler")
@@ -97,7 +117,7 @@ func (a *Authenticator[U]) wrap(next http.Handler, allow func(r *http.Request, t
 		}
 		pattern, form, returned := r.Pattern, r.MultipartForm, false
 		defer func() { handBack(r, inner, pattern, form, returned) }()
-		if err == nil && allow != nil {
+		if err == nil && p.record != nil {
 			err = allow(inner, &p.record.Token, p.retired)
 		}
 		if a.accept(w, r, inner, &p, err) {
@@ -114,10 +134,27 @@ func (a *Authenticator[U]) accept(w http.ResponseWriter, r, inner *http.Request,
 	if err != nil || inner != r && p.record != nil {
 		a.manager.settle(r.Context(), p, err)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		a.WriteError(w, r, err)
+	case a.options.ExpiryHeader != "" && p.record != nil:
+		a.announceEnd(w.Header(), p)
 	}
 	return err == nil
+}
+
+// announceEnd sets the ExpiryHeader if the presented key stops working soon.
+func (a *Authenticator[U]) announceEnd(h http.Header, p *presentation) {
+	t := p.record.token()
+	var end time.Time
+	if p.retired {
+		end = t.PreviousKeyUntil
+	} else if expiresSoon(&t, p.at) {
+		end = t.ExpiresAt
+	}
+	if !end.IsZero() {
+		h.Set(a.options.ExpiryHeader, end.Format(http.TimeFormat))
+	}
 }
 
 // identify authenticates r and returns the request for next. If an outer handler of a has already

@@ -84,6 +84,35 @@ func TestRequireFuncDecidesPerRequest(t *testing.T) {
 	require.Equal(t, 500, tokenauth.StatusCode(err))
 }
 
+// OptionalFunc must judge each key that a request presents, and let requests without a key pass.
+// With AnyResource, a token that is restricted to resources must pass too, which Optional refuses.
+func TestOptionalFuncJudgesOnlyKeys(t *testing.T) {
+	t.Parallel()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), &tokenauth.Options{
+		Resources: func(context.Context, string) ([]tokenauth.Resource, error) {
+			return []tokenauth.Resource{{ID: "p1"}}, nil
+		},
+	})
+	auth := fixture.NewAuthenticator(m, nil)
+	all, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "all", Scopes: []string{"a"}})
+	restricted, _ := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: "p1", Resources: []string{"p1"}})
+	for _, c := range []struct {
+		need    tokenauth.Need
+		all, p1 int
+	}{
+		{tokenauth.Need{}, 200, 403},
+		{tokenauth.Need{AnyResource: true}, 200, 200},
+		{tokenauth.Need{Scopes: []string{"a"}, AnyResource: true}, 200, 403},
+		{tokenauth.Need{Resources: []string{"p2"}}, 200, 403},
+	} {
+		h := auth.OptionalFunc(func(*http.Request) (tokenauth.Need, error) { return c.need, nil })(fixture.Whoami)
+		require.Equal(t, 200, fixture.Get(h).Code, "%+v", c.need)
+		require.Equal(t, 401, fixture.Get(h, "Bearer x").Code, "%+v", c.need)
+		require.Equal(t, c.all, fixture.Get(h, "Bearer "+all).Code, "%+v", c.need)
+		require.Equal(t, c.p1, fixture.Get(h, "Bearer "+restricted).Code, "%+v", c.need)
+	}
+}
+
 // The middleware must write to the caller's request only what the handler has changed. Otherwise
 // two handlers that get one request concurrently race.
 func TestMiddlewareWritesOnlyChanges(t *testing.T) {

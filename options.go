@@ -24,6 +24,16 @@ type Options struct {
 	// empty, every well-formed scope is allowed.
 	Scopes []string
 
+	// Resources returns the resources that the tokens of a user can be restricted to, such as the
+	// projects of the user. A token is unrestricted, or restricted to one or more of them. The Manager
+	// calls Resources when a token gets a restriction, and refuses every resource that Resources does
+	// not return. The ID of a resource has 1 to 255 visible ASCII characters. If Resources is nil, no
+	// token gets a restriction, but the restrictions of stored tokens still apply.
+	//
+	// An older version of this package does not enforce restrictions. Therefore set Resources only
+	// when each running instance of the service has this version.
+	Resources func(ctx context.Context, userID string) ([]Resource, error)
+
 	// DefaultTTL is the lifetime of a token that is issued without an expiry. If DefaultTTL is
 	// zero, the lifetime is MaxTTL. If both are zero, the token does not expire.
 	DefaultTTL time.Duration

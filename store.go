@@ -135,23 +135,23 @@ type Store interface {
 	// retired digest of any record, also if it is the token's own retired digest.
 	Rotate(ctx context.Context, userID, id string, r Rotation, at time.Time) error
 
-	// Revoke sets RevokedAt to the time at and frees the token's name and slot. If the
-	// token is already revoked, Revoke changes nothing and returns nil. Revoke returns
+	// Revoke sets RevokedAt to the time at and RevokedBy to by, and frees the token's name and slot.
+	// If the token is already revoked, Revoke changes nothing and returns nil. Revoke returns
 	// ErrNotFound if the token does not exist.
-	Revoke(ctx context.Context, userID, id string, at time.Time) error
+	Revoke(ctx context.Context, userID, id string, at time.Time, by string) error
 
 	// RevokeExpired works like Revoke, but returns ErrConflict if the token is live and neither
 	// expired nor idle. A token is idle if both its CreatedAt and its LastUsedAt are at or before
 	// unusedSince. If unusedSince is the zero time, no token is idle.
-	RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error
+	RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error
 
-	// RevokeAll revokes limit live tokens of the user, or all of them if there are fewer, in one
-	// atomic operation. It may choose any of the live tokens, and returns the number of tokens that
-	// it revoked. If the limit is not positive, RevokeAll changes nothing and returns an error that
-	// is not a sentinel error. If a concurrent call has revoked some of the tokens that RevokeAll
-	// chose, RevokeAll may revoke fewer. It returns 0 without an error only if a read after its last
-	// write found no live token of the user. Otherwise, it must choose other tokens.
-	RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error)
+	// RevokeAll revokes limit live tokens of the user as Revoke does, or all of them if there are
+	// fewer, in one atomic operation. It may choose any of the live tokens, and returns the number of
+	// tokens that it revoked. If the limit is not positive, RevokeAll changes nothing and returns an
+	// error that is not a sentinel error. If a concurrent call has revoked some of the tokens that
+	// RevokeAll chose, RevokeAll may revoke fewer. It returns 0 without an error only if a read after
+	// its last write found no live token of the user. Otherwise, it must choose other tokens.
+	RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error)
 
 	// Touch sets the LastUsedAt of each token in uses, even if the token is expired or revoked.
 	// LastUsedAt never moves backwards. Of several uses of a token, the latest counts. A use before
@@ -178,6 +178,11 @@ type Store interface {
 //   - A name has 1 to 64 characters of UTF-8 without control characters.
 //   - A token has at most 100 scopes. A scope consists of 1 to 128 ASCII letters, digits and
 //     punctuation characters except " and \. Therefore no scope contains a space.
+//   - The resources of a token are nil, or 1 to 100. A resource consists of 1 to 255 visible ASCII
+//     characters. Therefore no resource contains a space. In place of an empty list, a Store
+//     returns an error or an empty list, and never nil.
+//   - CreatedBy and RevokedBy have at most 255 bytes of UTF-8 without control characters.
+//   - PreviousKeyUntil is zero. The Manager takes it from Retired.
 //   - Hint has at most 4, and Origin at most 64, ASCII letters, digits, hyphens and underscores.
 //   - Generation and Slot are from 0 to 2^31-1.
 //   - Every time is in one of the years 1 to 9999. A zero time means never. CreatedAt and the
@@ -193,6 +198,18 @@ type Record struct {
 }
 
 const maxSlot = math.MaxInt32
+
+// token returns a copy of the token of r, with its PreviousKeyUntil.
+func (r *Record) token() Token {
+	t := r.Token.clone()
+	if r.Retired != nil && t.RevokedAt.IsZero() {
+		t.PreviousKeyUntil = r.Retired.Until
+		if t.ExpiredAt(t.PreviousKeyUntil) {
+			t.PreviousKeyUntil = t.ExpiresAt
+		}
+	}
+	return t
+}
 
 // A RetiredKey is a key that a rotation replaced.
 type RetiredKey struct {
@@ -211,9 +228,11 @@ type Query struct {
 	Name           string   // select only tokens with this name; empty means any name
 	MinSlot        int      // if MaxSlot is positive, select only tokens that hold a slot from MinSlot to MaxSlot
 	MaxSlot        int
-	IncludeRevoked bool   // also select revoked tokens
-	After          Cursor // select only tokens after this position; zero means all tokens
-	Limit          int    // select at most this many tokens; 0 means no limit
+	CreatedBy      string    // select only tokens with this CreatedBy; empty means any
+	ExpiresBefore  time.Time // select only tokens that expire before this time; zero means any expiry, or none
+	IncludeRevoked bool      // also select revoked tokens
+	After          Cursor    // select only tokens after this position; zero means all tokens
+	Limit          int       // select at most this many tokens; 0 means no limit
 }
 
 func (q *Query) check() error {
@@ -243,11 +262,12 @@ func checkLimit(limit int) error {
 type Patch struct {
 	Name      *string
 	Scopes    *[]string
+	Resources *[]string  // a pointer to nil means all resources; an empty list is invalid
 	ExpiresAt *time.Time // a zero time means never
 
-	// If Replaces is not nil, Update returns ErrConflict unless the token has the Scopes and the
-	// ExpiresAt of Replaces, or already has the new values. Therefore a caller that read the token
-	// before cannot undo a change that another caller has made meanwhile.
+	// If Replaces is not nil, Update returns ErrConflict unless the token has the Scopes, the Resources
+	// and the ExpiresAt of Replaces, or already has the new values. Therefore a caller that read the
+	// token before cannot undo a change that another caller has made meanwhile.
 	Replaces *Token
 }
 

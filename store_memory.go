@@ -137,6 +137,8 @@ func (q *Query) selects(r *Record) bool {
 	return (q.IncludeRevoked || r.Token.RevokedAt.IsZero()) &&
 		compareCursors(r.Token.Cursor(), q.After) > 0 &&
 		(q.Name == "" || r.Token.Name == q.Name) &&
+		(q.CreatedBy == "" || r.Token.CreatedBy == q.CreatedBy) &&
+		(q.ExpiresBefore.IsZero() || isBefore(r.Token.ExpiresAt, micros(q.ExpiresBefore))) &&
 		(q.MaxSlot == 0 || r.Slot >= max(q.MinSlot, 1) && r.Slot <= q.MaxSlot)
 }
 
@@ -144,7 +146,9 @@ func (q *Query) selects(r *Record) bool {
 func (s *MemoryStore) candidates(q Query) []*Record {
 	switch {
 	case q.IDs == nil && q.AllUsers:
-		return slices.SortedFunc(maps.Values(s.byID), compareRecords)
+		selected := slices.DeleteFunc(slices.Collect(maps.Values(s.byID)), func(r *Record) bool { return !q.selects(r) })
+		slices.SortFunc(selected, compareRecords)
+		return selected
 	case q.IDs == nil:
 		return s.byUser[q.UserID]
 	}
@@ -168,11 +172,13 @@ func (s *MemoryStore) Update(ctx context.Context, userID, id string, p Patch, at
 		if p.Scopes != nil {
 			r.Token.Scopes = append([]string(nil), *p.Scopes...) // nil if empty
 		}
+		if p.Resources != nil {
+			r.Token.Resources = slices.Clone(*p.Resources)
+		}
 		if p.ExpiresAt != nil {
 			r.Token.ExpiresAt = micros(*p.ExpiresAt)
 		}
-		old := p.Replaces
-		if old != nil && !sameValues(&before, r) && !(slices.Equal(old.Scopes, before.Token.Scopes) && micros(old.ExpiresAt).Equal(before.Token.ExpiresAt)) {
+		if old := p.Replaces; old != nil && !sameValues(&before, r) && !sameRights(old, &before.Token) {
 			return ErrConflict
 		}
 		return s.checkUnique(r)
@@ -199,31 +205,31 @@ func (s *MemoryStore) Rotate(ctx context.Context, userID, id string, rot Rotatio
 }
 
 // Revoke implements [Store].
-func (s *MemoryStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (s *MemoryStore) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	return s.change(ctx, userID, id, func(r *Record) error {
-		revoke(r, at)
+		revoke(r, at, by)
 		return nil
 	})
 }
 
 // RevokeExpired implements [Store].
-func (s *MemoryStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+func (s *MemoryStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 	unusedSince = micros(unusedSince)
 	return s.change(ctx, userID, id, func(r *Record) error {
 		if r.Token.RevokedAt.IsZero() && !r.Token.ExpiredAt(at) && !r.Token.unused(unusedSince) {
 			return ErrConflict
 		}
-		revoke(r, at)
+		revoke(r, at, by)
 		return nil
 	})
 }
 
 // RevokeAll implements [Store].
-func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 	err = s.locked(ctx, func() error {
 		for _, old := range s.byUser[userID] {
 			if r := *old; r.Token.RevokedAt.IsZero() && n < limit {
-				revoke(&r, at)
+				revoke(&r, at, by)
 				s.put(&r)
 				n++
 			}
@@ -233,9 +239,9 @@ func (s *MemoryStore) RevokeAll(ctx context.Context, userID string, at time.Time
 	return n, err
 }
 
-func revoke(r *Record, at time.Time) {
+func revoke(r *Record, at time.Time, by string) {
 	if r.Token.RevokedAt.IsZero() {
-		r.Token.RevokedAt = micros(at)
+		r.Token.RevokedAt, r.Token.RevokedBy = micros(at), by
 		r.Slot = 0
 	}
 }
@@ -310,8 +316,14 @@ func (s *MemoryStore) change(ctx context.Context, userID, id string, apply func(
 // sameValues reports whether a call of apply left a record unchanged. It skips the fields that
 // change only together with a compared field.
 func sameValues(a, b *Record) bool {
-	return a.Digest == b.Digest && a.Token.Name == b.Token.Name && slices.Equal(a.Token.Scopes, b.Token.Scopes) &&
-		a.Token.ExpiresAt.Equal(b.Token.ExpiresAt) && a.Token.RevokedAt.Equal(b.Token.RevokedAt)
+	return a.Digest == b.Digest && a.Token.Name == b.Token.Name && sameRights(&a.Token, &b.Token) &&
+		a.Token.RevokedAt.Equal(b.Token.RevokedAt)
+}
+
+// sameRights reports whether a and b have the same scopes, resources and expiry.
+func sameRights(a, b *Token) bool {
+	return slices.Equal(a.Scopes, b.Scopes) && slices.Equal(a.Resources, b.Resources) && (a.Resources == nil) == (b.Resources == nil) &&
+		micros(a.ExpiresAt).Equal(micros(b.ExpiresAt))
 }
 
 // changeLive is like change, but returns an error if the token is revoked or expired.
@@ -376,6 +388,7 @@ func compareCursors(a, b Cursor) int {
 func cloneRecord(r *Record) *Record {
 	c := *r
 	c.Token.Scopes = append([]string(nil), r.Token.Scopes...) // nil if empty
+	c.Token.Resources = slices.Clone(r.Token.Resources)       // not nil if empty
 	for _, t := range []*time.Time{&c.Token.CreatedAt, &c.Token.ExpiresAt, &c.Token.LastUsedAt, &c.Token.RevokedAt} {
 		*t = micros(*t)
 	}

@@ -31,7 +31,7 @@ func newChange(doing, userID, id string, call func(*MemoryStore) error) *change 
 }
 
 const (
-	setRevoked = "UPDATE {table} SET revoked_at = ?, live_name = NULL, slot = NULL"
+	setRevoked = "UPDATE {table} SET revoked_at = ?, revoked_by = ?, live_name = NULL, slot = NULL"
 	// Not revoked_at IS NULL, because PostgreSQL might choose the index on live tokens.
 	whereLive  = " WHERE user_id = ? AND id = ? AND live_name IS NOT NULL"
 	notExpired = " AND (expires_at IS NULL OR expires_at > ?)"
@@ -53,6 +53,10 @@ func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at ti
 		set += ", scopes = ?"
 		c.args = append(c.args, strings.Join(*p.Scopes, " "))
 	}
+	if p.Resources != nil {
+		set += ", resources = ?"
+		c.args = append(c.args, resourcesValue(*p.Resources))
+	}
 	if p.ExpiresAt != nil {
 		set += ", expires_at = ?"
 		c.args = append(c.args, timeValue(*p.ExpiresAt))
@@ -60,16 +64,21 @@ func (s *SQLStore) Update(ctx context.Context, userID, id string, p Patch, at ti
 	c.query = "UPDATE {table} SET " + set + whereLive + notExpired
 	c.args = append(c.args, userID, id, timeValue(at))
 	if old := p.Replaces; old != nil {
-		c.query += " AND scopes = ?"
-		c.args = append(c.args, strings.Join(old.Scopes, " "))
-		if old.ExpiresAt.IsZero() {
-			c.query += " AND expires_at IS NULL"
-		} else {
-			c.query += " AND expires_at = ?"
-			c.args = append(c.args, timeValue(old.ExpiresAt))
-		}
+		c.require("scopes", strings.Join(old.Scopes, " "))
+		c.require("resources", resourcesValue(old.Resources))
+		c.require("expires_at", timeValue(old.ExpiresAt))
 	}
 	return s.change(ctx, c)
+}
+
+// require adds the condition that a column has a value, which may be nil for NULL.
+func (c *change) require(column string, value any) {
+	if value == nil {
+		c.query += " AND " + column + " IS NULL"
+		return
+	}
+	c.query += " AND " + column + " = ?"
+	c.args = append(c.args, value)
 }
 
 // Rotate implements [Store].
@@ -88,9 +97,9 @@ func (s *SQLStore) Rotate(ctx context.Context, userID, id string, r Rotation, at
 }
 
 // Revoke implements [Store].
-func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	c := newChange("revoke", userID, id, func(m *MemoryStore) error { return m.Revoke(ctx, userID, id, at) })
-	c.query, c.args = setRevoked+whereLive, []any{timeValue(at), userID, id}
+func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
+	c := newChange("revoke", userID, id, func(m *MemoryStore) error { return m.Revoke(ctx, userID, id, at, by) })
+	c.query, c.args = setRevoked+whereLive, []any{timeValue(at), textValue(by), userID, id}
 	return s.change(ctx, c)
 }
 
@@ -98,13 +107,13 @@ func (s *SQLStore) Revoke(ctx context.Context, userID, id string, at time.Time) 
 const unused = "created_at <= ? AND (last_used_at IS NULL OR last_used_at <= ?)"
 
 // RevokeExpired implements [Store].
-func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 	c := newChange("revoke expired", userID, id, func(m *MemoryStore) error {
-		return m.RevokeExpired(ctx, userID, id, at, unusedSince)
+		return m.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 	})
 	since := timeValue(unusedSince) // if nil, the comparisons with NULL are not true
 	c.query = setRevoked + whereLive + " AND (expires_at <= ? OR " + unused + ")"
-	c.args = []any{timeValue(at), userID, id, timeValue(at), since, since}
+	c.args = []any{timeValue(at), textValue(by), userID, id, timeValue(at), since, since}
 	return s.change(ctx, c)
 }
 
@@ -112,8 +121,8 @@ func (s *SQLStore) RevokeExpired(ctx context.Context, userID, id string, at, unu
 // find the live tokens by the unique key on user_id and live_name, which has no revoked token, so
 // that the cost does not depend on the number of revoked tokens. All calls choose the tokens in the
 // same order, so that two calls seldom deadlock. PostgreSQL locks them in the order of Touch,
-// because a deadlock takes a second there. The parameters are the time, the user ID and the number;
-// on MySQL, the time is the last one.
+// because a deadlock takes a second there. The parameters are the time, who revokes, the user ID
+// and the number; on MySQL, the time and who revokes are the last ones.
 var revokeAllStatements = map[Dialect]string{
 	SQLite: setRevoked + ` WHERE id IN (SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
 		ORDER BY live_name LIMIT ?)`,
@@ -122,7 +131,7 @@ var revokeAllStatements = map[Dialect]string{
 	// MariaDB does not choose an index that the UPDATE changes, unless a subquery uses the index.
 	MySQL: `UPDATE (SELECT id FROM {table} WHERE user_id = ? AND live_name IS NOT NULL
 			ORDER BY live_name LIMIT ? FOR UPDATE) chosen
-		STRAIGHT_JOIN {table} t ON t.id = chosen.id SET t.revoked_at = ?, t.live_name = NULL, t.slot = NULL`,
+		STRAIGHT_JOIN {table} t ON t.id = chosen.id SET t.revoked_at = ?, t.revoked_by = ?, t.live_name = NULL, t.slot = NULL`,
 }
 
 // anyLive returns a live token of a user. Without ORDER BY, PostgreSQL would scan the table if most
@@ -131,13 +140,13 @@ const anyLive = `SELECT {columns} FROM {table} WHERE user_id = ? AND live_name I
 	ORDER BY live_name LIMIT 1`
 
 // RevokeAll implements [Store].
-func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+func (s *SQLStore) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 	if err := cmp.Or(ctx.Err(), checkLimit(limit)); err != nil {
 		return 0, err
 	}
-	args := []any{timeValue(at), userID, limit}
+	args := []any{timeValue(at), textValue(by), userID, limit}
 	if s.dialect == MySQL {
-		args = []any{userID, limit, timeValue(at)}
+		args = []any{userID, limit, timeValue(at), textValue(by)}
 	}
 	err = s.run(ctx, "revoke all", outcomeUnknown, func(ctx context.Context) (err error) {
 		for {

@@ -97,15 +97,23 @@ func (s *SQLStore) listQuery(q Query) (query string, args []any) {
 		query += " AND user_id = ?"
 		args = append(args, q.UserID)
 	}
-	if !q.IncludeRevoked && q.MaxSlot == 0 && !byName { // slot and live_name are NULL if a token is revoked
+	conditions, values := creatorAndExpiry(&q)
+	switch { // slot and live_name are NULL if a token is revoked
+	case q.IncludeRevoked || q.MaxSlot > 0 || byName:
+	case q.UserID != "" && conditions != "" && s.dialect != SQLite: // offer no index of all users' live tokens
+		query += " AND live_name IS NOT NULL"
+	default:
 		query += " AND revoked_at IS NULL"
 	}
-	if q.Name != "" {
-		column := "live_name" // unlike name, it is in an index
-		if q.IncludeRevoked {
-			column = "name"
-		}
-		query += " AND " + column + " = ?"
+	query += conditions
+	args = append(args, values...)
+	switch {
+	case q.Name == "":
+	case q.IncludeRevoked:
+		query += " AND name = ?"
+		args = append(args, q.Name)
+	default: // unlike name, live_name is in an index
+		query += " AND live_name = ?"
 		args = append(args, q.Name)
 	}
 	if q.MaxSlot > 0 {
@@ -126,6 +134,29 @@ func (s *SQLStore) listQuery(q Query) (query string, args []any) {
 		args = append(args, q.Limit)
 	}
 	return query + order, args
+}
+
+// creatorAndExpiry returns the conditions on created_by and expires_at, and their arguments. For a
+// user or for IDs, it offers no index on these columns, because millions of tokens of other users
+// may have the same creator or may have expired.
+//
+// For all users, expires_at has a lower limit that each time exceeds. Without this limit, SQLite
+// and generic plans of PostgreSQL expect that at least a quarter of all tokens expire before any
+// time. They would then read all live tokens in the order of the list.
+func creatorAndExpiry(q *Query) (conditions string, args []any) {
+	createdBy, expiresAt := "created_by", "expires_at > -100000000000000000 AND expires_at"
+	if q.UserID != "" || q.IDs != nil {
+		createdBy, expiresAt = "COALESCE(created_by, '')", "expires_at + 0"
+	}
+	if q.CreatedBy != "" {
+		conditions += " AND " + createdBy + " = ?"
+		args = append(args, q.CreatedBy)
+	}
+	if !q.ExpiresBefore.IsZero() {
+		conditions += " AND " + expiresAt + " < ?"
+		args = append(args, timeValue(q.ExpiresBefore))
+	}
+	return conditions, args
 }
 
 // after returns the condition that a row is after a position, and its arguments.
@@ -263,7 +294,7 @@ func scanFirst(rows SQLRows) (*Record, error) {
 // columns are the columns that a SELECT reads. An INSERT has live_name as an additional column at
 // the end.
 const columns = `id, user_id, name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until,
-		created_at, expires_at, last_used_at, revoked_at`
+		created_at, expires_at, last_used_at, revoked_at, resources, created_by, revoked_by`
 
 // rowValues returns the values of r for an INSERT: one value for each of columns, and then the
 // value for live_name.
@@ -282,8 +313,26 @@ func rowValues(r *Record) []any {
 	return []any{
 		t.ID, t.UserID, t.Name, slot, strings.Join(t.Scopes, " "), t.Hint, t.Generation, t.Origin,
 		r.Digest[:], retired, retiredUntil,
-		timeValue(t.CreatedAt), timeValue(t.ExpiresAt), timeValue(t.LastUsedAt), timeValue(t.RevokedAt), liveName,
+		timeValue(t.CreatedAt), timeValue(t.ExpiresAt), timeValue(t.LastUsedAt), timeValue(t.RevokedAt),
+		resourcesValue(t.Resources), textValue(t.CreatedBy), textValue(t.RevokedBy), liveName,
 	}
+}
+
+// resourcesValue returns the column value for resources: NULL for all of them. An empty list
+// becomes an empty text, which scanRecord refuses.
+func resourcesValue(resources []string) any {
+	if resources == nil {
+		return nil
+	}
+	return strings.Join(resources, " ")
+}
+
+// textValue returns the column value for a text: NULL if it is empty.
+func textValue(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 // timeValue returns the column value for a time: microseconds since 1970 in UTC, or NULL for the
@@ -304,9 +353,11 @@ func scanRecord(rows SQLRows, r *Record) error {
 		scopes                                           string
 		digest, retired                                  []byte
 		slot, until, created, expires, lastUsed, revoked sql.NullInt64
+		resources, createdBy, revokedBy                  sql.NullString
 	}
 	err := rows.Scan(&t.ID, &t.UserID, &t.Name, &v.slot, &v.scopes, &t.Hint, &t.Generation, &t.Origin,
-		&v.digest, &v.retired, &v.until, &v.created, &v.expires, &v.lastUsed, &v.revoked)
+		&v.digest, &v.retired, &v.until, &v.created, &v.expires, &v.lastUsed, &v.revoked,
+		&v.resources, &v.createdBy, &v.revokedBy)
 	switch {
 	case err != nil && t.ID == "": // the query failed, so the error is not about one row
 		return err
@@ -317,14 +368,18 @@ func scanRecord(rows SQLRows, r *Record) error {
 	if v.scopes != "" {
 		t.Scopes = strings.Split(v.scopes, " ")
 	}
-	valid := readDigest(&r.Digest, v.digest) && readTime(&t.CreatedAt, v.created) && readTime(&t.ExpiresAt, v.expires) &&
+	t.CreatedBy, t.RevokedBy = v.createdBy.String, v.revokedBy.String
+	if v.resources.Valid {
+		t.Resources = strings.Split(v.resources.String, " ")
+	}
+	valid := !slices.Contains(t.Resources, "") && readDigest(&r.Digest, v.digest) && readTime(&t.CreatedAt, v.created) && readTime(&t.ExpiresAt, v.expires) &&
 		readTime(&t.LastUsedAt, v.lastUsed) && readTime(&t.RevokedAt, v.revoked)
 	if v.retired != nil {
 		r.Retired = &RetiredKey{}
 		valid = valid && readDigest(&r.Retired.Digest, v.retired) && readTime(&r.Retired.Until, v.until)
 	}
 	if !valid {
-		return sqldb.OwnError(fmt.Sprintf("row of token %q: malformed digest or time", t.ID))
+		return sqldb.OwnError(fmt.Sprintf("row of token %q: malformed digest, time or resource", t.ID))
 	}
 	return nil
 }

@@ -229,6 +229,7 @@ func TestSQLErrorsContainNoValues(t *testing.T) {
 	t.Parallel()
 	r := fixture.NewRecord("laptop")
 	r.Token.UserID, r.Token.Name, r.Token.Scopes, r.Token.Hint = "anna@example.org", "Annas laptop", []string{"patients:read"}, "hInT"
+	r.Token.Resources, r.Token.CreatedBy = []string{"patients-of-anna"}, "anna"
 	secrets := []string{"anna", "Annas", "patients", "hInT", "poison", "secret", "new1"}
 	for _, d := range []tokenauth.Digest{r.Digest, tokenauth.DigestOf("poison")} {
 		secrets = append(secrets, hex.EncodeToString(d[:]), strings.ToUpper(hex.EncodeToString(d[:])),

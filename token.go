@@ -21,6 +21,7 @@ type Token struct {
 	UserID     string    `json:"user_id"`               // the service's own ID of the user
 	Name       string    `json:"name"`                  // unique among the user's live tokens
 	Scopes     Scopes    `json:"scopes"`                // sorted, without duplicates; nil means none
+	Resources  []string  `json:"resources"`             // sorted, without duplicates; nil means all resources
 	Hint       string    `json:"hint"`                  // last four characters of the key; may be empty for an imported token
 	Generation int       `json:"generation"`            // 1 for a new token, plus 1 per rotation; 0 for an imported key
 	Origin     string    `json:"origin,omitempty"`      // system that the token was imported from; empty if the token was issued here
@@ -28,6 +29,12 @@ type Token struct {
 	ExpiresAt  time.Time `json:"expires_at,omitzero"`   // time from which the token is expired
 	LastUsedAt time.Time `json:"last_used_at,omitzero"` // when the token was last used
 	RevokedAt  time.Time `json:"revoked_at,omitzero"`   // when the token was revoked; zero for a live token
+	CreatedBy  string    `json:"created_by,omitempty"`  // who issued or imported the token; see ContextWithActor
+	RevokedBy  string    `json:"revoked_by,omitempty"`  // who revoked the token; see ContextWithActor
+
+	// PreviousKeyUntil is the time from which the key that the last rotation replaced is refused. It
+	// may be in the past. It is zero if the token was never rotated or is revoked.
+	PreviousKeyUntil time.Time `json:"previous_key_until,omitzero"`
 }
 
 // Scopes are the scopes of a token. Their JSON is an array. The JSON of nil is an empty array.
@@ -66,6 +73,7 @@ func (t *Token) Cursor() Cursor { return Cursor{CreatedAt: t.CreatedAt, ID: t.ID
 func (t *Token) clone() Token {
 	c := *t
 	c.Scopes = slices.Clone(t.Scopes)
+	c.Resources = slices.Clone(t.Resources)
 	return c
 }
 

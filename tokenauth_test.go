@@ -105,6 +105,7 @@ func TestNilArgumentsPanic(t *testing.T) {
 		"malformed scope":      func() { auth.RequireScopes("a b") },
 		"scope does not exist": func() { auth.RequireScopes("b") },
 		"nil need":             func() { auth.RequireFunc(nil) },
+		"nil optional need":    func() { auth.OptionalFunc(nil) },
 	} {
 		require.Panics(t, call, name)
 	}

@@ -53,9 +53,11 @@ func (readOnly) Rotate(context.Context, string, string, tokenauth.Rotation, time
 	return nil
 }
 
-func (readOnly) Revoke(context.Context, string, string, time.Time) error { return nil }
+func (readOnly) Revoke(context.Context, string, string, time.Time, string) error { return nil }
 
-func (readOnly) RevokeAll(context.Context, string, time.Time, int) (int, error) { return 0, nil }
+func (readOnly) RevokeAll(context.Context, string, time.Time, string, int) (int, error) {
+	return 0, nil
+}
 
 func (readOnly) Touch(context.Context, ...tokenauth.Use) error { return nil }
 
@@ -89,9 +91,9 @@ func writeUnrelated(b *testing.B, s tokenauth.Store) (stop func()) {
 		case 3:
 			return s.Touch(ctx, tokenauth.Use{ID: id, At: begin})
 		case 4:
-			return s.Revoke(ctx, "writer", id, begin)
+			return s.Revoke(ctx, "writer", id, begin, "")
 		case 5:
-			_, err := s.RevokeAll(ctx, "writer", begin, 1000)
+			_, err := s.RevokeAll(ctx, "writer", begin, "", 1000)
 			return err
 		}
 		_, err := s.Prune(ctx, begin.Add(time.Second), time.Time{}, 1000)
@@ -202,8 +204,8 @@ func BenchmarkCacheWrite(b *testing.B) {
 		write func(s tokenauth.Store) error
 	}{
 		{"Create", func(s tokenauth.Store) error { return s.Create(ctx, other) }},
-		{"Revoke", func(s tokenauth.Store) error { return s.Revoke(ctx, "other", "other", now) }},
-		{"RevokeAll", func(s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "other", now, 1000); return err }},
+		{"Revoke", func(s tokenauth.Store) error { return s.Revoke(ctx, "other", "other", now, "") }},
+		{"RevokeAll", func(s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "other", now, "", 1000); return err }},
 		{"Touch of 500 tokens", func(s tokenauth.Store) error { return s.Touch(ctx, uses...) }},
 		{"Prune", func(s tokenauth.Store) error {
 			_, err := s.Prune(ctx, now.AddDate(-1, 0, 0), time.Time{}, 1000)

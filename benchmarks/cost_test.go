@@ -181,9 +181,9 @@ type slowestStore struct {
 	slowest time.Duration
 }
 
-func (s *slowestStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+func (s *slowestStore) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 	begin := time.Now()
-	n, err := s.Store.RevokeAll(ctx, userID, at, limit)
+	n, err := s.Store.RevokeAll(ctx, userID, at, by, limit)
 	s.slowest = max(s.slowest, time.Since(begin))
 	return n, err
 }

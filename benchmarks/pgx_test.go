@@ -31,7 +31,7 @@ func pgxSelect(pool *pgxpool.Pool, table string, columns ...string) lookup {
 	var parts []string
 	for _, column := range columns {
 		parts = append(parts, fmt.Sprintf(`SELECT id, user_id, name, slot, scopes, hint, generation, origin, digest,
-			retired_digest, retired_until, created_at, expires_at, last_used_at, revoked_at FROM %s WHERE %s = $1`, table, column))
+			retired_digest, retired_until, created_at, expires_at, last_used_at, revoked_at, resources, created_by, revoked_by FROM %s WHERE %s = $1`, table, column))
 	}
 	query := strings.Join(parts, " UNION ALL ")
 	return func(ctx context.Context, d *tokenauth.Digest) error {
@@ -45,9 +45,10 @@ func pgxSelect(pool *pgxpool.Pool, table string, columns ...string) lookup {
 		}
 		var text [6]string
 		var number [7]*int64
+		var nullable [3]*string
 		var digest, retired []byte
 		if err := rows.Scan(&text[0], &text[1], &text[2], &number[0], &text[3], &text[4], &number[1], &text[5], &digest,
-			&retired, &number[2], &number[3], &number[4], &number[5], &number[6]); err != nil {
+			&retired, &number[2], &number[3], &number[4], &number[5], &number[6], &nullable[0], &nullable[1], &nullable[2]); err != nil {
 			return err
 		}
 		rows.Close()

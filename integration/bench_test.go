@@ -102,18 +102,18 @@ func readBare(rows *sql.Rows, err error) {
 // previous key.
 func populate(b testing.TB, db *sql.DB, d tokenauth.Dialect, table string, rows int) {
 	b.Helper()
-	const into = " (id, user_id, name, live_name, scopes, hint, generation, origin, digest, retired_digest, retired_until, created_at, expires_at) "
+	const into = " (id, user_id, name, live_name, scopes, hint, generation, origin, digest, retired_digest, retired_until, created_at, expires_at, created_by) "
 	ctx := context.Background()
 	var fill string
 	switch d {
 	case tokenauth.PostgreSQL:
 		fill = `INSERT INTO %s` + into + `SELECT 'T' || lpad(i::text, 25, '0'), (i/10)::text, i::text, i::text, 'a b', 'abcd', 1, '',
 			sha256(convert_to(i::text, 'UTF8')), CASE WHEN i %% 100 = 0 THEN sha256(convert_to('r' || i, 'UTF8')) END, CASE WHEN i %% 100 = 0 THEN 1 END,
-			1772366400000000 + 1000000::bigint * i, 4102444800000000 FROM generate_series(0, %d) i`
+			1772366400000000 + 1000000::bigint * i, 4102444800000000, CASE WHEN i %% 10 = 9 THEN 'token:' || i ELSE 'login' END FROM generate_series(0, %d) i`
 	case tokenauth.MySQL:
 		fill = `INSERT INTO %s` + into + `SELECT concat('T', lpad(seq, 25, '0')), floor(seq/10), seq, seq, 'a b', 'abcd', 1, '',
 			unhex(sha2(seq, 256)), IF(seq %% 100 = 0, unhex(sha2(concat('r', seq), 256)), NULL), IF(seq %% 100 = 0, 1, NULL),
-			1772366400000000 + 1000000 * seq, 4102444800000000 FROM seq_0_to_%d`
+			1772366400000000 + 1000000 * seq, 4102444800000000, IF(seq %% 10 = 9, concat('token:', seq), 'login') FROM seq_0_to_%d`
 	default:
 		populateSQLite(b, db, table, into, rows)
 		_, err := db.ExecContext(ctx, "ANALYZE")
@@ -143,7 +143,7 @@ func populateSQLite(b testing.TB, db *sql.DB, table, into string, rows int) {
 	defer cache(2000) // the default
 	tx, err := conn.BeginTx(context.Background(), nil)
 	require.NoError(b, err)
-	stmt, err := tx.Prepare("INSERT INTO " + table + into + "VALUES (?, ?, ?, ?, 'a b', 'abcd', 1, '', ?, ?, ?, ?, 4102444800000000)")
+	stmt, err := tx.Prepare("INSERT INTO " + table + into + "VALUES (?, ?, ?, ?, 'a b', 'abcd', 1, '', ?, ?, ?, ?, 4102444800000000, ?)")
 	require.NoError(b, err)
 	for i := range rows {
 		digest, name := tokenauth.DigestOf(fmt.Sprint(i)), fmt.Sprint(i)
@@ -152,7 +152,11 @@ func populateSQLite(b testing.TB, db *sql.DB, table, into string, rows int) {
 			r := tokenauth.DigestOf("r" + name)
 			retired, until = r[:], 1
 		}
-		_, err := stmt.Exec(fmt.Sprintf("T%025d", i), fmt.Sprint(i/10), name, name, digest[:], retired, until, 1772366400000000+1000000*int64(i))
+		by := "login"
+		if i%10 == 9 {
+			by = "token:" + name
+		}
+		_, err := stmt.Exec(fmt.Sprintf("T%025d", i), fmt.Sprint(i/10), name, name, digest[:], retired, until, 1772366400000000+1000000*int64(i), by)
 		require.NoError(b, err)
 	}
 	require.NoError(b, tx.Commit())

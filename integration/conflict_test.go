@@ -27,8 +27,8 @@ func TestConflictInTransactionContainsDriverError(t *testing.T) {
 			return s.Create(t.Context(), fixture.NewRecord(name), fixture.NewRecord("c"))
 		},
 		"rotate":     func(s tokenauth.Store) error { return s.Rotate(t.Context(), "u", "a", fixture.NewRotation("new"), at) },
-		"revoke":     func(s tokenauth.Store) error { return s.Revoke(t.Context(), "u", "a", at) },
-		"revoke all": func(s tokenauth.Store) error { _, err := s.RevokeAll(t.Context(), "u", at, 10); return err },
+		"revoke":     func(s tokenauth.Store) error { return s.Revoke(t.Context(), "u", "a", at, "") },
+		"revoke all": func(s tokenauth.Store) error { _, err := s.RevokeAll(t.Context(), "u", at, "", 10); return err },
 		"touch":      func(s tokenauth.Store) error { return s.Touch(t.Context(), tokenauth.Use{ID: "a", At: at}) },
 		"prune":      func(s tokenauth.Store) error { _, err := s.Prune(t.Context(), at, at, 10); return err },
 	}

@@ -165,18 +165,21 @@ func TestNoStatementScansTheTable(t *testing.T) {
 	// MariaDB reads unique keys while it plans the statement. Here it finds no retired digest.
 	mariaDBProbes := []string{" | const | digest | digest | ", "Impossible WHERE noticed after reading const tables"}
 	tiDBProbes := []string{"Point_Get", ", index:digest(digest) | ", ", index:retired_digest(retired_digest) | "}
+	sqliteProbes := []string{"(digest=?)", "(retired_digest=?)"}
 	for _, c := range []struct {
 		name, setup string
 		explain     func(context.Context, tokenauth.DB, string, []any) ([]string, error)
 		scans       func(table string, plan []string) []string
+		index       string   // see requireIndexes
 		probes      []string // texts that the plan of Find must contain
 	}{
-		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres, postgresProbes},
-		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres, postgresProbes},
-		{"MariaDB", "MariaDB", explain, scansOnMariaDB, mariaDBProbes},
-		{"MariaDB, interpolateParams", "MariaDB, interpolateParams", explain, scansOnMariaDB, mariaDBProbes},
-		{"TiDB", "TiDB", explain, scansOnTiDB, tiDBProbes},
-		{"TiDB, interpolateParams", "TiDB, interpolateParams", explain, scansOnTiDB, tiDBProbes},
+		{"SQLite without statistics", "SQLite, modernc", explainOnSQLite, scansOnSQLite, indexOnSQLite, sqliteProbes},
+		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres, indexOnPostgres, postgresProbes},
+		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres, indexOnPostgres, postgresProbes},
+		{"MariaDB", "MariaDB", explain, scansOnMariaDB, indexOnMariaDB, mariaDBProbes},
+		{"MariaDB, interpolateParams", "MariaDB, interpolateParams", explain, scansOnMariaDB, indexOnMariaDB, mariaDBProbes},
+		{"TiDB", "TiDB", explain, scansOnTiDB, indexOnTiDB, tiDBProbes},
+		{"TiDB, interpolateParams", "TiDB, interpolateParams", explain, scansOnTiDB, indexOnTiDB, tiDBProbes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -189,10 +192,17 @@ func TestNoStatementScansTheTable(t *testing.T) {
 			}
 			populate(t, db, s.dialect, opts.Table, 20_000)
 			age(t, db, s.dialect, opts.Table)
+			if s.dialect == tokenauth.SQLite { // most services never run ANALYZE
+				fixture.ExecAll(t, db, "DELETE FROM sqlite_stat1")
+			}
 
 			for _, transaction := range []bool{false, true} {
 				conn, err := db.Conn(t.Context())
 				require.NoError(t, err)
+				if s.dialect == tokenauth.SQLite {
+					_, err := conn.ExecContext(t.Context(), "ANALYZE sqlite_schema") // reads the statistics again
+					require.NoError(t, err)
+				}
 				e := &explainer{DB: conn, t: t, explain: c.explain}
 				store := plain.With(connExplainer{e})
 				if transaction {
@@ -202,8 +212,9 @@ func TestNoStatementScansTheTable(t *testing.T) {
 					e.plans = nil
 					require.NoError(t, call.do(t.Context(), store), call.name)
 					require.Empty(t, c.scans(opts.Table, e.plans), "%s:\n%s", call.name, strings.Join(e.plans, "\n"))
+					plan := strings.Join(e.plans, "\n")
+					call.requireIndexes(t, c.index, plan)
 					if call.name == "Find" {
-						plan := strings.Join(e.plans, "\n")
 						for _, probe := range c.probes {
 							require.Contains(t, plan, probe)
 						}
@@ -235,8 +246,28 @@ func age(t *testing.T, db *sql.DB, d tokenauth.Dialect, table string) {
 }
 
 type storeCall struct {
-	name string
-	do   func(context.Context, tokenauth.Store) error
+	name          string
+	do            func(context.Context, tokenauth.Store) error
+	uses, ignores string // names of indexes that the plan must or must not use
+}
+
+// These are formats of the text that a plan contains if it uses an index.
+const (
+	indexOnSQLite   = ".%s ("
+	indexOnPostgres = `.%s" on`
+	indexOnMariaDB  = " | %s | "
+	indexOnTiDB     = "index:%s("
+)
+
+// requireIndexes requires that a plan of the call uses the right indexes.
+func (c storeCall) requireIndexes(t *testing.T, format, plan string) {
+	t.Helper()
+	if c.uses != "" {
+		require.Contains(t, plan, fmt.Sprintf(format, c.uses), c.name)
+	}
+	if c.ignores != "" {
+		require.NotContains(t, plan, fmt.Sprintf(format, c.ignores), c.name)
+	}
 }
 
 // calls returns a successful call of each method, for rows that populate has inserted. If again is
@@ -263,23 +294,37 @@ func calls(again bool) []storeCall {
 		}
 		return func(ctx context.Context, s tokenauth.Store) error { return s.Create(ctx, all...) }
 	}
+	soon := now.Add(14 * 24 * time.Hour) // a few of the tokens expire before
+	ids := []string{id}
+	for i := range 200 {
+		_, other := rowOf(n + i)
+		ids = append(ids, other)
+	}
 	return append([]storeCall{
-		{"Find", func(ctx context.Context, s tokenauth.Store) error {
+		{name: "Find", do: func(ctx context.Context, s tokenauth.Store) error {
 			_, err := s.Find(ctx, tokenauth.DigestOf(fmt.Sprint(n)))
 			return err
 		}},
-		{"Create", create("a")},
-		{"Create again", create("a")},
-		{"Create of several", create("a", "b", "c")},
-		{"List", list(tokenauth.Query{UserID: user})},
-		{"List of a page of live tokens", list(tokenauth.Query{UserID: user, Limit: 10, After: halfway})},
-		{"List by name", list(tokenauth.Query{UserID: user, Name: fmt.Sprint(n)})},
-		{"List of slots", list(tokenauth.Query{UserID: user, MinSlot: 1, MaxSlot: 100})},
-		{"List of a page", list(tokenauth.Query{UserID: user, IncludeRevoked: true, Limit: 10, After: halfway})},
-		{"List of one", list(tokenauth.Query{UserID: user, IDs: []string{id}, IncludeRevoked: true, Limit: 1})},
-		{"List of all, first page", list(tokenauth.Query{AllUsers: true, Limit: 10})},
-		{"List of all, with the revoked", list(tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 10})},
-		{"List of all, a page", list(tokenauth.Query{AllUsers: true, Limit: 10, After: halfway})},
+		{name: "Create", do: create("a")},
+		{name: "Create again", do: create("a")},
+		{name: "Create of several", do: create("a", "b", "c")},
+		{name: "List", do: list(tokenauth.Query{UserID: user})},
+		{name: "List of a page of live tokens", do: list(tokenauth.Query{UserID: user, Limit: 10, After: halfway})},
+		{name: "List by name", do: list(tokenauth.Query{UserID: user, Name: fmt.Sprint(n)})},
+		{name: "List of slots", do: list(tokenauth.Query{UserID: user, MinSlot: 1, MaxSlot: 100})},
+		{name: "List of a page", do: list(tokenauth.Query{UserID: user, IncludeRevoked: true, Limit: 10, After: halfway})},
+		{name: "List of one", do: list(tokenauth.Query{UserID: user, IDs: []string{id}, IncludeRevoked: true, Limit: 1})},
+		{name: "List of all, first page", do: list(tokenauth.Query{AllUsers: true, Limit: 10})},
+		{name: "List of all, with the revoked", do: list(tokenauth.Query{AllUsers: true, IncludeRevoked: true, Limit: 10})},
+		{name: "List of all, a page", do: list(tokenauth.Query{AllUsers: true, Limit: 10, After: halfway})},
+		{name: "List of all of a common creator", do: list(tokenauth.Query{AllUsers: true, CreatedBy: "login", IncludeRevoked: true, Limit: 10})},
+		{name: "List of all of a rare creator", uses: "created_by", do: list(tokenauth.Query{AllUsers: true, CreatedBy: "token:9", Limit: 10})},
+		{name: "List of a user's tokens of a common creator", ignores: "created_by", do: list(tokenauth.Query{UserID: user, CreatedBy: "login", Limit: 10})},
+		{name: "List of a user's tokens of a rare creator", ignores: "created_by", do: list(tokenauth.Query{UserID: user, CreatedBy: "token:9", IncludeRevoked: true})},
+		{name: "List of IDs, of a common creator", ignores: "created_by", do: list(tokenauth.Query{AllUsers: true, IDs: ids, CreatedBy: "login"})},
+		{name: "List of IDs that expire soon", ignores: "expires", do: list(tokenauth.Query{AllUsers: true, IDs: ids, ExpiresBefore: soon})},
+		{name: "List of all that expire soon", uses: "expires", do: list(tokenauth.Query{AllUsers: true, ExpiresBefore: soon, Limit: 10})},
+		{name: "List of a user's tokens that expire soon", ignores: "expires", do: list(tokenauth.Query{UserID: user, ExpiresBefore: soon, Limit: 10})},
 	}, changes(n, now)...)
 }
 
@@ -297,24 +342,24 @@ func changes(n int, now time.Time) []storeCall {
 		_, id := rowOf(n + 100*i)
 		uses = append(uses, tokenauth.Use{ID: id, At: now})
 	}
-	patch := tokenauth.Patch{Name: &name, Scopes: &[]string{"x"}, ExpiresAt: &later}
-	revoke := func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, now) }
+	patch := tokenauth.Patch{Name: &name, Scopes: &[]string{"x"}, Resources: &[]string{"p"}, ExpiresAt: &later}
+	revoke := func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, user, id, now, "staff") }
 	return []storeCall{
-		{"Update", func(ctx context.Context, s tokenauth.Store) error { return s.Update(ctx, user, id, patch, now) }},
-		{"Update again", func(ctx context.Context, s tokenauth.Store) error { return s.Update(ctx, user, id, patch, now) }},
-		{"Rotate", func(ctx context.Context, s tokenauth.Store) error { return s.Rotate(ctx, user, id, rotation, now) }},
-		{"Rotate again", func(ctx context.Context, s tokenauth.Store) error { return s.Rotate(ctx, user, id, rotation, now) }},
-		{"Touch", func(ctx context.Context, s tokenauth.Store) error { return s.Touch(ctx, uses...) }},
-		{"RevokeExpired", func(ctx context.Context, s tokenauth.Store) error {
-			return s.RevokeExpired(ctx, expiredUser, expiredID, now, time.Time{})
+		{name: "Update", do: func(ctx context.Context, s tokenauth.Store) error { return s.Update(ctx, user, id, patch, now) }},
+		{name: "Update again", do: func(ctx context.Context, s tokenauth.Store) error { return s.Update(ctx, user, id, patch, now) }},
+		{name: "Rotate", do: func(ctx context.Context, s tokenauth.Store) error { return s.Rotate(ctx, user, id, rotation, now) }},
+		{name: "Rotate again", do: func(ctx context.Context, s tokenauth.Store) error { return s.Rotate(ctx, user, id, rotation, now) }},
+		{name: "Touch", do: func(ctx context.Context, s tokenauth.Store) error { return s.Touch(ctx, uses...) }},
+		{name: "RevokeExpired", do: func(ctx context.Context, s tokenauth.Store) error {
+			return s.RevokeExpired(ctx, expiredUser, expiredID, now, "staff", time.Time{})
 		}},
-		{"Revoke", revoke},
-		{"Revoke again", revoke},
-		{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error {
-			_, err := s.RevokeAll(ctx, user, now, 1000)
+		{name: "Revoke", do: revoke},
+		{name: "Revoke again", do: revoke},
+		{name: "RevokeAll", do: func(ctx context.Context, s tokenauth.Store) error {
+			_, err := s.RevokeAll(ctx, user, now, "staff", 1000)
 			return err
 		}},
-		{"Prune", func(ctx context.Context, s tokenauth.Store) error {
+		{name: "Prune", do: func(ctx context.Context, s tokenauth.Store) error {
 			_, err := s.Prune(ctx, now.Add(-time.Hour), time.Time{}, 5)
 			return err
 		}},

@@ -219,10 +219,10 @@ func TestFailoverAsynchronousLosesLastChanges(t *testing.T) {
 func TestRepeatedRevokeSurvivesPrimary(t *testing.T) {
 	for name, repeat := range map[string]func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error{
 		"revoke": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
-			return s.Revoke(ctx, r.Token.UserID, r.Token.ID, time.Now())
+			return s.Revoke(ctx, r.Token.UserID, r.Token.ID, time.Now(), "")
 		},
 		"revoke all": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
-			_, err := s.RevokeAll(ctx, r.Token.UserID, time.Now(), 1000)
+			_, err := s.RevokeAll(ctx, r.Token.UserID, time.Now(), "", 1000)
 			return err
 		},
 	} {
@@ -276,7 +276,7 @@ func TestRevokeWaitsForSynchronousStandby(t *testing.T) {
 		standby("nobody")
 		requireUnknown(t, store.Create(t.Context(), newRecord("anna", "phone")))
 		for range 2 { // the second call finds the changed row
-			requireUnknown(t, store.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
+			requireUnknown(t, store.Revoke(t.Context(), "anna", r.Token.ID, time.Now(), ""))
 		}
 		standby("")
 	}

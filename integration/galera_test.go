@@ -321,7 +321,7 @@ func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (upda
 				return false
 			}
 			require.NoError(t, err)
-			require.NoError(t, there.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
+			require.NoError(t, there.Revoke(t.Context(), "anna", r.Token.ID, time.Now(), ""))
 			// The name is now free on the node there. Wait until it is free on the node here too.
 			fixture.Await(t, "the name is free", func() bool {
 				list, err := here.List(t.Context(), tokenauth.Query{UserID: "anna"})
@@ -336,7 +336,7 @@ func writeElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (upda
 			return there.Update(t.Context(), "anna", r.Token.ID, tokenauth.Patch{Name: &name}, time.Now())
 		}))
 		revoke.add(t, found(func(r tokenauth.Record) error {
-			return there.Revoke(t.Context(), "anna", r.Token.ID, time.Now())
+			return there.Revoke(t.Context(), "anna", r.Token.ID, time.Now(), "")
 		}))
 	}
 	return update, revoke
@@ -349,7 +349,7 @@ func revokeAllElsewhere(t *testing.T, here, there tokenauth.Store, rounds int) (
 	for i := range rounds {
 		r := newRecord(fmt.Sprint("user ", i), "laptop")
 		require.NoError(t, here.Create(t.Context(), r))
-		n, err := there.RevokeAll(t.Context(), r.Token.UserID, time.Now(), 1000)
+		n, err := there.RevokeAll(t.Context(), r.Token.UserID, time.Now(), "", 1000)
 		require.NoError(t, err)
 		survived += 1 - n
 	}

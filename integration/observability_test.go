@@ -276,7 +276,7 @@ func valuesOfLibrary(t *testing.T) map[string][]string {
 		values["code"] = append(values["code"], found[1]+found[2])
 	}
 	require.Len(t, values["kind"], 9)
-	require.Len(t, values["reason"], 13)
+	require.Len(t, values["reason"], 14)
 	require.Subset(t, values["code"], []string{"400", "401", "403", "404", "409", "500", "503"})
 	return values
 }

@@ -94,7 +94,7 @@ func TestPgBouncerDefaultModeReturnsNoWrongResult(t *testing.T) {
 				if !errors.Is(err, tokenauth.ErrNotFound) && succeeded("find", err) {
 					wrong.add("find: an unknown key")
 				}
-				if succeeded("revoke", bad.Revoke(t.Context(), "anna", r.Token.ID, time.Now())) {
+				if succeeded("revoke", bad.Revoke(t.Context(), "anna", r.Token.ID, time.Now(), "")) {
 					if got, err := good.Find(t.Context(), r.Digest); err != nil || got.Token.RevokedAt.IsZero() {
 						wrong.add(fmt.Sprint("revoke: not done, ", err))
 					}

@@ -134,7 +134,7 @@ func TestPgxstoreKnowsThatNothingWasSent(t *testing.T) {
 	require.NoError(t, patient.Create(t.Context(), r))
 	revoke := func(s *tokenauth.SQLStore) {
 		t.Helper()
-		err := s.Revoke(t.Context(), "anna", r.Token.ID, r.Token.CreatedAt)
+		err := s.Revoke(t.Context(), "anna", r.Token.ID, r.Token.CreatedAt, "")
 		requireUnavailable(t, err, "revoke")
 		require.NotContains(t, err.Error(), "outcome unknown")
 		err = s.Create(t.Context(), newRecord("anna", "phone"))
@@ -184,7 +184,7 @@ func TestPgxstoreReportsCanceledWaitForStandby(t *testing.T) {
 	store, err := pgxstore.New(pool, &tokenauth.SQLOptions{Timeout: time.Second})
 	require.NoError(t, err)
 	require.NoError(t, primary.Set("synchronous_standby_names", "nobody"))
-	requireUnknown(t, store.Revoke(t.Context(), "anna", many[0].Token.ID, many[0].Token.CreatedAt))
+	requireUnknown(t, store.Revoke(t.Context(), "anna", many[0].Token.ID, many[0].Token.CreatedAt, ""))
 	requireUnknown(t, store.Create(t.Context(), many[1:]...))
 	require.NoError(t, primary.Set("synchronous_standby_names", ""))
 }

@@ -214,7 +214,7 @@ var lostChanges = []lostChange{
 		return r.Token.Generation == 2 && r.Digest == tokenauth.DigestOf("after "+r.Token.ID)
 	}},
 	{"revoke", true, func(ctx context.Context, s *tokenauth.SQLStore, r tokenauth.Record) error {
-		return s.Revoke(ctx, r.Token.UserID, r.Token.ID, time.Now())
+		return s.Revoke(ctx, r.Token.UserID, r.Token.ID, time.Now(), "")
 	}, func(r tokenauth.Record) bool { return !r.Token.RevokedAt.IsZero() }},
 }
 

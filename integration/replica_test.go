@@ -75,7 +75,7 @@ func measure(t *testing.T, primary, replica tokenauth.Store, rounds int) (missin
 			require.Equal(t, r, *found)
 			return true
 		})
-		require.NoError(t, primary.Revoke(t.Context(), "anna", r.Token.ID, time.Now()))
+		require.NoError(t, primary.Revoke(t.Context(), "anna", r.Token.ID, time.Now(), ""))
 		live.add(t, func() bool {
 			found, err := replica.Find(t.Context(), r.Digest)
 			require.NoError(t, err)
@@ -146,9 +146,9 @@ func TestLaggingReplicaAcceptsRevokedKey(t *testing.T) {
 	do("SELECT pg_wal_replay_pause()")
 	soon, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	requireUnknown(t, onPrimary.Revoke(soon, token.UserID, token.ID, time.Now()))
+	requireUnknown(t, onPrimary.Revoke(soon, token.UserID, token.ID, time.Now(), ""))
 	do("SELECT pg_wal_replay_resume()")
-	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
+	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now(), ""))
 }
 
 // If no standby is connected, no change may succeed, even if the change needs a transaction.
@@ -191,13 +191,13 @@ func requireRefusesWrites(t *testing.T, store tokenauth.Store, key string, token
 		"create several": func() error { return store.Create(ctx, newRecord("anna", "new"), newRecord("anna", "newer")) },
 		"update":         func() error { return store.Update(ctx, "anna", token.ID, tokenauth.Patch{Name: &name}, now) },
 		"rotate":         func() error { return store.Rotate(ctx, "anna", token.ID, rotation, now) },
-		"revoke":         func() error { return store.Revoke(ctx, "anna", token.ID, now) },
-		"revoke all":     func() error { _, err := store.RevokeAll(ctx, "anna", now, 1000); return err },
+		"revoke":         func() error { return store.Revoke(ctx, "anna", token.ID, now, "") },
+		"revoke all":     func() error { _, err := store.RevokeAll(ctx, "anna", now, "", 1000); return err },
 		"touch":          func() error { return store.Touch(ctx, tokenauth.Use{ID: token.ID, At: now}) },
 		"prune":          func() error { _, err := store.Prune(ctx, now, time.Time{}, 10); return err },
 		// A read-only server may lag, so it must not report ErrNameTaken or ErrNotFound.
 		"create a name that is taken": func() error { return store.Create(ctx, newRecord("anna", token.Name)) },
-		"revoke an unknown token":     func() error { return store.Revoke(ctx, "anna", "unknown", now) },
+		"revoke an unknown token":     func() error { return store.Revoke(ctx, "anna", "unknown", now, "") },
 	} {
 		err := change()
 		requireUnavailable(t, err, what)
@@ -225,7 +225,7 @@ func TestPostgresReadOnlyKeepsLookups(t *testing.T) {
 	require.NoError(t, primary.Set("default_transaction_read_only", "on"))
 	requireRefusesWrites(t, onPrimary, key, token, isReadOnly)
 	require.NoError(t, primary.Set("default_transaction_read_only", "off"))
-	err := onPrimary.Revoke(t.Context(), "anna", token.ID, time.Now())
+	err := onPrimary.Revoke(t.Context(), "anna", token.ID, time.Now(), "")
 	require.NoError(t, err, "writes must succeed again with the same pool")
 }
 
@@ -257,7 +257,7 @@ func TestMariaDBReadOnlyKeepsLookups(t *testing.T) {
 	requireRefusesWrites(t, store, key, token, isMariaDBReadOnly)
 	_, err = admin.ExecContext(t.Context(), "SET GLOBAL read_only = OFF")
 	require.NoError(t, err)
-	err = store.Revoke(t.Context(), "anna", token.ID, time.Now())
+	err = store.Revoke(t.Context(), "anna", token.ID, time.Now(), "")
 	require.NoError(t, err, "writes must succeed again with the same pool")
 }
 
@@ -303,7 +303,7 @@ func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 	fixture.Await(t, "the replica has the token", func() bool { return statusOf(on, key) == http.StatusOK })
 	requireRefusesWrites(t, on, key, token, isMariaDBReadOnly)
 	rejecting := storeOn(appAt(replica, "?rejectReadOnly=true"))
-	err := rejecting.Revoke(t.Context(), token.UserID, token.ID, time.Now())
+	err := rejecting.Revoke(t.Context(), token.UserID, token.ID, time.Now(), "")
 	requireUnavailable(t, err, "with rejectReadOnly, the driver closes the connection")
 
 	missing, live := measure(t, onPrimary, on, shortOrLong(200, 2000))
@@ -330,7 +330,7 @@ func TestMariaDBReplicaAcceptsRevokedKey(t *testing.T) {
 func requireStale(t *testing.T, onPrimary, on *tokenauth.SQLStore, key string, token tokenauth.Token) (fresh string) {
 	t.Helper()
 	fresh, _ = issued(t, onPrimary, "phone")
-	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now()))
+	require.NoError(t, onPrimary.Revoke(t.Context(), token.UserID, token.ID, time.Now(), ""))
 	for range 100 {
 		require.Equal(t, http.StatusOK, statusOf(on, key), "the replica must accept a revoked key")
 		require.Equal(t, http.StatusUnauthorized, statusOf(on, fresh), "the replica must refuse the new key")

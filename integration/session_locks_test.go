@@ -59,12 +59,12 @@ func touchBoth(ctx context.Context, s tokenauth.Store, a, b tokenauth.Record) er
 }
 
 func revokeBoth(ctx context.Context, s tokenauth.Store, a, _ tokenauth.Record) error {
-	_, err := s.RevokeAll(ctx, a.Token.UserID, time.Now(), 1000)
+	_, err := s.RevokeAll(ctx, a.Token.UserID, time.Now(), "", 1000)
 	return err
 }
 
 func revokeFirst(ctx context.Context, s tokenauth.Store, a, _ tokenauth.Record) error {
-	return s.Revoke(ctx, a.Token.UserID, a.Token.ID, time.Now())
+	return s.Revoke(ctx, a.Token.UserID, a.Token.ID, time.Now(), "")
 }
 
 func conflicts() []conflict {
@@ -358,7 +358,7 @@ func TestRevokeAllLocksInOrderOfTouch(t *testing.T) {
 	require.NoError(t, lock(first))
 	revoked := make(chan int, 1)
 	go func() {
-		n, _ := s.store.RevokeAll(context.Background(), "anna", time.Now(), 1000)
+		n, _ := s.store.RevokeAll(context.Background(), "anna", time.Now(), "", 1000)
 		revoked <- n
 	}()
 	fixture.Await(t, "RevokeAll waits", func() bool { return waiting(t, s) > 0 })

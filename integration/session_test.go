@@ -231,7 +231,7 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 	require.NoError(t, writer.Rotate(t.Context(), "u", id, rotation, at.Add(-time.Hour)))
 	require.NoError(t, writer.Touch(t.Context(), tokenauth.Use{ID: id, At: at}))
 	for i, reader := range readers {
-		err := reader.RevokeExpired(t.Context(), "u", id, at.Add(-time.Microsecond), time.Time{})
+		err := reader.RevokeExpired(t.Context(), "u", id, at.Add(-time.Microsecond), "", time.Time{})
 		require.ErrorIs(t, err, tokenauth.ErrConflict, "%v", at)
 		got, err := reader.Find(t.Context(), r.Digest)
 		require.NoError(t, err)
@@ -241,7 +241,7 @@ func requireInstant(t *testing.T, id string, at time.Time, writer tokenauth.Stor
 		require.False(t, got.Token.ExpiredAt(at.Add(-time.Microsecond)))
 		require.True(t, got.Token.ExpiredAt(at))
 	}
-	require.NoError(t, writer.RevokeExpired(t.Context(), "u", id, at, time.Time{}))
+	require.NoError(t, writer.RevokeExpired(t.Context(), "u", id, at, "", time.Time{}))
 	got, err := readers[len(readers)-1].Find(t.Context(), r.Digest)
 	require.NoError(t, err)
 	require.Equal(t, at.UTC(), got.Token.RevokedAt)
@@ -338,13 +338,13 @@ func resultsOf(t *testing.T, s tokenauth.Store) (results []callResult) {
 	note("rotate again", s.Rotate(ctx, "u", "id", rotation, at))
 	rotation.Digest = tokenauth.DigestOf("another")
 	note("rotate an outdated generation", s.Rotate(ctx, "u", "id", rotation, at))
-	note("revoke expired", s.RevokeExpired(ctx, "u", "id", at, time.Time{}))
+	note("revoke expired", s.RevokeExpired(ctx, "u", "id", at, "", time.Time{}))
 	for _, what := range []string{"revoke", "revoke again"} {
-		note(what, s.Revoke(ctx, "u", "id", at))
+		note(what, s.Revoke(ctx, "u", "id", at, ""))
 	}
-	note("revoke a token of another user", s.Revoke(ctx, "v", "id", at))
-	note("revoke expired again", s.RevokeExpired(ctx, "u", "id", later, time.Time{}))
-	n, err := s.RevokeAll(ctx, "u", later, 1000)
+	note("revoke a token of another user", s.Revoke(ctx, "v", "id", at, ""))
+	note("revoke expired again", s.RevokeExpired(ctx, "u", "id", later, "", time.Time{}))
+	n, err := s.RevokeAll(ctx, "u", later, "", 1000)
 	note(fmt.Sprint("revoke all, number of tokens: ", n), err)
 	note("update a revoked token", s.Update(ctx, "u", "id", patch, at))
 	n, err = s.Prune(ctx, at, time.Time{}, 10)

@@ -175,16 +175,16 @@ func (s *inTurn) Rotate(ctx context.Context, userID, id string, r tokenauth.Rota
 	return s.next().Rotate(ctx, userID, id, r, at)
 }
 
-func (s *inTurn) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	return s.next().Revoke(ctx, userID, id, at)
+func (s *inTurn) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
+	return s.next().Revoke(ctx, userID, id, at, by)
 }
 
-func (s *inTurn) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-	return s.next().RevokeExpired(ctx, userID, id, at, unusedSince)
+func (s *inTurn) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+	return s.next().RevokeExpired(ctx, userID, id, at, by, unusedSince)
 }
 
-func (s *inTurn) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
-	return s.next().RevokeAll(ctx, userID, at, limit)
+func (s *inTurn) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
+	return s.next().RevokeAll(ctx, userID, at, by, limit)
 }
 
 func (s *inTurn) Touch(ctx context.Context, uses ...tokenauth.Use) error {

@@ -66,11 +66,12 @@ func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 		name, setup string
 		explain     func(context.Context, tokenauth.DB, string, []any) ([]string, error)
 		scans       func(table string, plan []string) []string
+		index       string // see requireIndexes
 	}{
-		{"SQLite", "SQLite, mattn", explainOnSQLite, scansOnSQLite},
-		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres},
-		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres},
-		{"MariaDB", "MariaDB", explain, scansOnMariaDB},
+		{"SQLite", "SQLite, mattn", explainOnSQLite, scansOnSQLite, indexOnSQLite},
+		{"PostgreSQL", "PostgreSQL, pgx", explain, scansOnPostgres, indexOnPostgres},
+		{"PostgreSQL, generic plans", "PostgreSQL, pgx", explainGeneric, scansOnPostgres, indexOnPostgres},
+		{"MariaDB", "MariaDB", explain, scansOnMariaDB, indexOnMariaDB},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -89,14 +90,14 @@ func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 			conn := must.Get(db.Conn(t.Context()))
 			e := &explainer{DB: conn, t: t, explain: c.explain}
 			explained := store.With(connExplainer{e})
-			revokeAll := storeCall{"RevokeAll", func(ctx context.Context, s tokenauth.Store) error {
-				_, err := s.RevokeAll(ctx, "crowd", time.Now(), 100)
+			revokeAll := storeCall{name: "RevokeAll", do: func(ctx context.Context, s tokenauth.Store) error {
+				_, err := s.RevokeAll(ctx, "crowd", time.Now(), "", 100)
 				return err
 			}}
-			again := storeCall{"Revoke again", func(ctx context.Context, s tokenauth.Store) error {
-				return s.Revoke(ctx, "crowd", fmt.Sprintf("T%025d", 19_999), time.Now())
+			again := storeCall{name: "Revoke again", do: func(ctx context.Context, s tokenauth.Store) error {
+				return s.Revoke(ctx, "crowd", fmt.Sprintf("T%025d", 19_999), time.Now(), "")
 			}}
-			prune := storeCall{"Prune", func(ctx context.Context, s tokenauth.Store) error {
+			prune := storeCall{name: "Prune", do: func(ctx context.Context, s tokenauth.Store) error {
 				_, err := s.Prune(ctx, time.Now(), time.UnixMicro(1), 10)
 				return err
 			}}
@@ -104,6 +105,7 @@ func TestUserWithMostTokensCausesNoScan(t *testing.T) {
 				e.plans = nil
 				require.NoError(t, call.do(t.Context(), explained), call.name)
 				require.Empty(t, c.scans(opts.Table, e.plans), "%s:\n%s", call.name, strings.Join(e.plans, "\n"))
+				call.requireIndexes(t, c.index, strings.Join(e.plans, "\n"))
 			}
 			require.NoError(t, explained.Close())
 			require.NoError(t, conn.Close())

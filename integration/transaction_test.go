@@ -171,8 +171,8 @@ func TestTransactionContinuesAfterConflict(t *testing.T) {
 				require.ErrorIs(t, c.call(in), c.want, c.name)
 				s.order(t, tx, i)
 			}
-			require.ErrorIs(t, in.Revoke(t.Context(), "anna", "unknown", time.Now()), tokenauth.ErrNotFound)
-			err := in.RevokeExpired(t.Context(), "anna", mine.Token.ID, time.Now(), time.Time{})
+			require.ErrorIs(t, in.Revoke(t.Context(), "anna", "unknown", time.Now(), ""), tokenauth.ErrNotFound)
+			err := in.RevokeExpired(t.Context(), "anna", mine.Token.ID, time.Now(), "", time.Time{})
 			require.ErrorIs(t, err, tokenauth.ErrConflict)
 			require.NoError(t, in.Create(t.Context(), newRecord("anna", "good")))
 			require.NoError(t, tx.Commit())
@@ -374,10 +374,10 @@ func TestGaleraTransactionReportsConflict(t *testing.T) {
 			return s.Rotate(ctx, "anna", r.Token.ID, tokenauth.Rotation{Replaces: 1, Digest: digest, Hint: "new1", GraceUntil: at}, at)
 		},
 		"revoke": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
-			return s.Revoke(ctx, "anna", r.Token.ID, at)
+			return s.Revoke(ctx, "anna", r.Token.ID, at, "")
 		},
 		"revoke all": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
-			_, err := s.RevokeAll(ctx, "anna", at, 1000)
+			_, err := s.RevokeAll(ctx, "anna", at, "", 1000)
 			return err
 		},
 		"touch": func(ctx context.Context, s tokenauth.Store, r tokenauth.Record) error {
@@ -411,7 +411,7 @@ func loseTo(t *testing.T, n galeraNodes, call func(context.Context, tokenauth.St
 	require.NoError(t, err)
 	in := n.stores[1].(*tokenauth.SQLStore).With(loser)
 	require.NoError(t, in.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: r.Token.CreatedAt.Add(time.Hour)}))
-	require.NoError(t, n.stores[0].(*tokenauth.SQLStore).With(winner).Revoke(ctx, "anna", r.Token.ID, r.Token.CreatedAt))
+	require.NoError(t, n.stores[0].(*tokenauth.SQLStore).With(winner).Revoke(ctx, "anna", r.Token.ID, r.Token.CreatedAt, ""))
 	require.NoError(t, winner.Commit())
 	// Find waits until the node has applied the revocation, which rolls the other transaction back.
 	found, err := n.stores[1].Find(ctx, r.Digest)

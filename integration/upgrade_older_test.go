@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
@@ -233,6 +235,59 @@ func olderKey(createdAt time.Time, generation int) string {
 func registered(key string) string {
 	leak.Default.Secret(key)
 	return key
+}
+
+// requireOlderKeepsRestriction changes a token that is restricted to a resource with both
+// libraries. The older library does not know the columns resources, created_by and revoked_by. It
+// does not enforce the restriction, but must serve the token, and must not remove what the columns
+// hold.
+func requireOlderKeepsRestriction(t *testing.T, store tokenauth.Store, o *older, user string) {
+	t.Helper()
+	ctx := tokenauth.ContextWithActor(t.Context(), "staff:7")
+	m := fixture.NewManager(store, &tokenauth.Options{Resources: func(context.Context, string) ([]tokenauth.Resource, error) {
+		return []tokenauth.Resource{{ID: "p"}, {ID: "q"}}, nil
+	}})
+	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
+	secret, token, err := m.Issue(ctx, tokenauth.Spec{UserID: user, Name: "restricted", Resources: []string{"p", "q"}})
+	require.NoError(t, err)
+	form := url.Values{"user": {user}, "id": {token.ID}, "name": {"renamed"}, "grace": {"yes"}}
+	o.change(t, "/rename", form)
+	second := o.change(t, "/rotate", form)
+	_, err = m.Update(ctx, user, token.ID, tokenauth.Patch{Resources: &[]string{"p"}})
+	require.NoError(t, err)
+	for _, key := range []string{revealed(secret), second.Key} {
+		status, id, err := o.me(ctx, key)
+		require.NoError(t, err)
+		require.Equal(t, []any{http.StatusOK, token.ID}, []any{status, id}, "the older library enforces no restriction")
+		got, err := m.Authenticate(ctx, key)
+		require.NoError(t, fixture.Noted(err))
+		require.Equal(t, []bool{true, false}, []bool{got.Allows("p"), got.Allows("q")})
+		require.Equal(t, []any{"renamed", "staff:7"}, []any{got.Name, got.CreatedBy})
+	}
+
+	third, created, err := m.Issue(ctx, tokenauth.Spec{UserID: user, Name: "restricted", Resources: []string{"p"}})
+	require.NoError(t, err)
+	require.NoError(t, m.Revoke(ctx, user, created.ID))
+	o.change(t, "/revoke", form)
+	for _, key := range []string{second.Key, revealed(third)} {
+		status, _, err := o.me(ctx, key)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusUnauthorized, status)
+		_, err = m.Authenticate(ctx, key)
+		require.ErrorIs(t, fixture.Noted(err), tokenauth.ErrInvalidKey)
+	}
+	for id, by := range map[string]string{token.ID: "", created.ID: "staff:7"} {
+		got, err := store.List(ctx, tokenauth.Query{UserID: user, IDs: []string{id}, IncludeRevoked: true})
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		require.Equal(t, []any{[]string{"p"}, "staff:7", by}, []any{got[0].Token.Resources, got[0].Token.CreatedBy, got[0].Token.RevokedBy})
+	}
+	listed := o.list(t)
+	for _, id := range []string{token.ID, created.ID} {
+		i := slices.IndexFunc(listed, func(t tokenauth.Token) bool { return t.ID == id })
+		require.GreaterOrEqual(t, i, 0)
+		require.False(t, listed[i].RevokedAt.IsZero())
+	}
 }
 
 // byID compares tokens by ID, because some tokens have the same time of creation.

@@ -104,6 +104,7 @@ func testUpgrade(t *testing.T, program string, u upgrade) {
 	stop()
 	l.requireNothingWrong(t)
 	requireSameTokens(t, second.list(t), must.Get(m.List(t.Context(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})))
+	requireOlderKeepsRestriction(t, store, second, "load-7")
 	if u.dump.own {
 		requireOwnTables(t, open(t, u.driver, u.dsn))
 	}
@@ -200,14 +201,14 @@ func requireReadsOlderTokens(t *testing.T, m *tokenauth.Manager, before []tokena
 }
 
 // requireSameTokens requires that two lists have the same tokens. In the second list, the tokens
-// may have been used later.
+// may have been used later. It also has the field PreviousKeyUntil, which the older library lacks.
 func requireSameTokens(t *testing.T, want, got []tokenauth.Token) {
 	t.Helper()
 	require.Len(t, got, len(want))
 	want, got = slices.SortedFunc(slices.Values(want), byID), slices.SortedFunc(slices.Values(got), byID)
 	for i := range got {
 		require.False(t, got[i].LastUsedAt.Before(want[i].LastUsedAt), got[i].ID)
-		got[i].LastUsedAt = want[i].LastUsedAt
+		got[i].LastUsedAt, got[i].PreviousKeyUntil = want[i].LastUsedAt, time.Time{}
 	}
 	require.Equal(t, want, got)
 }

@@ -50,7 +50,7 @@ func TestServerThatIsDownReturns503(t *testing.T) {
 	_, err = store.Find(t.Context(), tokenauth.DigestOf("key"))
 	require.Equal(t, 503, tokenauth.StatusCode(err))
 	require.False(t, store.InTransaction())
-	err = store.RevokeExpired(t.Context(), "anna", "1", time.Now(), time.Time{})
+	err = store.RevokeExpired(t.Context(), "anna", "1", time.Now(), "", time.Time{})
 	require.Equal(t, 503, tokenauth.StatusCode(err))
 	require.NotContains(t, err.Error(), "outcome unknown")
 	require.NoError(t, store.Close())

@@ -142,21 +142,21 @@ func (c *Cache) Rotate(ctx context.Context, userID, id string, r tokenauth.Rotat
 }
 
 // Revoke implements [tokenauth.Store].
-func (c *Cache) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (c *Cache) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	defer c.writing(change{ids: []string{id}})()
-	return c.store.Revoke(ctx, userID, id, at)
+	return c.store.Revoke(ctx, userID, id, at, by)
 }
 
 // RevokeExpired implements [tokenauth.Store].
-func (c *Cache) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+func (c *Cache) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 	defer c.writing(change{ids: []string{id}})()
-	return c.store.RevokeExpired(ctx, userID, id, at, unusedSince)
+	return c.store.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 }
 
 // RevokeAll implements [tokenauth.Store].
-func (c *Cache) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+func (c *Cache) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 	defer c.writing(change{users: []string{userID}})()
-	return c.store.RevokeAll(ctx, userID, at, limit)
+	return c.store.RevokeAll(ctx, userID, at, by, limit)
 }
 
 // Touch implements [tokenauth.Store].

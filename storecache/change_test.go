@@ -30,11 +30,11 @@ var changes = map[string]func(s tokenauth.Store) error{
 		r := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("new"), GraceUntil: changeTime}
 		return s.Rotate(ctx, "u", "laptop", r, changeTime)
 	},
-	"Revoke": func(s tokenauth.Store) error { return s.Revoke(ctx, "u", "laptop", changeTime) },
+	"Revoke": func(s tokenauth.Store) error { return s.Revoke(ctx, "u", "laptop", changeTime, "") },
 	"RevokeExpired": func(s tokenauth.Store) error {
-		return s.RevokeExpired(ctx, "u", "laptop", changeTime.AddDate(1, 0, 0), time.Time{})
+		return s.RevokeExpired(ctx, "u", "laptop", changeTime.AddDate(1, 0, 0), "", time.Time{})
 	},
-	"RevokeAll": func(s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "u", changeTime, 1000); return err },
+	"RevokeAll": func(s tokenauth.Store) error { _, err := s.RevokeAll(ctx, "u", changeTime, "", 1000); return err },
 	"Touch":     func(s tokenauth.Store) error { return s.Touch(ctx, tokenauth.Use{ID: "laptop", At: changeTime}) },
 	"Prune": func(s tokenauth.Store) error {
 		_, err := s.Prune(ctx, changeTime.AddDate(1, 0, 0), time.Time{}, 10)
@@ -103,6 +103,26 @@ func TestRecordFetchedDuringChangeIsEvicted(t *testing.T) {
 			})
 		}
 	}
+}
+
+// If a token may do less, its key must do less at once, also while the cache has the token.
+// Otherwise the key would reach the other resources for up to MaxStale.
+func TestNarrowedTokenIsVisibleImmediately(t *testing.T) {
+	t.Parallel()
+	c, s, r := newCacheWithLaptop(t)
+	for _, resources := range [][]string{{"p", "q"}, {"q"}, nil, {"p"}} {
+		for range 2 {
+			_, err := c.Find(ctx, r.Digest)
+			require.NoError(t, err)
+		}
+		require.NoError(t, c.Update(ctx, "u", "laptop", tokenauth.Patch{Resources: &resources}, changeTime))
+		got, err := c.Find(ctx, r.Digest)
+		require.NoError(t, err)
+		require.Equal(t, resources, got.Token.Resources)
+	}
+	require.Equal(t, 5, s.Count("Find"), "one query at the start, and one after each change")
+	require.NoError(t, c.Revoke(ctx, "u", "laptop", changeTime, "staff:7"))
+	requireSameFind(t, c, s, r.Digest)
 }
 
 // A change may be committed long before the call returns, for example if the response of the
@@ -175,7 +195,7 @@ func TestRevokeEvictsTheRemainingKeyOfToken(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 2, c.Len(), "the previous key is evicted")
-	require.NoError(t, c.Revoke(ctx, "u", "laptop", changeTime))
+	require.NoError(t, c.Revoke(ctx, "u", "laptop", changeTime, ""))
 	requireSameFind(t, c, s, rotated.Digest)
 }
 
@@ -189,12 +209,12 @@ var unrelatedWrites = map[string]func(c *storecache.Cache) error{
 		r := tokenauth.Rotation{Replaces: 1, Digest: tokenauth.DigestOf("new"), GraceUntil: changeTime}
 		return c.Rotate(ctx, "u", "phone", r, changeTime)
 	},
-	"Revoke": func(c *storecache.Cache) error { return c.Revoke(ctx, "u", "phone", changeTime) },
+	"Revoke": func(c *storecache.Cache) error { return c.Revoke(ctx, "u", "phone", changeTime, "") },
 	"RevokeExpired": func(c *storecache.Cache) error {
-		return c.RevokeExpired(ctx, "u", "phone", changeTime, changeTime)
+		return c.RevokeExpired(ctx, "u", "phone", changeTime, "", changeTime)
 	},
 	"RevokeAll": func(c *storecache.Cache) error {
-		_, err := c.RevokeAll(ctx, "other user", changeTime, 1000)
+		_, err := c.RevokeAll(ctx, "other user", changeTime, "", 1000)
 		return err
 	},
 	"Touch": func(c *storecache.Cache) error { return c.Touch(ctx, tokenauth.Use{ID: "phone", At: changeTime}) },
@@ -331,7 +351,7 @@ func TestOlderResultDoesNotReplaceNewerResult(t *testing.T) {
 		<-seen
 		s.Intercept(nil)
 		time.Sleep(time.Second)
-		require.NoError(t, s.Revoke(ctx, "u", "laptop", changeTime)) // as another process would
+		require.NoError(t, s.Revoke(ctx, "u", "laptop", changeTime, "")) // as another process would
 		c.Invalidate("phone")
 		requireSameFind(t, c, s, r.Digest)
 		close(answer)

@@ -38,7 +38,7 @@ func TestMaxStaleIgnoresJumpsOfWallClock(t *testing.T) {
 		require.NoError(t, authenticate())
 		require.Equal(t, 1, inner.Count("Find"), "queries within MaxStale")
 
-		require.NoError(t, inner.Revoke(ctx, "u", token.ID, time.Now())) // as another process would
+		require.NoError(t, inner.Revoke(ctx, "u", token.ID, time.Now(), "")) // as another process would
 		time.Sleep(time.Nanosecond)
 		require.ErrorIs(t, authenticate(), tokenauth.ErrRevoked, "after MaxStale")
 	})
@@ -73,11 +73,11 @@ func TestRevocationWithReplicaTakesLagPlusMaxStale(t *testing.T) {
 			return !got.Token.RevokedAt.IsZero()
 		}
 		require.False(t, revoked())
-		require.NoError(t, c.Revoke(ctx, "u", "laptop", start))
+		require.NoError(t, c.Revoke(ctx, "u", "laptop", start, ""))
 		time.Sleep(lag - time.Nanosecond)
 		require.False(t, revoked(), "fetched from the replica just before it has the revocation")
 		time.Sleep(time.Nanosecond)
-		require.NoError(t, replica.Revoke(ctx, "u", "laptop", start))
+		require.NoError(t, replica.Revoke(ctx, "u", "laptop", start, ""))
 		time.Sleep(maxStale - 2*time.Nanosecond)
 		require.False(t, revoked(), "cached")
 		time.Sleep(time.Nanosecond)

@@ -68,7 +68,7 @@ func ExampleCache_Invalidate() {
 	}
 
 	authenticate()
-	if err := store.Revoke(ctx, "42", token.ID, time.Now()); err != nil { // the other process
+	if err := store.Revoke(ctx, "42", token.ID, time.Now(), ""); err != nil { // the other process
 		panic(err)
 	}
 	authenticate() // the Cache does not know about the revocation yet

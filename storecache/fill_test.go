@@ -187,7 +187,7 @@ func TestWriteDetachesRunningQuery(t *testing.T) {
 		go func() { found, _ := c.Find(ctx, r.Digest); early <- found }()
 		<-seen
 		s.Intercept(nil)
-		require.NoError(t, c.Revoke(ctx, "u", "laptop", start))
+		require.NoError(t, c.Revoke(ctx, "u", "laptop", start, ""))
 		got, err := c.Find(ctx, r.Digest) // while the first query still runs
 		require.NoError(t, err)
 		require.NotZero(t, got.Token.RevokedAt)

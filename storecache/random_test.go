@@ -153,11 +153,11 @@ func (h *history) write() {
 		}
 		_ = s.Rotate(ctx, user, id, tokenauth.Rotation{Replaces: generation, Digest: randomDigest(digest), GraceUntil: at}, start)
 	case 3:
-		_ = s.Revoke(ctx, user, id, at)
+		_ = s.Revoke(ctx, user, id, at, "")
 	case 4:
-		_ = s.RevokeExpired(ctx, user, id, at, time.Time{})
+		_ = s.RevokeExpired(ctx, user, id, at, "", time.Time{})
 	case 5:
-		_, _ = s.RevokeAll(ctx, user, at, 1+h.intN(3))
+		_, _ = s.RevokeAll(ctx, user, at, "", 1+h.intN(3))
 	case 6:
 		_ = s.Touch(ctx, tokenauth.Use{ID: id, At: at}, tokenauth.Use{ID: fmt.Sprint("token ", h.intN(randomTokens)), At: at})
 	case 7:

@@ -93,7 +93,7 @@ func TestChangeElsewhereIsVisibleWithinMaxStale(t *testing.T) {
 		})
 		_, err := c.Find(ctx, r.Digest)
 		require.NoError(t, err)
-		require.NoError(t, s.Revoke(ctx, "u", "laptop", start)) // as another process would
+		require.NoError(t, s.Revoke(ctx, "u", "laptop", start, "")) // as another process would
 		down := errors.New("down")
 		interceptFind(s, func(context.Context, func() error) error { return down })
 
@@ -143,7 +143,7 @@ func TestPruneKeepsEntriesOfLiveTokens(t *testing.T) {
 	good.Token.ExpiresAt, expired.Token.ExpiresAt = start.Add(time.Hour), start
 	all := []tokenauth.Record{good, expired, revoked}
 	require.NoError(t, c.Create(ctx, all...))
-	require.NoError(t, c.Revoke(ctx, "u", "revoked", start))
+	require.NoError(t, c.Revoke(ctx, "u", "revoked", start, ""))
 	for _, r := range all {
 		_, err := c.Find(ctx, r.Digest)
 		require.NoError(t, err)

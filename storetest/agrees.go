@@ -35,6 +35,10 @@ func (t *tester) listsAll(want []tokenauth.Record) {
 	t.holds(want...)
 	want = inOrder(want...)
 	t.lists(tokenauth.Query{AllUsers: true}, where(want, live)...)
+	for _, q := range []tokenauth.Query{{CreatedBy: creator}, {CreatedBy: creator, IncludeRevoked: true}, {ExpiresBefore: after(50)}, {ExpiresBefore: after(400)}} {
+		q.AllUsers = true
+		t.lists(q, selected(q, want)...)
+	}
 	users, names := map[string]bool{}, map[string]bool{}
 	for _, r := range want {
 		user, name := r.Token.UserID, r.Token.Name
@@ -111,8 +115,7 @@ func (t *tester) pruned(want []tokenauth.Record, before, unusedSince time.Time) 
 
 // isDue reports whether Prune must delete a token.
 func isDue(t tokenauth.Token, before, unusedSince time.Time) bool {
-	before = before.Truncate(time.Microsecond)
-	ended := func(at time.Time) bool { return !at.IsZero() && at.Before(before) }
+	ended := func(at time.Time) bool { return endsBefore(at, before) }
 	isIdle := t.RevokedAt.IsZero() && !unusedSince.IsZero() && !t.CreatedAt.After(unusedSince) && !t.LastUsedAt.After(unusedSince)
 	return t.Origin == "" && (ended(t.ExpiresAt) || ended(t.RevokedAt) || isIdle)
 }

@@ -46,7 +46,7 @@ func batchThousands(t *tester) {
 	t.touch(uses...)
 	t.lists(tokenauth.Query{AllUsers: true, IncludeRevoked: true}, records...)
 	revokes := func(limit, want int) {
-		if n, err := t.store.RevokeAll(t.ctx, alice, after(9), limit); err != nil || n != want {
+		if n, err := t.store.RevokeAll(t.ctx, alice, after(9), revoker, limit); err != nil || n != want {
 			t.failf("RevokeAll with limit %d returned %d and %s, want %d and no error", limit, n, describe(err), want)
 		}
 	}

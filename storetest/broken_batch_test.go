@@ -49,8 +49,8 @@ var batchBugs = []bug{
 		return records[:min(2500, len(records))]
 	}), []string{thousands}},
 	{"RevokeAll revokes at most 50 tokens", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
-			return s.plainStore.RevokeAll(ctx, userID, at, min(50, limit))
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
+			return s.plainStore.RevokeAll(ctx, userID, at, by, min(50, limit))
 		}
 	}, []string{thousands}},
 	{"Prune deletes at most 1,000 records", func(s *brokenStore) {
@@ -213,12 +213,12 @@ var slowBugs = []bug{
 		}
 	}, []string{endsCanceled}},
 	{"Revoke takes four seconds and ignores its context", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			<-time.After(4 * time.Second)
-			return s.plainStore.Revoke(context.WithoutCancel(ctx), userID, id, at)
+			return s.plainStore.Revoke(context.WithoutCancel(ctx), userID, id, at, by)
 		}
 	}, []string{endsCanceled, endsOverdue}},
 }

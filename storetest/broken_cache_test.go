@@ -27,15 +27,15 @@ func around(f func(s *brokenStore, method string, next func() error) error) func
 		s.rotate = func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error {
 			return f(s, "Rotate", func() error { return s.plainStore.Rotate(ctx, userID, id, rot, at) })
 		}
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
-			return f(s, "Revoke", func() error { return s.plainStore.Revoke(ctx, userID, id, at) })
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
+			return f(s, "Revoke", func() error { return s.plainStore.Revoke(ctx, userID, id, at, by) })
 		}
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-			return f(s, "RevokeExpired", func() error { return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince) })
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+			return f(s, "RevokeExpired", func() error { return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince) })
 		}
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 			err = f(s, "RevokeAll", func() (err error) {
-				n, err = s.plainStore.RevokeAll(ctx, userID, at, limit)
+				n, err = s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 				return err
 			})
 			return n, err
@@ -62,14 +62,6 @@ func (s *brokenStore) all() map[string]tokenauth.Record {
 		rows[r.Token.ID] = kept(r)
 	}
 	return rows
-}
-
-// digestsOf returns the current digest of r, and then the retired digest, if any.
-func digestsOf(r tokenauth.Record) []tokenauth.Digest {
-	if r.Retired == nil {
-		return []tokenauth.Digest{r.Digest}
-	}
-	return []tokenauth.Digest{r.Digest, r.Retired.Digest}
 }
 
 // eachChanged calls next, and then f for each record that next has changed. The record old is the

@@ -41,9 +41,11 @@ func (s *brokenStore) ownerOf(id, otherwise string) string {
 	return otherwise
 }
 
-// changes reports whether p sets the scopes or the expiry to a value that r does not have.
+// changes reports whether p sets the scopes, the resources or the expiry to a value that r does not
+// have.
 func changes(r tokenauth.Record, p tokenauth.Patch) bool {
-	return p.Scopes != nil && !slices.Equal(*p.Scopes, r.Token.Scopes) || p.ExpiresAt != nil && !micros(*p.ExpiresAt).Equal(r.Token.ExpiresAt)
+	return p.Scopes != nil && !slices.Equal(*p.Scopes, r.Token.Scopes) || p.ExpiresAt != nil && !micros(*p.ExpiresAt).Equal(r.Token.ExpiresAt) ||
+		p.Resources != nil && !sameResources(&tokenauth.Token{Resources: *p.Resources}, r)
 }
 
 var changeBugs = []bug{
@@ -174,21 +176,21 @@ var changeBugs = []bug{
 	}},
 
 	{"Revoke ignores the user ID", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
-			return s.plainStore.Revoke(ctx, s.ownerOf(id, userID), id, at)
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
+			return s.plainStore.Revoke(ctx, s.ownerOf(id, userID), id, at, by)
 		}
 	}, []string{"return ErrNotFound from Revoke for another user's token, and leave the token unchanged"}},
 	{"Revoke reads the clock", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, _ time.Time) error {
-			return s.plainStore.Revoke(ctx, userID, id, time.Now())
+		s.revoke = func(ctx context.Context, userID, id string, _ time.Time, by string) error {
+			return s.plainStore.Revoke(ctx, userID, id, time.Now(), by)
 		}
 	}, []string{
-		"set RevokedAt, free the slot, and change nothing else",
+		revokesOnce,
 		"store the given revocation time, not the current time, rounded down to the microsecond",
 	}},
 	{"Revoke succeeds for an unknown token", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
-			err := s.plainStore.Revoke(ctx, userID, id, at)
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
+			err := s.plainStore.Revoke(ctx, userID, id, at, by)
 			if errors.Is(err, tokenauth.ErrNotFound) {
 				return nil
 			}
@@ -196,8 +198,8 @@ var changeBugs = []bug{
 		}
 	}, []string{"return ErrNotFound from Revoke for an unknown token"}},
 	{"a second Revoke changes RevokedAt", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
-			err := s.plainStore.Revoke(ctx, userID, id, at)
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
+			err := s.plainStore.Revoke(ctx, userID, id, at, by)
 			if err == nil {
 				s.edit(withID(id), func(r *tokenauth.Record) { r.Token.RevokedAt = micros(at) })
 			}
@@ -205,52 +207,52 @@ var changeBugs = []bug{
 		}
 	}, []string{"accept Revoke of a revoked token, and leave the token unchanged"}},
 	{"RevokeExpired reads the clock", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, _, unusedSince time.Time) error {
-			return s.plainStore.RevokeExpired(ctx, userID, id, time.Now(), time.Time{})
+		s.revokeExpired = func(ctx context.Context, userID, id string, _ time.Time, by string, unusedSince time.Time) error {
+			return s.plainStore.RevokeExpired(ctx, userID, id, time.Now(), by, time.Time{})
 		}
 	}, []string{"revoke a token with RevokeExpired at or after its expiry"}},
 	{"RevokeExpired revokes tokens that are not expired", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, _ time.Time) error {
-			return s.plainStore.Revoke(ctx, userID, id, at)
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, _ time.Time) error {
+			return s.plainStore.Revoke(ctx, userID, id, at, by)
 		}
 	}, []string{"return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged"}},
 	{"RevokeExpired ignores idleness", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, _ time.Time) error {
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, time.Time{})
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, _ time.Time) error {
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, time.Time{})
 		}
 	}, []string{"revoke an idle token with RevokeExpired, that is, a token with neither CreatedAt nor LastUsedAt after unusedSince"}},
 	{"RevokeExpired compares only the creation with unusedSince", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			if r, ok := s.get(withID(id)); ok && !r.Token.CreatedAt.After(unusedSince) {
-				return s.plainStore.Revoke(ctx, userID, id, at)
+				return s.plainStore.Revoke(ctx, userID, id, at, by)
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 		}
 	}, []string{"return ErrConflict from RevokeExpired for a token that was created or used after unusedSince, or if unusedSince is the zero time"}},
 	{"RevokeExpired checks the expiry of revoked tokens", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			if r, ok := s.get(withID(id)); ok && r.Token.UserID == userID && !r.Token.ExpiredAt(at) {
 				return tokenauth.ErrConflict
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 		}
 	}, []string{"accept RevokeExpired of a revoked token, and leave the token unchanged"}},
 	{"RevokeExpired ignores the user ID", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-			return s.plainStore.RevokeExpired(ctx, s.ownerOf(id, userID), id, at, unusedSince)
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+			return s.plainStore.RevokeExpired(ctx, s.ownerOf(id, userID), id, at, by, unusedSince)
 		}
 	}, []string{"return ErrNotFound from RevokeExpired for an unknown token or another user's token"}},
 	{"RevokeAll also counts tokens that were revoked before", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
-			_, err := s.plainStore.RevokeAll(ctx, userID, at, limit)
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
+			_, err := s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 			records, _ := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, IncludeRevoked: true})
 			return len(records), err
 		}
 	}, []string{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged"}},
 
 	{"RevokeAll ignores the limit", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, _ int) (int, error) {
-			return s.plainStore.RevokeAll(ctx, userID, at, 1e6)
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, _ int) (int, error) {
+			return s.plainStore.RevokeAll(ctx, userID, at, by, 1e6)
 		}
 	}, []string{
 		"revoke at most limit tokens with each RevokeAll, and return 0 when no live token is left",

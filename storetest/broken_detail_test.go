@@ -17,7 +17,7 @@ const (
 	comparesNames   = "compare names byte by byte"
 	replacesValues  = "return ErrConflict and change nothing unless the token has the scopes and the expiry of Patch.Replaces"
 	updatesFields   = "change the fields that the patch sets, and no other fields"
-	revokesOnce     = "set RevokedAt, free the slot, and change nothing else"
+	revokesOnce     = "set RevokedAt and RevokedBy, free the slot, and change nothing else"
 	rotatesOnce     = "replace the key, retire the old digest until GraceUntil, and change nothing else"
 	rotatesNotFound = "return ErrNotFound for a rotation of an unknown token, another user's token or a revoked token"
 	rotatesTaken    = "return ErrKeyTaken if another record has the new digest as its current or retired digest, and change nothing"
@@ -140,9 +140,9 @@ var detailBugs = []bug{
 		}
 	}, []string{revokesTimes}},
 	{"Revoke revokes tokens again that were revoked before 1970", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
 			r, _ := s.get(withID(id))
-			return s.alsoEdit(s.plainStore.Revoke(ctx, userID, id, at), func(row tokenauth.Record) bool {
+			return s.alsoEdit(s.plainStore.Revoke(ctx, userID, id, at, by), func(row tokenauth.Record) bool {
 				return isRevokedEarly(r) && row.Token.ID == id
 			}, func(row *tokenauth.Record) { row.Token.RevokedAt = micros(at) })
 		}
@@ -214,25 +214,25 @@ var detailBugs = []bug{
 		}
 	}, []string{comparesIDs}},
 	{"RevokeExpired ignores case in token IDs", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-			return s.plainStore.RevokeExpired(ctx, userID, s.foldedID(id), at, unusedSince)
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+			return s.plainStore.RevokeExpired(ctx, userID, s.foldedID(id), at, by, unusedSince)
 		}
 	}, []string{comparesIDs}},
 	{"RevokeExpired ignores case in user IDs", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			if r, ok := s.get(withID(id)); ok && strings.EqualFold(r.Token.UserID, userID) {
 				userID = r.Token.UserID
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 		}
 	}, []string{revokesNotFound}},
 	{"RevokeExpired compares CreatedAt with unusedSince only if the token was never used", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			r, _ := s.get(withID(id))
 			if used := r.Token.LastUsedAt; !used.IsZero() && !used.After(micros(unusedSince)) {
-				return s.plainStore.Revoke(ctx, userID, id, at)
+				return s.plainStore.Revoke(ctx, userID, id, at, by)
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 		}
 	}, []string{keepsInUse}},
 	{"Find returns the cause of a canceled context", func(s *brokenStore) {
@@ -262,21 +262,21 @@ var detailBugs = []bug{
 		}
 	}, []string{canceledCalls}},
 	{"Revoke of a revoked token ignores its context", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
-			return s.ignoresContext(ctx, func(ctx context.Context, store tokenauth.Store) error { return store.Revoke(ctx, userID, id, at) })
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
+			return s.ignoresContext(ctx, func(ctx context.Context, store tokenauth.Store) error { return store.Revoke(ctx, userID, id, at, by) })
 		}
 	}, []string{canceledCalls}},
 	{"RevokeExpired of a revoked token ignores its context", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			return s.ignoresContext(ctx, func(ctx context.Context, store tokenauth.Store) error {
-				return store.RevokeExpired(ctx, userID, id, at, unusedSince)
+				return store.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 			})
 		}
 	}, []string{canceledCalls}},
 	{"RevokeAll of no tokens ignores its context", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 			err = s.ignoresContext(ctx, func(ctx context.Context, store tokenauth.Store) (err error) {
-				n, err = store.RevokeAll(ctx, userID, at, limit)
+				n, err = store.RevokeAll(ctx, userID, at, by, limit)
 				return err
 			})
 			return n, err

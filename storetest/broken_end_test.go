@@ -30,10 +30,10 @@ func oneWriter(plant func(*brokenStore)) func(*brokenStore) {
 			defer writer.Unlock()
 			return create(ctx, records...)
 		}
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 			writer.Lock()
 			defer writer.Unlock()
-			return revokeAll(ctx, userID, at, limit)
+			return revokeAll(ctx, userID, at, by, limit)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func oneWriter(plant func(*brokenStore)) func(*brokenStore) {
 func (s *brokenStore) revokesAlone(ctx context.Context, userID, id string, at, unusedSince time.Time) (tokenauth.Record, error) {
 	old, _ := s.get(withID(id))
 	alone := &plainStore{rows: []tokenauth.Record{old}}
-	err := alone.RevokeExpired(ctx, userID, id, at, unusedSince)
+	err := alone.RevokeExpired(ctx, userID, id, at, revoker, unusedSince)
 	if err == nil {
 		s.arrive()
 	}
@@ -53,7 +53,7 @@ func (s *brokenStore) revokesAlone(ctx context.Context, userID, id string, at, u
 // endBugs are bugs of stores that revoke, delete or create records in several steps.
 var endBugs = []bug{
 	{"RevokeExpired writes the record that it has read before", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			ended, err := s.revokesAlone(ctx, userID, id, at, unusedSince)
 			if err == nil {
 				s.edit(withID(id), func(r *tokenauth.Record) { *r = ended })
@@ -62,10 +62,10 @@ var endBugs = []bug{
 		}
 	}, []string{keepsEnded}},
 	{"RevokeAll writes the records that it has read before", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: limit})
 			if err != nil || len(live) == 0 || limit == 0 {
-				return s.plainStore.RevokeAll(ctx, userID, at, limit)
+				return s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 			}
 			s.arrive()
 			for _, old := range live {
@@ -77,15 +77,15 @@ var endBugs = []bug{
 			if n > 0 {
 				return n, nil
 			}
-			return s.plainStore.RevokeAll(ctx, userID, at, limit)
+			return s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 		}
 	}, []string{keepsEnded}},
 	{"Revoke frees the name that it has read before", func(s *brokenStore) {
 		s.refuseHeld()
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
 			old, _ := s.get(withID(id))
 			s.arrive()
-			err := s.plainStore.Revoke(ctx, userID, id, at)
+			err := s.plainStore.Revoke(ctx, userID, id, at, by)
 			if r, _ := s.get(withID(id)); r.Token.Name != old.Token.Name {
 				s.held.Store(r.Token.Name, true)
 			}
@@ -94,11 +94,11 @@ var endBugs = []bug{
 	}, []string{keepsEnded}},
 	{"Revoke clears the slot in a second step", func(s *brokenStore) {
 		var slots sync.Map // of revoked tokens, by token ID
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
 			old, _ := s.get(withID(id))
 			slots.Store(id, old.Slot)
 			defer slots.Delete(id)
-			err := s.plainStore.Revoke(ctx, userID, id, at)
+			err := s.plainStore.Revoke(ctx, userID, id, at, by)
 			s.arrive()
 			return err
 		}
@@ -113,9 +113,9 @@ var endBugs = []bug{
 		}
 	}, []string{listsChanged}},
 	{"RevokeAll revokes one token after the other", oneWriter(func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 			for n == 0 || n < limit {
-				one, err := s.plainStore.RevokeAll(ctx, userID, at, min(1, limit))
+				one, err := s.plainStore.RevokeAll(ctx, userID, at, by, min(1, limit))
 				if n += one; one == 0 || err != nil {
 					return n, err
 				}
@@ -143,10 +143,10 @@ var endBugs = []bug{
 		}
 	}), []string{listsTogether}},
 	{"concurrent calls of RevokeAll count the same token twice", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: limit})
 			if err != nil || len(live) == 0 || limit == 0 {
-				return s.plainStore.RevokeAll(ctx, userID, at, limit)
+				return s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 			}
 			s.arrive()
 			chosen := map[string]bool{}

@@ -57,13 +57,13 @@ var othersBugs = []bug{
 		}
 	}, []string{untouched + "Touch sets LastUsedAt of a token"}},
 	{"Revoke revokes all tokens of the user", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
-			return s.alsoEdit(s.plainStore.Revoke(ctx, userID, id, at), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
+			return s.alsoEdit(s.plainStore.Revoke(ctx, userID, id, at, by), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
 	}, []string{untouched + "a token is revoked", untouched + "a token is pruned", untouched + "a token replaces a revoked token of the same name"}},
 	{"RevokeExpired revokes all tokens of the user", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-			return s.alsoEdit(s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+			return s.alsoEdit(s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince), ofUser(userID, id), func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
 	}, []string{untouched + "RevokeExpired revokes a token"}},
 	{"Prune revokes all tokens of the user", func(s *brokenStore) {
@@ -77,8 +77,8 @@ var othersBugs = []bug{
 		}
 	}, []string{untouched + "a token is pruned"}},
 	{"RevokeAll revokes the tokens of all users", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
-			n, err := s.plainStore.RevokeAll(ctx, userID, at, limit)
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
+			n, err := s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 			return n, s.alsoEdit(err, isLive, func(r *tokenauth.Record) { *r = revoked(*r, micros(at)) })
 		}
 	}, []string{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged"}},

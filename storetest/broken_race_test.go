@@ -112,11 +112,11 @@ var raceBugs = []bug{
 		}
 	}, []string{"return each record as it was before or after a concurrent change, never a mixture of both"}},
 	{"RevokeAll revokes only the first ten tokens", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: 10})
 			for _, r := range live {
 				s.arrive()
-				if err := s.plainStore.Revoke(ctx, userID, r.Token.ID, at); err != nil {
+				if err := s.plainStore.Revoke(ctx, userID, r.Token.ID, at, by); err != nil {
 					return n, err
 				}
 				n++
@@ -125,7 +125,7 @@ var raceBugs = []bug{
 		}
 	}, []string{"revoke every token that existed before RevokeAll started, even if other tokens are created meanwhile"}},
 	{"RevokeAll chooses tokens before it takes the lock, and does not look for others", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 			live, err := s.plainStore.List(ctx, tokenauth.Query{UserID: userID, Limit: limit})
 			s.arrive()
 			chosen := map[string]bool{}

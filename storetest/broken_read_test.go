@@ -281,8 +281,8 @@ var readBugs = []bug{
 		}
 	}, []string{canceledCalls, overdueCalls, "return the record with the given digest from Find, and no other record, while other calls are canceled"}},
 	{"Revoke ignores its context", func(s *brokenStore) {
-		s.revoke = func(_ context.Context, userID, id string, at time.Time) error {
-			return s.plainStore.Revoke(context.Background(), userID, id, at)
+		s.revoke = func(_ context.Context, userID, id string, at time.Time, by string) error {
+			return s.plainStore.Revoke(context.Background(), userID, id, at, by)
 		}
 	}, []string{canceledCalls, overdueCalls}},
 	{"a canceled Touch still changes the store", func(s *brokenStore) {

@@ -26,6 +26,8 @@ func comparesBy(method string, stored, argument func(time.Time) time.Time) func(
 		switch method {
 		case "List":
 			s.list = x.list
+		case "List with ExpiresBefore":
+			s.list = x.listExpiring
 		case "Update":
 			s.update = x.updateBy
 		case "Rotate":
@@ -106,13 +108,29 @@ func (x *comparing) list(ctx context.Context, q tokenauth.Query) ([]tokenauth.Re
 	return records, err
 }
 
+func (x *comparing) listExpiring(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error) {
+	relaxed := q
+	relaxed.ExpiresBefore, relaxed.Limit = time.Time{}, min(0, q.Limit)
+	records, err := x.plainStore.List(ctx, relaxed)
+	if !q.ExpiresBefore.IsZero() {
+		records = where(records, func(r tokenauth.Record) bool {
+			at := x.form(r).Token.ExpiresAt
+			return !at.IsZero() && at.Before(x.argument(q.ExpiresBefore))
+		})
+	}
+	if q.Limit > 0 {
+		records = records[:min(q.Limit, len(records))]
+	}
+	return records, err
+}
+
 func (x *comparing) updateBy(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
 	formed := p
 	if p.ExpiresAt != nil {
 		formed.ExpiresAt = new(x.stored(*p.ExpiresAt))
 	}
 	if p.Replaces != nil {
-		formed.Replaces = &tokenauth.Token{Scopes: p.Replaces.Scopes, ExpiresAt: x.argument(p.Replaces.ExpiresAt)}
+		formed.Replaces = &tokenauth.Token{Scopes: p.Replaces.Scopes, Resources: p.Replaces.Resources, ExpiresAt: x.argument(p.Replaces.ExpiresAt)}
 	}
 	if err := x.formed().Update(ctx, userID, id, formed, x.argument(at)); err != nil {
 		return err
@@ -127,11 +145,11 @@ func (x *comparing) rotateBy(ctx context.Context, userID, id string, rot tokenau
 	return x.plainStore.Rotate(ctx, userID, id, rot, time.Time{})
 }
 
-func (x *comparing) revokeBy(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-	if err := x.formed().RevokeExpired(ctx, userID, id, x.argument(at), x.argument(unusedSince)); err != nil {
+func (x *comparing) revokeBy(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+	if err := x.formed().RevokeExpired(ctx, userID, id, x.argument(at), by, x.argument(unusedSince)); err != nil {
 		return err
 	}
-	return x.plainStore.Revoke(ctx, userID, id, at)
+	return x.plainStore.Revoke(ctx, userID, id, at, by)
 }
 
 func (x *comparing) pruneBy(ctx context.Context, before, unusedSince time.Time, limit int) (n int, err error) {
@@ -160,6 +178,8 @@ func clock(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond()/1000*1000, time.UTC)
 }
 
+func asGiven(t time.Time) time.Time { return t }
+
 // roundedUp returns t rounded up to the microsecond. A time that was not rounded when it was stored
 // compares like the time rounded up with all times that have microseconds.
 func roundedUp(t time.Time) time.Time {
@@ -172,12 +192,14 @@ func roundedUp(t time.Time) time.Time {
 // roundingBugs are bugs of stores that compare times in the form in which they received them.
 var roundingBugs = []bug{
 	{"List sorts by times that are not rounded", comparesBy("List", roundedUp, micros), []string{roundsFirst}},
+	{"List compares expiries that are not rounded", comparesBy("List with ExpiresBefore", asGiven, asGiven), []string{roundsFirst}},
 	{"Update compares an expiry that is not rounded", comparesBy("Update", roundedUp, micros), []string{roundsFirst}},
 	{"Rotate compares an expiry that is not rounded", comparesBy("Rotate", roundedUp, micros), []string{roundsFirst}},
 	{"RevokeExpired compares times that are not rounded", comparesBy("RevokeExpired", roundedUp, micros), []string{roundsFirst}},
 	{"Prune compares last-used times that are not rounded", comparesBy("Prune", roundedUp, micros), []string{roundsFirst}},
 
 	{"List sorts by times without their time zone", comparesBy("List", clock, clock), []string{ordersTimes}},
+	{"List compares expiries without their time zone", comparesBy("List with ExpiresBefore", clock, clock), []string{listsExpiryTimes}},
 	{"Update compares times without their time zone", comparesBy("Update", clock, clock), []string{expiresTimes}},
 	{"Rotate compares times without their time zone", comparesBy("Rotate", clock, clock), []string{expiresTimes}},
 	{"RevokeExpired compares times without their time zone", comparesBy("RevokeExpired", clock, clock), []string{expiresTimes, idlesRevoked}},

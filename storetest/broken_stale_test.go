@@ -46,11 +46,11 @@ func cachesFirst(method string) func(*brokenStore) {
 			}
 			return touch(ctx, uses...)
 		}
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 			if r, ok := s.get(func(r tokenauth.Record) bool { return isLive(r) && r.Token.UserID == userID }); ok && method == "RevokeAll" {
 				first.Store(r.Token.ID)
 			}
-			return revokeAll(ctx, userID, at, limit)
+			return revokeAll(ctx, userID, at, by, limit)
 		}
 	}
 }
@@ -152,15 +152,15 @@ func cachesRevocation(ending string) func(*brokenStore) {
 			}
 			return err
 		}
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
-			return end("Revoke", at, func() error { return s.plainStore.Revoke(ctx, userID, id, at) })
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
+			return end("Revoke", at, func() error { return s.plainStore.Revoke(ctx, userID, id, at, by) })
 		}
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-			return end("RevokeExpired", at, func() error { return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince) })
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+			return end("RevokeExpired", at, func() error { return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince) })
 		}
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 			err = end("RevokeAll", at, func() (err error) {
-				n, err = s.plainStore.RevokeAll(ctx, userID, at, limit)
+				n, err = s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 				return err
 			})
 			return n, err
@@ -213,11 +213,11 @@ var staleBugs = []bug{
 		}
 	}, []string{idsAtOnce}},
 	{"RevokeExpired checks the expiry before it takes the lock", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			if _, err := s.revokesAlone(ctx, userID, id, at, unusedSince); err != nil {
 				return err
 			}
-			return s.plainStore.Revoke(ctx, userID, id, at)
+			return s.plainStore.Revoke(ctx, userID, id, at, by)
 		}
 	}, []string{keepsExtended}},
 	{"a concurrent Rotate to the same digest returns ErrConflict", func(s *brokenStore) {
@@ -259,12 +259,12 @@ func (s *twiceFreeingStore) Create(ctx context.Context, records ...tokenauth.Rec
 	return err
 }
 
-func (s *twiceFreeingStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (s *twiceFreeingStore) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	first := s.read(id)
 	s.events.Add(1)
 	await(&s.events)
 	second := s.read(id)
-	if err := s.indexedStore.Revoke(ctx, userID, id, at); err != nil {
+	if err := s.indexedStore.Revoke(ctx, userID, id, at, by); err != nil {
 		return err
 	}
 	if isLive(first) && !isLive(second) {

@@ -36,8 +36,8 @@ func wholeUp(n int) int {
 func limits(method string, limit func(int) int) func(*brokenStore) {
 	return func(s *brokenStore) {
 		if method == "RevokeAll" {
-			s.revokeAll = func(ctx context.Context, userID string, at time.Time, n int) (int, error) {
-				return s.plainStore.RevokeAll(ctx, userID, at, limit(n))
+			s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, n int) (int, error) {
+				return s.plainStore.RevokeAll(ctx, userID, at, by, limit(n))
 			}
 			return
 		}

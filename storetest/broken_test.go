@@ -29,9 +29,9 @@ type brokenStore struct {
 	list          func(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record, error)
 	update        func(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error
 	rotate        func(ctx context.Context, userID, id string, rot tokenauth.Rotation, at time.Time) error
-	revoke        func(ctx context.Context, userID, id string, at time.Time) error
-	revokeExpired func(ctx context.Context, userID, id string, at, unusedSince time.Time) error
-	revokeAll     func(ctx context.Context, userID string, at time.Time, limit int) (int, error)
+	revoke        func(ctx context.Context, userID, id string, at time.Time, by string) error
+	revokeExpired func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error
+	revokeAll     func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error)
 	touch         func(ctx context.Context, uses ...tokenauth.Use) error
 	prune         func(ctx context.Context, before, unusedSince time.Time, limit int) (int, error)
 }
@@ -79,28 +79,28 @@ func (s *brokenStore) Rotate(ctx context.Context, userID, id string, rot tokenau
 	return s.plainStore.Rotate(ctx, userID, id, rot, at)
 }
 
-func (s *brokenStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (s *brokenStore) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	defer s.changed()
 	if s.revoke != nil {
-		return s.revoke(ctx, userID, id, at)
+		return s.revoke(ctx, userID, id, at, by)
 	}
-	return s.plainStore.Revoke(ctx, userID, id, at)
+	return s.plainStore.Revoke(ctx, userID, id, at, by)
 }
 
-func (s *brokenStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+func (s *brokenStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 	defer s.changed()
 	if s.revokeExpired != nil {
-		return s.revokeExpired(ctx, userID, id, at, unusedSince)
+		return s.revokeExpired(ctx, userID, id, at, by, unusedSince)
 	}
-	return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+	return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 }
 
-func (s *brokenStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+func (s *brokenStore) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 	defer s.changed()
 	if s.revokeAll != nil {
-		return s.revokeAll(ctx, userID, at, limit)
+		return s.revokeAll(ctx, userID, at, by, limit)
 	}
-	return s.plainStore.RevokeAll(ctx, userID, at, limit)
+	return s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 }
 
 func (s *brokenStore) Touch(ctx context.Context, uses ...tokenauth.Use) error {

@@ -107,20 +107,20 @@ var textBugs = []bug{
 	{"scopes are joined by commas", joinScopes(","), []string{keepsScopesApart}},
 	{"scopes are joined by colons", joinScopes(":"), []string{keepsScopesApart}},
 	{"Revoke ignores case in token IDs", func(s *brokenStore) {
-		s.revoke = func(ctx context.Context, userID, id string, at time.Time) error {
+		s.revoke = func(ctx context.Context, userID, id string, at time.Time, by string) error {
 			if r, ok := s.get(func(r tokenauth.Record) bool { return strings.EqualFold(r.Token.ID, id) }); ok {
 				id = r.Token.ID
 			}
-			return s.plainStore.Revoke(ctx, userID, id, at)
+			return s.plainStore.Revoke(ctx, userID, id, at, by)
 		}
 	}, []string{comparesIDs}},
 	{"RevokeAll ignores case in user IDs", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 			r, ok := s.get(func(r tokenauth.Record) bool { return isLive(r) && strings.EqualFold(r.Token.UserID, userID) })
 			if ok {
 				userID = r.Token.UserID
 			}
-			return s.plainStore.RevokeAll(ctx, userID, at, limit)
+			return s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 		}
 	}, []string{"compare user IDs byte by byte"}},
 	{"List ignores case in names", func(s *brokenStore) {

@@ -41,15 +41,6 @@ func replacesIf(f func(p tokenauth.Patch, r tokenauth.Record) bool) func(*broken
 	}
 }
 
-// sameScopes and sameExpiry report whether r has the scopes or the expiry of old.
-func sameScopes(old *tokenauth.Token, r tokenauth.Record) bool {
-	return slices.Equal(old.Scopes, r.Token.Scopes)
-}
-
-func sameExpiry(old *tokenauth.Token, r tokenauth.Record) bool {
-	return micros(old.ExpiresAt).Equal(r.Token.ExpiresAt)
-}
-
 // replacesBugs are bugs of Update.
 var replacesBugs = []bug{
 	{"Replaces with empty scopes differs from nil scopes", replacesIf(func(p tokenauth.Patch, r tokenauth.Record) bool {
@@ -143,12 +134,12 @@ var replacesBugs = []bug{
 // an error, RevokeExpired returns it. The record r is the zero Record if no token has the ID.
 func onRevokeExpired(f func(r tokenauth.Record, at, unusedSince *time.Time) error) func(*brokenStore) {
 	return func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			r, _ := s.get(withID(id))
 			if err := f(r, &at, &unusedSince); err != nil && ctx.Err() == nil {
 				return err
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 		}
 	}
 }
@@ -156,11 +147,11 @@ func onRevokeExpired(f func(r tokenauth.Record, at, unusedSince *time.Time) erro
 // expiryBugs are bugs of RevokeExpired, RevokeAll, Touch and Prune.
 var expiryBugs = []bug{
 	{"RevokeExpired compares the expiry with the nearest microsecond of the current time", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			if r, ok := s.get(withID(id)); ok && r.Token.ExpiredAt(at.Round(time.Microsecond)) {
-				return s.plainStore.Revoke(ctx, userID, id, at)
+				return s.plainStore.Revoke(ctx, userID, id, at, by)
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 		}
 	}, []string{expiresTimes, "return ErrConflict from RevokeExpired for a live token that is not expired, and leave the token unchanged"}},
 	{"RevokeExpired rounds unusedSince to the nearest microsecond", onRevokeExpired(func(_ tokenauth.Record, _, unusedSince *time.Time) error {
@@ -196,31 +187,31 @@ var expiryBugs = []bug{
 		return nil
 	}), []string{revokesNotFound}},
 	{"RevokeExpired accepts another user's revoked token", func(s *brokenStore) {
-		s.revokeExpired = func(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+		s.revokeExpired = func(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 			if r, ok := s.get(withID(id)); ok && !isLive(r) {
 				return ctx.Err()
 			}
-			return s.plainStore.RevokeExpired(ctx, userID, id, at, unusedSince)
+			return s.plainStore.RevokeExpired(ctx, userID, id, at, by, unusedSince)
 		}
 	}, []string{revokesNotFound}},
 	{"RevokeAll returns ErrConflict if the limit is not positive", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 			if limit <= 0 {
 				return 0, tokenauth.ErrConflict
 			}
-			return s.plainStore.RevokeAll(ctx, userID, at, limit)
+			return s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 		}
 	}, []string{badLimit}},
 	{"RevokeAll has a limit of 32 bits", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
-			return s.plainStore.RevokeAll(ctx, userID, at, int(int32(limit)))
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
+			return s.plainStore.RevokeAll(ctx, userID, at, by, int(int32(limit)))
 		}
 	}, []string{"revoke at most limit tokens with each RevokeAll, and return 0 when no live token is left"}},
 	{"RevokeAll keeps imported tokens", func(s *brokenStore) {
-		s.revokeAll = func(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+		s.revokeAll = func(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 			s.edit(isImported, func(r *tokenauth.Record) { r.Token.UserID = "\x00" + r.Token.UserID })
 			defer s.edit(isImported, func(r *tokenauth.Record) { r.Token.UserID = r.Token.UserID[1:] })
-			return s.plainStore.RevokeAll(ctx, userID, at, limit)
+			return s.plainStore.RevokeAll(ctx, userID, at, by, limit)
 		}
 	}, []string{"revoke all live tokens of a user with RevokeAll, return their number, and leave all other tokens unchanged"}},
 	{"Touch ignores imported tokens", func(s *brokenStore) {

@@ -297,7 +297,7 @@ func concurrentRotateAndRevoke(t *tester) {
 		rot := rotation(1, fmt.Sprint("new ", i))
 		steps := []func() error{
 			func() error { return t.store.Rotate(t.ctx, alice, r.Token.ID, rot, after(5)) },
-			func() error { return t.store.Revoke(t.ctx, alice, r.Token.ID, after(5)) },
+			func() error { return t.store.Revoke(t.ctx, alice, r.Token.ID, after(5), revoker) },
 			func() error { return t.store.Update(t.ctx, alice, r.Token.ID, rescope("a"), after(5)) },
 			func() error { return t.store.Touch(t.ctx, use(r, after(4))) },
 		}

@@ -19,7 +19,7 @@ func concurrentRevokeAll(t *tester) {
 			return t.store.Create(t.ctx, named(fmt.Sprint("meanwhile ", i)))
 		}
 		calls++
-		counted, err = t.store.RevokeAll(t.ctx, alice, after(5), 1000)
+		counted, err = t.store.RevokeAll(t.ctx, alice, after(5), revoker, 1000)
 		return err
 	})
 	t.allSucceed(errs, "concurrent Create or RevokeAll")
@@ -54,7 +54,7 @@ func concurrentRevokeAlls(t *tester) {
 	left, counted := make([]int, 2), make([]int, 2)
 	errs := atOnce(len(left), func(i int) error {
 		for range 2 * tokens / limit {
-			n, err := t.store.RevokeAll(t.ctx, alice, after(5), limit)
+			n, err := t.store.RevokeAll(t.ctx, alice, after(5), revoker, limit)
 			if err != nil {
 				return err
 			}
@@ -114,9 +114,9 @@ func concurrentEnds(t *tester) {
 		user, id, rot := r.Token.UserID, r.Token.ID, rotation(1, fmt.Sprint("new ", i))
 		t.create(r)
 		ends := []func() error{
-			func() error { return t.store.Revoke(t.ctx, user, id, after(5)) },
-			func() error { return t.store.RevokeExpired(t.ctx, user, id, after(5), after(9)) }, // idle
-			func() error { return countedError(t.store.RevokeAll(t.ctx, user, after(5), 10)) },
+			func() error { return t.store.Revoke(t.ctx, user, id, after(5), revoker) },
+			func() error { return t.store.RevokeExpired(t.ctx, user, id, after(5), revoker, after(9)) }, // idle
+			func() error { return countedError(t.store.RevokeAll(t.ctx, user, after(5), revoker, 10)) },
 		}
 		steps := []func() error{
 			func() error { return t.store.Rotate(t.ctx, user, id, rot, after(5)) },
@@ -149,7 +149,7 @@ func concurrentSame(t *tester) {
 	t.allSucceed(errs, "concurrent Rotate of one token to the same digest")
 	r = rotated(r, rot)
 	t.holds(r)
-	p := tokenauth.Patch{Scopes: &[]string{"new"}, Replaces: &tokenauth.Token{Scopes: r.Token.Scopes, ExpiresAt: r.Token.ExpiresAt}}
+	p := tokenauth.Patch{Scopes: &[]string{"new"}, Replaces: new(r.Token)}
 	errs = atOnce(8, func(int) error { return t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)) })
 	t.allSucceed(errs, "concurrent Update of one token to the same scopes")
 	r.Token.Scopes = []string{"new"}
@@ -191,7 +191,7 @@ func concurrentSuccessors(t *tester) {
 		t.create(foo)
 		errs := atOnce(3, func(call int) (err error) {
 			if call != i%3 {
-				return t.store.Revoke(t.ctx, user, foo.Token.ID, after(5))
+				return t.store.Revoke(t.ctx, user, foo.Token.ID, after(5), revoker)
 			}
 			for range 50 {
 				if err = t.store.Create(t.ctx, successor); !errors.Is(err, tokenauth.ErrNameTaken) {

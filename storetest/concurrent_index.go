@@ -137,7 +137,7 @@ func listChanged(t *tester) {
 			case 2:
 				return t.store.Update(t.ctx, alice, r.Token.ID, rename(r.Token.Name), after(5))
 			case 3:
-				return t.store.Revoke(t.ctx, alice, r.Token.ID, after(-9))
+				return t.store.Revoke(t.ctx, alice, r.Token.ID, after(-9), revoker)
 			default:
 				_, err = t.store.Prune(t.ctx, after(-8), time.Time{}, 100)
 			}
@@ -163,7 +163,7 @@ func readTogether(t *tester) {
 	}, func() error {
 		return steps(30, func(i int) error {
 			if i%2 == 1 {
-				return countedError(t.store.RevokeAll(t.ctx, alice, after(5), 4))
+				return countedError(t.store.RevokeAll(t.ctx, alice, after(5), revoker, 4))
 			}
 			var batch []tokenauth.Record
 			for n := range 4 {

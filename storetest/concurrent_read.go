@@ -185,7 +185,7 @@ func comeAndGo(t *tester, i int) error {
 	if i%2 == 0 {
 		return t.store.Create(t.ctx, r)
 	}
-	if err := t.store.Revoke(t.ctx, alice, r.Token.ID, after(-9)); sentinelOf(err) == nil && err != nil {
+	if err := t.store.Revoke(t.ctx, alice, r.Token.ID, after(-9), revoker); sentinelOf(err) == nil && err != nil {
 		return err
 	}
 	_, err := t.store.Prune(t.ctx, after(-8), time.Time{}, 100)

@@ -64,10 +64,10 @@ func conflictUserIDs(t *tester) {
 	}
 	for i, userID := range oddNames {
 		t.lists(tokenauth.Query{UserID: userID}, all[i])
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, all[(i+1)%len(all)].Token.ID, after(9)), "Revoke as user %+q of a token of another user", userID)
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, all[(i+1)%len(all)].Token.ID, after(9), revoker), "Revoke as user %+q of a token of another user", userID)
 	}
 	for _, userID := range slices.Backward(oddNames) {
-		if n, err := t.store.RevokeAll(t.ctx, userID, after(9), 1000); n != 1 || err != nil {
+		if n, err := t.store.RevokeAll(t.ctx, userID, after(9), revoker, 1000); n != 1 || err != nil {
 			t.failf("RevokeAll of user %+q returned %d and %s, want 1 and no error", userID, n, describe(err))
 		}
 		t.lists(tokenauth.Query{UserID: userID})
@@ -159,12 +159,13 @@ func conflictSame(t *tester) {
 	for _, r := range []tokenauth.Record{live, gone} {
 		t.create(r)
 		r.Token.Name, r.Token.Scopes, r.Slot, r.Retired = "another", nil, 3, nil
-		r.Token.ExpiresAt = after(2)
+		r.Token.ExpiresAt, r.Token.Resources, r.Token.CreatedBy = after(2), nil, "another"
 		t.create(r)
 		t.create(r, r)
-		r.Token.RevokedAt, r.Retired = after(3), &tokenauth.RetiredKey{Digest: digest("given again"), Until: after(60)}
+		r.Token.RevokedAt, r.Token.RevokedBy, r.Retired = after(3), "another", &tokenauth.RetiredKey{Digest: digest("given again"), Until: after(60)}
 		t.create(r)
 	}
+	t.holds(live, revoked(gone, after(9)))
 	added := named("added")
 	t.create(live, added, gone)
 	t.holds(live, revoked(gone, after(9)), added)
@@ -263,7 +264,7 @@ func conflictAmongGiven(t *tester) {
 	again, gone := first, revoked(newRecord(alice, "first", "created as revoked"), after(1))
 	again.Token.Name, again.Slot, again.Token.Scopes = "other values", 9, nil
 	before, second, other := newRecord(alice, "second", "created as revoked before"), named("second"), named("other values")
-	before.Token.RevokedAt, before.Slot, second.Slot, other.Slot = after(1), 5, 5, 9
+	before.Token.RevokedAt, before.Token.RevokedBy, before.Slot, second.Slot, other.Slot = after(1), revoker, 5, 5, 9
 	t.create(first, again, gone, before, second, other) // again is skipped, so neither again nor a revoked record takes a name or a slot
 	t.holds(first, gone, revoked(before, after(1)), second, other)
 }

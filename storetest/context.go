@@ -56,11 +56,11 @@ func emptyCalls(s tokenauth.Store, foo, gone tokenauth.Record) []call {
 		{name: "Create of a stored record", do: func(ctx context.Context) error { return s.Create(ctx, foo) }},
 		{name: "Update with an empty Patch", do: func(ctx context.Context) error { return s.Update(ctx, alice, id, tokenauth.Patch{}, after(5)) }},
 		{name: "Rotate to the current digest", do: func(ctx context.Context) error { return s.Rotate(ctx, alice, id, same, after(5)) }},
-		{name: "Revoke of a revoked token", do: func(ctx context.Context) error { return s.Revoke(ctx, alice, gone.Token.ID, after(5)) }},
+		{name: "Revoke of a revoked token", do: func(ctx context.Context) error { return s.Revoke(ctx, alice, gone.Token.ID, after(5), revoker) }},
 		{name: "RevokeExpired of a revoked token", do: func(ctx context.Context) error {
-			return s.RevokeExpired(ctx, alice, gone.Token.ID, after(5), time.Time{})
+			return s.RevokeExpired(ctx, alice, gone.Token.ID, after(5), revoker, time.Time{})
 		}},
-		{name: "RevokeAll of no tokens", do: func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, bob, after(5), 10)) }},
+		{name: "RevokeAll of no tokens", do: func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, bob, after(5), revoker, 10)) }},
 		{name: "Prune of no records", do: func(ctx context.Context) error { return countedError(s.Prune(ctx, time.Time{}, time.Time{}, 10)) }},
 		{name: "Prune with limit 0", do: func(ctx context.Context) error { return countedError(s.Prune(ctx, after(9), after(9), 0)) }},
 	}
@@ -84,7 +84,7 @@ func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
 	rot := rotation(foo.Token.Generation, "second of "+user)
 	wrong := rotation(foo.Token.Generation+7, "second of "+user)
 	updated := foo
-	updated.Token.Name, updated.Token.Scopes, updated.Token.ExpiresAt = "new", []string{"new"}, after(3000)
+	updated.Token.Name, updated.Token.Scopes, updated.Token.Resources, updated.Token.ExpiresAt = "new", []string{"new"}, []string{"new"}, after(3000)
 	both := []tokenauth.Record{foo, expired}
 	return []call{
 		{"Create", func(ctx context.Context) error { return s.Create(ctx, fresh) }, nil, []tokenauth.Record{foo, expired, fresh}},
@@ -101,15 +101,15 @@ func callsOn(s tokenauth.Store, foo, expired tokenauth.Record) []call {
 		{"Rotate", func(ctx context.Context) error { return s.Rotate(ctx, user, id, rot, after(5)) }, nil, []tokenauth.Record{rotated(foo, rot), expired}},
 		{"Rotate with the wrong generation", func(ctx context.Context) error { return s.Rotate(ctx, user, id, wrong, after(5)) }, tokenauth.ErrConflict, both},
 		{"Rotate of an unknown token", func(ctx context.Context) error { return s.Rotate(ctx, other, id, rot, after(5)) }, tokenauth.ErrNotFound, both},
-		{"Revoke", func(ctx context.Context) error { return s.Revoke(ctx, user, id, after(5)) }, nil, []tokenauth.Record{revoked(foo, after(5)), expired}},
-		{"Revoke of an unknown token", func(ctx context.Context) error { return s.Revoke(ctx, other, id, after(5)) }, tokenauth.ErrNotFound, both},
+		{"Revoke", func(ctx context.Context) error { return s.Revoke(ctx, user, id, after(5), revoker) }, nil, []tokenauth.Record{revoked(foo, after(5)), expired}},
+		{"Revoke of an unknown token", func(ctx context.Context) error { return s.Revoke(ctx, other, id, after(5), revoker) }, tokenauth.ErrNotFound, both},
 		{"RevokeExpired", func(ctx context.Context) error {
-			return s.RevokeExpired(ctx, user, expired.Token.ID, after(5), time.Time{})
+			return s.RevokeExpired(ctx, user, expired.Token.ID, after(5), revoker, time.Time{})
 		}, nil, []tokenauth.Record{foo, revoked(expired, after(5))}},
 		{"RevokeExpired of a token that is not expired", func(ctx context.Context) error {
-			return s.RevokeExpired(ctx, user, id, after(5), time.Time{})
+			return s.RevokeExpired(ctx, user, id, after(5), revoker, time.Time{})
 		}, tokenauth.ErrConflict, both},
-		{"RevokeAll", func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, user, after(5), 1000)) }, nil,
+		{"RevokeAll", func(ctx context.Context) error { return countedError(s.RevokeAll(ctx, user, after(5), revoker, 1000)) }, nil,
 			[]tokenauth.Record{revoked(foo, after(5)), revoked(expired, after(5))}},
 		{"Touch", func(ctx context.Context) error { return s.Touch(ctx, use(foo, after(70))) }, nil, []tokenauth.Record{usedAt(foo, after(70)), expired}},
 		{"Prune", func(ctx context.Context) error {

@@ -122,7 +122,7 @@ func createCopies(t *tester) {
 	given, want := full("Foo"), full("Foo")
 	records := []tokenauth.Record{given, named("Bar")}
 	t.create(records...)
-	given.Token.Scopes[0] = "changed"
+	given.Token.Scopes[0], given.Token.Resources[0] = "changed", "changed"
 	given.Retired.Digest = digest("changed")
 	given.Retired.Until = after(5000)
 	records[1].Token.Name = "changed"
@@ -136,7 +136,7 @@ func keepArguments(t *tester) {
 		r, dead := full("Foo"), revoked(full("Bar"), late)
 		r.Slot, dead.Slot = 2, 1
 		r.Token.CreatedAt, r.Token.LastUsedAt, r.Retired.Until = late, late, late
-		r.Token.Scopes = []string{"write", "read"}
+		r.Token.Scopes, r.Token.Resources = []string{"write", "read"}, []string{"q", "p"}
 		return []tokenauth.Record{r, dead}
 	}
 	given := records()
@@ -148,14 +148,14 @@ func keepArguments(t *tester) {
 	}
 	ids := []string{"2", given[0].Token.ID, "1", given[0].Token.ID}
 	uses := []tokenauth.Use{use(given[1], late), use(given[0], late), use(given[0], after(4))}
-	scopes, expiresAt := []string{"b", "a"}, after(2000).Add(time.Nanosecond)
-	wantIDs, wantUses, wantScopes, wantExpiry := slices.Clone(ids), slices.Clone(uses), slices.Clone(scopes), expiresAt
+	scopes, resources, expiresAt := []string{"b", "a"}, []string{"q", "p"}, after(2000).Add(time.Nanosecond)
+	wantIDs, wantUses, wantScopes, wantResources, wantExpiry := slices.Clone(ids), slices.Clone(uses), slices.Clone(scopes), slices.Clone(resources), expiresAt
 	if n := len(t.list(tokenauth.Query{UserID: alice, IDs: ids})); n != 1 {
 		t.failf("List of a live token and two unknown ones returned %d records", n)
 	}
 	t.touch(uses...)
-	t.update(given[0], tokenauth.Patch{Scopes: &scopes, ExpiresAt: &expiresAt})
-	replaces := tokenauth.Token{Scopes: []string{"outdated", "a"}}
+	t.update(given[0], tokenauth.Patch{Scopes: &scopes, Resources: &resources, ExpiresAt: &expiresAt})
+	replaces := tokenauth.Token{Scopes: []string{"outdated", "a"}, Resources: []string{"q", "p"}}
 	p := tokenauth.Patch{Name: new("Baz"), Replaces: &replaces}
 	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, given[0].Token.ID, p, after(5)), "Update with outdated Replaces")
 	switch {
@@ -163,7 +163,8 @@ func keepArguments(t *tester) {
 		t.failf("List changed the given IDs")
 	case !slices.Equal(uses, wantUses):
 		t.failf("Touch changed the given uses")
-	case !slices.Equal(scopes, wantScopes), !expiresAt.Equal(wantExpiry), !slices.Equal(replaces.Scopes, []string{"outdated", "a"}):
+	case !slices.Equal(scopes, wantScopes), !slices.Equal(resources, wantResources), !expiresAt.Equal(wantExpiry),
+		!slices.Equal(replaces.Scopes, []string{"outdated", "a"}), !slices.Equal(replaces.Resources, []string{"q", "p"}):
 		t.failf("Update changed the given values")
 	}
 }

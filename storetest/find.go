@@ -94,8 +94,8 @@ type tokenChange struct {
 // tokenChanges has one call of each method that changes a token, for records that full returns.
 var tokenChanges = []tokenChange{
 	{"Update", func(t *tester, r tokenauth.Record) tokenauth.Record {
-		t.update(r, tokenauth.Patch{Name: new("Bar"), Scopes: &[]string{"a", "b"}, ExpiresAt: new(after(2000))})
-		r.Token.Name, r.Token.Scopes, r.Token.ExpiresAt = "Bar", []string{"a", "b"}, after(2000)
+		t.update(r, tokenauth.Patch{Name: new("Bar"), Scopes: &[]string{"a", "b"}, Resources: &[]string{"p"}, ExpiresAt: new(after(2000))})
+		r.Token.Name, r.Token.Scopes, r.Token.Resources, r.Token.ExpiresAt = "Bar", []string{"a", "b"}, []string{"p"}, after(2000)
 		return r
 	}},
 	{"Touch", func(t *tester, r tokenauth.Record) tokenauth.Record {
@@ -115,7 +115,7 @@ var tokenChanges = []tokenChange{
 		return revoked(r, after(1000))
 	}},
 	{"RevokeAll", func(t *tester, r tokenauth.Record) tokenauth.Record {
-		n, err := t.store.RevokeAll(t.ctx, r.Token.UserID, after(9), 10)
+		n, err := t.store.RevokeAll(t.ctx, r.Token.UserID, after(9), revoker, 10)
 		t.wants(nil, err, "RevokeAll")
 		if n != 1 {
 			t.failf("RevokeAll of a user with one live token returned %d, want 1", n)
@@ -210,7 +210,7 @@ func findTogether(t *tester) {
 		all[i] = usedAt(all[i], after(6))
 	}
 	agree()
-	if n, err := t.store.RevokeAll(t.ctx, alice, after(9), 10); err != nil || n != len(all) {
+	if n, err := t.store.RevokeAll(t.ctx, alice, after(9), revoker, 10); err != nil || n != len(all) {
 		t.failf("RevokeAll of three live tokens returned %d and %s, want %d and no error", n, describe(err), len(all))
 	}
 	for i := range all {

@@ -18,7 +18,7 @@ var indexCases = []testCase{
 	indexed("a record is created that is already revoked", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.revoke(foo, after(9))
 		gone := newRecord(alice, "Foo", "created as revoked")
-		gone.Slot, gone.Token.RevokedAt = foo.Slot, after(9)
+		gone.Slot, gone.Token.RevokedAt, gone.Token.RevokedBy = foo.Slot, after(9), revoker
 		t.create(gone)
 		return []tokenauth.Record{revoked(foo, after(9)), revoked(gone, after(9))}
 	}),
@@ -38,7 +38,7 @@ var indexCases = []testCase{
 		all := records("other")
 		for i, r := range records("failing") { // the same IDs with other values
 			r.Token.Name, r.Digest, r.Slot, r.Retired = fmt.Sprint("later ", i), digest(fmt.Sprint("later ", i)), 0, nil
-			r.Token.CreatedAt, r.Token.ExpiresAt, r.Token.RevokedAt = after(60), after(5000), time.Time{}
+			r.Token.CreatedAt, r.Token.ExpiresAt, r.Token.RevokedAt, r.Token.RevokedBy = after(60), after(5000), time.Time{}, ""
 			all = append(all, r)
 		}
 		t.create(all...)
@@ -134,7 +134,7 @@ var indexCases = []testCase{
 		return []tokenauth.Record{revoked(foo, after(150))}
 	}),
 	indexed("RevokeExpired revokes an idle token", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, foo.Token.ID, after(9), after(700)), "RevokeExpired of an idle token")
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, foo.Token.ID, after(9), revoker, after(700)), "RevokeExpired of an idle token")
 		return []tokenauth.Record{revoked(foo, after(9))}
 	}),
 	indexed("RevokeAll revokes the tokens of another user", func(t *tester, foo tokenauth.Record) []tokenauth.Record {
@@ -145,7 +145,7 @@ var indexCases = []testCase{
 		}
 		t.create(all...)
 		for _, want := range []int{2, 1, 0} {
-			if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 2); err != nil || n != want {
+			if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), revoker, 2); err != nil || n != want {
 				t.failf("RevokeAll with limit 2 returned %d and %s, want %d and no error", n, describe(err), want)
 			}
 		}
@@ -226,7 +226,7 @@ func (t *tester) createAgain(records []tokenauth.Record) (created []tokenauth.Re
 			continue // not deleted
 		}
 		r.Token.CreatedAt, r.Token.ExpiresAt = after(3000), after(9000)
-		r.Token.LastUsedAt, r.Token.RevokedAt = time.Time{}, time.Time{}
+		r.Token.LastUsedAt, r.Token.RevokedAt, r.Token.RevokedBy = time.Time{}, time.Time{}, ""
 		switch r.Token.Name {
 		case "early":
 			r.Token.Name, r.Slot = "late", 8
@@ -273,8 +273,8 @@ func refusedChanges(t *tester, foo tokenauth.Record) []tokenauth.Record {
 		t.wants(c.want, t.store.Update(t.ctx, c.userID, foo.Token.ID, rename("free"), c.at), "Update as user %q at %s", c.userID, timeText(c.at))
 		t.wants(c.want, t.store.Rotate(t.ctx, c.userID, foo.Token.ID, rotation(2, "free"), c.at), "Rotate as user %q at %s", c.userID, timeText(c.at))
 	}
-	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5)), "Revoke of another user's token")
-	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, foo.Token.ID, after(150), after(800)), "RevokeExpired of another user's token")
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5), revoker), "Revoke of another user's token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, foo.Token.ID, after(150), revoker, after(800)), "RevokeExpired of another user's token")
 	free := newRecord(alice, "free", "free") // with the name and the digest that were refused
 	t.create(free)
 	return []tokenauth.Record{foo, bar, free}
@@ -294,7 +294,7 @@ func changeImported(t *tester, foo tokenauth.Record) []tokenauth.Record {
 	t.touch(use(all[2], after(3)))
 	t.revoke(all[3], after(9))
 	t.wants(nil, t.revokeExpired(all[4], after(10)), "RevokeExpired of an expired token")
-	if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 10); err != nil || n != 4 {
+	if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), revoker, 10); err != nil || n != 4 {
 		t.failf("RevokeAll returned %d and %s, want 4 and no error", n, describe(err))
 	}
 	all[0], all[1], all[2], all[5] = revoked(expiring(all[0], after(20)), after(9)), revoked(rotated(all[1], rot), after(9)), revoked(used(all[2], after(3)), after(9)), revoked(all[5], after(9))
@@ -328,7 +328,7 @@ func endChanged(t *tester, foo tokenauth.Record) []tokenauth.Record {
 	}
 	t.revoke(all[0], after(9))
 	t.wants(nil, t.revokeExpired(all[1], after(40)), "RevokeExpired of an expired token")
-	if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), 10); err != nil || n != 1 {
+	if n, err := t.store.RevokeAll(t.ctx, "carol", after(9), revoker, 10); err != nil || n != 1 {
 		t.failf("RevokeAll returned %d and %s, want 1 and no error", n, describe(err))
 	}
 	for i, r := range all {

@@ -104,12 +104,12 @@ func (t *tester) endCombined(method string, of []tokenauth.Record) {
 		case "Revoke":
 			t.revoke(r, at)
 		case "RevokeExpired":
-			t.wants(nil, t.store.RevokeExpired(t.ctx, method, r.Token.ID, at, after(30)), "RevokeExpired of an idle token")
+			t.wants(nil, t.store.RevokeExpired(t.ctx, method, r.Token.ID, at, revoker, after(30)), "RevokeExpired of an idle token")
 		case "RevokeAll":
 			if i > 0 {
 				break
 			}
-			if n, err := t.store.RevokeAll(t.ctx, method, at, 100); err != nil || n != len(of) {
+			if n, err := t.store.RevokeAll(t.ctx, method, at, revoker, 100); err != nil || n != len(of) {
 				t.failf("RevokeAll returned %d and %s, want %d and no error", n, describe(err), len(of))
 			}
 		}

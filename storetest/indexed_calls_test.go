@@ -95,14 +95,24 @@ func (s *indexedStore) List(ctx context.Context, q tokenauth.Query) (records []t
 				break
 			}
 			if (q.AllUsers || r.Token.UserID == q.UserID) && compare(r.Token.Cursor(), q.After) > 0 &&
+				(usesExpiries(q) || expiresBefore(r, q.ExpiresBefore)) && // the index of expiries is trusted, too
 				(q.Name == "" || r.Token.Name == q.Name || q.IDs == nil && !q.AllUsers) && // the index of names is trusted
-				(q.IncludeRevoked || q.IDs == nil || isLive(r)) && (q.MaxSlot == 0 || r.Slot != 0 && r.Slot >= q.MinSlot && r.Slot <= q.MaxSlot) {
+				(q.CreatedBy == "" || r.Token.CreatedBy == q.CreatedBy) &&
+				(q.IncludeRevoked || q.IDs == nil && !usesCreators(q) || isLive(r)) && (q.MaxSlot == 0 || r.Slot != 0 && r.Slot >= q.MinSlot && r.Slot <= q.MaxSlot) {
 				records = append(records, r)
 			}
 		}
 		return err
 	})
 	return records, err
+}
+
+// usesCreators and usesExpiries report whether candidates uses the index of creators or of
+// expiries.
+func usesCreators(q tokenauth.Query) bool { return q.IDs == nil && q.AllUsers && q.CreatedBy != "" }
+
+func usesExpiries(q tokenauth.Query) bool {
+	return q.IDs == nil && q.AllUsers && q.CreatedBy == "" && !q.ExpiresBefore.IsZero() && !q.IncludeRevoked
 }
 
 // candidates returns the IDs that the best index has for q. The index of live tokens is the only
@@ -113,6 +123,10 @@ func (s *indexedStore) candidates(q tokenauth.Query) []string {
 	case q.IDs != nil:
 		ids := slices.Compact(slices.Sorted(slices.Values(q.IDs)))
 		return slices.DeleteFunc(ids, func(id string) bool { _, ok := s.records[id]; return !ok })
+	case usesCreators(q):
+		name, prefix = byCreator, part(q.CreatedBy)
+	case usesExpiries(q):
+		return s.due(byExpiry, micros(q.ExpiresBefore).Add(-time.Microsecond))
 	case q.AllUsers && q.IncludeRevoked:
 		name = allOfAll
 	case q.AllUsers:
@@ -163,12 +177,15 @@ func (s *indexedStore) Update(ctx context.Context, userID, id string, p tokenaut
 		if p.Scopes != nil {
 			r.Token.Scopes = *p.Scopes
 		}
+		if p.Resources != nil {
+			r.Token.Resources = *p.Resources
+		}
 		if p.ExpiresAt != nil {
 			r.Token.ExpiresAt = micros(*p.ExpiresAt)
 		}
 		changed := r.Token.Name != before.Token.Name || changes(before, p)
 		switch {
-		case old != nil && changed && !(slices.Equal(old.Scopes, before.Token.Scopes) && micros(old.ExpiresAt).Equal(before.Token.ExpiresAt)):
+		case old != nil && changed && !replaces(old, before):
 			return tokenauth.ErrConflict
 		case s.taken(byName, *r):
 			return tokenauth.ErrNameTaken
@@ -193,28 +210,28 @@ func (s *indexedStore) Rotate(ctx context.Context, userID, id string, rot tokena
 	})
 }
 
-func (s *indexedStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (s *indexedStore) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	return s.change(ctx, "Revoke", userID, id, func(r *tokenauth.Record) error {
 		if isLive(*r) {
-			*r = revoked(*r, at)
+			*r = revokedBy(*r, at, by)
 		}
 		return nil
 	})
 }
 
-func (s *indexedStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+func (s *indexedStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 	return s.change(ctx, "RevokeExpired", userID, id, func(r *tokenauth.Record) error {
 		switch {
 		case isLive(*r) && !r.Token.ExpiredAt(at) && !isIdle(*r, unusedSince):
 			return tokenauth.ErrConflict
 		case isLive(*r):
-			*r = revoked(*r, at)
+			*r = revokedBy(*r, at, by)
 		}
 		return nil
 	})
 }
 
-func (s *indexedStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+func (s *indexedStore) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 	err = s.locked(ctx, func() error {
 		if limit <= 0 {
 			return errors.New("the limit must be positive")
@@ -222,7 +239,7 @@ func (s *indexedStore) RevokeAll(ctx context.Context, userID string, at time.Tim
 		ids := s.indices[liveOfUser].scan(part(userID), "")
 		live, err := s.read(ids[:min(limit, len(ids))])
 		for _, old := range live {
-			r := kept(revoked(old, at))
+			r := kept(revokedBy(old, at, by))
 			s.put("RevokeAll", &old, &r)
 			n++
 		}

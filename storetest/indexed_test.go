@@ -47,9 +47,11 @@ const (
 	allOfAll   = "all tokens of all users"  // CreatedAt and ID
 	byDeath    = "expiries and revocations" // the earlier of ExpiresAt and RevokedAt, and ID
 	byLastUse  = "last uses of live tokens" // the later of CreatedAt and LastUsedAt, and ID
+	byCreator  = "tokens of a creator"      // CreatedBy, CreatedAt and ID
+	byExpiry   = "expiries of live tokens"  // ExpiresAt and ID
 )
 
-var indexNames = []string{byDigest, byName, bySlot, byAllNames, liveOfUser, allOfUser, liveOfAll, allOfAll, byDeath, byLastUse}
+var indexNames = []string{byDigest, byName, bySlot, byAllNames, liveOfUser, allOfUser, liveOfAll, allOfAll, byDeath, byLastUse, byCreator, byExpiry}
 
 // A step is one kind of index maintenance: a method adds entries to an index or removes entries.
 type step struct {
@@ -129,7 +131,13 @@ func keysOf(r *tokenauth.Record) map[string][]string {
 	if r.Retired != nil {
 		keys[byDigest] = append(keys[byDigest], string(r.Retired.Digest[:]))
 	}
+	if t.CreatedBy != "" {
+		keys[byCreator] = []string{part(t.CreatedBy) + at}
+	}
 	if isLive(*r) {
+		if !t.ExpiresAt.IsZero() {
+			keys[byExpiry] = []string{position(t.ExpiresAt) + t.ID}
+		}
 		keys[byName], keys[liveOfUser], keys[liveOfAll] = []string{name}, []string{user + at}, []string{at}
 		if r.Slot != 0 {
 			keys[bySlot] = []string{user + fmt.Sprint(r.Slot)}

@@ -295,6 +295,9 @@ func listCopies(t *tester) {
 		for i := range got[0].Token.Scopes {
 			got[0].Token.Scopes[i] = "changed"
 		}
+		for i := range got[0].Token.Resources {
+			got[0].Token.Resources[i] = "changed"
+		}
 		if got[0].Retired != nil {
 			got[0].Retired.Until = after(5000)
 			got[0].Retired.Digest = digest("changed")

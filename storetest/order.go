@@ -154,16 +154,16 @@ func rotateToForgotten(t *tester) {
 
 func createRevoked(t *tester) {
 	gone := full("Foo")
-	gone.Token.RevokedAt = after(9)
+	gone.Token.RevokedAt, gone.Token.RevokedBy = after(9), revoker
 	again := newRecord(alice, "Foo", "also created as revoked")
-	again.Slot, again.Token.RevokedAt = gone.Slot, after(9)
+	again.Slot, again.Token.RevokedAt, again.Token.RevokedBy = gone.Slot, after(9), revoker
 	t.create(gone, again)
 	t.holds(revoked(gone, after(9)), revoked(again, after(9)))
 	successor := newRecord(alice, "Foo", "successor")
 	successor.Slot = gone.Slot
 	t.create(successor)
 	third := newRecord(alice, "Foo", "created as revoked beside a live token")
-	third.Slot, third.Token.RevokedAt = gone.Slot, after(9)
+	third.Slot, third.Token.RevokedAt, third.Token.RevokedBy = gone.Slot, after(9), revoker
 	t.create(third)
 	t.create(gone)
 	t.revoke(gone, after(10))
@@ -194,7 +194,7 @@ func pruneNothing(t *tester) {
 			t.failf("Prune before %s, unused since %s, with limit %d returned %d, want 0", timeText(c.before), timeText(c.unusedSince), c.limit, n)
 		}
 	}
-	t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, idle.Token.ID, after(9), time.Time{}.AddDate(-1, 0, 0)), "RevokeExpired with unusedSince before year 1")
+	t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, idle.Token.ID, after(9), revoker, time.Time{}.AddDate(-1, 0, 0)), "RevokeExpired with unusedSince before year 1")
 	t.holds(expired, gone, idle)
 }
 
@@ -239,7 +239,7 @@ func createLongAlike(t *tester) {
 		t.lists(tokenauth.Query{UserID: r.Token.UserID}, inOrder(all[i/2*2:i/2*2+2]...)...)
 		t.lists(tokenauth.Query{UserID: r.Token.UserID, Name: r.Token.Name}, r)
 	}
-	if n, err := t.store.RevokeAll(t.ctx, all[0].Token.UserID, after(9), 10); err != nil || n != 2 {
+	if n, err := t.store.RevokeAll(t.ctx, all[0].Token.UserID, after(9), revoker, 10); err != nil || n != 2 {
 		t.failf("RevokeAll of a user with two live tokens returned %d and %s, want 2 and no error", n, describe(err))
 	}
 	t.holds(revoked(all[0], after(9)), revoked(all[1], after(9)), all[2], all[3])

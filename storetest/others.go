@@ -50,7 +50,7 @@ var otherTokensCases = []testCase{
 		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, foo.Token.ID, rename("Bar"), after(5)), "Update to a taken name")
 		t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(1, "second"), after(5)), "Rotate with the wrong generation")
 		t.wants(tokenauth.ErrKeyTaken, t.store.Rotate(t.ctx, alice, foo.Token.ID, rotation(2, "Bar"), after(5)), "Rotate to a taken digest")
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5)), "Revoke as another user")
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, bob, foo.Token.ID, after(5), revoker), "Revoke as another user")
 		return []tokenauth.Record{foo}
 	}),
 }

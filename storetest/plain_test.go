@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -84,7 +85,7 @@ func kept(r tokenauth.Record) tokenauth.Record {
 	if !isLive(r) {
 		r.Slot = 0
 	}
-	r.Token.Scopes = append([]string(nil), r.Token.Scopes...)
+	r.Token.Scopes, r.Token.Resources = append([]string(nil), r.Token.Scopes...), slices.Clone(r.Token.Resources)
 	t := &r.Token
 	t.CreatedAt, t.ExpiresAt, t.LastUsedAt, t.RevokedAt = micros(t.CreatedAt), micros(t.ExpiresAt), micros(t.LastUsedAt), micros(t.RevokedAt)
 	if r.Retired != nil {
@@ -127,7 +128,8 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 		for _, r := range inOrder(s.rows...) {
 			if q.AllUsers || r.Token.UserID == q.UserID {
 				if (q.IDs == nil || slices.Contains(q.IDs, r.Token.ID)) && (q.IncludeRevoked || isLive(r)) && compare(r.Token.Cursor(), q.After) > 0 &&
-					(q.Name == "" || q.Name == r.Token.Name) && (q.MaxSlot == 0 || r.Slot != 0 && r.Slot >= q.MinSlot && r.Slot <= q.MaxSlot) {
+					(q.Name == "" || q.Name == r.Token.Name) && (q.CreatedBy == "" || q.CreatedBy == r.Token.CreatedBy) && expiresBefore(r, q.ExpiresBefore) &&
+					(q.MaxSlot == 0 || r.Slot != 0 && r.Slot >= q.MinSlot && r.Slot <= q.MaxSlot) {
 					records = append(records, kept(r))
 				}
 			}
@@ -138,6 +140,11 @@ func (s *plainStore) List(ctx context.Context, q tokenauth.Query) (records []tok
 		return nil
 	})
 	return records, err
+}
+
+// expiresBefore reports whether r meets the condition of Query.ExpiresBefore.
+func expiresBefore(r tokenauth.Record, before time.Time) bool {
+	return before.IsZero() || !r.Token.ExpiresAt.IsZero() && r.Token.ExpiresAt.Before(micros(before))
 }
 
 // change calls f with a copy of one row of the user, which has the given token ID. If f returns
@@ -177,11 +184,29 @@ func (s *plainStore) Update(ctx context.Context, userID, id string, p tokenauth.
 		before := *r
 		err := s.apply(r, p)
 		old, changed := p.Replaces, r.Token.Name != before.Token.Name || changes(before, p)
-		if old != nil && changed && !(slices.Equal(old.Scopes, before.Token.Scopes) && micros(old.ExpiresAt).Equal(before.Token.ExpiresAt)) {
+		if old != nil && changed && !replaces(old, before) {
 			return tokenauth.ErrConflict
 		}
 		return err
 	})
+}
+
+// replaces reports whether r has the values of old, which is the Replaces of a Patch.
+func replaces(old *tokenauth.Token, r tokenauth.Record) bool {
+	return sameScopes(old, r) && sameResources(old, r) && sameExpiry(old, r)
+}
+
+// sameScopes, sameResources and sameExpiry report whether r has one of the values of old.
+func sameScopes(old *tokenauth.Token, r tokenauth.Record) bool {
+	return slices.Equal(old.Scopes, r.Token.Scopes)
+}
+
+func sameResources(old *tokenauth.Token, r tokenauth.Record) bool {
+	return reflect.DeepEqual(old.Resources, r.Token.Resources) // nil differs from an empty list
+}
+
+func sameExpiry(old *tokenauth.Token, r tokenauth.Record) bool {
+	return micros(old.ExpiresAt).Equal(r.Token.ExpiresAt)
 }
 
 // apply changes r as p says, and returns an error if another live token of the user has the name.
@@ -196,6 +221,9 @@ func (s *plainStore) apply(r *tokenauth.Record, p tokenauth.Patch) (err error) {
 	}
 	if p.Scopes != nil {
 		r.Token.Scopes = *p.Scopes
+	}
+	if p.Resources != nil {
+		r.Token.Resources = *p.Resources
 	}
 	if p.ExpiresAt != nil {
 		r.Token.ExpiresAt = *p.ExpiresAt
@@ -218,22 +246,22 @@ func (s *plainStore) Rotate(ctx context.Context, userID, id string, rot tokenaut
 	})
 }
 
-func (s *plainStore) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (s *plainStore) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	return s.change(ctx, userID, id, func(r *tokenauth.Record) error {
 		if isLive(*r) {
-			*r = revoked(*r, at)
+			*r = revokedBy(*r, at, by)
 		}
 		return nil
 	})
 }
 
-func (s *plainStore) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+func (s *plainStore) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 	return s.change(ctx, userID, id, func(r *tokenauth.Record) error {
 		switch {
 		case isLive(*r) && !r.Token.ExpiredAt(at) && !isIdle(*r, unusedSince):
 			return tokenauth.ErrConflict
 		case isLive(*r):
-			*r = revoked(*r, at)
+			*r = revokedBy(*r, at, by)
 		}
 		return nil
 	})
@@ -244,14 +272,14 @@ func isIdle(r tokenauth.Record, since time.Time) bool {
 	return !since.IsZero() && !r.Token.CreatedAt.After(micros(since)) && !r.Token.LastUsedAt.After(micros(since))
 }
 
-func (s *plainStore) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+func (s *plainStore) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 	err = s.locked(ctx, func() error {
 		if limit <= 0 {
 			return errors.New("the limit must be positive")
 		}
 		for i, r := range s.rows {
 			if r.Token.UserID == userID && isLive(r) && n < limit {
-				s.rows[i] = kept(revoked(r, at))
+				s.rows[i] = kept(revokedBy(r, at, by))
 				n++
 			}
 		}

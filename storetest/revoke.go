@@ -10,7 +10,7 @@ import (
 
 var revokeCases = []testCase{
 	// Case S1.
-	{"set RevokedAt, free the slot, and change nothing else", revokeOnce},
+	{"set RevokedAt and RevokedBy, free the slot, and change nothing else", revokeOnce},
 	// Case S12.
 	{"store the given revocation time, not the current time, rounded down to the microsecond", revokeTimes},
 	// Case E6.
@@ -59,14 +59,14 @@ func revokeTimes(t *tester) {
 		r = newRecord("user of "+odd.name, "Foo", "by RevokeAll "+odd.name)
 		t.create(r)
 		t.finds(r.Digest, r)
-		_, err := t.store.RevokeAll(t.ctx, r.Token.UserID, odd.given, 1000)
+		_, err := t.store.RevokeAll(t.ctx, r.Token.UserID, odd.given, revoker, 1000)
 		t.wants(nil, err, "RevokeAll at %v", odd.given)
 		want = append(want, revoked(r, odd.kept))
 
 		r = expiring(named("expired "+odd.name), odd.kept)
 		t.create(r)
 		t.finds(r.Digest, r)
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given, time.Time{}), "RevokeExpired at %v of a token that expires at that time", odd.given)
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, odd.given, revoker, time.Time{}), "RevokeExpired at %v of a token that expires at that time", odd.given)
 		want = append(want, revoked(r, odd.kept))
 	}
 	t.holds(want...)
@@ -84,8 +84,8 @@ func revokeTwice(t *tester) {
 
 func revokeUnknown(t *tester) {
 	t.create(full("Foo"))
-	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, newID("unknown"), after(9)), "Revoke of an unknown token")
-	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, "", after(9)), "Revoke with an empty token ID")
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, newID("unknown"), after(9), revoker), "Revoke of an unknown token")
+	t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, alice, "", after(9), revoker), "Revoke with an empty token ID")
 	t.holds(full("Foo"))
 }
 
@@ -94,8 +94,8 @@ func revokeForeign(t *tester) {
 	t.create(r, gone)
 	t.revoke(gone, after(1))
 	for _, userID := range []string{bob, "Alice", "alice ", "", "%"} {
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, r.Token.ID, after(9)), "Revoke as user %q of a token of %q", userID, alice)
-		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, gone.Token.ID, after(9)), "Revoke as user %q of a revoked token of %q", userID, alice)
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, r.Token.ID, after(9), revoker), "Revoke as user %q of a token of %q", userID, alice)
+		t.wants(tokenauth.ErrNotFound, t.store.Revoke(t.ctx, userID, gone.Token.ID, after(9), revoker), "Revoke as user %q of a revoked token of %q", userID, alice)
 		t.holds(r, revoked(gone, after(1)))
 	}
 }
@@ -114,7 +114,7 @@ func revokeFinds(t *tester) {
 }
 
 func (t *tester) revokeExpired(r tokenauth.Record, at time.Time) error {
-	return t.store.RevokeExpired(t.ctx, r.Token.UserID, r.Token.ID, at, time.Time{})
+	return t.store.RevokeExpired(t.ctx, r.Token.UserID, r.Token.ID, at, revoker, time.Time{})
 }
 
 func revokeExpired(t *tester) {
@@ -131,7 +131,7 @@ func revokeExpired(t *tester) {
 	imported.Token.Origin = "knox"
 	t.create(inUse, imported)
 	for _, r := range []tokenauth.Record{inUse, imported} {
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(11), start.Add(-1)), "RevokeExpired of an expired token that is not idle: %s", r.Token.Name)
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(11), revoker, start.Add(-1)), "RevokeExpired of an expired token that is not idle: %s", r.Token.Name)
 		t.finds(r.Digest, revoked(r, after(11)))
 	}
 }
@@ -171,7 +171,7 @@ func revokeIdle(t *tester) {
 		r     tokenauth.Record
 		since time.Time
 	}{{never, start}, {once, after(3)}, {imported, start.Add(999 * time.Nanosecond)}} {
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, idle.r.Token.ID, after(9), idle.since), "RevokeExpired of an idle token: %s", idle.r.Token.Name)
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, idle.r.Token.ID, after(9), revoker, idle.since), "RevokeExpired of an idle token: %s", idle.r.Token.Name)
 		t.finds(idle.r.Digest, revoked(idle.r, after(9)))
 	}
 }
@@ -180,7 +180,7 @@ func revokeNotIdle(t *tester) {
 	r, never := used(full("used"), after(3)), named("never used")
 	t.create(r, never)
 	conflict := func(r tokenauth.Record, since time.Time, what string) {
-		t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), since), "RevokeExpired of a token %s", what)
+		t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), revoker, since), "RevokeExpired of a token %s", what)
 	}
 	conflict(r, after(3).Add(-time.Nanosecond), "that was used one nanosecond after unusedSince")
 	conflict(never, start.Add(-time.Nanosecond), "that was created one nanosecond after unusedSince")
@@ -206,14 +206,14 @@ func revokeAllLimit(t *tester) {
 	}
 	t.create(ofBob...)
 	for i, want := range []int{10, 10, 5, 0, 0} {
-		n, err := t.store.RevokeAll(t.ctx, alice, after(9), 10)
+		n, err := t.store.RevokeAll(t.ctx, alice, after(9), revoker, 10)
 		t.wants(nil, err, "RevokeAll with limit 10")
 		if live := len(t.list(tokenauth.Query{UserID: alice})); n != want || live != max(0, 15-10*i) {
 			t.failf("RevokeAll with limit 10 returned %d and left %d live tokens, want %d and %d", n, live, want, max(0, 15-10*i))
 		}
 	}
 	t.lists(tokenauth.Query{UserID: bob, IncludeRevoked: true}, inOrder(ofBob...)...)
-	if n, err := t.store.RevokeAll(t.ctx, bob, after(9), math.MaxInt); err != nil || n != len(ofBob) {
+	if n, err := t.store.RevokeAll(t.ctx, bob, after(9), revoker, math.MaxInt); err != nil || n != len(ofBob) {
 		t.failf("RevokeAll with limit %d returned %d and %s, want %d and no error", math.MaxInt, n, describe(err), len(ofBob))
 	}
 }
@@ -221,7 +221,7 @@ func revokeAllLimit(t *tester) {
 func revokeAllBadLimit(t *tester) {
 	t.create(full("Foo"))
 	for _, limit := range []int{0, -1} {
-		if n, err := t.store.RevokeAll(t.ctx, alice, after(9), limit); err == nil || sentinelOf(err) != nil || n != 0 {
+		if n, err := t.store.RevokeAll(t.ctx, alice, after(9), revoker, limit); err == nil || sentinelOf(err) != nil || n != 0 {
 			t.failf("RevokeAll with limit %d returned %d and %s, want 0 and an error that is not a sentinel error", limit, n, describe(err))
 		}
 	}
@@ -231,14 +231,14 @@ func revokeAllBadLimit(t *tester) {
 func revokeExpiredNotFound(t *tester) {
 	r := expiring(full("Foo"), after(10))
 	t.create(r)
-	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, alice, newID("unknown"), after(11), time.Time{}), "RevokeExpired of an unknown token")
-	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, "Alice", r.Token.ID, after(11), time.Time{}), "RevokeExpired of alice's token as user Alice")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, alice, newID("unknown"), after(11), revoker, time.Time{}), "RevokeExpired of an unknown token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, "Alice", r.Token.ID, after(11), revoker, time.Time{}), "RevokeExpired of alice's token as user Alice")
 	for _, at := range []time.Time{after(9), after(11)} {
-		t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, at, time.Time{}), "RevokeExpired at %s of another user's token that expires at %s", timeText(at), timeText(after(10)))
+		t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, at, revoker, time.Time{}), "RevokeExpired at %s of another user's token that expires at %s", timeText(at), timeText(after(10)))
 	}
 	t.holds(r)
 	t.revoke(r, after(5))
-	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, after(11), time.Time{}), "RevokeExpired of another user's revoked token")
+	t.wants(tokenauth.ErrNotFound, t.store.RevokeExpired(t.ctx, bob, r.Token.ID, after(11), revoker, time.Time{}), "RevokeExpired of another user's revoked token")
 	t.holds(revoked(r, after(5)))
 }
 
@@ -253,7 +253,7 @@ func revokeAll(t *tester) {
 		userID string
 		want   int
 	}{{alice, 2}, {alice, 0}, {"carol", 0}, {"ALICE", 0}, {"", 0}} {
-		n, err := t.store.RevokeAll(t.ctx, call.userID, after(9), 1000)
+		n, err := t.store.RevokeAll(t.ctx, call.userID, after(9), revoker, 1000)
 		t.wants(nil, err, "RevokeAll of user %q", call.userID)
 		if n != call.want {
 			t.failf("RevokeAll of user %q returned %d, want %d", call.userID, n, call.want)

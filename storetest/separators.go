@@ -50,7 +50,7 @@ func separatedNames(t *tester) {
 	}
 	for _, user := range slices.Sorted(maps.Keys(users)) {
 		of := where(all, func(r tokenauth.Record) bool { return r.Token.UserID == user })
-		if n, err := t.store.RevokeAll(t.ctx, user, after(9), 1000); err != nil || n != len(of) {
+		if n, err := t.store.RevokeAll(t.ctx, user, after(9), revoker, 1000); err != nil || n != len(of) {
 			t.failf("RevokeAll of user %q returned %d and %s, want %d and no error", user, n, describe(err), len(of))
 		}
 	}
@@ -87,8 +87,8 @@ func separatedIDs(t *tester) {
 	}
 	for _, id := range unknown {
 		for method, err := range map[string]error{
-			"Revoke":        t.store.Revoke(t.ctx, alice, id, after(9)),
-			"RevokeExpired": t.store.RevokeExpired(t.ctx, alice, id, after(9), after(9)),
+			"Revoke":        t.store.Revoke(t.ctx, alice, id, after(9), revoker),
+			"RevokeExpired": t.store.RevokeExpired(t.ctx, alice, id, after(9), revoker, after(9)),
 			"Update":        t.store.Update(t.ctx, alice, id, rename("renamed"), after(5)),
 			"Rotate":        t.store.Rotate(t.ctx, alice, id, rotation(1, "second"), after(5)),
 		} {

@@ -74,6 +74,8 @@ var areas = []struct {
 	{"Revoke", revokeCases},
 	{"Touch", touchCases},
 	{"Prune", pruneCases},
+	{"Resources", resourceCases},
+	{"Lineage", lineageCases},
 	{"Other tokens", otherTokensCases},
 	{"Order of checks", orderCases},
 	{"Separators", separatorCases},

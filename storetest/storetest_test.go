@@ -103,7 +103,8 @@ type brokenKind struct {
 
 func brokenStores() (all []brokenKind) {
 	bugs := slices.Concat(createBugs, readBugs, changeBugs, othersBugs, raceBugs, orderBugs, textBugs, batchBugs, twoStepBugs, cacheBugs, argumentBugs,
-		queryBugs, replacesBugs, expiryBugs, endBugs, repeatBugs, staleBugs, stepBugs, roundingBugs, detailBugs, slowBugs)
+		queryBugs, replacesBugs, expiryBugs, endBugs, repeatBugs, staleBugs, stepBugs, roundingBugs, detailBugs,
+		resourceBugs, lineageBugs, expiringBugs, slowBugs)
 	for i, b := range bugs {
 		all = append(all, brokenKind{b.name, func() tokenauth.Store {
 			store := &brokenStore{plainStore: &plainStore{}}
@@ -168,11 +169,13 @@ func (s uselessStore) Update(context.Context, string, string, tokenauth.Patch, t
 func (s uselessStore) Rotate(context.Context, string, string, tokenauth.Rotation, time.Time) error {
 	return s.result
 }
-func (s uselessStore) Revoke(context.Context, string, string, time.Time) error { return s.result }
-func (s uselessStore) RevokeExpired(context.Context, string, string, time.Time, time.Time) error {
+func (s uselessStore) Revoke(context.Context, string, string, time.Time, string) error {
 	return s.result
 }
-func (s uselessStore) RevokeAll(context.Context, string, time.Time, int) (int, error) {
+func (s uselessStore) RevokeExpired(context.Context, string, string, time.Time, string, time.Time) error {
+	return s.result
+}
+func (s uselessStore) RevokeAll(context.Context, string, time.Time, string, int) (int, error) {
 	return 0, s.result
 }
 func (s uselessStore) Touch(context.Context, ...tokenauth.Use) error { return s.result }

@@ -25,6 +25,9 @@ func after(n int) time.Time { return start.Add(time.Duration(n) * time.Minute) }
 const (
 	alice = "alice"
 	bob   = "bob"
+
+	creator = "user:42" // CreatedBy of the records that full returns
+	revoker = "staff:7" // who revokes tokens in most test cases
 )
 
 // newRecord returns a live record that a Manager could have created. The ID and the digest
@@ -54,13 +57,15 @@ func newID(label string) string {
 	return string(id)
 }
 
-// full returns a live record of the user alice. Every field has a value, except Origin and
-// RevokedAt.
+// full returns a live record of the user alice. Every field has a value, except Origin, RevokedAt
+// and RevokedBy.
 func full(name string) tokenauth.Record {
 	r := named(name)
 	r.Slot = 7
 	r.Retired = &tokenauth.RetiredKey{Digest: digest("retired " + name), Until: after(60)}
 	r.Token.Scopes = []string{"orders:read", "orders:write"}
+	r.Token.Resources = []string{"project:1", "project:2"}
+	r.Token.CreatedBy = creator
 	r.Token.Generation = 2
 	r.Token.ExpiresAt = after(1000)
 	r.Token.LastUsedAt = after(3)
@@ -82,10 +87,13 @@ func rotated(r tokenauth.Record, rot tokenauth.Rotation) tokenauth.Record {
 	return r
 }
 
-// revoked returns the record that the store should hold after r was revoked at the time at.
-func revoked(r tokenauth.Record, at time.Time) tokenauth.Record {
+// revoked returns the record that the store should hold after revoker revoked r at the time at.
+func revoked(r tokenauth.Record, at time.Time) tokenauth.Record { return revokedBy(r, at, revoker) }
+
+// revokedBy is like revoked, for any actor.
+func revokedBy(r tokenauth.Record, at time.Time, by string) tokenauth.Record {
 	r.Slot = 0
-	r.Token.RevokedAt = at
+	r.Token.RevokedAt, r.Token.RevokedBy = at, by
 	return r
 }
 
@@ -100,6 +108,10 @@ func rename(name string) tokenauth.Patch { return tokenauth.Patch{Name: &name} }
 
 // rescope returns a Patch that changes only the scopes of a token.
 func rescope(scopes ...string) tokenauth.Patch { return tokenauth.Patch{Scopes: &scopes} }
+
+// restrict returns a Patch that changes only the resources of a token. Without resources, it allows
+// all of them.
+func restrict(resources ...string) tokenauth.Patch { return tokenauth.Patch{Resources: &resources} }
 
 // expire returns a Patch that changes only the expiry of a token.
 func expire(at time.Time) tokenauth.Patch { return tokenauth.Patch{ExpiresAt: &at} }
@@ -179,7 +191,7 @@ func (t *tester) rotate(r tokenauth.Record, rot tokenauth.Rotation) {
 
 func (t *tester) revoke(r tokenauth.Record, at time.Time) {
 	t.Helper()
-	t.wants(nil, t.store.Revoke(t.ctx, r.Token.UserID, r.Token.ID, at), "Revoke of %q", r.Token.Name)
+	t.wants(nil, t.store.Revoke(t.ctx, r.Token.UserID, r.Token.ID, at, revoker), "Revoke of %q", r.Token.Name)
 }
 
 func (t *tester) touch(uses ...tokenauth.Use) {

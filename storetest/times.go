@@ -18,6 +18,7 @@ var timeCases = []testCase{
 	{"compare expiries with the current time to the microsecond, in all years from 1 to 9999", expiryTimes},
 	{"compare last-used times with the unusedSince of RevokeExpired to the microsecond, in all years from 1 to 9999", revokeIdleTimes},
 	{"compare the times of uses to the microsecond, in all years from 1 to 9999", useTimes},
+	{"compare expiries with the ExpiresBefore of a query to the microsecond, in all years from 1 to 9999", expiresBeforeTimes},
 	// Case S12.
 	{"round a time down to the microsecond when it is stored, and not only when it is returned", roundTimes},
 }
@@ -140,12 +141,23 @@ func revokeIdleTimes(t *tester) {
 	for i, r := range all {
 		at := r.Token.LastUsedAt
 		if i > 0 {
-			t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), at.Add(-time.Nanosecond)), "RevokeExpired of a token that was used at %s, one nanosecond after unusedSince", timeText(at))
+			t.wants(tokenauth.ErrConflict, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), revoker, at.Add(-time.Nanosecond)), "RevokeExpired of a token that was used at %s, one nanosecond after unusedSince", timeText(at))
 		}
-		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), at), "RevokeExpired of a token that was used at %s, which is unusedSince", timeText(at))
+		t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(9), revoker, at), "RevokeExpired of a token that was used at %s, which is unusedSince", timeText(at))
 		all[i] = revoked(r, after(9))
 	}
 	t.lists(tokenauth.Query{UserID: alice, IncludeRevoked: true}, inOrder(all...)...)
+}
+
+func expiresBeforeTimes(t *tester) {
+	all := atTimes(func(r *tokenauth.Record, at time.Time) { r.Token.ExpiresAt = at })
+	t.create(append(all, named("endless"))...)
+	for i, at := range allTimes {
+		for _, before := range []time.Time{at, at.Add(999).In(time.FixedZone("", -3600))} { // rounded down, so nothing more
+			t.lists(tokenauth.Query{UserID: alice, ExpiresBefore: before}, inOrder(all[:i]...)...)
+			t.lists(tokenauth.Query{AllUsers: true, ExpiresBefore: before}, inOrder(all[:i]...)...)
+		}
+	}
 }
 
 // useTimes uses each token one microsecond later or earlier than its last use.
@@ -182,6 +194,7 @@ func roundTimes(t *tester) {
 	t.wants(tokenauth.ErrConflict, t.store.Update(t.ctx, alice, r.Token.ID, rename("Bar"), after(10)), "Update in the microsecond of the expiry")
 	t.wants(tokenauth.ErrConflict, t.store.Rotate(t.ctx, alice, r.Token.ID, rotation(1, "new"), after(10)), "Rotate in the microsecond of the expiry")
 	t.update(r, tokenauth.Patch{Name: new("Bar"), Replaces: &tokenauth.Token{ExpiresAt: after(10)}}) // as List returned it
+	t.lists(tokenauth.Query{UserID: alice, ExpiresBefore: after(10).Add(999 * time.Nanosecond)})
 	t.wants(nil, t.revokeExpired(r, after(10)), "RevokeExpired in the microsecond of the expiry")
 
 	for i := range 2 {
@@ -191,7 +204,7 @@ func roundTimes(t *tester) {
 		t.touch(use(inUse, late(20)))
 		if i == 0 {
 			for _, r := range []tokenauth.Record{fresh, inUse} {
-				t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(30), after(20)), "RevokeExpired of a token that was created or used in the microsecond of unusedSince")
+				t.wants(nil, t.store.RevokeExpired(t.ctx, alice, r.Token.ID, after(30), revoker, after(20)), "RevokeExpired of a token that was created or used in the microsecond of unusedSince")
 			}
 			continue
 		}

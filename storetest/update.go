@@ -40,23 +40,15 @@ func updateFields(t *tester) {
 	t.create(r)
 	step := func(p tokenauth.Patch) {
 		t.Helper()
-		t.update(r, p)
-		if p.Name != nil {
-			r.Token.Name = *p.Name
-		}
-		if p.Scopes != nil {
-			r.Token.Scopes = *p.Scopes
-		}
-		if p.ExpiresAt != nil {
-			r.Token.ExpiresAt = *p.ExpiresAt
-		}
+		t.updates(&r, p)
 		t.holds(r)
 	}
 	step(rename("Bar"))
 	step(rescope("a"))
+	step(restrict("p"))
 	step(expire(after(2000)))
 	step(expire(time.Time{}))
-	step(tokenauth.Patch{Name: new("Baz"), Scopes: &[]string{"b", "c"}, ExpiresAt: new(after(50))})
+	step(tokenauth.Patch{Name: new("Baz"), Scopes: &[]string{"b", "c"}, Resources: &[]string{"q", "r"}, ExpiresAt: new(after(50))})
 
 	r.Token.Scopes = nil
 	for _, empty := range [][]string{nil, {}} {
@@ -80,7 +72,9 @@ func updateEmpty(t *tester) {
 func updateRepeated(t *tester) {
 	r := full("Foo")
 	t.create(r)
-	same := tokenauth.Patch{Name: new("Foo"), Scopes: &[]string{"orders:read", "orders:write"}, ExpiresAt: new(after(1000))}
+	same := tokenauth.Patch{
+		Name: new("Foo"), Scopes: &[]string{"orders:read", "orders:write"}, Resources: &[]string{"project:1", "project:2"}, ExpiresAt: new(after(1000)),
+	}
 	t.update(r, same)
 	t.holds(r)
 	for range 3 {
@@ -104,6 +98,7 @@ func updateOwnName(t *tester) {
 
 func updateReplaces(t *tester) {
 	r := full("Foo")
+	r.Token.Resources = nil // see updateReplacesResources
 	t.create(r, named("Bar"))
 	patch := func(scopes []string, expiresAt time.Time, name string) tokenauth.Patch {
 		return tokenauth.Patch{Name: &name, Scopes: &[]string{"new"}, Replaces: &tokenauth.Token{Scopes: scopes, ExpiresAt: expiresAt}}
@@ -144,7 +139,7 @@ func updateReplaces(t *tester) {
 func updateReplacesForms(t *tester) {
 	latest := time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 	r, far := full("Foo"), expiring(named("far"), latest)
-	r.Token.Scopes = nil
+	r.Token.Scopes, r.Token.Resources = nil, nil
 	t.create(r, far)
 	patch := func(scopes []string, expiresAt time.Time) tokenauth.Patch {
 		return tokenauth.Patch{Name: new("Bar"), Replaces: &tokenauth.Token{Scopes: scopes, ExpiresAt: expiresAt}}
@@ -160,7 +155,7 @@ func updateReplacesForms(t *tester) {
 
 func updateReplacesRepeated(t *tester) {
 	r, scopes := full("Foo"), []string{"a"}
-	r.Token.Scopes = scopes
+	r.Token.Scopes, r.Token.Resources = scopes, nil
 	t.create(r)
 	for what, p := range map[string]tokenauth.Patch{
 		"scopes, but not the new expiry": {Scopes: &scopes, ExpiresAt: new(after(2000)), Replaces: &tokenauth.Token{Scopes: []string{"x"}, ExpiresAt: after(1000)}},
@@ -209,7 +204,7 @@ func updateTaken(t *tester) {
 	foo, expired, r := named("Foo"), expiring(named("expired"), after(-1)), full("Bar")
 	t.create(foo, expired, r)
 	for _, taken := range []string{"Foo", "expired"} {
-		p := tokenauth.Patch{Name: &taken, Scopes: &[]string{"a"}, ExpiresAt: new(after(2000))}
+		p := tokenauth.Patch{Name: &taken, Scopes: &[]string{"a"}, Resources: &[]string{"p"}, ExpiresAt: new(after(2000))}
 		t.wants(tokenauth.ErrNameTaken, t.store.Update(t.ctx, alice, r.Token.ID, p, after(5)), "Update to the taken name %q", taken)
 		t.holds(foo, expired, r)
 	}
@@ -237,8 +232,8 @@ func updateMovesName(t *tester) {
 	t.holds(r, second)
 }
 
-// everything is a Patch with new values for the name, the scopes and the expiry.
-var everything = tokenauth.Patch{Name: new("new"), Scopes: &[]string{"new"}, ExpiresAt: new(after(3000))}
+// everything is a Patch with new values for all fields.
+var everything = tokenauth.Patch{Name: new("new"), Scopes: &[]string{"new"}, Resources: &[]string{"new"}, ExpiresAt: new(after(3000))}
 
 func updateNotFound(t *tester) {
 	r, gone := full("Foo"), expiring(named("revoked"), after(2))
@@ -270,11 +265,11 @@ func updateExpired(t *tester) {
 func updateCopies(t *tester) {
 	r := named("Foo")
 	t.create(r)
-	name, scopes, expiry := "Bar", []string{"a", "b"}, after(50)
-	t.update(r, tokenauth.Patch{Name: &name, Scopes: &scopes, ExpiresAt: &expiry})
+	name, scopes, resources, expiry := "Bar", []string{"a", "b"}, []string{"p", "q"}, after(50)
+	t.update(r, tokenauth.Patch{Name: &name, Scopes: &scopes, Resources: &resources, ExpiresAt: &expiry})
 	name, expiry = "changed", after(60)
-	scopes[0] = "changed"
-	r.Token.Name, r.Token.Scopes, r.Token.ExpiresAt = "Bar", []string{"a", "b"}, after(50)
+	scopes[0], resources[0] = "changed", "changed"
+	r.Token.Name, r.Token.Scopes, r.Token.Resources, r.Token.ExpiresAt = "Bar", []string{"a", "b"}, []string{"p", "q"}, after(50)
 	t.holds(r)
 }
 

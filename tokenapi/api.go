@@ -27,14 +27,26 @@ type Options struct {
 	//
 	// A token with this scope can list and revoke all tokens of the user. It can create tokens whose
 	// scopes and expiry do not exceed its own. If the scopes and the expiry of a token do not exceed
-	// its own, it can rename that token, remove scopes and set an earlier expiry. It can neither add
-	// a scope nor set a later expiry, and it can rotate only itself. During the grace of a rotation,
-	// the previous key can only list and read tokens, log out and rotate its own token.
+	// its own, it can rename that token, remove scopes and resources and set an earlier expiry. It can
+	// neither add a scope or a resource nor set a later expiry, and it can rotate only itself. A token
+	// that is restricted to resources cannot manage tokens, even if it has this scope. During the
+	// grace of a rotation, the previous key can only list and read tokens, log out and rotate its own
+	// token.
 	//
 	// A rotation with the previous key replaces the new key. Therefore rotate a leaked key only with
-	// a grace of zero. Tokens that a token has created stay live when that token is revoked.
-	// Therefore revoke all tokens of the user after a leak.
+	// a grace of zero. Tokens that a token has created stay live when that token is revoked: see
+	// [tokenauth.Manager.RevokeCreatedBy].
 	ManageScope string
+
+	// SelfScope is the scope that allows a token to read and rotate itself at /tokens/self, even if
+	// the token is restricted to resources. Such a token can do nothing to other tokens. If SelfScope
+	// is empty, the response is 403.
+	//
+	// During the grace of a rotation, the previous key can do this too. Therefore a client that lost
+	// the new key can rotate the token again. A thief of the key can do the same, and can keep the
+	// owner's key working by a grace. The event EventPreviousKeyUsed shows such a use. Revoke a token
+	// whose key has leaked.
+	SelfScope string
 
 	// CrossOrigin decides which requests from other origins to refuse. It does not apply to a
 	// request that presents a key, because browsers add cookies to requests but no keys. If
@@ -58,8 +70,13 @@ type Options struct {
 //
 // If a request presents a key of auth, the handler acts for the user of the key's token and does
 // not call userID. The handler then reads the token from the store, even if a cache holds it. Every
-// token may revoke itself (/logout) and all tokens of its user (/logout-all). [Options].ManageScope
-// says which tokens may do more.
+// token may revoke itself (/logout). The current key of every token that is not restricted to
+// resources may revoke all tokens of its user (/logout-all). [Options].ManageScope and
+// [Options].SelfScope say which tokens may do more.
+//
+// If a request presents a key, the actor of its changes is "token:" and the ID of the key's token.
+// Otherwise it is the actor in the context of the request. If there is none, it is "user:" and the
+// ID of the user. See [tokenauth.ContextWithActor].
 //
 // New copies opts, which may be nil. It returns an error for an invalid option, and panics if auth
 // or userID is nil.
@@ -68,10 +85,8 @@ func New[U any](auth *tokenauth.Authenticator[U], userID func(*http.Request) (st
 		panic("tokenapi: New: nil Authenticator or userID")
 	}
 	h := newHandler(anyUser[U]{auth}, opts)
-	if scope := h.options.ManageScope; scope != "" {
-		if _, err := syntax.Scopes([]string{scope}, h.manager.Scopes()); err != nil {
-			return nil, fmt.Errorf("tokenapi: New: Options.ManageScope %w", err)
-		}
+	if err := errors.Join(h.checkScope("ManageScope", h.options.ManageScope), h.checkScope("SelfScope", h.options.SelfScope)); err != nil {
+		return nil, err
 	}
 	h.session = func(c *call) error { return h.identifyUser(c, userID) }
 	h.route("/tokens", methods{
@@ -85,8 +100,12 @@ func New[U any](auth *tokenauth.Authenticator[U], userID func(*http.Request) (st
 		http.MethodDelete: h.managed(h.revoke, rule{currentKey: true}),
 	})
 	h.route("/tokens/{id}/rotate", methods{http.MethodPost: h.managed(h.rotate, rule{})})
-	h.route("/logout", methods{http.MethodPost: h.presented(h.logout)})
-	h.route("/logout-all", methods{http.MethodPost: h.presented(h.logoutAll)})
+	self := tokenauth.Need{Scopes: []string{h.options.SelfScope}, AnyResource: true}
+	h.route("/tokens/self", methods{http.MethodGet: h.presented(h.readSelf, self)})
+	h.route("/tokens/self/rotate", methods{http.MethodPost: h.presented(h.rotate, self)})
+	h.route("/logout", methods{http.MethodPost: h.presented(h.revoke, tokenauth.Need{AnyResource: true})})
+	// A restricted token must not end tokens beyond its resources, and a previous key no other token.
+	h.route("/logout-all", methods{http.MethodPost: h.presented(h.logoutAll, tokenauth.Need{CurrentKey: true})})
 	return h.handler(), nil
 }
 
@@ -99,15 +118,17 @@ func New[U any](auth *tokenauth.Authenticator[U], userID func(*http.Request) (st
 // The query parameter user_id selects the user, as in /tokens?user_id=42. Without user_id, GET
 // /tokens lists the tokens of all users. The handler refuses a request that presents a key.
 //
-// NewStaff copies opts, which may be nil. It returns an error if opts has a ManageScope, and panics
-// if auth or isStaff is nil.
+// The actor of a change is the actor in the context of the request, or "staff" if there is none.
+//
+// NewStaff copies opts, which may be nil. It returns an error if opts has a ManageScope or a
+// SelfScope, and panics if auth or isStaff is nil.
 func NewStaff[U any](auth *tokenauth.Authenticator[U], isStaff func(*http.Request) (bool, error), opts *Options) (http.Handler, error) {
 	if auth == nil || isStaff == nil {
 		panic("tokenapi: NewStaff: nil Authenticator or isStaff")
 	}
 	h := newHandler(anyUser[U]{auth}, opts)
-	if h.options.ManageScope != "" {
-		return nil, errors.New("tokenapi: NewStaff: Options.ManageScope must be empty")
+	if h.options.ManageScope != "" || h.options.SelfScope != "" {
+		return nil, errors.New("tokenapi: NewStaff: Options.ManageScope and Options.SelfScope must be empty")
 	}
 	h.staff = true
 	h.session = func(c *call) error { return h.identifyStaff(c, isStaff) }
@@ -125,7 +146,7 @@ func NewStaff[U any](auth *tokenauth.Authenticator[U], isStaff func(*http.Reques
 // An authenticator is a [tokenauth.Authenticator] for any type of user.
 type authenticator interface {
 	Manager() *tokenauth.Manager
-	Optional(http.Handler) http.Handler
+	OptionalFunc(func(*http.Request) (tokenauth.Need, error)) func(http.Handler) http.Handler
 	Token(context.Context) (tokenauth.Token, bool)
 	WriteError(http.ResponseWriter, *http.Request, error)
 	confirm(context.Context, tokenauth.Need) (tokenauth.Token, error)
@@ -177,29 +198,44 @@ func newHandler(auth authenticator, opts *Options) *handler {
 	return h
 }
 
-// route registers the endpoints of a path. A method that is not in m gets the response 405. If the
-// path has a malformed token ID, such as an ID with an escaped slash, the response is 404.
+// checkScope returns an error if the option with the given name is neither empty nor a scope of the
+// Manager.
+func (h *handler) checkScope(option, scope string) error {
+	if scope == "" {
+		return nil
+	}
+	if _, err := syntax.Scopes([]string{scope}, h.manager.Scopes()); err != nil {
+		return fmt.Errorf("tokenapi: New: Options.%s %w", option, err)
+	}
+	return nil
+}
+
+// route registers the endpoints of a path. The pattern has no method, because a ServeMux refuses
+// the pattern "PATCH /tokens/{id}" beside "/tokens/self". A method that is not in m gets the
+// response 405. If the path has a malformed token ID, such as an ID with an escaped slash, the
+// response is 404.
 func (h *handler) route(path string, m methods) {
-	handle := func(pattern string, serve endpoint) {
-		h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if id := pathID(r); id != "" && !syntax.IsWord(id) {
-				h.auth.WriteError(w, r, tokenauth.ErrNotFound)
-				return
-			}
+	if m[http.MethodGet] != nil {
+		m[http.MethodHead] = m[http.MethodGet]
+	}
+	notAllowed := challenge.NotAllowed(slices.Collect(maps.Keys(m))...)
+	h.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		serve := m[r.Method]
+		switch id := pathID(r); {
+		case id != "" && !syntax.IsWord(id):
+			h.auth.WriteError(w, r, tokenauth.ErrNotFound)
+		case serve == nil:
+			h.fail(w, r, notAllowed)
+		default:
 			a, err := serve(w, r)
 			h.respond(w, r, a, err)
-		})
-	}
-	allowed := slices.Collect(maps.Keys(m))
-	if m[http.MethodGet] != nil {
-		allowed = append(allowed, http.MethodHead)
-	}
-	notAllowed := challenge.NotAllowed(allowed...)
-	handle(path, func(http.ResponseWriter, *http.Request) (answer, error) { return answer{}, notAllowed })
-	for method, serve := range m {
-		handle(method+" "+path, serve)
-	}
+		}
+	})
 }
+
+// requestKey is the context key of the request that the service knows, in a request that the mux
+// has routed.
+type requestKey struct{}
 
 // pathID returns the token ID in the path of a request that the mux has routed. If the route has no
 // token ID, pathID returns "". PathValue alone would also return a value that an outer router set
@@ -214,13 +250,22 @@ func pathID(r *http.Request) string {
 // handler returns the handler that New and NewStaff return. It authenticates a request by the
 // Authenticator before it calls the mux.
 func (h *handler) handler() http.Handler {
-	protected := h.auth.Optional(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	// The endpoints decide which tokens they accept.
+	anyToken := func(*http.Request) (tokenauth.Need, error) { return tokenauth.Need{AnyResource: true}, nil }
+	protected := h.auth.OptionalFunc(anyToken)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ServeMux would redirect a path that is not clean, and decode an escaped path.
 		if p := r.URL.EscapedPath(); path.Clean("/"+p) != p || strings.Contains(p, "%") {
 			h.auth.WriteError(w, r, tokenauth.ErrNotFound)
 			return
 		}
-		h.mux.ServeHTTP(w, r)
+		// The mux gets a copy of r. In r itself, the functions of the service find the path values of the
+		// service's own mux.
+		routed := r.WithContext(context.WithValue(r.Context(), requestKey{}, r))
+		h.mux.ServeHTTP(w, routed)
+		r.Pattern = r.Method + " " + routed.Pattern // for logs and metrics
+		if id := pathID(routed); id != "" {
+			r.SetPathValue("id", id)
+		}
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

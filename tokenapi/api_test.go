@@ -116,7 +116,7 @@ func TestTokenRoutesRequireSignIn(t *testing.T) {
 	s := newService(t, nil, tokenapi.Options{})
 	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{manageScope}})
 	for path, methods := range documentedMethods() {
-		if !strings.HasPrefix(path, "/tokens") {
+		if !strings.HasPrefix(path, "/tokens") || strings.HasPrefix(path, "/tokens/self") { // these require a key
 			continue
 		}
 		for _, method := range methods {

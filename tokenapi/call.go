@@ -20,7 +20,7 @@ var (
 // A call is a request to manage the tokens of a user.
 type call struct {
 	*http.Request
-	id     string // token ID in the path
+	id     string // token ID in the path, or the ID of the presented token if the path means that token
 	query  url.Values
 	body   []byte
 	userID string           // user whose tokens the request concerns; empty for all users
@@ -41,43 +41,64 @@ func (h *handler) managed(serve func(*call) (answer, error), r rule) endpoint {
 	need := tokenauth.Need{Scopes: []string{h.options.ManageScope}, CurrentKey: r.currentKey}
 	return func(w http.ResponseWriter, req *http.Request) (answer, error) {
 		c := h.newCall(req, need)
-		if c.byKey && h.options.ManageScope == "" {
-			return answer{}, errByToken
-		}
 		if err := h.admit(w, c); err != nil {
 			return answer{}, err
 		}
 		if err := h.readQuery(c, r); err != nil {
 			return answer{}, err
 		}
+		h.setActor(c)
 		return serve(c)
 	}
 }
 
-// presented returns an endpoint that calls serve if the client presents a key.
-func (h *handler) presented(serve func(*call) (answer, error)) endpoint {
+// presented returns an endpoint that calls serve if the client presents a key whose token meets
+// need. The ID of the call is the ID of that token.
+func (h *handler) presented(serve func(*call) (answer, error), need tokenauth.Need) endpoint {
 	return func(w http.ResponseWriter, r *http.Request) (answer, error) {
-		c := h.newCall(r, tokenauth.Need{})
+		c := h.newCall(r, need)
 		if !c.byKey {
 			return answer{}, tokenauth.ErrNoKey
 		}
 		if err := h.admit(w, c); err != nil {
 			return answer{}, err
 		}
+		c.id = c.token.ID
+		h.setActor(c)
 		return serve(c)
 	}
 }
 
-func (h *handler) newCall(r *http.Request, need tokenauth.Need) *call {
+func (h *handler) newCall(routed *http.Request, need tokenauth.Need) *call {
+	r := routed.Context().Value(requestKey{}).(*http.Request)
 	_, byKey := h.auth.Token(r.Context())
-	return &call{Request: r, id: pathID(r), need: need, byKey: byKey}
+	return &call{Request: r, id: pathID(routed), need: need, byKey: byKey}
+}
+
+// setActor sets the actor that the Manager stores for the changes of the request. A presented token
+// is always the actor. Otherwise the service may have set one, for example the member who manages
+// the tokens of an organization.
+func (h *handler) setActor(c *call) {
+	by := "user:" + c.userID
+	switch {
+	case c.byKey:
+		by = "token:" + c.token.ID
+	case tokenauth.ActorFrom(c.Context()) != "":
+		return
+	case h.staff:
+		by = "staff"
+	}
+	c.Request = c.WithContext(tokenauth.ContextWithActor(c.Context(), by))
 }
 
 // admit reads the body of a request and then identifies the client. The order matters: a client can
 // send the body for as long as it likes, and may lose its rights meanwhile. A client without a
 // session or a key is refused before the body is read.
 func (h *handler) admit(w http.ResponseWriter, c *call) (err error) {
-	if !c.byKey {
+	switch {
+	case c.byKey && slices.Contains(c.need.Scopes, ""): // the option with the scope is empty
+		return errByToken
+	case !c.byKey:
 		if h.options.CrossOrigin.Check(c.Request) != nil {
 			return errCrossOrigin
 		}

@@ -24,9 +24,9 @@ func TestRequestsCauseFewStoreCalls(t *testing.T) {
 		require.NoError(t, err)
 		return k.Reveal(), "/api/tokens/" + made.ID
 	}
-	own, ownTarget := issue("own", manageScope)
+	own, ownTarget := issue("own", manageScope, selfScope)
 	_, one := issue("laptop")
-	api := must.Get(tokenapi.New(newAuth(m, nil), signedIn, &tokenapi.Options{ManageScope: manageScope}))
+	api := must.Get(tokenapi.New(newAuth(m, nil), signedIn, &tokenapi.Options{ManageScope: manageScope, SelfScope: selfScope}))
 	h := http.StripPrefix("/api", api)
 	session, byKey := as("ada"), with(own)
 	for _, c := range []struct {
@@ -51,6 +51,9 @@ func TestRequestsCauseFewStoreCalls(t *testing.T) {
 		{byKey, "PATCH", ownTarget, `{"name":"m"}`, 200, []string{"Find", "List", "Update", "List"}},
 		{byKey, "DELETE", one, "", 204, []string{"Find", "List", "Revoke"}},
 		{byKey, "POST", ownTarget + "/rotate", `{"generation":1,"grace_seconds":60}`, 200, []string{"Find", "List", "List", "Rotate", "List"}},
+		{byKey, "GET", "/api/tokens/self", "", 200, []string{"Find", "List"}},
+		{byKey, "POST", "/api/tokens/self/rotate", `{"generation":1}`, 409, []string{"Find", "List"}},
+		{session, "GET", "/api/tokens/self", "", 401, nil},
 		{byKey, "POST", "/api/logout", "", 204, []string{"Find", "List", "Revoke"}},
 		{session, "DELETE", one, "", 204, []string{"Revoke"}},
 		{session, "DELETE", "/api/tokens", "", 200, []string{"RevokeAll", "RevokeAll"}},
@@ -60,7 +63,12 @@ func TestRequestsCauseFewStoreCalls(t *testing.T) {
 		require.Equal(t, c.status, w.Code, "%s %s: %s", c.method, c.target, w.Body)
 		require.Equal(t, c.calls, store.Calls(), "%s %s by %s", c.method, c.target, c.by[0])
 	}
-	key, _ := issue("phone")
+	key, _ := issue("phone", selfScope)
+	store.ResetCalls()
+	w := send(t, h, "POST", "/api/tokens/self/rotate", `{"generation":1}`, with(key))
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	require.Equal(t, []string{"Find", "List", "List", "Rotate", "List"}, store.Calls())
+	key = keyIn(w)
 	store.ResetCalls()
 	require.Equal(t, http.StatusNoContent, send(t, h, "POST", "/api/logout-all", "", with(key)).Code)
 	require.Equal(t, []string{"Find", "List", "RevokeAll", "RevokeAll"}, store.Calls())

@@ -13,15 +13,19 @@
 //
 // # Routes
 //
-//	GET    /tokens              list; query parameters: cursor, limit (default 100, at most 500)
-//	                            and revoked (true: the list includes revoked tokens)
+//	GET    /tokens              list; query parameters: cursor, limit (default 100, at most 500),
+//	                            revoked (true: the list includes revoked tokens), created_by
+//	                            (actor that created the token) and expires_before (RFC 3339)
 //	POST   /tokens              create; only this response contains the key
 //	DELETE /tokens              revoke all
 //	GET    /tokens/{id}         read, even if the token is revoked
-//	PATCH  /tokens/{id}         change the name, the scopes or the expiry
+//	PATCH  /tokens/{id}         change the name, the scopes, the resources or the expiry
 //	DELETE /tokens/{id}         revoke; the status is 204 even if the token is already revoked
 //	POST   /tokens/{id}/rotate  replace the key; only this response contains the new key; if the
 //	                            body has the generation to replace, the request is safe to repeat
+//	GET    /tokens/self         read the presented token
+//	POST   /tokens/self/rotate  replace the key of the presented token; the body must have the
+//	                            generation to replace
 //	POST   /logout              revoke the presented token
 //	POST   /logout-all          revoke all tokens of the presented token's user
 //	GET    /openapi.json        OpenAPI 3.1 document of these routes, and of package tokenlogin
@@ -45,13 +49,18 @@
 // The authentication of a presented key takes two more calls. The second call reads the token from
 // the store, and is never served from a cache. If a key changes another token than its own, one
 // more call reads the other token to compare the rights. If a key creates a token, one more call
-// reads the presented token again.
+// reads the presented token again. A request that reads the
+// presented token makes no further call.
 //
 // # Security
 //
 // Responses forbid caching. Only the responses to create and rotate contain a key. A request that
 // presents no key is refused if the browser reports that the request comes from another origin
 // ([Options].CrossOrigin). Responses do not contain the texts of internal errors.
+//
+// A token that is restricted to resources cannot manage tokens, because these are not divided by
+// resource. It can only revoke itself (/logout), and read and rotate itself if it has the scope of
+// [Options].SelfScope. No request with a key adds a resource to a token.
 //
 // A request whose body has begun is judged when its body has arrived, not before. A client whose
 // token is revoked or narrowed meanwhile, or whose user signs out, changes nothing. If this happens

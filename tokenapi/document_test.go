@@ -1,6 +1,7 @@
 package tokenapi_test
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
 
@@ -67,15 +69,23 @@ func TestDocumentedRoutesAreServed(t *testing.T) {
 // generated client can send them. apitest.Do refuses a request with any other member.
 func TestDocumentedMembersAreRead(t *testing.T) {
 	t.Parallel()
-	s := newService(t, nil, tokenapi.Options{})
-	_, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop"})
-	for _, c := range []struct{ method, path string }{{"post", "/tokens"}, {"patch", "/tokens/{id}"}, {"post", "/tokens/{id}/rotate"}} {
+	s := newService(t, nil, tokenapi.Options{SelfScope: selfScope})
+	key, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "laptop", Scopes: []string{selfScope}})
+	for _, c := range []struct {
+		by           header
+		method, path string
+	}{
+		{as("ada"), "post", "/tokens"},
+		{as("ada"), "patch", "/tokens/{id}"},
+		{as("ada"), "post", "/tokens/{id}/rotate"},
+		{with(key), "post", "/tokens/self/rotate"},
+	} {
 		operation := apitest.Paths()[c.path].(object)[c.method].(object)
 		members := apitest.Properties(t, operation, "application/json")
 		require.NotEmpty(t, members)
 		for _, member := range members {
 			target := "/api" + strings.Replace(c.path, "{id}", made.ID, 1)
-			w := send(t, s.mux, strings.ToUpper(c.method), target, `{"`+member+`":{}}`, as("ada")) // no member is an object
+			w := send(t, s.mux, strings.ToUpper(c.method), target, `{"`+member+`":{}}`, c.by) // no member is an object
 			require.Equal(t, http.StatusBadRequest, w.Code)
 			require.Equal(t, "#/"+member, field(t, w))
 			require.NotContains(t, w.Body.String(), "unknown", c)
@@ -83,7 +93,7 @@ func TestDocumentedMembersAreRead(t *testing.T) {
 	}
 	list := apitest.Paths()["/tokens"].(object)["get"].(object)
 	for _, name := range apitest.Parameters(t, list) {
-		w := send(t, s.mux, "GET", "/staff/tokens?"+name+"=%00", "", as("root"))
+		w := send(t, s.mux, "GET", "/staff/tokens?"+name+"=", "", as("root"))
 		require.Equal(t, name, field(t, w), "the API knows the parameter and refuses its value")
 	}
 }
@@ -120,6 +130,23 @@ func TestDocumentReferencesExist(t *testing.T) {
 			require.True(t, used[kind+"/"+name], "%s/%s is unused", kind, name)
 		}
 	}
+}
+
+// The schemas that repeat the members of a token must repeat all of them, unchanged. They do not
+// refer to the schema of a token, because generators of clients such as oapi-codegen do not follow
+// references into a schema.
+func TestDocumentRepeatsMembersOfToken(t *testing.T) {
+	t.Parallel()
+	schemas := apitest.Document()["components"].(object)["schemas"].(object)
+	members := func(name string) object { return schemas[name].(object)["properties"].(object) }
+	for _, name := range []string{"TokenWithKey", "Rotated", "LoggedIn"} {
+		for member, schema := range members("Token") {
+			require.Equal(t, schema, members(name)[member], "%s.%s", name, member)
+		}
+		require.Equal(t, members("TokenWithKey")["key"], members(name)["key"], name)
+	}
+	require.Equal(t, members("Rotate")["grace_seconds"], members("RotateSelf")["grace_seconds"])
+	require.NotContains(t, string(must.Get(json.Marshal(schemas))), `/properties/`)
 }
 
 // A program that generates a client must be able to read the document without an account.

@@ -26,6 +26,11 @@ var faults = map[string]func(next func() error) error{
 var faultyRequests = [][3]string{
 	{"GET", "/api/tokens", ""},
 	{"GET", "/api/tokens/OTHER", ""},
+	{"GET", "/api/tokens?created_by=user:ada&expires_before=2026-03-03T00:00:00Z", ""},
+	{"GET", "/api/tokens/self", ""},
+	{"POST", "/api/tokens", `{"name":"new","resources":["p1"]}`},
+	{"PATCH", "/api/tokens/OTHER", `{"resources":["p1"]}`},
+	{"POST", "/api/tokens/self/rotate", `{"generation":1,"grace_seconds":60}`},
 	{"POST", "/api/tokens", `{"name":"new","scopes":["tokens:manage"]}`},
 	{"POST", "/api/tokens", `{"name":"new","expires_at":"2026-03-01T13:00:00Z"}`},
 	{"PATCH", "/api/tokens/ID", `{"name":"renamed"}`},
@@ -47,7 +52,7 @@ func TestFailureOfEachStoreCallIs503(t *testing.T) {
 		for fault, fail := range faults {
 			for _, permanent := range []bool{false, true} {
 				for _, bySession := range []bool{false, true} {
-					if bySession && strings.Contains(request[1], "/logout") {
+					if bySession && (strings.Contains(request[1], "/logout") || strings.Contains(request[1], "/self")) {
 						continue
 					}
 					for n := 1; failAt(t, request, n, fail, permanent, bySession); n++ {
@@ -63,8 +68,8 @@ func TestFailureOfEachStoreCallIs503(t *testing.T) {
 // later calls fail too. failAt returns false if the request makes fewer than n calls.
 func failAt(t *testing.T, request [3]string, n int, fail func(func() error) error, permanent, bySession bool) bool {
 	t.Helper()
-	s := newService(t, &tokenauth.Options{TouchEvery: -1}, tokenapi.Options{ManageScope: manageScope})
-	own, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "own", Scopes: []string{manageScope}, ExpiresAt: s.Clock.Now().Add(48 * 3600e9)})
+	s := newService(t, &tokenauth.Options{TouchEvery: -1, Resources: projects}, tokenapi.Options{ManageScope: manageScope, SelfScope: selfScope})
+	own, made := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "own", Scopes: []string{manageScope, selfScope}, ExpiresAt: s.Clock.Now().Add(48 * 3600e9)})
 	_, other := s.issue(t, tokenauth.Spec{UserID: "ada", Name: "other", ExpiresAt: made.ExpiresAt})
 	s.Store.ResetCalls()
 	calls, at, failed := 0, "", 0

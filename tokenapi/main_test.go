@@ -49,17 +49,25 @@ type service struct {
 	logged []error // errors that OnError received
 }
 
-const manageScope = "tokens:manage"
+const (
+	manageScope = "tokens:manage"
+	selfScope   = "tokens:self"
+)
+
+// projects is the function for Options.Resources. Every user has the projects p1 to p3.
+func projects(context.Context, string) ([]tokenauth.Resource, error) {
+	return []tokenauth.Resource{{ID: "p1"}, {ID: "p2"}, {ID: "p3"}}, nil
+}
 
 // newService returns a service. If opts has a ManageScope, tokens with this scope can manage
-// tokens.
+// tokens. If opts has a SelfScope, tokens with this scope can rotate themselves.
 func newService(t testing.TB, managerOpts *tokenauth.Options, opts tokenapi.Options) *service {
 	t.Helper()
 	s := &service{Kit: tokenauthtest.New(t, managerOpts), mux: http.NewServeMux()}
 	s.auth = newAuth(s.Manager, nil)
 	opts.OnError = func(_ *http.Request, err error) { s.logged = append(s.logged, err) }
 	s.mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(s.auth, signedIn, &opts))))
-	opts.ManageScope = ""
+	opts.ManageScope, opts.SelfScope = "", ""
 	staff := must.Get(tokenapi.NewStaff(s.auth, func(r *http.Request) (bool, error) {
 		id, err := signedIn(r)
 		return id == "root", err
@@ -81,4 +89,20 @@ func (s *service) issue(t testing.TB, spec tokenauth.Spec) (string, tokenauth.To
 func (s *service) works(key string) bool {
 	_, err := s.Manager.Authenticate(context.Background(), key)
 	return err == nil
+}
+
+// all returns the tokens of all users, also revoked ones.
+func (s *service) all(t testing.TB) []tokenauth.Token {
+	t.Helper()
+	all, err := s.Manager.List(context.Background(), tokenauth.Query{AllUsers: true, IncludeRevoked: true})
+	require.NoError(t, err)
+	return all
+}
+
+// get reads a token from the store.
+func (s *service) get(t testing.TB, token tokenauth.Token) tokenauth.Token {
+	t.Helper()
+	now, err := s.Manager.Get(context.Background(), token.UserID, token.ID)
+	require.NoError(t, err)
+	return now
 }

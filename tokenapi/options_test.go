@@ -37,12 +37,17 @@ func TestConstructorsReturnErrorsForBadOptions(t *testing.T) {
 		h, err := tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: scope})
 		require.ErrorContains(t, err, "Options.ManageScope", scope)
 		require.Nil(t, h)
+		h, err = tokenapi.New(auth, signedIn, &tokenapi.Options{SelfScope: scope})
+		require.ErrorContains(t, err, "Options.SelfScope", scope)
+		require.Nil(t, h)
 	}
-	_, err := tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: "a"})
+	_, err := tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: "a", SelfScope: "a"})
 	require.NoError(t, err)
-	h, err := tokenapi.NewStaff(auth, func(*http.Request) (bool, error) { return true, nil }, &tokenapi.Options{ManageScope: "a"})
-	require.ErrorContains(t, err, "Options.ManageScope")
-	require.Nil(t, h)
+	for _, opts := range []tokenapi.Options{{ManageScope: "a"}, {SelfScope: "a"}} {
+		h, err := tokenapi.NewStaff(auth, func(*http.Request) (bool, error) { return true, nil }, &opts)
+		require.ErrorContains(t, err, "Options.ManageScope and Options.SelfScope must be empty")
+		require.Nil(t, h)
+	}
 }
 
 // If a caller changes its Options after New, the handler must not change.

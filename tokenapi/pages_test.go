@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/internal/testing/sqlite"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
@@ -86,6 +87,85 @@ func TestListPagesContainEachTokenOnce(t *testing.T) {
 	require.NotContains(t, send(t, s.mux, "GET", "/api/tokens?limit=500&cursor="+forged, "", as("ada")).Body.String(), eves.ID)
 	foreign := decode[page](t, send(t, s.mux, "GET", "/api/tokens?limit=1", "", as("ada"))).Next
 	require.Empty(t, decode[page](t, send(t, s.mux, "GET", "/api/tokens?cursor="+*foreign, "", as("eve"))).Tokens)
+}
+
+// The filters of a list must apply to each of its pages, and together with the other parameters. A
+// malformed or empty value gets 400: without the filter, a program would take all tokens for those
+// that it asked for.
+func TestListFilters(t *testing.T) {
+	t.Parallel()
+	s := newService(t, nil, tokenapi.Options{})
+	issue := func(user, by, name string, lifetime time.Duration) tokenauth.Token {
+		spec := tokenauth.Spec{UserID: user, Name: name}
+		if lifetime > 0 {
+			spec.ExpiresAt = s.Clock.Now().Add(lifetime)
+		}
+		s.Clock.Advance(time.Second)
+		key, made, err := s.Manager.Issue(tokenauth.ContextWithActor(t.Context(), by), spec)
+		require.NoError(t, err)
+		leak.Default.Secret(key.Reveal())
+		return made
+	}
+	issue("ada", "token:A", "1", time.Hour)
+	issue("ada", "token:B", "2", time.Hour)
+	issue("ada", "token:A", "3", 0)
+	gone := issue("ada", "token:A", "4", 2*time.Hour)
+	issue("ada", "user:ada", "5", 3*time.Hour)
+	issue("ada", "token:a", "6", 3*time.Hour)
+	issue("eve", "token:A", "7", time.Hour)
+	issue("ada", "token:A", "8", 4*time.Hour)
+	require.NoError(t, s.Manager.Revoke(t.Context(), "ada", gone.ID))
+	for _, c := range []struct{ query, ada, all string }{
+		{"", "1 2 3 5 6 8", "1 2 3 5 6 7 8"},
+		{"created_by=token:A", "1 3 8", "1 3 7 8"},
+		{"created_by=token:A&revoked=true", "1 3 4 8", "1 3 4 7 8"},
+		{"created_by=token:a", "6", "6"},
+		{"created_by=token", "", ""},
+		{"created_by=%27", "", ""},
+		{"created_by=%00", "", ""},
+		{"created_by=%ff", "", ""},
+		{"created_by=" + strings.Repeat("x", 256), "", ""},
+		{"expires_before=2026-03-01T14:00:00Z", "1 2", "1 2 7"},
+		{"expires_before=2026-03-01T15:00:00%2B01:00", "1 2", "1 2 7"},
+		{"expires_before=2026-03-01T13:00:00Z", "", ""},
+		{"expires_before=2026-03-01T13:00:00.001Z", "1", "1"},
+		{"expires_before=9999-12-31T23:59:59Z", "1 2 5 6 8", "1 2 5 6 7 8"},
+		{"expires_before=9999-12-31T23:59:59-23:00", "1 2 5 6 8", "1 2 5 6 7 8"},
+		{"expires_before=2026-03-01T15:00:00Z&revoked=true&created_by=token:A", "1 4", "1 4 7"},
+		{"expires_before=2020-01-01T00:00:00Z", "", ""},
+	} {
+		for limit := 1; limit <= 3; limit++ {
+			for target, want := range map[string]string{"/api/tokens?": c.ada, "/staff/tokens?user_id=ada&": c.ada, "/staff/tokens?": c.all} {
+				by := as("ada")
+				if strings.HasPrefix(target, "/staff") {
+					by = as("root")
+				}
+				list, pages := collect(t, s, fmt.Sprintf("%slimit=%d&%s", target, limit, c.query), by)
+				var names []string
+				for _, token := range list {
+					names = append(names, token.Name)
+				}
+				require.Equal(t, want, strings.Join(names, " "), "%s%s", target, c.query)
+				require.Equal(t, max(1, (len(list)+limit-1)/limit), pages, "%s%s", target, c.query)
+			}
+		}
+	}
+	for _, query := range []string{
+		"created_by=", "created_by=token:A&created_by=token:B",
+		"expires_before=", "expires_before=2026-03-01", "expires_before=1772366400", "expires_before=14d", "expires_before=null",
+		"expires_before=2026-03-01T13:00:00", "expires_before=2026-03-01T15:00:00+01:00", // the plus sign is a space
+		"expires_before=2026-02-30T00:00:00Z", "expires_before=0001-01-01T00:00:00Z", "expires_before=0001-01-01T01:00:00%2B01:00",
+		"expires_before=2026-03-01T13:00:00Z&expires_before=2026-03-01T13:00:00Z",
+	} {
+		for target, by := range map[string]header{"/api/tokens?": as("ada"), "/staff/tokens?": as("root"), "/staff/tokens?user_id=ada&": as("root")} {
+			w := send(t, s.mux, "GET", target+query, "", by)
+			require.Equal(t, http.StatusBadRequest, w.Code, "%s%s", target, query)
+			require.Equal(t, strings.Split(query, "=")[0], field(t, w), query)
+		}
+	}
+	for _, target := range []string{"/staff/tokens/" + gone.ID + "?user_id=ada&created_by=x", "/staff/tokens?user_id=ada&expires_before=2026-03-01T13:00:00Z"} {
+		require.Equal(t, http.StatusBadRequest, send(t, s.mux, "DELETE", target, "", as("root")).Code, "only lists have filters")
+	}
 }
 
 // The number in a cursor becomes an argument of an SQL statement, so a forged number must not cause

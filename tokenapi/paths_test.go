@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-tokenauth/tokenauth"
 	"github.com/go-tokenauth/tokenauth/internal/testing/apitest"
+	"github.com/go-tokenauth/tokenauth/internal/testing/fixture"
 	"github.com/go-tokenauth/tokenauth/internal/testing/must"
 	"github.com/go-tokenauth/tokenauth/tokenapi"
 )
@@ -242,5 +243,42 @@ func TestResponsesHaveSafeHeaders(t *testing.T) {
 		require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"), c.status)
 		require.Contains(t, w.Header()["Vary"], "Cookie", c.status)
 		require.Equal(t, c.contentType, w.Header().Get("Content-Type"), c.status)
+	}
+}
+
+// A service may mount the API below a path with values of its own, such as the ID of an
+// organization. Its function must find these values, and a log must find the route.
+func TestServiceFindsItsPathValues(t *testing.T) {
+	t.Parallel()
+	m := fixture.NewManager(tokenauth.NewMemoryStore(), nil)
+	key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "7", Name: "n", Scopes: []string{"manage"}})
+	userID := func(r *http.Request) (string, error) { return r.PathValue("id"), nil }
+	api := must.Get(tokenapi.New(fixture.NewAuthenticator(m, nil), userID, &tokenapi.Options{ManageScope: "manage"}))
+	mux := http.NewServeMux()
+	mux.Handle("/orgs/{id}/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.StripPrefix("/orgs/"+r.PathValue("id"), api).ServeHTTP(w, r)
+	}))
+	for _, authorization := range []string{"", "Bearer " + key} {
+		for path, route := range map[string][2]string{
+			"/orgs/7/tokens": {"GET /tokens", "7"}, "/orgs/7/tokens/" + token.ID: {"GET /tokens/{id}", token.ID},
+		} {
+			var pattern, id string
+			logged := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.StripPrefix("/orgs/7", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					api.ServeHTTP(w, r)
+					pattern, id = r.Pattern, r.PathValue("id")
+				})).ServeHTTP(w, r)
+			})
+			outer := http.NewServeMux()
+			outer.Handle("/orgs/{id}/", logged)
+			for _, h := range []http.Handler{mux, outer} {
+				r := httptest.NewRequest("GET", path, nil)
+				if authorization != "" {
+					r.Header.Set("Authorization", authorization)
+				}
+				require.Equal(t, 200, fixture.Serve(h, r).Code, path)
+			}
+			require.Equal(t, route, [2]string{pattern, id}, authorization)
+		}
 	}
 }

@@ -37,14 +37,14 @@ type race struct {
 func newRace(t *testing.T) *race {
 	inner := tokenauth.NewMemoryStore()
 	x := &race{store: tokenauthtest.NewStore(inner), session: "ada"}
-	x.owner = must.Get(tokenauth.New(inner, "acme", nil))
+	x.owner = must.Get(tokenauth.New(inner, "acme", &tokenauth.Options{Resources: projects}))
 	key, made, err := x.owner.Issue(t.Context(), tokenauth.Spec{
-		UserID: "ada", Name: "own", Scopes: []string{manageScope, "orders"}, ExpiresAt: time.Now().Add(24 * time.Hour),
+		UserID: "ada", Name: "own", Scopes: []string{manageScope, selfScope, "orders"}, ExpiresAt: time.Now().Add(24 * time.Hour),
 	})
 	require.NoError(t, err)
 	x.key, x.token = key.Reveal(), made
 	leak.Default.Secret(x.key)
-	m := must.Get(tokenauth.New(x.store, "acme", &tokenauth.Options{OnEvent: x.events.Record}))
+	m := must.Get(tokenauth.New(x.store, "acme", &tokenauth.Options{OnEvent: x.events.Record, Resources: projects}))
 	auth := must.Get(tokenauth.NewAuthenticator(m, func(_ context.Context, id string) (string, error) {
 		if x.disabled {
 			return "", tokenauth.ErrNoUser
@@ -56,7 +56,7 @@ func newRace(t *testing.T) *race {
 			panic("session store")
 		}
 		return x.session, x.sessionErr
-	}, &tokenapi.Options{ManageScope: manageScope})))
+	}, &tokenapi.Options{ManageScope: manageScope, SelfScope: selfScope})))
 	return x
 }
 
@@ -115,6 +115,9 @@ var lost = map[string]struct {
 	}},
 	"no right to manage": {"key", 403, func(t *testing.T, x *race) { x.update(t, tokenauth.Patch{Scopes: &[]string{"orders"}}) }},
 	"fewer scopes":       {"key", 403, func(t *testing.T, x *race) { x.update(t, tokenauth.Patch{Scopes: &[]string{manageScope}}) }},
+	"restriction to resources": {"key", 403, func(t *testing.T, x *race) {
+		x.update(t, tokenauth.Patch{Resources: &[]string{"p1"}})
+	}},
 	"earlier expiry": {"key", 403, func(t *testing.T, x *race) {
 		x.update(t, tokenauth.Patch{ExpiresAt: new(time.Now().Add(time.Hour))})
 	}},
@@ -265,11 +268,14 @@ func TestGuessOfNextGenerationTakesNothingOver(t *testing.T) {
 func TestPatchDoesNotUndoNarrowing(t *testing.T) {
 	t.Parallel()
 	for name, narrowed := range map[string]tokenauth.Patch{
-		"scopes": {Scopes: &[]string{manageScope}},
-		"expiry": {ExpiresAt: new(time.Now().Add(time.Minute).UTC().Truncate(time.Second))},
+		"scopes":    {Scopes: &[]string{manageScope}},
+		"resources": {Resources: &[]string{"p1"}},
+		"expiry":    {ExpiresAt: new(time.Now().Add(time.Minute).UTC().Truncate(time.Second))},
 	} {
 		for _, body := range []string{
 			`{"name":"y","scopes":["tokens:manage","orders"]}`,
+			`{"resources":["p1","p2"]}`,
+			`{"name":"z","resources":null}`,
 			`{"name":"x"}`,
 			`{"expires_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`,
 		} {

@@ -39,13 +39,15 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	clock := fixture.NewClock()
-	opts := &tokenauth.Options{Now: clock.Now, TouchEvery: -1, MaxPerUser: -1}
+	opts := &tokenauth.Options{Now: clock.Now, TouchEvery: -1, MaxPerUser: -1, Resources: projects}
 	store := tokenauth.NewMemoryStore()
 	w := &world{owner: must.Get(tokenauth.New(store, "acme", opts)), mux: http.NewServeMux(), keys: map[string]string{"unknown": "acme_x"}, ids: map[string]string{}}
 	service := must.Get(tokenauth.New(must.Get(storecache.New(store, nil)), "acme", opts))
 	for _, name := range names {
-		spec := tokenauth.Spec{UserID: "ada", Name: name, Scopes: []string{manageScope, "read"}, ExpiresAt: fixture.Start.Add(time.Hour)}
+		spec := tokenauth.Spec{UserID: "ada", Name: name, Scopes: []string{manageScope, selfScope, "read"}, ExpiresAt: fixture.Start.Add(time.Hour)}
 		switch name {
+		case "p1 and p2":
+			spec.Resources = []string{"p1", "p2"}
 		case "reads":
 			spec.Scopes = []string{"read"}
 		case "expired":
@@ -60,13 +62,14 @@ func newWorld(t *testing.T) *world {
 		require.NoError(t, err)
 	}
 	_, err1 := w.owner.Update(t.Context(), "ada", w.ids["narrowed"], tokenauth.Patch{Scopes: &[]string{"read"}})
+	_, err5 := w.owner.Update(t.Context(), "ada", w.ids["restricted"], tokenauth.Patch{Resources: &[]string{"p1"}})
 	err2 := w.owner.Revoke(t.Context(), "ada", w.ids["revoked"])
 	_, _, err3 := w.owner.Rotate(t.Context(), "ada", w.ids["replaced"], 0)
 	_, _, err4 := w.owner.Rotate(t.Context(), "ada", w.ids["previous"], time.Hour)
-	require.NoError(t, errors.Join(err1, err2, err3, err4))
+	require.NoError(t, errors.Join(err1, err2, err3, err4, err5))
 	clock.Advance(time.Minute)
 	auth := newAuth(service, nil)
-	w.mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: manageScope}))))
+	w.mux.Handle("/api/", http.StripPrefix("/api", must.Get(tokenapi.New(auth, signedIn, &tokenapi.Options{ManageScope: manageScope, SelfScope: selfScope}))))
 	staff := func(r *http.Request) (bool, error) { return r.Header.Get("X-User") == "root", nil }
 	w.mux.Handle("/staff/", http.StripPrefix("/staff", must.Get(tokenapi.NewStaff(auth, staff, nil))))
 	w.all = w.tokens(t)
@@ -96,11 +99,12 @@ func (s sender) pick(good string, others ...string) string {
 }
 
 // names are the names of the tokens in a world.
-var names = []string{"manages", "reads", "narrowed", "revoked", "replaced", "previous", "expired", "eve's"}
+var names = []string{"manages", "reads", "narrowed", "p1 and p2", "restricted", "revoked", "replaced", "previous", "expired", "eve's"}
 
 var routes = []string{
 	"GET /tokens", "POST /tokens", "POST /tokens", "DELETE /tokens", "GET /tokens/ID", "PATCH /tokens/ID", "PATCH /tokens/ID",
 	"DELETE /tokens/ID", "POST /tokens/ID/rotate", "POST /tokens/ID/rotate", "POST /logout", "POST /logout-all",
+	"GET /tokens/self", "POST /tokens/self/rotate", "POST /tokens/self/rotate",
 }
 
 // A sent is a request and what it claims.
@@ -120,13 +124,13 @@ func (s sender) request(w *world) sent {
 	id := w.ids[names[s.IntN(len(names))]]
 	route := strings.Fields(routes[s.IntN(len(routes))])
 	path := s.pick("/api", "/staff", "/staff", "") + s.pick(strings.Replace(route[1], "ID", id, 1), "/tokens/", "/tokens/x/y", "//tokens",
-		"/../tokens", "/tokens/%2e", "/tokens/\x00", "", "/", "/openapi.json")
+		"/../tokens", "/tokens/%2e", "/tokens/\x00", "", "/", "/openapi.json", "/tokens/self")
 	user := ""
 	if strings.HasPrefix(path, "/staff") {
 		user = "user_id=ada"
 	}
 	query := s.pick(user, "user_id=ada", "user_id=eve", "user_id=", "limit=2", "limit=0", "limit=x", "cursor=", "cursor=x", "revoked=true",
-		"revoked=x", "x=1", "limit=1&limit=2", "%", "user_id=ada&user_id=eve", "user_id=%0a", "revoked=true&user_id=ada")
+		"revoked=x", "created_by=user:ada", "created_by=", "expires_before=2026-03-01T13:00:01Z", "expires_before=x", "x=1", "limit=1&limit=2", "%", "user_id=ada&user_id=eve", "user_id=%0a", "revoked=true&user_id=ada")
 	r := &http.Request{
 		Method: s.pick(route[0], "GET", "POST", "PATCH", "DELETE", "HEAD", "PUT", "OPTIONS", "", "post", "X Y"),
 		URL:    &url.URL{Path: path, RawQuery: query}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Host: "example.com",
@@ -195,13 +199,14 @@ func (s sender) json(path string) string {
 	members := map[string]string{
 		"name":          s.pick(`"new"`, `"reads"`, `" "`, `null`, `1`, `"\u202e"`),
 		"scopes":        s.pick(`["read"]`, `["tokens:manage","read"]`, `["admin"]`, `["a b"]`, `[]`, `null`, `"read"`),
+		"resources":     s.pick(`["p1"]`, `["p2","p1"]`, `["p3"]`, `null`, `null`, `[]`, `["p9"]`, `"p1"`, `[null]`),
 		"expires_at":    s.pick(`"2026-03-01T12:30:00Z"`, `"2026-03-01T13:00:00Z"`, `"2026-03-02T00:00:00Z"`, `"2020-01-01T00:00:00Z"`, `null`, `"x"`, `1`),
 		"grace_seconds": s.pick(`60`, `0`, `-1`, `1e99`, `9223372036854775807`, `"x"`),
 		"generation":    s.pick(`1`, `2`, `2`, `0`, `3`, `-1`, `1e99`, `null`),
 		"user_id":       `"eve"`,
 		"x":             `1`,
 	}
-	usual := []string{"name", "name", "scopes", "expires_at"}
+	usual := []string{"name", "name", "scopes", "resources", "expires_at"}
 	if strings.HasSuffix(path, "/rotate") {
 		usual = []string{"generation", "generation", "grace_seconds"}
 	}
@@ -238,9 +243,11 @@ func (v sent) mayChange(user string) bool {
 		return session == user
 	case user != "ada" && v.credentials != "eve's" || strings.HasPrefix(path, "/staff/"):
 		return false
-	case strings.HasPrefix(path, "/api/logout"):
+	case path == "/api/logout", path == "/api/tokens/self/rotate" && !slices.Contains([]string{"reads", "narrowed"}, v.credentials):
+		return slices.Contains([]string{"manages", "reads", "narrowed", "p1 and p2", "restricted", "previous", "eve's"}, v.credentials)
+	case path == "/api/logout-all":
 		return slices.Contains([]string{"manages", "reads", "narrowed", "previous", "eve's"}, v.credentials)
-	case strings.HasSuffix(path, "/rotate"):
+	case strings.HasSuffix(path, "/rotate") && path != "/api/tokens/self/rotate":
 		return slices.Contains([]string{"manages", "previous", "eve's"}, v.credentials)
 	}
 	return v.credentials == "manages" || v.credentials == "eve's" && user == "eve"
@@ -249,6 +256,7 @@ func (v sent) mayChange(user string) bool {
 // check requires that a request made only changes for which the client has the right.
 func (w *world) check(t *testing.T, v sent, code int, key string, now map[string]tokenauth.Token) {
 	maker := w.all[w.ids[v.credentials]]
+	itself := v.URL.Path == "/api/logout" || v.URL.Path == "/api/tokens/self/rotate"
 	for id, token := range now {
 		before, existed := w.all[id]
 		if existed && same(before, token) {
@@ -264,6 +272,8 @@ func (w *world) check(t *testing.T, v sent, code int, key string, now map[string
 			limit = maker
 		}
 		require.True(t, limit.HasScopes(token.Scopes...), "%s: scopes %v, was %v", v, token.Scopes, limit.Scopes)
+		require.True(t, slices.Equal(limit.Resources, token.Resources) || narrows(&limit, token.Resources), "%s: resources %v, was %v", v, token.Resources, limit.Resources)
+		require.True(t, id == maker.ID || !itself, "%s: changed %s", v, id)
 		require.False(t, token.ExpiresAt.After(limit.ExpiresAt), "%s: expires %v, was %v", v, token.ExpiresAt, limit.ExpiresAt)
 		require.True(t, token.Generation == limit.Generation || !existed || id == maker.ID, "%s: rotated another token", v)
 	}
@@ -273,6 +283,11 @@ func (w *world) check(t *testing.T, v sent, code int, key string, now map[string
 	if key != "" {
 		require.NotEqual(t, w.all, now, v)
 	}
+}
+
+// narrows reports whether the resources are a part of those of t.
+func narrows(t *tokenauth.Token, resources []string) bool {
+	return resources != nil && !slices.ContainsFunc(resources, func(r string) bool { return !t.Allows(r) })
 }
 
 // same reports whether two tokens are equal.

@@ -3,6 +3,7 @@ package tokenapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -16,6 +17,12 @@ func (c *call) mayGrant(scopes []string, expiresAt time.Time) error {
 		return nil
 	}
 	return within(c.token, "the presented token", scopes, expiresAt)
+}
+
+// allowsAll reports whether the token t, which is restricted to resources, allows all of the given
+// resources. Nil means all resources.
+func allowsAll(t *tokenauth.Token, resources []string) bool {
+	return resources != nil && !slices.ContainsFunc(resources, func(r string) bool { return !t.Allows(r) })
 }
 
 // mayChange returns an error if the presented token may not change its target, the token that the
@@ -42,6 +49,9 @@ func (h *handler) mayChange(c *call, p *tokenauth.Patch) error {
 	}
 	if p.ExpiresAt != nil {
 		expiresAt = *p.ExpiresAt
+	}
+	if p.Resources != nil && target.Resources != nil && !allowsAll(&target, *p.Resources) {
+		return challenge.Member(http.StatusForbidden, "resources", "must not exceed those of the token to change")
 	}
 	return within(&target, "the token to change", scopes, expiresAt)
 }

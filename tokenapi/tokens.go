@@ -19,7 +19,7 @@ const (
 )
 
 // listParams are the query parameters of a list request.
-var listParams = []string{"cursor", "limit", "revoked"}
+var listParams = []string{"cursor", "limit", "revoked", "created_by", "expires_before"}
 
 // A tokenWithKey is the body of a response that contains a token and its new key.
 type tokenWithKey struct {
@@ -44,23 +44,11 @@ type page struct {
 }
 
 func (h *handler) list(c *call) (answer, error) {
-	q := tokenauth.Query{UserID: c.userID, AllUsers: h.staff && c.userID == "", Limit: defaultLimit}
-	if c.query.Has("limit") {
-		limit, err := strconv.Atoi(c.query.Get("limit"))
-		if err != nil || limit < 1 {
-			return answer{}, challenge.Parameter("limit", "must be a whole number from 1")
-		}
-		q.Limit = min(limit, maxLimit)
+	q, err := c.listQuery()
+	if err != nil {
+		return answer{}, err
 	}
-	if c.query.Has("revoked") {
-		var err error
-		if q.IncludeRevoked, err = strconv.ParseBool(c.query.Get("revoked")); err != nil {
-			return answer{}, challenge.Parameter("revoked", "must be true or false")
-		}
-	}
-	if cursor := c.query.Get("cursor"); c.query.Has("cursor") && (cursor == "" || q.After.UnmarshalText([]byte(cursor)) != nil) {
-		return answer{}, challenge.Parameter("cursor", "is not a valid cursor")
-	}
+	q.AllUsers = h.staff && c.userID == ""
 	limit := q.Limit
 	q.Limit++ // one more token than the page has, to detect a next page
 	tokens, err := h.manager.List(c.Context(), q)
@@ -75,11 +63,58 @@ func (h *handler) list(c *call) (answer, error) {
 	return answer{body: p}, nil
 }
 
+// listQuery returns the Query for the parameters of a list request. It returns an error if a
+// parameter is malformed or empty.
+func (c *call) listQuery() (tokenauth.Query, error) {
+	q := tokenauth.Query{UserID: c.userID, Limit: defaultLimit}
+	for _, name := range listParams {
+		if !c.query.Has(name) {
+			continue
+		}
+		if problem := setParam(&q, name, c.query.Get(name)); problem != "" {
+			return q, challenge.Parameter(name, problem)
+		}
+	}
+	return q, nil
+}
+
+// setParam sets the field of q for a parameter. If the value is invalid, setParam returns the
+// problem, and otherwise "".
+func setParam(q *tokenauth.Query, name, value string) (problem string) {
+	var err error
+	switch name {
+	case "limit":
+		if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 {
+			return "must be a whole number from 1"
+		}
+		q.Limit = min(q.Limit, maxLimit)
+	case "revoked":
+		if q.IncludeRevoked, err = strconv.ParseBool(value); err != nil {
+			return "must be true or false"
+		}
+	case "cursor":
+		if value == "" || q.After.UnmarshalText([]byte(value)) != nil {
+			return "is not a valid cursor"
+		}
+	case "created_by":
+		if q.CreatedBy = value; value == "" {
+			return "must not be empty"
+		}
+	case "expires_before": // the zero time would select all tokens
+		if q.ExpiresBefore.UnmarshalText([]byte(value)) != nil || q.ExpiresBefore.IsZero() {
+			return "must be a time as in RFC 3339"
+		}
+	}
+	return ""
+}
+
 func (h *handler) create(c *call) (answer, error) {
 	var name string
 	var scopes []string
+	var resources body.List
 	var expires body.Expiry
-	if err := body.DecodeJSON(c.Request, c.body, body.Members{"name": &name, "scopes": &scopes, "expires_at": &expires}); err != nil {
+	members := body.Members{"name": &name, "scopes": &scopes, "resources": &resources, "expires_at": &expires}
+	if err := body.DecodeJSON(c.Request, c.body, members); err != nil {
 		return answer{}, err
 	}
 	end := expires.At
@@ -90,9 +125,13 @@ func (h *handler) create(c *call) (answer, error) {
 		return answer{}, err
 	}
 	key, t, err := h.manager.Issue(c.Context(), tokenauth.Spec{
-		UserID: c.userID, Name: name, Scopes: scopes, ExpiresAt: expires.At, NoExpiry: expires.Never(),
+		UserID: c.userID, Name: name, Scopes: scopes, Resources: resources.Items, ExpiresAt: expires.At, NoExpiry: expires.Never(),
 	})
-	if err != nil {
+	var known *challenge.Problem
+	switch {
+	case errors.As(err, &known): // Options.Resources failed before anything was stored
+		return answer{}, err
+	case err != nil:
 		return answer{}, challenge.Uncertain(err, tokenauth.StatusCode(err))
 	}
 	err, failed := secondlook.Confirm(c.Context(), h.manager, t, func(ctx context.Context) error {
@@ -123,11 +162,19 @@ func (h *handler) read(c *call) (answer, error) {
 	return answer{body: t}, err
 }
 
+// readSelf returns the presented token, which the confirmation of the key has just read.
+func (h *handler) readSelf(c *call) (answer, error) { return answer{body: c.token}, nil }
+
 func (h *handler) update(c *call) (answer, error) {
 	var p tokenauth.Patch
+	var resources body.List
 	var expires body.Expiry
-	if err := body.DecodeJSON(c.Request, c.body, body.Members{"name": &p.Name, "scopes": &p.Scopes, "expires_at": &expires}); err != nil {
+	members := body.Members{"name": &p.Name, "scopes": &p.Scopes, "resources": &resources, "expires_at": &expires}
+	if err := body.DecodeJSON(c.Request, c.body, members); err != nil {
 		return answer{}, err
+	}
+	if resources.Given {
+		p.Resources = &resources.Items
 	}
 	if expires.Given {
 		p.ExpiresAt = &expires.At
@@ -184,10 +231,6 @@ func (h *handler) revokeAll(c *call) (answer, error) {
 	return answer{body: struct {
 		Revoked int `json:"revoked"`
 	}{n}}, err
-}
-
-func (h *handler) logout(c *call) (answer, error) {
-	return answer{status: http.StatusNoContent}, h.manager.Revoke(c.Context(), c.userID, c.token.ID)
 }
 
 func (h *handler) logoutAll(c *call) (answer, error) {

@@ -144,19 +144,19 @@ func (s *Store) Rotate(ctx context.Context, userID, id string, r tokenauth.Rotat
 }
 
 // Revoke implements [tokenauth.Store].
-func (s *Store) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	return s.call(ctx, "Revoke", func() error { return s.inner.Revoke(ctx, userID, id, at) })
+func (s *Store) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
+	return s.call(ctx, "Revoke", func() error { return s.inner.Revoke(ctx, userID, id, at, by) })
 }
 
 // RevokeExpired implements [tokenauth.Store].
-func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-	return s.call(ctx, "RevokeExpired", func() error { return s.inner.RevokeExpired(ctx, userID, id, at, unusedSince) })
+func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+	return s.call(ctx, "RevokeExpired", func() error { return s.inner.RevokeExpired(ctx, userID, id, at, by, unusedSince) })
 }
 
 // RevokeAll implements [tokenauth.Store].
-func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 	err = s.call(ctx, "RevokeAll", func() (err error) {
-		n, err = s.inner.RevokeAll(ctx, userID, at, limit)
+		n, err = s.inner.RevokeAll(ctx, userID, at, by, limit)
 		return err
 	})
 	return n, err

@@ -171,12 +171,12 @@ var calls = map[string]func(context.Context, tokenauth.Store) error{
 	"Rotate": func(ctx context.Context, s tokenauth.Store) error {
 		return s.Rotate(ctx, "42", "id", tokenauth.Rotation{}, noon)
 	},
-	"Revoke": func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, "42", "id", noon) },
+	"Revoke": func(ctx context.Context, s tokenauth.Store) error { return s.Revoke(ctx, "42", "id", noon, "") },
 	"RevokeExpired": func(ctx context.Context, s tokenauth.Store) error {
-		return s.RevokeExpired(ctx, "42", "id", noon, time.Time{})
+		return s.RevokeExpired(ctx, "42", "id", noon, "", time.Time{})
 	},
 	"RevokeAll": func(ctx context.Context, s tokenauth.Store) error {
-		_, err := s.RevokeAll(ctx, "42", noon, 1000)
+		_, err := s.RevokeAll(ctx, "42", noon, "", 1000)
 		return err
 	},
 	"Touch": func(ctx context.Context, s tokenauth.Store) error { return s.Touch(ctx) },
@@ -269,7 +269,7 @@ func TestInterceptKeepsResultsOfInnerStore(t *testing.T) {
 		require.ErrorIs(t, got, err)
 		require.Len(t, list, 1)
 	}
-	n, err := store.RevokeAll(t.Context(), "42", noon, 1000)
+	n, err := store.RevokeAll(t.Context(), "42", noon, "", 1000)
 	require.ErrorIs(t, err, lost)
 	require.Equal(t, 1, n)
 	n, err = store.Prune(t.Context(), noon.Add(time.Hour), time.Time{}, 10)
@@ -289,7 +289,7 @@ func TestInterceptorCanCallStore(t *testing.T) {
 		}
 		return next()
 	})
-	require.ErrorIs(t, store.Revoke(t.Context(), "42", "id", noon), tokenauth.ErrNotFound)
+	require.ErrorIs(t, store.Revoke(t.Context(), "42", "id", noon, ""), tokenauth.ErrNotFound)
 	require.Equal(t, []string{"Revoke", "List"}, store.Calls())
 }
 

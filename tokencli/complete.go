@@ -32,6 +32,26 @@ func (c *cli) completeScope(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 	return m.Scopes(), cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeResource offers the resources of the user in --user.
+func (c *cli) completeResource(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	user, _ := cmd.Flags().GetString("user")
+	m, err := c.open(cmd.Context())
+	if err != nil || m.CheckUserID(user) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	resources, err := m.Resources(ctx, user)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var offers []cobra.Completion
+	for _, r := range resources {
+		offers = append(offers, cobra.CompletionWithDesc(r.ID, strings.TrimSpace(visible(r.Label))))
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
 // completeGrace offers durations up to the longest grace that the Manager allows.
 func (c *cli) completeGrace(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	m, err := c.open(cmd.Context())
@@ -47,7 +67,8 @@ func (c *cli) completeGrace(cmd *cobra.Command, _ []string, _ string) ([]cobra.C
 	return append(offers, short(m.MaxGrace())), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completionTimeout is how long a completion waits for the store.
+// completionTimeout is how long a completion waits for the store, or for the function that returns
+// the resources.
 const completionTimeout = 2 * time.Second
 
 // completeToken offers the live tokens of the user in --user. Without --user, it offers nothing,

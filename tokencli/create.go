@@ -12,24 +12,30 @@ import (
 
 func (c *cli) create() *cobra.Command {
 	var user, expires string
-	var scopes []string
+	var scopes, resources []string
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a token, and print its key once",
 		Long: "Create a token of a user, and print its key once: alone on standard output, or with --json as the member\n" +
 			"\"key\" of the token. If the key cannot be written, the command revokes the token.",
-		Example: "  create --user 42 laptop --scope orders:read --expires 90d",
+		Example: "  create --user 42 laptop --scope orders:read --expires 90d\n" +
+			"  create --user 42 deploy --resource project-7",
 	}
 	jsonFlag(cmd)
 	cmd.Flags().StringVarP(&user, "user", "u", "", "`ID` of the user")
 	scopeFlag(c, cmd, &scopes)
+	cmd.Flags().StringArrayVar(&resources, "resource", nil, "`ID` of a resource that the token is restricted to, or several IDs separated by spaces; may be repeated (default: all resources)")
 	cmd.Flags().StringVar(&expires, "expires", "", "`TIME` of expiry: a duration from now (90d, 12h), a date (its end in UTC), a time (RFC 3339), or never (default: the policy of the service)")
 	complete(cmd, "user")
+	completeBy(cmd, "resource", c.completeResource)
 	complete(cmd, "expires", "30d", "90d", "365d", "never")
 	return c.managed(cmd, func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error {
 		spec := tokenauth.Spec{UserID: user, Name: args[0], Scopes: words(scopes), NoExpiry: expires == "never"}
 		if user == "" {
 			return usage("--user is required")
+		}
+		if len(resources) > 0 { // otherwise nil, which means all resources
+			spec.Resources = words(resources)
 		}
 		if expires != "" && !spec.NoExpiry {
 			at, err := parseTime(expires, c.options.Now(), ahead)

@@ -26,14 +26,22 @@
 // Commands that cannot be undone ask for confirmation. If standard input is not a terminal, these
 // commands fail unless --yes is given.
 //
+// # Who made a change
+//
+// The commands make their changes as the actor "cli", which [tokenauth.Token] and
+// [tokenauth.Event] report. To name the operator, the program puts another actor into the context:
+//
+//	ctx = tokenauth.ContextWithActor(ctx, "staff:"+operator)
+//	os.Exit(tokencli.ExitCode(root.ExecuteContext(ctx)))
+//
 // # Exit codes
 //
 //	0    success
 //	1    failure, such as a declined confirmation, a malformed key or failed output
 //	2    usage: malformed, missing or empty argument, or a value that the Manager's policy forbids
 //	3    no such token
-//	4    conflict: the name is taken, the user has too many tokens, or the token was changed
-//	     meanwhile or has expired
+//	4    conflict: the name is taken, the user has too many tokens, the token was changed
+//	     meanwhile or has expired, or the token of revoke --created-by is live
 //	5    the store failed; a change may have been made
 //	130  interrupted
 //

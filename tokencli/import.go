@@ -155,7 +155,7 @@ func scopeFlag(c *cli, cmd *cobra.Command, scopes *[]string) {
 	completeBy(cmd, "scope", c.completeScope)
 }
 
-// words returns the scopes in the values of a --scope flag.
+// words returns the words in the values of a repeated flag, such as --scope.
 func words(values []string) []string { return strings.Fields(strings.Join(values, " ")) }
 
 // usersFlags adds the flags for Django's table of users.

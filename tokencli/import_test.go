@@ -65,7 +65,7 @@ func TestImportReportsRows(t *testing.T) {
 	again := p.run("import", "drf", "--json")
 	require.JSONEq(t, `{"dry_run": false, "read": 3, "imported": 0, "existing": 2, "refused": 1}`, again.stdout)
 
-	require.Regexp(t, "^[A-Z2-7]+  drf   a b     …5ccd  ", strings.Split(p.run("list", "--user", "3").stdout, "\n")[1])
+	require.Regexp(t, "^[A-Z2-7]+  drf   a b     all        …5ccd  ", strings.Split(p.run("list", "--user", "3").stdout, "\n")[1])
 	require.Equal(t, "2 tokens; last used: never\n", p.run("import", "remaining", "drf").stdout)
 	require.NoError(t, p.run("rotate", "--user", "3", "drf", "--yes").err)
 	require.JSONEq(t, `{"tokens": 1}`, p.run("import", "remaining", "drf", "--json").stdout)

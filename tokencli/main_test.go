@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,4 +94,26 @@ func (p *program) issue(spec tokenauth.Spec) tokenauth.Token {
 	require.NoError(p.t, err)
 	leak.Default.Secret(key.Reveal())
 	return token
+}
+
+// issueBy issues a token of user 42 with the Manager, on behalf of an actor.
+func (p *program) issueBy(actor, name string) tokenauth.Token {
+	p.t.Helper()
+	key, token, err := p.manager.Issue(tokenauth.ContextWithActor(p.t.Context(), actor), tokenauth.Spec{UserID: "42", Name: name})
+	require.NoError(p.t, err)
+	leak.Default.Secret(key.Reveal())
+	return token
+}
+
+// names returns the names in the list that a command prints as JSON.
+func (p *program) names(args ...string) []string {
+	p.t.Helper()
+	got := p.run(append(args, "--json")...)
+	require.NoError(p.t, got.err)
+	names := []string{}
+	for _, token := range decoded(p.t, got.stdout)["tokens"].([]any) {
+		names = append(names, token.(map[string]any)["name"].(string))
+	}
+	slices.Sort(names)
+	return names
 }

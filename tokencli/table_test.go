@@ -2,6 +2,7 @@ package tokencli
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-tokenauth/tokenauth"
+	"github.com/go-tokenauth/tokenauth/internal/testing/leak"
 )
 
 // A name may contain control characters. It must neither hide another token from the operator nor
@@ -81,17 +83,33 @@ func TestListShowsTokens(t *testing.T) {
 	third := p.issue(tokenauth.Spec{UserID: "43", Name: "phone"})
 	p.now = at(4)
 	require.NoError(t, p.manager.Revoke(t.Context(), "43", third.ID))
-	want := "ID                          NAME    SCOPES       KEY    CREATED     LAST USED  EXPIRES\n" +
-		first.ID + "  laptop  orders:read  …" + first.Hint + "  4 days ago  never      24 hours ago\n" +
-		second.ID + "  名前                 …" + second.Hint + "  3 days ago  never      in 27 days\n"
+	want := "ID                          NAME    SCOPES       RESOURCES  KEY    CREATED     LAST USED  EXPIRES\n" +
+		first.ID + "  laptop  orders:read  all        …" + first.Hint + "  4 days ago  never      24 hours ago\n" +
+		second.ID + "  名前                 all        …" + second.Hint + "  3 days ago  never      in 27 days\n"
 	require.Equal(t, want, p.run("list", "--user", "42").stdout)
 	require.Equal(t, output{stderr: "No tokens.\n"}, p.run("list", "--user", "43"))
-	want = "ID                          USER  NAME    SCOPES       KEY    CREATED     LAST USED  EXPIRES       REVOKED\n" +
-		first.ID + "  42    laptop  orders:read  …" + first.Hint + "  4 days ago  never      24 hours ago\n" +
-		second.ID + "  42    名前                 …" + second.Hint + "  3 days ago  never      in 27 days\n" +
-		third.ID + "  43    phone                …" + third.Hint + "  3 days ago  never      never         now\n"
+	want = "ID                          USER  NAME    SCOPES       RESOURCES  KEY    CREATED     LAST USED  EXPIRES       REVOKED\n" +
+		first.ID + "  42    laptop  orders:read  all        …" + first.Hint + "  4 days ago  never      24 hours ago\n" +
+		second.ID + "  42    名前                 all        …" + second.Hint + "  3 days ago  never      in 27 days\n" +
+		third.ID + "  43    phone                all        …" + third.Hint + "  3 days ago  never      never         now\n"
 	got := p.run("list", "--all-users", "--revoked").stdout
 	require.Equal(t, lines(want), lines(got)) // in any order, because two tokens have the same time of creation
+}
+
+// After a rotation, an operator must see in the list how long clients may still use the previous
+// key.
+func TestListShowsEndOfPreviousKey(t *testing.T) {
+	t.Parallel()
+	p := newProgram(t, tokenauth.Options{})
+	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop", ExpiresAt: noon.AddDate(0, 0, 9)})
+	p.run("rotate", token.ID, "--grace", "24h")
+	for days, want := range map[int]bool{0: true, 1: false, 10: false} {
+		p.now = noon.AddDate(0, 0, days)
+		require.Equal(t, want, strings.Contains(p.run("list", "--user", "42").stdout, "(previous ends in 24 hours)"), days)
+	}
+	require.NoError(t, p.manager.Revoke(t.Context(), "42", token.ID))
+	p.now = noon
+	require.NotContains(t, p.run("list", "--user", "42", "--revoked").stdout, "previous")
 }
 
 func lines(text string) map[string]bool {
@@ -105,17 +123,36 @@ func lines(text string) map[string]bool {
 // An operator must see every field of a token.
 func TestShowPrintsEveryField(t *testing.T) {
 	t.Parallel()
-	p := newProgram(t, tokenauth.Options{})
+	p := newProgram(t, tokenauth.Options{Resources: projects})
 	token := p.issue(tokenauth.Spec{UserID: "42", Name: "laptop", Scopes: []string{"a", "b"}, ExpiresAt: noon.AddDate(0, 0, 90)})
 	p.now = noon.Add(3 * time.Hour)
 	require.Equal(t, "ID          "+token.ID+`
 User        42
 Name        laptop
 Scopes      a b
+Resources   all
 Key         …`+token.Hint+`
 Generation  1
 Created     2026-03-01 12:00:00 UTC (3 hours ago)
 Last used   never
 Expires     2026-05-30 12:00:00 UTC (in 90 days)
 `, p.run("show", token.ID).stdout)
+
+	ctx := tokenauth.ContextWithActor(t.Context(), "user:\u202e42")
+	key, token, err := p.manager.Issue(ctx, tokenauth.Spec{UserID: "42", Name: "phone", Resources: []string{"p2", "p1"}})
+	require.NoError(t, err)
+	leak.Default.Secret(key.Reveal())
+	require.NoError(t, p.run("rotate", token.ID, "--grace", "24h").err)
+	rest := "Last used|Expires|ID|User|Name|Key|Generation|Created  "
+	fields := func() string {
+		return regexp.MustCompile("(?m)^("+rest+").*\n").ReplaceAllString(p.run("show", token.ID).stdout, "")
+	}
+	require.Equal(t, `Resources                 p1 p2
+Previous key works until  2026-03-02 15:00:00 UTC (in 24 hours)
+Created by                user:\u202e42
+`, fields())
+	p.now = p.now.Add(24 * time.Hour)
+	require.NotContains(t, fields(), "Previous key", "the previous key no longer works")
+	require.NoError(t, p.run("revoke", token.ID, "--yes").err)
+	require.Regexp(t, `(?m)^Revoked +2026-03-02 15:00:00 UTC \(now\)\nRevoked by +cli$`, fields())
 }

@@ -38,6 +38,9 @@ type Options struct {
 // A command calls open at most once, after the flags are parsed. The commands check-key, schema,
 // help and completion do not call open. The completion of flags and tokens also calls open.
 // Therefore open should not wait for the database.
+//
+// The actor of all changes is "cli", unless the context of the command has an actor. See
+// [tokenauth.ContextWithActor].
 func New(open func(context.Context) (*tokenauth.Manager, error), opts *Options) *cobra.Command {
 	if open == nil {
 		panic("tokencli: New: nil open")
@@ -155,9 +158,16 @@ func noneEmpty(cmd *cobra.Command) (err error) {
 	return err
 }
 
-// managed is like command, for a function that needs the Manager.
+// actor is who made a change, unless the context of the command has an actor.
+const actor = "cli"
+
+// managed is like command, for a function that needs the Manager. The context of the command that
+// the function receives has an actor.
 func (c *cli) managed(cmd *cobra.Command, run func(cmd *cobra.Command, m *tokenauth.Manager, args []string) error) *cobra.Command {
 	return command(cmd, func(cmd *cobra.Command, args []string) error {
+		if ctx := cmd.Context(); tokenauth.ActorFrom(ctx) == "" {
+			cmd.SetContext(tokenauth.ContextWithActor(ctx, actor))
+		}
 		m, err := c.open(cmd.Context())
 		if err != nil {
 			return err

@@ -18,6 +18,9 @@
 // Framework, the member "token" repeats the key. For clients of knox, the member "expiry" repeats
 // the expiry.
 //
+// The tokens of logins have "login" as [tokenauth.Token].CreatedBy. If a user already has the
+// maximum number of tokens, [Options].AtLimit decides.
+//
 // # Changing passwords
 //
 // A login takes time, and the password may change meanwhile. With [Options].Stamp, a login with the

@@ -81,7 +81,7 @@ func (l *login) serve(w http.ResponseWriter, r *http.Request) (result response, 
 	if err != nil {
 		return response{}, err
 	}
-	ctx := r.Context()
+	ctx := tokenauth.ContextWithActor(r.Context(), actor)
 	var id identity
 	var begin time.Time
 	check := func() (err error) {
@@ -168,7 +168,7 @@ func (l *login) issue(ctx context.Context, c *credentials, id identity) (respons
 		issue = l.issueNumbered
 	}
 	c.spec.UserID = id.userID
-	key, t, err := issue(ctx, c.spec)
+	key, t, err := l.issueWithinLimit(ctx, c.spec, issue)
 	var invalid *tokenauth.SpecError
 	switch {
 	case errors.As(err, &invalid) && invalid.Field == "expires_at":

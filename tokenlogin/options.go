@@ -35,6 +35,11 @@ type Options struct {
 	// allow each of them. If Scopes is empty, such a token has no scopes.
 	Scopes []string
 
+	// AtLimit says what the endpoint does if the user already has MaxPerUser tokens. If a program logs
+	// in at each run and does not log out, set ReplaceOldest, or a TTL. Otherwise the user reaches the
+	// limit, and all later logins are refused.
+	AtLimit AtLimit
+
 	// Address returns the IP address of the client, for example from a header that a trusted proxy
 	// sets. Address must not return an unchecked header, because a client can forge it. If Address
 	// returns "", the attempt does not count against an address, and comes from no known place.
@@ -109,6 +114,8 @@ func (o *Options) validate(m *tokenauth.Manager) (err error) {
 		return errors.New("tokenlogin: New: Options.TTL must not be negative")
 	case limit > 0 && o.TTL > limit:
 		return errors.New("tokenlogin: New: Options.TTL must not exceed the MaxTTL of the Manager")
+	case o.AtLimit != RefuseAtLimit && o.AtLimit != ReplaceOldest:
+		return errors.New("tokenlogin: New: Options.AtLimit must be RefuseAtLimit or ReplaceOldest")
 	case o.Throttle != nil && o.Throttle.accounts == nil:
 		return errors.New("tokenlogin: New: Options.Throttle must be made by NewThrottle")
 	}

@@ -88,13 +88,7 @@ func (x *exchange) rotate() {
 	switch {
 	case err == nil:
 		v := keyView{Key: key.Reveal(), Token: x.tokenView(t), Ended: chosen == 0}
-		switch until := x.now.Add(chosen); {
-		case v.Ended || t.Name == "": // without a name, the token could not be read
-		case t.ExpiredAt(until):
-			v.Until = v.Token.Expires
-		default:
-			v.Until = x.moment(until)
-		}
+		v.Until, v.Token.PreviousKey = v.Token.PreviousKey, nil // the page shows it above the token
 		x.show(http.StatusOK, "key", x.texts.KeyTitle, v)
 	case errors.Is(err, tokenauth.ErrConflict):
 		x.notRotated(generation, chosen)

@@ -67,6 +67,7 @@ type createView struct {
 	ID               string // ID of the token that the form creates
 	Name             string
 	Scopes, Expiries []choice
+	Resources        resourcesView
 	Date             string
 	MinDate, MaxDate string
 	Latest           *moment // last allowed day; nil if every day is allowed
@@ -74,7 +75,9 @@ type createView struct {
 }
 
 func (x *exchange) newToken() {
-	x.showCreate(http.StatusOK, url.Values{"expires": {x.preselected()}}, nil)
+	if x.offer() {
+		x.showCreate(http.StatusOK, url.Values{"access": {accessThese}, "expires": {x.preselected()}}, nil)
+	}
 }
 
 func (x *exchange) create() {
@@ -86,12 +89,22 @@ func (x *exchange) create() {
 	case form.Get("id") == "": // with an ID of Issue's choice, the form would work repeatedly
 		x.problem(http.StatusBadRequest, x.texts.BadRequest)
 		return
+	case !x.offer():
+		return
+	case form.Has("find"): // the form was sent by the button of the search
+		x.searchResources(form)
+		return
 	}
 	spec, wrong := x.spec(form)
 	if len(wrong) > 0 {
 		x.showCreate(http.StatusUnprocessableEntity, form, wrong)
 		return
 	}
+	x.issue(form, spec)
+}
+
+// issue creates the token of a form that has no errors that the page knows of.
+func (x *exchange) issue(form url.Values, spec tokenauth.Spec) {
 	key, token, err := x.manager.Issue(x.r.Context(), spec)
 	switch {
 	case err == nil:
@@ -108,6 +121,8 @@ func (x *exchange) create() {
 		x.showCreate(http.StatusConflict, form, fieldErrors{{"", x.texts.TooMany}})
 	case invalidField(err) == "scopes":
 		x.showCreate(http.StatusUnprocessableEntity, form, fieldErrors{{fieldScope, x.texts.ScopeInvalid}})
+	case invalidField(err) == "resources":
+		x.showCreate(http.StatusUnprocessableEntity, form, x.badResources(x.texts.ResourceGone))
 	case invalidField(err) == "expires_at":
 		x.showCreate(http.StatusUnprocessableEntity, form, fieldErrors{x.badExpiry(form)})
 	default:
@@ -175,6 +190,8 @@ func (x *exchange) spec(form url.Values) (tokenauth.Spec, fieldErrors) {
 	if slices.ContainsFunc(spec.Scopes, func(s string) bool { return !slices.Contains(x.scopes, s) }) {
 		wrong = append(wrong, fieldError{fieldScope, x.texts.ScopeInvalid})
 	}
+	resources, missing := x.chosen(form)
+	spec.Resources, wrong = resources, append(wrong, missing...)
 	switch choice := form.Get("expires"); choice {
 	case expiresNever:
 		spec.NoExpiry = true
@@ -222,7 +239,7 @@ func (x *exchange) showCreate(status int, form url.Values, wrong fieldErrors) {
 	v := createView{
 		User: x.whose.UserID, ID: rand.Text(), // each form has a new ID, so that it works once
 		Name: visible(form.Get("name")), Date: visible(form.Get("date")), Errors: wrong,
-		MinDate: x.now.UTC().Format(time.DateOnly),
+		MinDate: x.now.UTC().Format(time.DateOnly), Resources: x.resourcesView(form),
 	}
 	for _, scope := range x.scopes {
 		v.Scopes = append(v.Scopes, choice{scope, scope, x.options.Scopes[scope], slices.Contains(form["scope"], scope)})

@@ -54,6 +54,8 @@ type exchange struct {
 	root  string          // URL of the page with the list of tokens, relative to the URL of r
 	id    string          // token ID in the path, if the path has one
 	whose tokenauth.Query // selects the tokens that the request may see; zero before identify
+
+	resources []tokenauth.Resource // resources of the signed-in user; nil before offer
 }
 
 // exchangeKey is the context key of the exchange in a routed request.
@@ -187,6 +189,7 @@ func (x *exchange) identify() bool {
 		x.problem(http.StatusConflict, x.texts.OtherUser)
 	case isSomebody(whose):
 		x.whose = whose
+		x.setActor()
 		return true
 	case x.staff:
 		x.problem(http.StatusForbidden, x.texts.NotStaff)
@@ -197,6 +200,21 @@ func (x *exchange) identify() bool {
 		x.problem(http.StatusUnauthorized, x.texts.SignedOut)
 	}
 	return false
+}
+
+// setActor names the signed-in user, or staff, to the Manager as the one who makes the changes. If
+// the service has named somebody, setActor does nothing.
+func (x *exchange) setActor() {
+	ctx := x.r.Context()
+	switch {
+	case tokenauth.ActorFrom(ctx) != "":
+		return
+	case x.staff:
+		ctx = tokenauth.ContextWithActor(ctx, actorStaff)
+	default:
+		ctx = tokenauth.ContextWithActor(ctx, actorUser+x.whose.UserID)
+	}
+	x.r = x.r.WithContext(ctx)
 }
 
 // isSomebody reports whether a result of handler.whose gives a right.

@@ -10,10 +10,7 @@ import (
 	"github.com/go-tokenauth/tokenauth"
 )
 
-const (
-	pageSize = 100
-	soon     = 7 * day // the list marks tokens that expire earlier, but only in the last quarter of their lifetime
-)
+const pageSize = 100
 
 // The views of the list. The value is the path below the list.
 const (
@@ -43,11 +40,16 @@ type tokenView struct {
 	T                                   *Texts
 	Root                                string
 	Staff                               bool
-	UserURL                             string  // list of the user's tokens, for staff
-	Expired                             bool    // true also for an idle token
-	Idle                                bool    // true if the token was unused for too long
-	Soon                                bool    // true if the token expires soon
-	Created, Expires, LastUsed, Revoked *moment // nil if there is no such time
+	UserURL                             string   // list of the user's tokens, for staff
+	Expired                             bool     // true also for an idle token
+	Idle                                bool     // true if the token was unused for too long
+	Soon                                bool     // true if the token expires soon
+	Created, Expires, LastUsed, Revoked *moment  // nil if there is no such time
+	PreviousKey                         *moment  // end of the previous key's grace; nil if that key is refused
+	Maker, Revoker                      *actor   // nil if unknown, or if it goes without saying
+	Unlimited                           bool     // true if the token is not restricted to resources, but others may be
+	Bound, MoreBound                    []string // labels or IDs of the resources; MoreBound is shown on demand
+	MoreText                            string   // number of MoreBound
 }
 
 // A moment is a time as the pages show it. If the time is centuries away, Relative is empty.
@@ -75,17 +77,39 @@ func (x *exchange) past(t time.Time) *moment {
 	return m
 }
 
+// tokenViews returns the views of the tokens on a page.
+func (x *exchange) tokenViews(tokens []tokenauth.Token) []tokenView {
+	views := make([]tokenView, len(tokens))
+	labels, names := x.labels(tokens), x.names(tokens)
+	mixed := x.manager.HasResources() || slices.ContainsFunc(tokens, isRestricted)
+	for i := range tokens {
+		views[i] = x.viewOf(tokens[i])
+		views[i].Unlimited = mixed && !isRestricted(tokens[i])
+		views[i].bind(labels)
+		x.trace(&views[i], names)
+	}
+	return views
+}
+
 func (x *exchange) tokenView(t tokenauth.Token) tokenView {
+	return x.tokenViews([]tokenauth.Token{t})[0]
+}
+
+// viewOf returns the view of a token without its resources and actors.
+func (x *exchange) viewOf(t tokenauth.Token) tokenView {
 	expired, unlimited := x.manager.Expired(&t), t
 	unlimited.ExpiresAt = time.Time{}
-	near := min(soon, t.ExpiresAt.Sub(t.CreatedAt)/4)
-	return tokenView{
+	v := tokenView{
 		Token: t, T: x.texts, Root: x.root, Staff: x.staff, UserURL: x.listURL(viewLive, byUser, t.UserID),
 		Expired: expired, Idle: !t.ExpiredAt(x.now) && x.manager.Expired(&unlimited),
-		Soon:    !expired && t.ExpiredAt(x.now.Add(near)),
+		Soon:    x.manager.ExpiresSoon(&t),
 		Created: x.past(t.CreatedAt), Expires: x.moment(t.ExpiresAt),
 		LastUsed: x.past(t.LastUsedAt), Revoked: x.past(t.RevokedAt),
 	}
+	if !expired && t.PreviousKeyUntil.After(x.now) {
+		v.PreviousKey = x.moment(t.PreviousKeyUntil)
+	}
+	return v
 }
 
 // listURL returns the relative URL of a view of the list. The query has names and values in turn.
@@ -136,10 +160,9 @@ func (x *exchange) list(view string) {
 		next, _ := tokens[pageSize-1].Cursor().MarshalText() // never fails
 		v.Next = x.listURL(view, s.name, s.value, "after", string(next))
 	}
-	for _, t := range tokens {
-		row := x.tokenView(t)
-		row.UserURL = x.listURL(view, byUser, t.UserID)
-		v.Tokens = append(v.Tokens, row)
+	v.Tokens = x.tokenViews(tokens)
+	for i := range v.Tokens {
+		v.Tokens[i].UserURL = x.listURL(view, byUser, v.Tokens[i].UserID)
 	}
 	x.showDone("list", x.title, v, v.Done)
 }

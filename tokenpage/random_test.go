@@ -58,7 +58,7 @@ type world struct {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{rand: rand.New(rand.NewPCG(seed, 1)), tokens: map[string]tokenauth.Token{}}
-	w.site = newSite(t, &tokenauth.Options{Scopes: []string{"a", "b"}, MaxPerUser: 9, IdleTimeout: 9 * day, MaxTTL: time.Duration(seed%2) * 60 * day},
+	w.site = newSite(t, &tokenauth.Options{Scopes: []string{"a", "b"}, MaxPerUser: 9, IdleTimeout: 9 * day, MaxTTL: time.Duration(seed%2) * 60 * day, Resources: ownResources},
 		&tokenpage.Options{FindUser: func(_ *http.Request, typed string) (string, error) { return strings.TrimPrefix(typed, "Ms "), nil }})
 	w.userID = func(*http.Request) (string, error) { return w.signedIn, nil }
 	w.auth = newAuth(w.Manager)
@@ -72,6 +72,14 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
+// ownResources returns the resources of a user. Their labels contain the owner.
+func ownResources(_ context.Context, userID string) (all []tokenauth.Resource, err error) {
+	for i := range 12 {
+		all = append(all, tokenauth.Resource{ID: fmt.Sprint(userID, i), Label: fmt.Sprint("owner ", userID, " project ", i)})
+	}
+	return all, nil
+}
+
 // oneOf returns the first value in more than three of four calls, and otherwise any value.
 func oneOf[T any](w *world, values ...T) T {
 	if w.rand.IntN(4) != 0 {
@@ -83,11 +91,12 @@ func oneOf[T any](w *world, values ...T) T {
 // An attempt is a random request and the facts that decide whether it may change something.
 type attempt struct {
 	*http.Request
-	actor string // the signed-in user when the request arrives
-	staff bool   // true for the staff page
-	other bool   // true if another user, or none, is signed in before the page acts
-	late  bool   // true if the user signs out after a token was created
-	ended bool   // true if late has happened
+	actor string     // the signed-in user when the request arrives
+	staff bool       // true for the staff page
+	other bool       // true if another user, or none, is signed in before the page acts
+	late  bool       // true if the user signs out after a token was created
+	ended bool       // true if late has happened
+	sent  url.Values // the body as a form
 }
 
 // mayChange reports whether the request has the right to change tokens of the actor, or, on the
@@ -138,14 +147,30 @@ func (w *world) checkTokens(a *attempt, what string) {
 		require.True(w.t, a.mayChange(), what)
 		if a.staff {
 			require.True(w.t, known, what)
-			before.RevokedAt = now.RevokedAt
+			before.RevokedAt, before.RevokedBy, before.PreviousKeyUntil = now.RevokedAt, "staff", time.Time{}
 			require.Equal(w.t, before, now, "staff may only revoke")
 			continue
 		}
 		require.Equal(w.t, a.actor, now.UserID, what)
-		if !known && a.ended {
-			require.NotZero(w.t, now.RevokedAt, what)
+		if !known {
+			w.checkCreated(a, &now, what)
 		}
+	}
+}
+
+// checkCreated checks a new token. Only an explicit choice may give it all resources.
+func (w *world) checkCreated(a *attempt, now *tokenauth.Token, what string) {
+	require.Equal(w.t, "user:"+a.actor, now.CreatedBy, what)
+	require.False(w.t, a.sent.Has("find"), what)
+	if now.Resources == nil {
+		require.Equal(w.t, "all", a.sent.Get("access"), what)
+	} else {
+		require.Equal(w.t, "these", a.sent.Get("access"), what)
+		require.Subset(w.t, a.sent["resource"], now.Resources, what)
+		require.True(w.t, strings.HasPrefix(now.Resources[0], a.actor), what)
+	}
+	if a.ended {
+		require.NotZero(w.t, now.RevokedAt, what)
 	}
 }
 
@@ -200,6 +225,7 @@ func (w *world) body(a *attempt) io.ReadCloser {
 	if w.rand.IntN(200) == 0 {
 		text = strings.Repeat("name=a&", 10_000)
 	}
+	a.sent, _ = url.ParseQuery(text)
 	half := w.rand.IntN(len(text) + 1)
 	change := pause(func() {
 		if a.other {
@@ -216,6 +242,9 @@ func (w *world) form(a *attempt) url.Values {
 		"id":         {oneOf(w, w.newID(), w.newID(), w.newID(), w.anyID(a), w.junk(), "")},
 		"name":       {oneOf(w, fmt.Sprint("owner ", a.actor, w.rand.IntN(20)), "", w.junk())},
 		"scope":      oneOf(w, []string{"a"}, nil, []string{"a", "b"}, []string{"c"}, []string{w.junk()}),
+		"access":     {oneOf(w, "these", "all", "all", "", w.junk())},
+		"resource":   oneOf(w, []string{a.actor + "1"}, nil, []string{a.actor + "3", a.actor + "2"}, []string{a.actor + "1", "ben1"}, []string{w.junk()}),
+		"find":       oneOf(w, nil, nil, []string{"1"}, []string{w.junk()}),
 		"expires":    {oneOf(w, "7", "30", "90", "date", "never", "longest", w.junk())},
 		"date":       {oneOf(w, "2026-03-20", "", "2020-01-01", "9999-12-31", w.junk())},
 		"generation": {oneOf(w, "1", "2", "3", "0", "-1", w.junk())},

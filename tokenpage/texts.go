@@ -17,6 +17,11 @@ type Texts struct {
 	Date     func(t time.Time) string
 	Relative func(d time.Duration) string
 
+	// Listed returns the text for the number of resources that the form for a new token lists, of all.
+	// More returns the text for the number of resources of a token that the page shows on demand.
+	Listed func(listed, all int) string
+	More   func(n int) string
+
 	Title, Intro, StaffTitle, StaffIntro string // the lists
 	UserIntro                            string // in place of StaffIntro, for the tokens of one user
 	HistoryIntro                         string
@@ -38,10 +43,23 @@ type Texts struct {
 	LastUsed, NeverUsed            string
 	ExpiresSoon, Expired, Revoked  string
 	Idle                           string // in place of Expired, if the token was unused for too long
+	Resources, AllResources        string // AllResources: the token is not restricted to some
+	PreviousKey                    string // before the time from which the previous key is refused
+
+	By                        string // who created or revoked a token: before any text
+	ByYou, ByOwner            string // the user of the page; the user of the token, for staff
+	ByUser, ByToken           string // before the ID of another user, and before the name or the ID of a token
+	ByStaff, ByAdmin, ByLogin string // ByAdmin: on the command line; ByLogin: a program that had the password
 
 	Name, NameHint, ScopesHint           string // the form for a new token
 	OnDate, DateLabel, DateHint, Latest  string
 	Longest, NeverHint, Create           string
+	ResourcesHint, NoResources           string // NoResources in place of ResourcesHint, if there are none
+	TheseAccess, AllAccess               string // the token is for the checked resources; for all
+	FindResource, SkipResources          string // label of the search field; link that skips the list
+	NotCreated                           string // after a search
+	ResourcesMissing, TooManyResources   string
+	ResourceGone                         string // the user may no longer choose a checked resource
 	NameInvalid, NameTaken, ScopeInvalid string
 	ExpiryInvalid, DateInvalid           string
 	TooMany, TryAgain                    string
@@ -93,6 +111,8 @@ var english = Texts{
 	Lang:     "en",
 	Date:     func(t time.Time) string { return t.Format("2 Jan 2006") },
 	Relative: relative,
+	Listed:   func(listed, all int) string { return fmt.Sprintf("%d of %d shown", listed, all) },
+	More:     func(n int) string { return fmt.Sprintf("%d more", n) },
 
 	Title:        "API tokens",
 	Intro:        "A token lets a program use your account. Give each program a token of its own, so that you can revoke one without affecting the others.",
@@ -138,17 +158,41 @@ var english = Texts{
 	Expired:      "Expired",
 	Revoked:      "Revoked",
 	Idle:         "Unused for too long",
+	Resources:    "Resources",
+	AllResources: "All resources",
+	PreviousKey:  "Previous key works until",
 
-	Name:          "Name",
-	NameHint:      "The program or device that will use it, such as “backup script”.",
-	ScopesHint:    "What the token may do. Choose no more than the program needs.",
-	OnDate:        "on a date",
-	DateLabel:     "Last day",
-	DateHint:      "The token works until this day ends, in UTC.",
-	Latest:        "At the latest:",
-	Longest:       "as late as allowed",
-	NeverHint:     "Only if you will remember to revoke it.",
-	Create:        "Create token",
+	By:      "by",
+	ByYou:   "by you",
+	ByOwner: "by the user",
+	ByUser:  "by the user",
+	ByToken: "by the token",
+	ByStaff: "by staff",
+	ByAdmin: "by an administrator",
+	ByLogin: "by a login with the password",
+
+	Name:       "Name",
+	NameHint:   "The program or device that will use it, such as “backup script”.",
+	ScopesHint: "What the token may do. Choose no more than the program needs.",
+	OnDate:     "on a date",
+	DateLabel:  "Last day",
+	DateHint:   "The token works until this day ends, in UTC.",
+	Latest:     "At the latest:",
+	Longest:    "as late as allowed",
+	NeverHint:  "Only if you will remember to revoke it.",
+	Create:     "Create token",
+
+	ResourcesHint:    "What the program may use. Choose no more than it needs.",
+	NoResources:      "There is nothing yet that you could choose.",
+	TheseAccess:      "Only these:",
+	AllAccess:        "All, also future ones",
+	FindResource:     "Search the list",
+	NotCreated:       "No token has been created yet. When the form is complete, press the button at its end.",
+	SkipResources:    "Skip the list",
+	ResourcesMissing: "Choose at least one resource, or choose all.",
+	TooManyResources: "Choose at most 100 resources.",
+	ResourceGone:     "You can no longer choose one of your resources. Check the list.",
+
 	NameInvalid:   "Enter a name of 1 to 64 characters, none of them invisible.",
 	NameTaken:     "You already have a token with this name. If you have just created it, its key cannot be shown again: rotate that token to get a new key, or choose another name.",
 	ScopeInvalid:  "Choose only from these scopes.",

@@ -39,6 +39,8 @@ func marked() (tokenpage.Texts, int) {
 	mark(reflect.ValueOf(&texts).Elem())
 	texts.Date = func(t time.Time) string { return fmt.Sprintf("[%d]", t.YearDay()) }
 	texts.Relative = func(d time.Duration) string { return fmt.Sprintf("[%d]", int(d.Hours())) }
+	texts.Listed = func(listed, all int) string { return fmt.Sprintf("[%d]", 1000*listed+all) }
+	texts.More = func(n int) string { return fmt.Sprintf("[%d]", 1000+n) }
 	return texts, n
 }
 
@@ -87,12 +89,48 @@ func TestEveryTextIsReplaceable(t *testing.T) {
 	idle.issue(tokenauth.Spec{UserID: "7", Name: "1"})
 	idle.Clock.Advance(day)
 	look(idle.get(""))
+	visitResources(t, texts, look)
+	visitActors(t, texts, look)
 	short := newSite(t, &tokenauth.Options{MaxTTL: 2 * day}, &tokenpage.Options{Texts: texts})
 	short.user = "7"
 	look(short.get("new"))
 	for i := range n {
 		require.True(t, seen[fmt.Sprintf("[%d]", i+1)], "no page shows text %d", i+1)
 	}
+}
+
+func visitResources(t *testing.T, texts tokenpage.Texts, look func(page)) {
+	c := &catalog{}
+	opts := c.options()
+	opts.Scopes = nil
+	s := newSite(t, opts, &tokenpage.Options{Texts: texts})
+	s.user = "7"
+	look(s.get("new"))
+	all := make([]string, 101)
+	for i := range all {
+		all[i] = fmt.Sprint(i)
+		c.resources = append(c.resources, tokenauth.Resource{ID: all[i]})
+	}
+	look(s.get("new"))
+	look(s.create(url.Values{"access": {"these"}}))
+	look(s.create(url.Values{"access": {"these"}, "find": {"1"}}))
+	look(s.create(url.Values{"access": {"these"}, "resource": all}))
+	look(s.create(url.Values{"access": {"these"}, "resource": {"999"}}))
+	s.issue(tokenauth.Spec{UserID: "7", Name: "1", Resources: all[:9]})
+	s.issue(tokenauth.Spec{UserID: "7", Name: "2"})
+	look(s.get(""))
+}
+
+func visitActors(t *testing.T, texts tokenpage.Texts, look func(page)) {
+	s := newSite(t, nil, &tokenpage.Options{Texts: texts})
+	for i, by := range []string{"user:7", "user:8", "token:9", "staff", "cli", "login", "9"} {
+		token := s.issueAs("user:7", tokenauth.Spec{UserID: "7", Name: fmt.Sprint(i)})
+		require.NoError(t, s.Manager.Revoke(as(t, by), "7", token.ID))
+	}
+	s.user = "7"
+	look(s.get("history"))
+	s.user = "root"
+	look(s.get("/staff/history"))
 }
 
 func visitForms(s *site, look func(page)) {

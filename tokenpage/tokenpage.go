@@ -10,6 +10,16 @@
 // service may mount the pages under any path that ends in a slash. The guide
 // [docs/manage-tokens.md] has screenshots, and code for sign-in and sessions.
 //
+// # Resources and actors
+//
+// If the Manager has Options.Resources, the form for a new token requires a choice: some resources
+// of the user, or all of them. The page calls the function once for each form for a new token, and
+// once for each other page that shows a restricted token.
+//
+// For each change, the page gives the Manager an actor: "user:" and the ID of the user, or "staff"
+// (see [tokenauth.ContextWithActor]). If the context of the request has an actor, the page keeps
+// that actor. The lists show who revoked a token, and who created it if that was not its user.
+//
 // # Appearance
 //
 // [Options].CSS overrides the custom properties at the top of the stylesheet, such as --tp-brand.
@@ -94,8 +104,8 @@ type Options struct {
 	CrossOrigin *http.CrossOriginProtection
 
 	// OnError receives each error of the store, and of the service's own functions, because of
-	// which a page was not shown. It receives no error if the client has disconnected. If OnError
-	// is nil, errors are discarded.
+	// which a page was not shown, or shows IDs in place of names and labels. It receives no error if
+	// the client has disconnected. If OnError is nil, errors are discarded.
 	OnError func(r *http.Request, err error)
 }
 

@@ -20,11 +20,11 @@ import (
 )
 
 // operations maps the functions that read a body to their operations in the document.
-var operations = map[string]operation{
-	"tokenapi.create": {"/tokens", "post"},
-	"tokenapi.update": {"/tokens/{id}", "patch"},
-	"tokenapi.rotate": {"/tokens/{id}/rotate", "post"},
-	"tokenlogin.read": {"/login", "post"},
+var operations = map[string][]operation{
+	"tokenapi.create": {{"/tokens", "post"}},
+	"tokenapi.update": {{"/tokens/{id}", "patch"}},
+	"tokenapi.rotate": {{"/tokens/{id}/rotate", "post"}, {"/tokens/self/rotate", "post"}},
+	"tokenlogin.read": {{"/login", "post"}},
 }
 
 type operation struct{ path, method string }
@@ -86,23 +86,35 @@ func compare(text []byte, routes []string, members map[string][]string) (problem
 		problems = append(problems, fmt.Sprintf("functions that read a body: %q; the table of this command: %q", functions, want))
 	}
 	for _, function := range functions {
-		op := operations[function]
-		var r request
-		if err := json.Unmarshal(doc.Paths[op.path][op.method], &r); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", op.method, op.path, err)
-		}
-		if len(r.RequestBody.Content) == 0 {
-			problems = append(problems, fmt.Sprintf("the document has no body for %s %s", op.method, op.path))
-		}
-		for contentType, body := range r.RequestBody.Content {
-			properties := doc.Components.Schemas[filepath.Base(body.Schema.Ref)].Properties
-			if body.Schema.Ref == "" {
-				properties = body.Schema.Properties
+		for _, op := range operations[function] {
+			found, err := doc.compareBody(op, function, members[function])
+			if err != nil {
+				return nil, err
 			}
-			if got := slices.Sorted(maps.Keys(properties)); !slices.Equal(got, members[function]) {
-				problems = append(problems, fmt.Sprintf("%s %s, %s: members of the document: %q; members that %s reads: %q",
-					op.method, op.path, contentType, got, function, members[function]))
-			}
+			problems = append(problems, found...)
+		}
+	}
+	return problems, nil
+}
+
+// compareBody returns the differences between the body of an operation and the members that a
+// function reads.
+func (doc *document) compareBody(op operation, function string, members []string) (problems []string, err error) {
+	var r request
+	if err := json.Unmarshal(doc.Paths[op.path][op.method], &r); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", op.method, op.path, err)
+	}
+	if len(r.RequestBody.Content) == 0 {
+		problems = append(problems, fmt.Sprintf("the document has no body for %s %s", op.method, op.path))
+	}
+	for contentType, body := range r.RequestBody.Content {
+		properties := doc.Components.Schemas[filepath.Base(body.Schema.Ref)].Properties
+		if body.Schema.Ref == "" {
+			properties = body.Schema.Properties
+		}
+		if got := slices.Sorted(maps.Keys(properties)); !slices.Equal(got, members) {
+			problems = append(problems, fmt.Sprintf("%s %s, %s: members of the document: %q; members that %s reads: %q",
+				op.method, op.path, contentType, got, function, members))
 		}
 	}
 	return problems, nil

@@ -52,7 +52,7 @@ func TestOpenCountingCountsAllStatements(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.EqualValues(t, 100, n.Load())
-			require.NoError(t, store.Revoke(ctx, "0", p.Records[0].Token.ID, p.Records[0].Token.CreatedAt))
+			require.NoError(t, store.Revoke(ctx, "0", p.Records[0].Token.ID, p.Records[0].Token.CreatedAt, ""))
 			require.EqualValues(t, 101, n.Load())
 			require.LessOrEqual(t, db.Stats().OpenConnections, 2)
 			require.Zero(t, db.Stats().MaxIdleClosed)

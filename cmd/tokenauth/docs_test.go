@@ -35,6 +35,7 @@ func TestDocsShowRealOutput(t *testing.T) {
 	}
 	dir := t.TempDir()
 	require.NoError(t, makeDatabase(filepath.Join(dir, "django.db"), "drf/stock_authtoken"))
+	require.NoError(t, createLeaked("sqlite:"+filepath.Join(dir, "acme.db")))
 	bash := exec.CommandContext(t.Context(), "bash", "-c", "exec 2>&1\n"+script.String())
 	bash.Dir = dir
 	bash.Env = append(os.Environ(), "PATH="+programDir+string(filepath.ListSeparator)+os.Getenv("PATH"))

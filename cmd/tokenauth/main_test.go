@@ -95,7 +95,7 @@ func TestScriptsRunAsWritten(t *testing.T) {
 				}
 				return false, fmt.Errorf("unknown condition %q", name)
 			},
-			Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sqlite": sqlite},
+			Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sqlite": sqlite, "issue": issue},
 		})
 	})
 	noteSecrets(t)
@@ -128,6 +128,15 @@ func sqlite(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: sqlite FILE NAME")
 	}
 	ts.Check(makeDatabase(ts.MkAbs(args[0]), args[1]))
+}
+
+// issue implements the script command "issue ACTOR USER NAME ID". It creates a token with the given
+// ID, as a service does on behalf of the actor.
+func issue(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: issue ACTOR USER NAME ID")
+	}
+	ts.Check(issueBy(ts.Getenv("TOKENAUTH_DSN"), ts.Getenv("TOKENAUTH_TABLE"), args[0], tokenauth.Spec{UserID: args[1], Name: args[2], ID: args[3]}))
 }
 
 const fixtures = "../../tokenimport/testdata"

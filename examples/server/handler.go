@@ -58,15 +58,21 @@ func (s service) newHandler() (http.Handler, error) {
 
 // addRoutes adds the routes for programs, which present a key.
 func (s service) addRoutes(mux *http.ServeMux) {
-	mux.Handle("GET /me", s.auth.Require(logToken(s.me)))
+	mux.Handle("GET /me", s.auth.RequireFunc(anyResource)(logToken(s.me)))
 	mux.Handle("GET /notes", s.auth.RequireScopes(scopeRead)(logToken(s.listNotes)))
 	mux.Handle("POST /notes", s.auth.RequireScopes(scopeWrite)(logToken(s.addNote)))
 	mux.Handle("/api/login", s.login)
 }
 
+// anyResource is for routes that show only the user and the token. These routes also accept a token
+// that is restricted to resources.
+func anyResource(*http.Request) (tokenauth.Need, error) {
+	return tokenauth.Need{AnyResource: true}, nil
+}
+
 // addAPI adds the API that manages tokens. A request presents a key or the cookie of a session.
 func (s service) addAPI(mux *http.ServeMux) error {
-	api, err := tokenapi.New(s.auth, s.signedIn, &tokenapi.Options{ManageScope: scopeManage, OnError: s.logError})
+	api, err := tokenapi.New(s.auth, s.signedIn, &tokenapi.Options{ManageScope: scopeManage, SelfScope: scopeSelf, OnError: s.logError})
 	if err != nil {
 		return err
 	}
@@ -75,7 +81,7 @@ func (s service) addAPI(mux *http.ServeMux) error {
 		return err
 	}
 	mux.Handle("/api/", http.StripPrefix("/api", api))
-	mux.Handle("/api/staff/", http.StripPrefix("/api/staff", staffAPI))
+	mux.Handle("/api/staff/", http.StripPrefix("/api/staff", s.asStaff(staffAPI)))
 	return nil
 }
 
@@ -91,7 +97,7 @@ func (s service) addPages(mux *http.ServeMux) error {
 		return err
 	}
 	mux.Handle(accountPath, http.StripPrefix("/account/tokens", page))
-	mux.Handle(staffPath, http.StripPrefix("/staff/tokens", staffPage))
+	mux.Handle(staffPath, http.StripPrefix("/staff/tokens", s.asStaff(staffPage)))
 
 	forms := http.NewCrossOriginProtection()
 	own := func(pattern string, h http.HandlerFunc) {
@@ -120,6 +126,16 @@ func (s service) signedIn(r *http.Request) (string, error) {
 func (s service) isStaff(r *http.Request) (bool, error) {
 	v := s.sessions.visitor(r)
 	return v.user != nil && v.user.Staff, v.err
+}
+
+// asStaff is middleware for the handlers of staff. It names the member of staff who makes a change.
+func (s service) asStaff(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if v := s.sessions.visitor(r); v.user != nil {
+			r = r.WithContext(tokenauth.ContextWithActor(r.Context(), "staff:"+v.user.tokenID()))
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s service) logError(r *http.Request, err error) {

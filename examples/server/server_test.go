@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -62,6 +64,46 @@ func TestMeReturnsUserAndToken(t *testing.T) {
 	require.Regexp(t, `^\{"user":\{"id":1,"name":"ada"\},"token":\{`+
 		`"name":"curl [A-Z2-7]+","scopes":\["notes:read","notes:write"\],`+
 		`"hint":"`+p.Key[len(p.Key)-4:]+`"\}\}`+"\n$", got.Text)
+}
+
+// A token that is restricted to resources must be able to read who it is, to rotate itself and to
+// log out. It must not read or add notes, because the service does not divide them by resource.
+func TestRestrictedTokenReadsAndRotatesItself(t *testing.T) {
+	t.Parallel()
+	s, store, _ := open(t)
+	ada := must.Get(s.users.save(t.Context(), "ada", must.Get(hashPasswordWith(1000, testPassword)), false))
+	m := must.Get(tokenauth.New(store, "notes", &tokenauth.Options{
+		Resources: func(context.Context, string) ([]tokenauth.Resource, error) {
+			return []tokenauth.Resource{{ID: "p1"}}, nil
+		},
+	}))
+	issued, _, err := m.Issue(t.Context(), tokenauth.Spec{
+		UserID: ada.tokenID(), Name: "ci", Scopes: []string{scopeRead, scopeWrite, scopeSelf}, Resources: []string{"p1"},
+	})
+	require.NoError(t, err)
+	key := issued.Reveal()
+	leak.Default.Secret(key)
+	handler := must.Get(s.newHandler())
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"GET", "/me", "", 200},
+		{"GET", "/notes", "", 403},
+		{"POST", "/notes", `{"text":"milk"}`, 403},
+		{"GET", "/api/tokens", "", 403},
+		{"GET", "/api/tokens/self", "", 200},
+		{"POST", "/api/tokens/self/rotate", `{"generation":1,"grace_seconds":60}`, 200},
+		{"POST", "/api/logout", "", 204},
+		{"GET", "/me", "", 401},
+	} {
+		r := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+key)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		require.Equal(t, c.want, w.Code, "%s %s: %d", c.method, c.path, w.Code)
+	}
 }
 
 // A 401 response must tell the client which scheme to use, and whether its key was refused.

@@ -13,6 +13,7 @@ const (
 	scopeRead   = "notes:read"
 	scopeWrite  = "notes:write"
 	scopeManage = "tokens:manage"
+	scopeSelf   = "tokens:self"
 )
 
 // scopes describes each scope to people.
@@ -20,12 +21,13 @@ var scopes = map[string]string{
 	scopeRead:   "See your notes",
 	scopeWrite:  "Add notes",
 	scopeManage: "Manage your tokens by the API",
+	scopeSelf:   "Replace its own key by the API",
 }
 
 func newManager(store tokenauth.Store, touchEvery time.Duration, logger *slog.Logger) (*tokenauth.Manager, error) {
 	return tokenauth.New(store, "notes", &tokenauth.Options{
 		OnEvent:     tokenauth.LogEvents(logger),
-		Scopes:      []string{scopeRead, scopeWrite, scopeManage},
+		Scopes:      []string{scopeRead, scopeWrite, scopeManage, scopeSelf},
 		TouchEvery:  touchEvery,
 		CheckUserID: tokenauth.DecimalUserID,
 	})

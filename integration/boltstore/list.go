@@ -59,6 +59,8 @@ func selected(tx *bbolt.Tx, q tokenauth.Query) (found []tokenauth.Record, err er
 		after = position(q.After)
 	}
 	switch {
+	case q.AllUsers && q.CreatedBy != "":
+		err = walk(tx, creators, userKey(q.CreatedBy), after, visit)
 	case q.AllUsers && q.IncludeRevoked:
 		err = walk(tx, all, nil, after, visit)
 	case q.AllUsers:
@@ -76,6 +78,8 @@ func selects(q tokenauth.Query, r *tokenauth.Record) bool {
 	return (q.AllUsers || r.Token.UserID == q.UserID) &&
 		(q.IncludeRevoked || r.Token.RevokedAt.IsZero()) &&
 		(q.Name == "" || r.Token.Name == q.Name) &&
+		(q.CreatedBy == "" || r.Token.CreatedBy == q.CreatedBy) &&
+		(q.ExpiresBefore.IsZero() || !r.Token.ExpiresAt.IsZero() && r.Token.ExpiresAt.Before(micros(q.ExpiresBefore))) &&
 		(q.MaxSlot == 0 || r.Slot >= max(q.MinSlot, 1) && r.Slot <= q.MaxSlot) &&
 		(q.After == (tokenauth.Cursor{}) || bytes.Compare(position(r.Token.Cursor()), position(q.After)) > 0)
 }

@@ -21,6 +21,7 @@ var (
 	userAll  = []byte("user all")  // user, CreatedAt, ID
 	live     = []byte("live")      // CreatedAt, ID; only of live tokens
 	userLive = []byte("user live") // user, CreatedAt, ID; only of live tokens
+	creators = []byte("creators")  // CreatedBy, CreatedAt, ID; not of tokens without CreatedBy
 	ended    = []byte("ended")     // time of expiry or revocation, ID; not of imported tokens
 )
 
@@ -43,6 +44,9 @@ func entries(r *tokenauth.Record) []entry {
 	}
 	if r.Retired != nil {
 		list = append(list, entry{digests, r.Retired.Digest[:], tokenauth.ErrKeyTaken})
+	}
+	if t.CreatedBy != "" {
+		list = append(list, entry{creators, userKey(t.CreatedBy, position...), nil})
 	}
 	if end := endOf(r); !end.IsZero() {
 		list = append(list, entry{ended, append(instant(end), t.ID...), nil})
@@ -82,7 +86,7 @@ func put(tx *bbolt.Tx, old, r *tokenauth.Record) error {
 
 // docs: end
 
-var buckets = [][]byte{records, digests, names, slots, all, userAll, live, userLive, ended}
+var buckets = [][]byte{records, digests, names, slots, all, userAll, live, userLive, creators, ended}
 
 func removeEntries(tx *bbolt.Tx, r *tokenauth.Record) error {
 	for _, e := range entries(r) {
@@ -116,7 +120,8 @@ func endOf(r *tokenauth.Record) time.Time {
 // docs: keys
 
 // userKey returns a key that begins with the length of a user ID and the user ID. Because of the
-// length, no key of the user "ab" begins like a key of the user "a".
+// length, no key of the user "ab" begins like a key of the user "a". The index creators has
+// CreatedBy in place of the user ID.
 func userKey(userID string, rest ...byte) []byte {
 	key := binary.AppendUvarint(nil, uint64(len(userID)))
 	return append(append(key, userID...), rest...)

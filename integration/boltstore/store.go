@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"time"
 
@@ -112,26 +113,26 @@ func (s *Store) change(ctx context.Context, userID, id string, apply func(tx *bb
 }
 
 // Revoke implements [tokenauth.Store].
-func (s *Store) Revoke(ctx context.Context, userID, id string, at time.Time) error {
+func (s *Store) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
 	return s.change(ctx, userID, id, func(_ *bbolt.Tx, r *tokenauth.Record) error {
-		revoke(r, at)
+		revoke(r, at, by)
 		return nil
 	})
 }
 
-func revoke(r *tokenauth.Record, at time.Time) {
+func revoke(r *tokenauth.Record, at time.Time, by string) {
 	if r.Token.RevokedAt.IsZero() {
-		r.Token.RevokedAt = at
+		r.Token.RevokedAt, r.Token.RevokedBy = at, by
 	}
 }
 
 // RevokeExpired implements [tokenauth.Store].
-func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
+func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
 	return s.change(ctx, userID, id, func(_ *bbolt.Tx, r *tokenauth.Record) error {
 		if r.Token.RevokedAt.IsZero() && !r.Token.ExpiredAt(at) && !isIdle(r, micros(unusedSince)) {
 			return tokenauth.ErrConflict
 		}
-		revoke(r, at)
+		revoke(r, at, by)
 		return nil
 	})
 }
@@ -163,6 +164,9 @@ func (s *Store) Update(ctx context.Context, userID, id string, p tokenauth.Patch
 		if p.Scopes != nil {
 			r.Token.Scopes = *p.Scopes
 		}
+		if p.Resources != nil {
+			r.Token.Resources = *p.Resources
+		}
 		if p.ExpiresAt != nil {
 			r.Token.ExpiresAt = micros(*p.ExpiresAt)
 		}
@@ -175,7 +179,8 @@ func (s *Store) Update(ctx context.Context, userID, id string, p tokenauth.Patch
 }
 
 func sameRights(a, b *tokenauth.Token) bool {
-	return slices.Equal(a.Scopes, b.Scopes) && micros(a.ExpiresAt).Equal(micros(b.ExpiresAt))
+	return slices.Equal(a.Scopes, b.Scopes) && micros(a.ExpiresAt).Equal(micros(b.ExpiresAt)) &&
+		reflect.DeepEqual(a.Resources, b.Resources) // unlike slices.Equal, it tells nil from an empty list
 }
 
 // Rotate implements [tokenauth.Store].
@@ -198,7 +203,7 @@ func (s *Store) Rotate(ctx context.Context, userID, id string, rot tokenauth.Rot
 }
 
 // RevokeAll implements [tokenauth.Store].
-func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (n int, err error) {
+func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (n int, err error) {
 	if limit <= 0 {
 		return 0, errors.New("boltstore: the limit of RevokeAll must be positive")
 	}
@@ -213,7 +218,7 @@ func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limi
 		}
 		for _, old := range found {
 			r := *old
-			revoke(&r, at)
+			revoke(&r, at, by)
 			if err := put(tx, old, normalize(r)); err != nil {
 				return err
 			}

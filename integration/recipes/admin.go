@@ -1,9 +1,7 @@
 package recipes
 
 import (
-	"context"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -48,26 +46,12 @@ func admins(auth *tokenauth.Authenticator[*user], next func(http.ResponseWriter,
 		case !u.Admin:
 			auth.WriteError(w, r, tokenauth.ErrInsufficientScope) // 403
 		default:
-			if err := next(w, r); err != nil {
+			ctx := tokenauth.ContextWithActor(r.Context(), "staff:"+u.ID) // for Token.RevokedBy
+			if err := next(w, r.WithContext(ctx)); err != nil {
 				auth.WriteError(w, r, err)
 			}
 		}
 	}))
-}
-
-// docs: end
-
-// docs: actor
-
-// logActor returns a function for Options.OnEvent that logs whose token made a change. It passes
-// each event on to next.
-func logActor(logger *slog.Logger, next func(context.Context, tokenauth.Event)) func(context.Context, tokenauth.Event) {
-	return func(ctx context.Context, e tokenauth.Event) {
-		if by, ok := tokenauth.TokenFrom(ctx); ok {
-			logger.InfoContext(ctx, "token "+string(e.Kind), "token", e.Token.ID, "by_user", by.UserID, "by_token", by.ID)
-		}
-		next(ctx, e)
-	}
 }
 
 // docs: end

@@ -77,7 +77,7 @@ func TestKilledServerKeepsAcknowledgedRevocations(t *testing.T) {
 	var revoking sync.WaitGroup
 	revoking.Go(func() {
 		for _, r := range records {
-			if store.Revoke(t.Context(), "anna", r.Token.ID, fixture.Start) != nil {
+			if store.Revoke(t.Context(), "anna", r.Token.ID, fixture.Start, "") != nil {
 				return
 			}
 			acknowledged.Add(1)
@@ -239,7 +239,7 @@ func missedAfterEviction(t *testing.T, server *servers.RedisServer) (missed int)
 	require.NoError(t, err)
 	require.NoError(t, store.client.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(used*4/5)).Err())
 	for userID, records := range users {
-		if _, err := store.RevokeAll(t.Context(), userID, fixture.Start, 1000); err != nil {
+		if _, err := store.RevokeAll(t.Context(), userID, fixture.Start, "", 1000); err != nil {
 			continue
 		}
 		for _, r := range records {

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ func fieldsOf(r *tokenauth.Record) []any {
 	return []any{
 		"id", t.ID, "user", t.UserID, "name", t.Name, "scopes", join(t.Scopes), "hint", t.Hint, "generation", t.Generation, "origin", t.Origin,
 		"created", text(t.CreatedAt), "expires", text(t.ExpiresAt), "used", text(t.LastUsedAt), "revoked", text(t.RevokedAt),
+		"resources", resourcesText(t.Resources), "created_by", t.CreatedBy, "revoked_by", t.RevokedBy,
 		// A Digest hides its bytes from packages fmt and encoding/json.
 		"digest", string(r.Digest[:]), "retired", retired, "until", until, "slot", slot,
 	}
@@ -61,15 +63,31 @@ func parse(reply any) (r tokenauth.Record, err error) {
 	r.Token = tokenauth.Token{
 		ID: fields["id"], UserID: fields["user"], Name: fields["name"], Hint: fields["hint"], Generation: number("generation"), Origin: fields["origin"],
 		CreatedAt: instant("created"), ExpiresAt: instant("expires"), LastUsedAt: instant("used"), RevokedAt: instant("revoked"),
+		CreatedBy: fields["created_by"], RevokedBy: fields["revoked_by"],
 	}
 	if fields["scopes"] != "" {
 		r.Token.Scopes = strings.Split(fields["scopes"], " ")
 	}
+	if list, restricted := strings.CutPrefix(fields["resources"], ":"); restricted {
+		r.Token.Resources = strings.Split(list, " ")
+	}
+	if slices.Contains(r.Token.Resources, "") {
+		return r, fmt.Errorf("redisstore: record has an empty resource")
+	}
 	return r, err
 }
 
-// join joins scopes, which contain no spaces.
-func join(scopes []string) string { return strings.Join(scopes, " ") }
+// join joins scopes or resources, which contain no spaces.
+func join(list []string) string { return strings.Join(list, " ") }
+
+// resourcesText returns an empty text for nil, which means all resources. The text of a list begins
+// with a colon, so that an empty list never becomes nil.
+func resourcesText(resources []string) string {
+	if resources == nil {
+		return ""
+	}
+	return ":" + join(resources)
+}
 
 // epoch is the number of microseconds from the year 1 to the year 1970.
 var epoch = -time.Time{}.UnixMicro()

@@ -164,7 +164,9 @@ func (s *Store) List(ctx context.Context, q tokenauth.Query) ([]tokenauth.Record
 	if q.After != (tokenauth.Cursor{}) {
 		after = digits(q.After.CreatedAt) + q.After.ID
 	}
-	args := []any{q.UserID, flag(!q.IncludeRevoked), q.Name, max(q.MinSlot, 1), q.MaxSlot, after, q.Limit, flag(q.IDs != nil)}
+	args := []any{
+		q.UserID, flag(!q.IncludeRevoked), q.Name, max(q.MinSlot, 1), q.MaxSlot, q.CreatedBy, text(q.ExpiresBefore), after, q.Limit, flag(q.IDs != nil),
+	}
 	for _, id := range q.IDs {
 		args = append(args, id)
 	}
@@ -214,15 +216,18 @@ func check(q tokenauth.Query) error {
 
 // Update implements [tokenauth.Store].
 func (s *Store) Update(ctx context.Context, userID, id string, p tokenauth.Patch, at time.Time) error {
-	args := []any{userID, id, digits(at), flag(p.Replaces != nil), "", ""}
+	args := []any{userID, id, digits(at), flag(p.Replaces != nil), "", "", ""}
 	if p.Replaces != nil {
-		args[4], args[5] = join(p.Replaces.Scopes), text(p.Replaces.ExpiresAt)
+		args[4], args[5], args[6] = join(p.Replaces.Scopes), resourcesText(p.Replaces.Resources), text(p.Replaces.ExpiresAt)
 	}
 	if p.Name != nil {
 		args = append(args, "name", *p.Name)
 	}
 	if p.Scopes != nil {
 		args = append(args, "scopes", join(*p.Scopes))
+	}
+	if p.Resources != nil {
+		args = append(args, "resources", resourcesText(*p.Resources))
 	}
 	if p.ExpiresAt != nil {
 		args = append(args, "expires", text(*p.ExpiresAt))
@@ -237,22 +242,22 @@ func (s *Store) Rotate(ctx context.Context, userID, id string, r tokenauth.Rotat
 }
 
 // Revoke implements [tokenauth.Store].
-func (s *Store) Revoke(ctx context.Context, userID, id string, at time.Time) error {
-	return s.change(ctx, "revoke", userID, id, text(at), flag(false), "")
+func (s *Store) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
+	return s.change(ctx, "revoke", userID, id, text(at), by, flag(false), "")
 }
 
 // RevokeExpired implements [tokenauth.Store].
-func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at, unusedSince time.Time) error {
-	return s.change(ctx, "revoke", userID, id, text(at), flag(true), text(unusedSince))
+func (s *Store) RevokeExpired(ctx context.Context, userID, id string, at time.Time, by string, unusedSince time.Time) error {
+	return s.change(ctx, "revoke", userID, id, text(at), by, flag(true), text(unusedSince))
 }
 
 // RevokeAll implements [tokenauth.Store].
-func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
+func (s *Store) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
 	if limit <= 0 {
 		return 0, errors.New("redisstore: the limit of RevokeAll must be positive")
 	}
 	limit = min(limit, math.MaxInt32) // Lua formats larger numbers in a way that Redis does not accept
-	reply, err := s.call(ctx, "revoke_all", userID, text(at), limit)
+	reply, err := s.call(ctx, "revoke_all", userID, text(at), by, limit)
 	if err != nil {
 		return 0, err
 	}

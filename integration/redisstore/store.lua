@@ -71,6 +71,7 @@ local function entries(r)
     {key('user-all', r.user), position, 0},
   }
   if r.retired ~= '' then table.insert(list, {key('digests'), r.retired}) end
+  if r.created_by ~= '' then table.insert(list, {key('created', r.created_by), position, 0}) end
   if ended(r) ~= '' then table.insert(list, {key('ended'), ended(r) .. r.id, 0}) end
   if r.revoked ~= '' then return list end
   table.insert(list, {key('live'), position, 0})
@@ -102,9 +103,9 @@ local function delete(r)
   call('DEL', key('token', r.id))
 end
 
-local function revoke(r, at)
+local function revoke(r, at, by)
   local revoked = with(r, 1, 0)
-  revoked.revoked, revoked.slot = at, '0'
+  revoked.revoked, revoked.revoked_by, revoked.slot = at, by, '0'
   save(r, revoked)
 end
 
@@ -172,6 +173,8 @@ local function selects(q, r)
   local slot = tonumber(r.slot)
   return (q.user == '' or r.user == q.user) and (not q.live or r.revoked == '')
     and (q.name == '' or r.name == q.name)
+    and (q.created_by == '' or r.created_by == q.created_by)
+    and (q.expires_before == '' or r.expires ~= '' and r.expires < q.expires_before)
     and (q.max_slot == 0 or slot >= q.min_slot and slot <= q.max_slot)
 end
 
@@ -179,13 +182,15 @@ end
 -- IDs. It uses the smallest index for the query.
 local function visit_selected(q, visit)
   if q.by_id then
-    for i = 10, #ARGV do visit(ARGV[i]) end
+    for i = 12, #ARGV do visit(ARGV[i]) end
   elseif q.user ~= '' and q.live and q.name ~= '' then
     local id = call('HGET', key('user-names', q.user), q.name)
     if id then visit(id) end
   elseif q.user ~= '' and q.max_slot > 0 then
     local ids = call('ZRANGE', key('user-slots', q.user), q.min_slot, q.max_slot, 'BYSCORE')
     for _, id in ipairs(ids) do visit(id) end
+  elseif q.user == '' and q.created_by ~= '' then
+    walk(key('created', q.created_by), q.after, '+', visit)
   else
     local kind = q.live and 'live' or 'all'
     local index = q.user == '' and key(kind) or key('user-' .. kind, q.user)
@@ -193,14 +198,15 @@ local function visit_selected(q, visit)
   end
 end
 
--- list USER LIVE NAME MIN-SLOT MAX-SLOT AFTER LIMIT BY-ID ID… returns each record as a list of
--- fields and values. The caller sorts the records and applies AFTER and LIMIT, because list applies
--- them only when it walks over an index of positions.
+-- list USER LIVE NAME MIN-SLOT MAX-SLOT CREATED-BY EXPIRES-BEFORE AFTER LIMIT BY-ID ID… returns each
+-- record as a list of fields and values. The caller sorts the records and applies AFTER and LIMIT,
+-- because list applies them only when it walks over an index of positions.
 function commands.list()
   local q = {
     user = ARGV[2], live = ARGV[3] == '1', name = ARGV[4],
     min_slot = tonumber(ARGV[5]), max_slot = tonumber(ARGV[6]),
-    after = ARGV[7], limit = tonumber(ARGV[8]), by_id = ARGV[9] == '1',
+    created_by = ARGV[7], expires_before = ARGV[8],
+    after = ARGV[9], limit = tonumber(ARGV[10]), by_id = ARGV[11] == '1',
   }
   local found = {}
   visit_selected(q, function(id)
@@ -219,15 +225,15 @@ local function changeable(user, id, at)
   return r
 end
 
--- update USER ID AT GUARDED SCOPES EXPIRES FIELD VALUE…: if GUARDED is 1, the token must have the
--- given scopes and expiry, or must already have the new values.
+-- update USER ID AT GUARDED SCOPES RESOURCES EXPIRES FIELD VALUE…: if GUARDED is 1, the token must
+-- have the given scopes, resources and expiry, or must already have the new values.
 function commands.update()
   local old, err = changeable(ARGV[2], ARGV[3], ARGV[4])
   if err then return err end
-  local r, same = with(old, 8, #ARGV), true
+  local r, same = with(old, 9, #ARGV), true
   for field, value in pairs(r) do same = same and old[field] == value end
   if same then return 'OK' end
-  local is_outdated = old.scopes ~= ARGV[6] or old.expires ~= ARGV[7]
+  local is_outdated = old.scopes ~= ARGV[6] or old.resources ~= ARGV[7] or old.expires ~= ARGV[8]
   if ARGV[5] == '1' and is_outdated then return 'ErrConflict' end
   if name_taken(r) then return 'ErrNameTaken' end
   save(old, r)
@@ -247,21 +253,21 @@ function commands.rotate()
   return 'OK'
 end
 
--- revoke USER ID AT EXPIRED-ONLY UNUSED-SINCE
+-- revoke USER ID AT BY EXPIRED-ONLY UNUSED-SINCE
 function commands.revoke()
   local r, at = load(ARGV[3]), ARGV[4]
   if not r or r.user ~= ARGV[2] then return 'ErrNotFound' end
   if r.revoked ~= '' then return 'OK' end
-  local has_ended = is_expired(r, at) or is_idle(r, ARGV[6])
-  if ARGV[5] == '1' and not has_ended then return 'ErrConflict' end
-  revoke(r, at)
+  local has_ended = is_expired(r, at) or is_idle(r, ARGV[7])
+  if ARGV[6] == '1' and not has_ended then return 'ErrConflict' end
+  revoke(r, at, ARGV[5])
   return 'OK'
 end
 
--- revoke_all USER AT LIMIT returns the number of revoked tokens.
+-- revoke_all USER AT BY LIMIT returns the number of revoked tokens.
 function commands.revoke_all()
-  local positions = call('ZRANGE', key('user-live', ARGV[2]), 0, tonumber(ARGV[4]) - 1)
-  for _, position in ipairs(positions) do revoke(load(id_in(position)), ARGV[3]) end
+  local positions = call('ZRANGE', key('user-live', ARGV[2]), 0, tonumber(ARGV[5]) - 1)
+  for _, position in ipairs(positions) do revoke(load(id_in(position)), ARGV[3], ARGV[4]) end
   return #positions
 end
 

@@ -20,8 +20,8 @@ import (
 
 // Members are the members that a body may have, by name. The value for a name is a pointer to the
 // variable that receives the member's value. The variable has the type string, []string, int64,
-// Expiry, *string, *[]string or *int. If the body does not have the member, the variable stays
-// unchanged.
+// Expiry, List, *string, *[]string or *int. If the body does not have the member, the variable
+// stays unchanged.
 type Members map[string]any
 
 // An Expiry is the value of a member: a time, or never. In JSON, never is null.
@@ -41,6 +41,18 @@ func (e *Expiry) UnmarshalJSON(text []byte) error {
 		err = errors.New("the zero time would mean never")
 	}
 	return err
+}
+
+// A List is the value of a JSON member: a list of strings, or null.
+type List struct {
+	Given bool     // true if the body has the member
+	Items []string // nil for null, and not nil for an empty list
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (l *List) UnmarshalJSON(text []byte) error {
+	l.Given = true
+	return json.Unmarshal(text, &l.Items)
 }
 
 const (
@@ -137,7 +149,8 @@ func (m Members) decodeForm(text []byte) error {
 // twice, and set returns an error.
 func (m Members) set(name string, value json.RawMessage, repeated bool) error {
 	to, problem := m[name], ""
-	_, nullable := to.(*Expiry)
+	_, expiry := to.(*Expiry)
+	_, list := to.(*List)
 	switch {
 	case to == nil && !syntax.IsWord(name): // the client chose the name, so the error omits it
 		return bad("The body has an unknown member.")
@@ -145,7 +158,7 @@ func (m Members) set(name string, value json.RawMessage, repeated bool) error {
 		problem = "is unknown"
 	case repeated:
 		problem = "must be given only once"
-	case string(value) == "null" && !nullable || json.Unmarshal(value, to) != nil:
+	case string(value) == "null" && !expiry && !list || json.Unmarshal(value, to) != nil:
 		problem = "must be " + wanted(to)
 	default:
 		return nil
@@ -157,7 +170,7 @@ func (m Members) set(name string, value json.RawMessage, repeated bool) error {
 // of an error text.
 func wanted(to any) string {
 	switch to.(type) {
-	case *[]string, **[]string:
+	case *[]string, **[]string, *List:
 		return "an array of strings"
 	case *Expiry:
 		return "a time as in RFC 3339"

@@ -34,12 +34,13 @@ type values struct {
 	generation *int
 	newName    *string
 	newScopes  *[]string
+	resources  body.List
 }
 
 func (v *values) members() body.Members {
 	return body.Members{
 		"name": &v.name, "scopes": &v.scopes, "expires_at": &v.expires, "grace_seconds": &v.seconds,
-		"generation": &v.generation, "new_name": &v.newName, "new_scopes": &v.newScopes,
+		"generation": &v.generation, "new_name": &v.newName, "new_scopes": &v.newScopes, "resources": &v.resources,
 	}
 }
 
@@ -83,7 +84,7 @@ func TestDecodeSetsMembers(t *testing.T) {
 	t.Parallel()
 	for _, f := range []reader{readJSON, body.ReadJSONOrForm} {
 		v, err := read(f, jsonType, ` {"name": "x", "scop\u0065s": ["b", "a"], "expires_at": "2027-01-01T02:00:00.5+02:00",
-			"grace_seconds": -60, "generation": 3, "new_name": "", "new_scopes": []} `)
+			"grace_seconds": -60, "generation": 3, "new_name": "", "new_scopes": [], "resources": ["p2", "p1"]} `)
 		require.NoError(t, err)
 		require.Equal(t, "x", v.name)
 		require.Equal(t, []string{"b", "a"}, v.scopes)
@@ -94,16 +95,22 @@ func TestDecodeSetsMembers(t *testing.T) {
 		require.Equal(t, 3, *v.generation)
 		require.Empty(t, *v.newName)
 		require.Equal(t, []string{}, *v.newScopes)
+		require.Equal(t, body.List{Given: true, Items: []string{"p2", "p1"}}, v.resources)
 
 		v, err = read(f, jsonType, `{}`)
 		require.NoError(t, err)
 		require.Equal(t, values{}, v, "absent members must be unchanged")
 
-		v, err = read(f, jsonType, `{"expires_at":null}`)
+		v, err = read(f, jsonType, `{"expires_at":null,"resources":null}`)
 		require.NoError(t, err)
 		require.Equal(t, body.Expiry{Given: true}, v.expires)
+		require.Equal(t, body.List{Given: true}, v.resources, "null must differ from an absent member and from an empty list")
 		require.True(t, v.expires.Never())
 		require.False(t, (&body.Expiry{}).Never(), "Never must return false if the body has no expiry")
+
+		v, err = read(f, jsonType, `{"resources":[]}`)
+		require.NoError(t, err)
+		require.Equal(t, body.List{Given: true, Items: []string{}}, v.resources)
 
 		longest := `{"name":"` + strings.Repeat("x", 64<<10-11) + `"}`
 		require.Len(t, longest, 64<<10)
@@ -161,6 +168,11 @@ var badJSON = []struct {
 	{"null as scopes", `{"scopes":null}`, 400, "#/scopes"},
 	{"null as new scopes", `{"new_scopes":null}`, 400, "#/new_scopes"},
 	{"string as new scopes", `{"new_scopes":"admin"}`, 400, "#/new_scopes"},
+	{"string as resources", `{"resources":"p1"}`, 400, "#/resources"},
+	{"number in resources", `{"resources":["p1",1]}`, 400, "#/resources"},
+	{"object as resources", `{"resources":{"p1":true}}`, 400, "#/resources"},
+	{"false as resources", `{"resources":false}`, 400, "#/resources"},
+	{"duplicate resources, one of them null", `{"resources":["p1"],"resources":null}`, 400, "#/resources"},
 	{"number as expiry", `{"expires_at":1798761600}`, 400, "#/expires_at"},
 	{"empty string as expiry", `{"expires_at":""}`, 400, "#/expires_at"},
 	{"date without a time", `{"expires_at":"2027-01-01"}`, 400, "#/expires_at"},
@@ -312,7 +324,8 @@ func FuzzDecodeJSON(f *testing.F) {
 	}
 	f.Add([]byte(`{"name":"x","scopes":["a","b"],"expires_at":"2027-01-01T00:00:00Z","grace_seconds":60}`))
 	f.Add([]byte(` { "expires_at" : null } `))
-	f.Add([]byte(`{"new_name":"y","new_scopes":[],"generation":7}`))
+	f.Add([]byte(`{"new_name":"y","new_scopes":[],"generation":7,"resources":["p1"]}`))
+	f.Add([]byte(`{"resources":null}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got, err := read(readJSON, jsonType, string(text))
 		if err != nil {
@@ -326,11 +339,12 @@ func FuzzDecodeJSON(f *testing.F) {
 		var expires *time.Time
 		for name, to := range map[string]any{
 			"name": &want.name, "scopes": &want.scopes, "expires_at": &expires, "grace_seconds": &want.seconds,
-			"generation": &want.generation, "new_name": &want.newName, "new_scopes": &want.newScopes,
+			"generation": &want.generation, "new_name": &want.newName, "new_scopes": &want.newScopes, "resources": &want.resources.Items,
 		} {
 			if raw, ok := members[name]; ok {
 				require.NoError(t, json.Unmarshal(raw, to))
 				want.expires.Given = want.expires.Given || name == "expires_at"
+				want.resources.Given = want.resources.Given || name == "resources"
 				delete(members, name)
 			}
 		}

@@ -27,7 +27,7 @@ func TestIndexNamesAreDistinct(t *testing.T) {
 	for name, e := range Engines {
 		names := map[string]bool{}
 		parts := e.Parts(os.DirFS("../../schema/"+name), "auth."+strings.Repeat("t", 40))
-		require.Len(t, parts, 1+16+9+3+3, name)
+		require.Len(t, parts, 1+16+9+4+3, name)
 		require.Equal(t, "CREATE TABLE", parts[0].Statement[:12])
 		for _, part := range parts {
 			found := index.FindStringSubmatch(part.Statement)

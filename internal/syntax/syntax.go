@@ -1,6 +1,6 @@
-// Package syntax checks the texts of a token: user IDs, names, IDs and scopes. An error text is the
-// rest of a sentence that begins with the name of the field, such as "must not be empty". An error
-// never contains the refused text.
+// Package syntax checks the texts of a token: user IDs, names, IDs, scopes and resources. An error
+// text is the rest of a sentence that begins with the name of the field, such as "must not be
+// empty". An error never contains the refused text.
 package syntax
 
 import (
@@ -17,6 +17,9 @@ const (
 	maxWordBytes   = 64
 	maxScopes      = 100
 	maxScopeBytes  = 128
+
+	maxResources     = 100
+	maxResourceBytes = 255
 )
 
 // UserID returns an error if id is not 1 to 255 bytes of valid UTF-8 without control characters.
@@ -74,6 +77,27 @@ func Scope(scope string) error {
 		return errors.New("must not contain a character that RFC 6749 section 3.3 forbids")
 	}
 	return nil
+}
+
+// Resources checks resources and returns a sorted copy without duplicates. For nil, it returns nil.
+// It refuses an empty list and more than 100 resources.
+func Resources(resources []string) ([]string, error) {
+	if resources == nil {
+		return nil, nil
+	}
+	for _, s := range resources {
+		if s == "" || len(s) > maxResourceBytes {
+			return nil, fmt.Errorf("must be 1 to %d characters long", maxResourceBytes)
+		}
+		if strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+			return nil, errors.New("must consist of visible ASCII characters")
+		}
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(resources)))
+	if n := len(sorted); n == 0 || n > maxResources {
+		return nil, fmt.Errorf("must have 1 to %d items", maxResources)
+	}
+	return sorted, nil
 }
 
 // IsQuotable reports whether s can be part of a quoted-string of RFC 9110 section 5.6.4 without

@@ -164,6 +164,7 @@ func TestRotateReturnsCurrentToken(t *testing.T) {
 	want := token
 	want.Name, want.Scopes, want.ExpiresAt = "renamed", []string{"a"}, fixture.Start.Add(9*time.Hour)
 	want.Generation, want.Hint = 2, key.Reveal()[len(key.Reveal())-4:]
+	want.PreviousKeyUntil = m.Now().Add(time.Hour)
 	require.Equal(t, want, rotated)
 	require.Equal(t, want, events.Take()[0].Token)
 

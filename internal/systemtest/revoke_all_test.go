@@ -93,7 +93,7 @@ func TestRevokeAllGivesUp(t *testing.T) {
 // An endlessStore always has one more live token to revoke.
 type endlessStore struct{ *tokenauth.MemoryStore }
 
-func (s endlessStore) RevokeAll(context.Context, string, time.Time, int) (int, error) {
+func (s endlessStore) RevokeAll(context.Context, string, time.Time, string, int) (int, error) {
 	return 1, nil
 }
 

@@ -145,7 +145,7 @@ func TestCallsAreRetriedByError(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			conn := &fakeConn{err: c.err}
-			_, err := newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", fixture.Start, 1000)
+			_, err := newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", fixture.Start, "", 1000)
 			require.ErrorIs(t, err, c.err)
 			fixture.RequireStoreFailure(t, err)
 			require.Len(t, conn.queries, c.attempts)
@@ -156,7 +156,7 @@ func TestCallsAreRetriedByError(t *testing.T) {
 			}
 
 			conn = &fakeConn{err: c.err, inTransaction: true}
-			_, err = newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", fixture.Start, 1000)
+			_, err = newFakeStore(t, conn, c.dialect).RevokeAll(ctx, "u", fixture.Start, "", 1000)
 			require.ErrorIs(t, err, c.err)
 			require.Len(t, conn.queries, 1, "the store must not retry a statement in a transaction")
 		})
@@ -214,8 +214,8 @@ func TestLostChangeIsNotReportedAsDone(t *testing.T) {
 	require.NoError(t, err)
 	at, id := fixture.Start, r.Token.ID
 	for name, change := range map[string]func() error{
-		"Revoke":        func() error { return store.Revoke(ctx, "u", id, at) },
-		"RevokeExpired": func() error { return store.RevokeExpired(ctx, "u", id, at.AddDate(1, 0, 0), time.Time{}) },
+		"Revoke":        func() error { return store.Revoke(ctx, "u", id, at, "") },
+		"RevokeExpired": func() error { return store.RevokeExpired(ctx, "u", id, at.AddDate(1, 0, 0), "", time.Time{}) },
 		"Update":        func() error { return store.Update(ctx, "u", id, tokenauth.Patch{Name: new("phone")}, at) },
 		"Rotate":        func() error { return store.Rotate(ctx, "u", id, fixture.NewRotation("new"), at) },
 		"Create":        func() error { return store.Create(ctx, fixture.NewRecord("phone")) },
@@ -341,12 +341,12 @@ func TestSuccessAfterDeadlineIsAnError(t *testing.T) {
 	t.Parallel()
 	store, err := tokenauth.NewSQLStore(lateHandle{}, tokenauth.PostgreSQL, &tokenauth.SQLOptions{Timeout: time.Millisecond})
 	require.NoError(t, err)
-	_, err = store.RevokeAll(ctx, "u", fixture.Start, 1000)
+	_, err = store.RevokeAll(ctx, "u", fixture.Start, "", 1000)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "outcome unknown")
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err = store.RevokeAll(canceled, "u", fixture.Start, 1000)
+	_, err = store.RevokeAll(canceled, "u", fixture.Start, "", 1000)
 	require.ErrorIs(t, err, context.Canceled)
 }
 

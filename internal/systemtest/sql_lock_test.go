@@ -52,7 +52,7 @@ func TestLockedWriteEndsAtTimeout(t *testing.T) {
 
 			for what, call := range map[string]func(context.Context) error{
 				"create": func(ctx context.Context) error { return store.Create(ctx, fixture.NewRecord("phone")) },
-				"revoke": func(ctx context.Context) error { return store.Revoke(ctx, "u", r.Token.ID, fixture.Start) },
+				"revoke": func(ctx context.Context) error { return store.Revoke(ctx, "u", r.Token.ID, fixture.Start, "") },
 				"touch": func(ctx context.Context) error {
 					return store.Touch(ctx, tokenauth.Use{ID: r.Token.ID, At: fixture.Start})
 				},
@@ -68,7 +68,7 @@ func TestLockedWriteEndsAtTimeout(t *testing.T) {
 			}
 			unlock()
 			require.NoError(t, patient.Create(ctx, fixture.NewRecord("phone")), "a repeated Create must succeed after the lock is released")
-			require.NoError(t, patient.Revoke(ctx, "u", r.Token.ID, fixture.Start))
+			require.NoError(t, patient.Revoke(ctx, "u", r.Token.ID, fixture.Start, ""))
 		})
 	}
 }
@@ -164,7 +164,7 @@ var shareSteps = []func(t *testing.T, store tokenauth.Store, r tokenauth.Record)
 		taken := fixture.NewRecord("another")
 		taken.Token.UserID, taken.Token.Name = r.Token.UserID, r.Token.Name
 		require.ErrorIs(t, store.Create(ctx, taken), tokenauth.ErrNameTaken)
-		require.NoError(t, store.Revoke(ctx, r.Token.UserID, r.Token.ID, fixture.Start))
+		require.NoError(t, store.Revoke(ctx, r.Token.UserID, r.Token.ID, fixture.Start, ""))
 	},
 	func(t *testing.T, store tokenauth.Store, r tokenauth.Record) {
 		got, err := store.Find(ctx, r.Digest)
@@ -249,7 +249,7 @@ func TestMemoryDatabaseNeedsOneConnection(t *testing.T) {
 	_, err = store.Find(ctx, r.Digest)
 	fixture.RequireStoreFailure(t, err)
 	fixture.RequireStoreFailure(t, store.CheckSchema(ctx))
-	fixture.RequireStoreFailure(t, store.Revoke(ctx, "u", r.Token.ID, fixture.Start))
+	fixture.RequireStoreFailure(t, store.Revoke(ctx, "u", r.Token.ID, fixture.Start, ""))
 	require.NoError(t, busy.Close())
 }
 
@@ -296,7 +296,7 @@ func writeAll(store tokenauth.Store, name string) error {
 		func() error {
 			return store.Update(ctx, "u", id, tokenauth.Patch{Scopes: &[]string{"a"}}, fixture.Start)
 		},
-		func() error { return store.Revoke(ctx, "u", id, fixture.Start) },
+		func() error { return store.Revoke(ctx, "u", id, fixture.Start, "") },
 	} {
 		if err := step(); err != nil {
 			return err

@@ -123,7 +123,7 @@ func TestPruneKeepsTokenUsedMeanwhile(t *testing.T) {
 	late := fixture.Start.Add(10 * time.Hour)
 	conn := &hookedConn{db: db, text: "IN (?", before: func() {
 		require.NoError(t, plain.Touch(ctx, tokenauth.Use{ID: used.Token.ID, At: late}))
-		require.NoError(t, plain.Revoke(ctx, revoked.Token.UserID, revoked.Token.ID, late))
+		require.NoError(t, plain.Revoke(ctx, revoked.Token.UserID, revoked.Token.ID, late, ""))
 	}}
 	store := must.Get(tokenauth.NewSQLStoreOn(conn, tokenauth.SQLite, sqlite.Patient()))
 	n, err := store.Prune(ctx, fixture.Start, late.Add(-time.Hour), 10)

@@ -126,6 +126,29 @@ func TestTamperedDigestsMatchNoKey(t *testing.T) {
 	}
 }
 
+// An unknown actor must be NULL, as the schema says. Otherwise statements of the service that look
+// for tokens without a creator find none, and the index of creators contains all tokens.
+func TestUnknownActorIsNull(t *testing.T) {
+	t.Parallel()
+	db := sqlite.New(t)
+	store := sqlite.NewStore(t, db, nil)
+	revoke := map[string]func(r tokenauth.Record) error{
+		"Revoke": func(r tokenauth.Record) error { return store.Revoke(ctx, "u", r.Token.ID, fixture.Start, "") },
+		"RevokeExpired": func(r tokenauth.Record) error {
+			return store.RevokeExpired(ctx, "u", r.Token.ID, fixture.Start, "", fixture.Start)
+		},
+		"RevokeAll": func(tokenauth.Record) error { _, err := store.RevokeAll(ctx, "u", fixture.Start, "", 1); return err },
+	}
+	for name, revoke := range revoke {
+		r := fixture.NewRecord(name)
+		require.NoError(t, store.Create(ctx, r))
+		require.NoError(t, revoke(r))
+	}
+	unknown := 0
+	require.NoError(t, db.QueryRow("SELECT count(*) FROM tokenauth_tokens WHERE created_by IS NULL AND revoked_by IS NULL AND revoked_at IS NOT NULL").Scan(&unknown))
+	require.Equal(t, len(revoke), unknown)
+}
+
 // The store must keep the exact instant of an expiry. Daylight saving time and leap days must not
 // change that instant.
 //

@@ -70,7 +70,7 @@ func TestTransactionCoversTokenAndService(t *testing.T) {
 			in := store.With(tx)
 			require.NoError(t, in.Create(ctx, r))
 			require.NoError(t, in.Rotate(ctx, "u", r.Token.ID, fixture.NewRotation("second"), fixture.Start))
-			require.NoError(t, in.Revoke(ctx, "u", before.Token.ID, fixture.Start))
+			require.NoError(t, in.Revoke(ctx, "u", before.Token.ID, fixture.Start, ""))
 			_, err = tx.Exec("INSERT INTO orders VALUES ('1')")
 			require.NoError(t, err)
 
@@ -131,8 +131,8 @@ func TestTransactionLivesOnAfterConflict(t *testing.T) {
 		{"rename", tokenauth.ErrNameTaken, in.Update(ctx, "u", bar.Token.ID, tokenauth.Patch{Name: new("foo")}, fixture.Start)},
 		{"rotation to a taken digest", tokenauth.ErrKeyTaken, in.Rotate(ctx, "u", bar.Token.ID, fixture.NewRotation("key of foo"), fixture.Start)},
 		{"rotation of another generation", tokenauth.ErrConflict, in.Rotate(ctx, "u", bar.Token.ID, tokenauth.Rotation{Replaces: 7, GraceUntil: fixture.Start}, fixture.Start)},
-		{"unknown token", tokenauth.ErrNotFound, in.Revoke(ctx, "u", "unknown", fixture.Start)},
-		{"not expired", tokenauth.ErrConflict, in.RevokeExpired(ctx, "u", bar.Token.ID, fixture.Start, time.Time{})},
+		{"unknown token", tokenauth.ErrNotFound, in.Revoke(ctx, "u", "unknown", fixture.Start, "")},
+		{"not expired", tokenauth.ErrConflict, in.RevokeExpired(ctx, "u", bar.Token.ID, fixture.Start, "", time.Time{})},
 	} {
 		require.ErrorIs(t, c.call, c.want, c.name)
 		_, err = tx.Exec("INSERT INTO orders VALUES (?)", i)

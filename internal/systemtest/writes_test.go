@@ -1,6 +1,7 @@
 package systemtest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -192,6 +193,7 @@ func TestCorruptRowHarmsNoOtherToken(t *testing.T) {
 	t.Parallel()
 	for _, change := range []string{
 		`scopes = NULL`, `created_at = 'x'`, `expires_at = 9223372036854775807`, `last_used_at = -9223372036854775808`, `generation = 'x'`,
+		`resources = ''`,
 	} {
 		t.Run(change, func(t *testing.T) {
 			t.Parallel()
@@ -242,6 +244,42 @@ func TestStrangeScopesGrantNothing(t *testing.T) {
 	}
 	_, err := m.List(ctx, tokenauth.Query{UserID: "u"})
 	require.NoError(t, err)
+}
+
+// If the column resources contains a text that no Manager writes, the key must get 503, or reach
+// only what the text names. It must never get all resources, which NULL means.
+func TestTamperedResourcesAllowNothingElse(t *testing.T) {
+	t.Parallel()
+	store, db := newLooseStore(t)
+	m := fixture.NewManager(store, &tokenauth.Options{MaxPerUser: -1, Resources: func(context.Context, string) ([]tokenauth.Resource, error) {
+		return []tokenauth.Resource{{ID: "a"}, {ID: "b"}}, nil
+	}})
+	auth := must.Get(tokenauth.NewAuthenticator(m, fixture.AnyUser, nil))
+	getsA := auth.RequireFunc(func(*http.Request) (tokenauth.Need, error) {
+		return tokenauth.Need{Resources: []string{"a"}}, nil
+	})(fixture.Whoami)
+	for i, c := range []struct {
+		resources any
+		unnamed   int // status without a Need
+		named     int // status if the resource a is needed
+	}{
+		{"", 503, 503}, {" ", 503, 503}, {"a ", 503, 503}, {" a", 503, 503}, {"a  b", 503, 503}, {[]byte{}, 503, 503},
+		{"b", 403, 403}, {"a,b", 403, 403}, {`["a"]`, 403, 403}, {"null", 403, 403}, {"*", 403, 403}, {"A", 403, 403}, {"a\tb", 403, 403}, {"\x00", 403, 403}, {0, 403, 403},
+		{"a", 403, 200}, {"b a", 403, 200}, {nil, 200, 200},
+	} {
+		key, token := fixture.Issue(t, m, tokenauth.Spec{UserID: "u", Name: fmt.Sprint(i), Resources: []string{"a"}})
+		_, err := db.Exec("UPDATE tokenauth_tokens SET resources = ? WHERE id = ?", c.resources, token.ID)
+		require.NoError(t, err)
+		require.Equal(t, c.unnamed, fixture.Get(auth.Require(fixture.Whoami), "Bearer "+key).Code, "%q", c.resources)
+		require.Equal(t, c.named, fixture.Get(getsA, "Bearer "+key).Code, "%q", c.resources)
+		found, err := store.Find(ctx, tokenauth.DigestOf(key))
+		if c.named == 503 {
+			fixture.RequireStoreFailure(t, err)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.resources == nil, found.Token.Resources == nil, "%q", c.resources)
+	}
 }
 
 // If a migration renames the table or a column of a running service, requests with valid keys must

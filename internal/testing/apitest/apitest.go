@@ -108,12 +108,17 @@ type Token struct {
 	UserID     string `json:"user_id"`
 	Name       string
 	Scopes     []string
+	Resources  []string // nil if the token is not restricted
 	Generation int
 	CreatedAt  string  `json:"created_at"`
 	ExpiresAt  *string `json:"expires_at"`
 	LastUsedAt *string `json:"last_used_at"`
 	RevokedAt  *string `json:"revoked_at"`
+	CreatedBy  string  `json:"created_by"`
+	RevokedBy  string  `json:"revoked_by"`
 	Key        string
+
+	PreviousKeyUntil *string `json:"previous_key_until"`
 }
 
 // Decode decodes the JSON body of a response into a value of type T.

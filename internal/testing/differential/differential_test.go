@@ -23,7 +23,8 @@ type broken struct {
 	list      func(*tokenauth.MemoryStore, tokenauth.Query) ([]tokenauth.Record, error)
 	update    func(*tokenauth.MemoryStore, string, string, tokenauth.Patch, time.Time) error
 	rotate    func(*tokenauth.MemoryStore, string, string, tokenauth.Rotation, time.Time) error
-	revokeAll func(*tokenauth.MemoryStore, string, time.Time, int) (int, error)
+	revoke    func(*tokenauth.MemoryStore, string, string, time.Time, string) error
+	revokeAll func(*tokenauth.MemoryStore, string, time.Time, string, int) (int, error)
 	touch     func(*tokenauth.MemoryStore, []tokenauth.Use) error
 	prune     func(*tokenauth.MemoryStore, time.Time, time.Time, int) (int, error)
 }
@@ -63,11 +64,18 @@ func (b *broken) Rotate(ctx context.Context, userID, id string, r tokenauth.Rota
 	return b.rotate(b.MemoryStore, userID, id, r, at)
 }
 
-func (b *broken) RevokeAll(ctx context.Context, userID string, at time.Time, limit int) (int, error) {
-	if b.revokeAll == nil {
-		return b.MemoryStore.RevokeAll(ctx, userID, at, limit)
+func (b *broken) Revoke(ctx context.Context, userID, id string, at time.Time, by string) error {
+	if b.revoke == nil {
+		return b.MemoryStore.Revoke(ctx, userID, id, at, by)
 	}
-	return b.revokeAll(b.MemoryStore, userID, at, limit)
+	return b.revoke(b.MemoryStore, userID, id, at, by)
+}
+
+func (b *broken) RevokeAll(ctx context.Context, userID string, at time.Time, by string, limit int) (int, error) {
+	if b.revokeAll == nil {
+		return b.MemoryStore.RevokeAll(ctx, userID, at, by, limit)
+	}
+	return b.revokeAll(b.MemoryStore, userID, at, by, limit)
 }
 
 func (b *broken) Touch(ctx context.Context, uses ...tokenauth.Use) error {
@@ -106,6 +114,20 @@ var brokenStores = map[string]broken{
 			}
 		}
 		return err
+	}},
+	"reads an empty text as no resources": {create: func(m memory, all []tokenauth.Record) error {
+		for i := range all {
+			if all[i].Token.Resources == nil {
+				all[i].Token.Resources = []string{}
+			}
+		}
+		return m.Create(ctx, all...)
+	}},
+	"cuts off creators after 254 bytes": {create: func(m memory, all []tokenauth.Record) error {
+		for i := range all {
+			all[i].Token.CreatedBy = all[i].Token.CreatedBy[:min(254, len(all[i].Token.CreatedBy))]
+		}
+		return m.Create(ctx, all...)
 	}},
 	"ignores trailing spaces of names": {create: func(m memory, all []tokenauth.Record) error {
 		for i := range all {
@@ -169,6 +191,37 @@ var brokenStores = map[string]broken{
 		}
 		return m.List(ctx, q)
 	}},
+	"compares creators without case": {list: func(m memory, q tokenauth.Query) ([]tokenauth.Record, error) {
+		by, limit := q.CreatedBy, q.Limit
+		if by == "" || q.Limit < 0 {
+			return m.List(ctx, q)
+		}
+		q.CreatedBy, q.Limit = "", 0
+		all, err := m.List(ctx, q)
+		all = slices.DeleteFunc(all, func(r tokenauth.Record) bool { return !strings.EqualFold(r.Token.CreatedBy, by) })
+		if limit > 0 {
+			all = all[:min(limit, len(all))]
+		}
+		return all, err
+	}},
+	"lists tokens that expire at the given time": {list: func(m memory, q tokenauth.Query) ([]tokenauth.Record, error) {
+		if !q.ExpiresBefore.IsZero() {
+			q.ExpiresBefore = q.ExpiresBefore.Add(time.Microsecond)
+		}
+		return m.List(ctx, q)
+	}},
+	"updates to all resources change nothing": {update: func(m memory, u, id string, p tokenauth.Patch, at time.Time) error {
+		if p.Resources != nil && *p.Resources == nil {
+			p.Resources = nil
+		}
+		return m.Update(ctx, u, id, p, at)
+	}},
+	"never checks the resources that an update replaces": {update: func(m memory, u, id string, p tokenauth.Patch, at time.Time) error {
+		if all, _ := m.List(ctx, tokenauth.Query{UserID: u, IDs: []string{id}}); len(all) == 1 && p.Replaces != nil {
+			p.Replaces.Resources = all[0].Token.Resources
+		}
+		return m.Update(ctx, u, id, p, at)
+	}},
 	"never checks what an update replaces": {update: func(m memory, u, id string, p tokenauth.Patch, at time.Time) error {
 		p.Replaces = nil
 		return m.Update(ctx, u, id, p, at)
@@ -182,12 +235,18 @@ var brokenStores = map[string]broken{
 		}
 		return m.Rotate(ctx, u, id, r, at)
 	}},
-	"revokes one token too many": {revokeAll: func(m memory, u string, at time.Time, limit int) (int, error) {
-		n, err := m.RevokeAll(ctx, u, at, limit+1)
+	"forgets who revoked a token": {revoke: func(m memory, u, id string, at time.Time, _ string) error {
+		return m.Revoke(ctx, u, id, at, "")
+	}},
+	"forgets who revoked all tokens": {revokeAll: func(m memory, u string, at time.Time, _ string, limit int) (int, error) {
+		return m.RevokeAll(ctx, u, at, "", limit)
+	}},
+	"revokes one token too many": {revokeAll: func(m memory, u string, at time.Time, by string, limit int) (int, error) {
+		n, err := m.RevokeAll(ctx, u, at, by, limit+1)
 		return min(n, max(limit, 0)), err
 	}},
-	"counts one token too few": {revokeAll: func(m memory, u string, at time.Time, limit int) (int, error) {
-		n, err := m.RevokeAll(ctx, u, at, limit)
+	"counts one token too few": {revokeAll: func(m memory, u string, at time.Time, by string, limit int) (int, error) {
+		n, err := m.RevokeAll(ctx, u, at, by, limit)
 		return max(n-1, 0), err
 	}},
 	"touches with the last of two uses": {touch: func(m memory, all []tokenauth.Use) error {

@@ -160,6 +160,7 @@ func (g *generator) record() tokenauth.Record {
 		Token: tokenauth.Token{
 			ID: pick(g, ids), UserID: pick(g, users[:5]), Name: pick(g, names), Scopes: g.scopes(), Hint: pick(g, hints),
 			Generation: g.IntN(3), Origin: pick(g, origins), CreatedAt: g.time(), ExpiresAt: g.timeOrZero(),
+			Resources: g.resources(), CreatedBy: pick(g, actors),
 		},
 		Digest: g.newDigest(), Slot: pick(g, slots),
 	}
@@ -170,7 +171,7 @@ func (g *generator) record() tokenauth.Record {
 		r.Token.LastUsedAt = g.time()
 	}
 	if g.chance(6) {
-		r.Token.RevokedAt = g.time()
+		r.Token.RevokedAt, r.Token.RevokedBy = g.time(), pick(g, actors)
 	}
 	if g.chance(4) {
 		r.Retired = &tokenauth.RetiredKey{Digest: g.newDigest(), Until: g.time()}
@@ -243,7 +244,7 @@ func (g *generator) bulkRecords() (records []any) {
 		records = append(records, tokenauth.Record{
 			Token: tokenauth.Token{
 				ID: fmt.Sprint("bulk", g.bulk), UserID: user, Name: fmt.Sprint("bulk", g.bulk), Scopes: g.scopes(), Generation: 1,
-				CreatedAt: g.time(), ExpiresAt: g.timeOrZero(),
+				CreatedAt: g.time(), ExpiresAt: g.timeOrZero(), Resources: g.resources(), CreatedBy: pick(g, actors),
 			},
 			Digest: digest(digests + g.bulk%bulkDigests),
 		})
@@ -255,53 +256,6 @@ func (g *generator) bulkRecords() (records []any) {
 }
 
 func (g *generator) find() call { return newCall("Find", g.digest()) }
-
-func (g *generator) list() call {
-	r := g.token()
-	q := tokenauth.Query{UserID: r.Token.UserID, IncludeRevoked: g.chance(2), Limit: pick(g, []int{0, 0, 0, 1, 2, 3, 7, 1000, math.MaxInt})}
-	if g.chance(2) {
-		q.AllUsers, q.UserID = true, ""
-	}
-	if g.chance(3) {
-		q.IDs = g.someIDs()
-	}
-	if g.chance(4) {
-		q.Name = pick(g, []string{r.Token.Name, r.Token.Name, pick(g, names)})
-	}
-	if g.chance(4) {
-		q.MinSlot, q.MaxSlot = pick(g, slots), pick(g, slots)
-		if q.MinSlot > q.MaxSlot && !g.chance(10) {
-			q.MinSlot, q.MaxSlot = q.MaxSlot, q.MinSlot
-		}
-	}
-	if g.chance(3) {
-		after := g.token()
-		q.After = pick(g, []tokenauth.Cursor{
-			after.Token.Cursor(), {CreatedAt: after.Token.CreatedAt, ID: pick(g, ids)}, {CreatedAt: g.timeNear(&after)}, {CreatedAt: g.timeNear(&after), ID: after.Token.ID},
-			{ID: after.Token.ID},
-		})
-	}
-	if g.chance(40) {
-		q.AllUsers = !q.AllUsers // which makes the query invalid
-	}
-	if g.chance(40) {
-		q.Limit = -1
-	}
-	return newCall("List", q)
-}
-
-// someIDs returns an empty list, or a list with IDs of stored and of other tokens.
-func (g *generator) someIDs() []string {
-	some := []string{}
-	n := g.IntN(6)
-	if g.chance(10) {
-		n = 600
-	}
-	for range n {
-		some = append(some, g.token().Token.ID)
-	}
-	return some
-}
 
 func (g *generator) update() call {
 	r := g.token()
@@ -315,13 +269,19 @@ func (g *generator) update() call {
 	if g.chance(2) {
 		p.Scopes = new([]string(g.scopes()))
 	}
+	if g.chance(3) {
+		p.Resources = new(g.resources())
+	}
 	if g.chance(2) {
 		p.ExpiresAt = new(g.timeOrZero())
 	}
 	if g.chance(2) {
-		p.Replaces = &tokenauth.Token{Scopes: r.Token.Scopes, ExpiresAt: r.Token.ExpiresAt}
+		p.Replaces = &tokenauth.Token{Scopes: r.Token.Scopes, Resources: r.Token.Resources, ExpiresAt: r.Token.ExpiresAt}
 		if g.chance(4) {
 			p.Replaces.Scopes = g.scopes()
+		}
+		if g.chance(4) {
+			p.Replaces.Resources = g.resources()
 		}
 		if g.chance(4) {
 			p.Replaces.ExpiresAt = g.timeOrZero()
@@ -361,16 +321,17 @@ func (g *generator) rotate() call {
 
 func (g *generator) revoke() call {
 	r := g.token()
-	return newCall("Revoke", r.Token.UserID, r.Token.ID, g.time())
+	return newCall("Revoke", r.Token.UserID, r.Token.ID, g.time(), pick(g, actors))
 }
 
 func (g *generator) revokeExpired() call {
 	r := g.token()
-	return newCall("RevokeExpired", r.Token.UserID, r.Token.ID, g.timeNear(&r), pick(g, []time.Time{{}, g.timeNear(&r), g.idleSince(&r)}))
+	unusedSince := pick(g, []time.Time{{}, g.timeNear(&r), g.idleSince(&r)})
+	return newCall("RevokeExpired", r.Token.UserID, r.Token.ID, g.timeNear(&r), pick(g, actors), unusedSince)
 }
 
 func (g *generator) revokeAll() call {
-	return newCall("RevokeAll", g.token().Token.UserID, g.time(), pick(g, []int{1, 2, 5, 1000, 1000, math.MaxInt32, 0, -1}))
+	return newCall("RevokeAll", g.token().Token.UserID, g.time(), pick(g, actors), pick(g, []int{1, 2, 5, 1000, 1000, math.MaxInt32, 0, -1}))
 }
 
 func (g *generator) touch() call {

@@ -39,7 +39,8 @@ func plainRecord(n int, userID string) tokenauth.Record {
 
 var now = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// oddCreations returns changes of a record that each set one odd value.
+// oddCreations returns changes of a record that each set one odd value. None of them sets Resources
+// that a store may refuse to read, because then a List of other tokens fails too.
 func oddCreations() (changes []func(*tokenauth.Record)) {
 	add := func(change func(*tokenauth.Record)) { changes = append(changes, change) }
 	for _, text := range oddTexts {
@@ -49,6 +50,8 @@ func oddCreations() (changes []func(*tokenauth.Record)) {
 		add(func(r *tokenauth.Record) { r.Token.Scopes = tokenauth.Scopes{"a", text} })
 		add(func(r *tokenauth.Record) { r.Token.Hint = text })
 		add(func(r *tokenauth.Record) { r.Token.Origin = text })
+		add(func(r *tokenauth.Record) { r.Token.CreatedBy = text })
+		add(func(r *tokenauth.Record) { r.Token.RevokedAt, r.Token.RevokedBy = now, text })
 	}
 	for _, at := range oddTimes {
 		add(func(r *tokenauth.Record) { r.Token.CreatedAt = at })
@@ -63,6 +66,7 @@ func oddCreations() (changes []func(*tokenauth.Record)) {
 	}
 	add(func(r *tokenauth.Record) { r.Token.Scopes = tokenauth.Scopes{"a b", " "} })
 	add(func(r *tokenauth.Record) { r.Token.Scopes = tokenauth.Scopes{strings.Repeat("é", 40_000)} })
+	add(func(r *tokenauth.Record) { r.Token.Resources = []string{strings.Repeat("é", 40_000)} })
 	add(func(r *tokenauth.Record) { r.Retired.Digest = r.Digest })
 	add(func(r *tokenauth.Record) { r.Digest = tokenauth.Digest{} })
 	return changes
@@ -84,9 +88,12 @@ func oddCalls() (calls []func(user, id string, r tokenauth.Rotation) call) {
 			return newCall("Update", u, text, tokenauth.Patch{Name: new("n")}, now)
 		})
 		add(func(u, id string, r rotation) call { r.Hint = text; return newCall("Rotate", u, id, r, now) })
-		add(func(u, id string, _ rotation) call { return newCall("Revoke", text, text, now) })
-		add(func(u, id string, _ rotation) call { return newCall("RevokeExpired", text, text, now, now) })
-		add(func(u, id string, _ rotation) call { return newCall("RevokeAll", text, now, 10) })
+		add(func(u, id string, _ rotation) call { return newCall("Revoke", text, text, now, "") })
+		add(func(u, id string, _ rotation) call { return newCall("Revoke", u, id, now, text) })
+		add(func(u, id string, _ rotation) call { return newCall("RevokeExpired", text, text, now, "", now) })
+		add(func(u, id string, _ rotation) call { return newCall("RevokeExpired", u, id, now, text, now) })
+		add(func(u, id string, _ rotation) call { return newCall("RevokeAll", text, now, "", 10) })
+		add(func(u, id string, _ rotation) call { return newCall("RevokeAll", u+id, now, text, 10) })
 		add(func(u, id string, _ rotation) call {
 			return newCall("Touch", tokenauth.Use{ID: text, At: now}, tokenauth.Use{ID: id, At: now})
 		})
@@ -97,6 +104,9 @@ func oddCalls() (calls []func(user, id string, r tokenauth.Rotation) call) {
 			return newCall("List", tokenauth.Query{UserID: u, IDs: []string{id, text}, After: tokenauth.Cursor{CreatedAt: now, ID: text}})
 		})
 		add(func(u, id string, _ rotation) call { return newCall("List", tokenauth.Query{UserID: u, Name: text}) })
+		add(func(u, id string, _ rotation) call {
+			return newCall("List", tokenauth.Query{UserID: u, CreatedBy: text})
+		})
 	}
 	for _, at := range oddTimes {
 		add(func(u, id string, _ rotation) call {
@@ -105,12 +115,15 @@ func oddCalls() (calls []func(user, id string, r tokenauth.Rotation) call) {
 		add(func(u, id string, _ rotation) call { return newCall("Update", u, id, tokenauth.Patch{}, at) })
 		add(func(u, id string, r rotation) call { r.GraceUntil = at; return newCall("Rotate", u, id, r, now) })
 		add(func(u, id string, r rotation) call { return newCall("Rotate", u, id, r, at) })
-		add(func(u, id string, _ rotation) call { return newCall("Revoke", u, id, at) })
-		add(func(u, id string, _ rotation) call { return newCall("RevokeExpired", u, id, at, time.Time{}) })
-		add(func(u, id string, _ rotation) call { return newCall("RevokeAll", u+id, at, 10) })
+		add(func(u, id string, _ rotation) call { return newCall("Revoke", u, id, at, "") })
+		add(func(u, id string, _ rotation) call { return newCall("RevokeExpired", u, id, at, "", time.Time{}) })
+		add(func(u, id string, _ rotation) call { return newCall("RevokeAll", u+id, at, "", 10) })
 		add(func(u, id string, _ rotation) call { return newCall("Touch", tokenauth.Use{ID: id, At: at}) })
 		add(func(u, id string, _ rotation) call {
 			return newCall("List", tokenauth.Query{AllUsers: true, After: tokenauth.Cursor{CreatedAt: at, ID: "a"}})
+		})
+		add(func(u, id string, _ rotation) call {
+			return newCall("List", tokenauth.Query{AllUsers: true, ExpiresBefore: at})
 		})
 	}
 	for _, n := range oddNumbers {

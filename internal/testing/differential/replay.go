@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/go-tokenauth/tokenauth"
@@ -117,7 +118,7 @@ func (p *replayer) run(group []step, thorough bool) string {
 // call makes one call on the reference and on s, and compares the results.
 func (p *replayer) call(s tokenauth.Store, c call) string {
 	if c.method == "RevokeAll" || c.method == "Prune" {
-		if limit := c.args[2].(int); limit > 0 {
+		if limit := c.args[len(c.args)-1].(int); limit > 0 {
 			return p.callLimited(s, c, limit)
 		}
 	}
@@ -132,7 +133,7 @@ func (p *replayer) call(s tokenauth.Store, c call) string {
 // Afterwards the reference has the same contents as s.
 func (p *replayer) callLimited(s tokenauth.Store, c call, limit int) string {
 	before := contents(p.ctx, p.reference)
-	unlimited := newCall(c.method, c.args[0], c.args[1], math.MaxInt)
+	unlimited := newCall(c.method, append(slices.Clone(c.args[:len(c.args)-1]), math.MaxInt)...)
 	all := unlimited.run(p.ctx, p.reference)
 	want := result{values: []any{min(limit, all.values[0].(int))}}
 	got := c.run(p.ctx, s)

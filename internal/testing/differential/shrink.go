@@ -40,7 +40,7 @@ func shrink(steps []step, fails func([]step) bool) []step {
 // optional are the fields that may be zero.
 var optional = []string{
 	"Scopes", "Hint", "Generation", "Origin", "ExpiresAt", "LastUsedAt", "RevokedAt", "Retired", "Slot", "Replaces", "IDs",
-	"IncludeRevoked", "After", "Limit", "MinSlot", "MaxSlot",
+	"IncludeRevoked", "After", "Limit", "MinSlot", "MaxSlot", "Resources", "CreatedBy", "RevokedBy", "ExpiresBefore",
 }
 
 // clear sets each optional field of a struct to zero for which fails then returns true.

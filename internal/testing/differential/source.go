@@ -61,6 +61,8 @@ func sourceOf(v reflect.Value) string {
 			return "nil"
 		case v.Elem().Kind() == reflect.Struct && v.Type().Elem() != reflect.TypeFor[time.Time]():
 			return "&" + sourceOf(v.Elem())
+		case v.Elem().Kind() == reflect.Slice && v.Elem().IsNil():
+			return "new(" + v.Type().Elem().String() + "(nil))"
 		}
 		return "new(" + sourceOf(v.Elem()) + ")"
 	case reflect.Slice:

@@ -27,7 +27,14 @@ var (
 		"k", "K", "\u212a", "i", "I", "ı", "İ", "ß", "ẞ", "ss", "ﬁ", "fi", "😀", "👨\u200d👩\u200d👧", "ك", "\u2067ك", "\ufeffn", "n\u00a0n",
 		strings.Repeat("😀", 64), strings.Repeat("😀", 63) + "😁", strings.Repeat("w", 64),
 	}
-	scopes  = []string{"a", "A", "b", "a:b", "a.b", "%", "_", "'", "a,b", "?", "$1", "{table}", strings.Repeat("s", 128)}
+	scopes    = []string{"a", "A", "b", "a:b", "a.b", "%", "_", "'", "a,b", "?", "$1", "{table}", strings.Repeat("s", 128)}
+	resources = []string{
+		"p", "P", "p1", "p:1", "p/1", "p,q", "%", "_", "'", `"`, `\`, "?", "$1", "{table}", "null", "*", "~", strings.Repeat("r", 255), strings.Repeat("r", 254) + "s",
+	}
+	actors = []string{
+		"", "", "login", "Login", "login ", "log", "user:42", "token:a", "'", `\`, "%", "_", "?", "{table}", "null", "é", "e\u0301", "😀",
+		strings.Repeat("x", 255), strings.Repeat("x", 254) + "y", strings.Repeat("é", 127) + "e",
+	}
 	hints   = []string{"", "abcd", "ABCD", "x 7f", strings.Repeat("h", 16)}
 	origins = []string{"", "", "", "", "drf", "DRF", strings.Repeat("o", 64)}
 	slots   = []int{0, 0, 1, 2, 3, 4, 5, 5, 6, math.MaxInt32 - 1, math.MaxInt32}
@@ -134,6 +141,22 @@ func (g *generator) scopes() tokenauth.Scopes {
 	if g.chance(20) {
 		for range 50 {
 			some = append(some, pick(g, scopes))
+		}
+	}
+	return some
+}
+
+// resources returns the resources of a token, which may be nil, but are never empty.
+func (g *generator) resources() (some []string) {
+	if g.chance(2) {
+		return nil
+	}
+	for range 1 + g.IntN(3) {
+		some = append(some, pick(g, resources))
+	}
+	if g.chance(20) {
+		for range 97 {
+			some = append(some, pick(g, resources))
 		}
 	}
 	return some

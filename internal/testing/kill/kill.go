@@ -69,7 +69,7 @@ var steps = map[string]step{
 	"revoke": func(ctx context.Context, s tokenauth.Store, user string, i int) error {
 		r := record(user, i/2)
 		if i%2 == 1 {
-			return s.Revoke(ctx, user, r.Token.ID, start.Add(time.Duration(i)*time.Minute))
+			return s.Revoke(ctx, user, r.Token.ID, start.Add(time.Duration(i)*time.Minute), "")
 		}
 		r.Token.Name, r.Slot = "laptop", 1
 		return s.Create(ctx, r)

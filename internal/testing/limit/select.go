@@ -16,7 +16,7 @@ type Select struct {
 }
 
 const columns = `id, user_id, name, slot, scopes, hint, generation, origin, digest, retired_digest, retired_until,
-	created_at, expires_at, last_used_at, revoked_at`
+	created_at, expires_at, last_used_at, revoked_at, resources, created_by, revoked_by`
 
 // NewSelect prepares a Select. If probes is 1, the statement compares the given digest only with
 // the column digest. If probes is 2, it also compares the given digest with the column
@@ -47,11 +47,12 @@ func (s *Select) Find(ctx context.Context, d *tokenauth.Digest) error {
 	defer rows.Close()
 	var text [6]string
 	var number [7]*int64
+	var nullable [3]*string
 	var digest, retired []byte
 	found := 0
 	for ; rows.Next(); found++ {
 		if err := rows.Scan(&text[0], &text[1], &text[2], &number[0], &text[3], &text[4], &number[1], &text[5], &digest,
-			&retired, &number[2], &number[3], &number[4], &number[5], &number[6]); err != nil {
+			&retired, &number[2], &number[3], &number[4], &number[5], &number[6], &nullable[0], &nullable[1], &nullable[2]); err != nil {
 			return err
 		}
 	}
