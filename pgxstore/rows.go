@@ -53,6 +53,9 @@ func scan(dest []any, values [][]byte, fields []pgconn.FieldDescription) bool {
 		case *string:
 			ok = kind == pgtype.TextOID && value != nil
 			texts = append(texts, value...)
+		case *sql.NullString:
+			ok = kind == pgtype.TextOID
+			texts = append(texts, value...)
 		case *int:
 			ok = isInt && value != nil
 		case *sql.NullInt64:
@@ -69,6 +72,8 @@ func scan(dest []any, values [][]byte, fields []pgconn.FieldDescription) bool {
 		switch d := dest[i].(type) {
 		case *string:
 			*d, rest = rest[:len(value)], rest[len(value):]
+		case *sql.NullString:
+			*d, rest = sql.NullString{String: rest[:len(value)], Valid: value != nil}, rest[len(value):]
 		case *int:
 			*d = int(readInt(value))
 		case *sql.NullInt64:
